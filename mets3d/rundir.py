@@ -1,0 +1,140 @@
+"""The only module that knows the layout of a run directory, and how a file comes to be whole or absent.
+
+    runs/NAME/
+        config.yaml        complete configuration, loadable by --config
+        plan.json          what preprocessing did: spacing, sequences, normalisation; a copied run can predict
+        split.json         training and held-out cases
+        environment.json   versions, devices, command
+        baseline.json      what the best single threshold on t2f reaches on the held-out cases
+        metrics.jsonl      one JSON object a line, `step` in each
+        checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
+        model.safetensors  weights for prediction: the best validated ones
+        predictions/       CASE.nii.gz, predict.json
+        scores.csv, lesions.csv
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mets3d.config import Config, ConfigError, load_file
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run directory; nothing is created by naming it."""
+
+    path: Path
+
+    config = property(lambda self: self.path / "config.yaml")
+    plan = property(lambda self: self.path / "plan.json")
+    split = property(lambda self: self.path / "split.json")
+    environment = property(lambda self: self.path / "environment.json")
+    baseline = property(lambda self: self.path / "baseline.json")
+    metrics = property(lambda self: self.path / "metrics.jsonl")
+    weights = property(lambda self: self.path / "model.safetensors")
+    checkpoints = property(lambda self: self.path / "checkpoints")
+    predictions = property(lambda self: self.path / "predictions")
+    scores = property(lambda self: self.path / "scores.csv")
+    lesions = property(lambda self: self.path / "lesions.csv")
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def checkpoint(self, step: int) -> Path:
+        return Path(self.checkpoints) / f"step_{step:08d}"
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps of the checkpoints that are whole, ascending."""
+        return sorted(int(folder.name.removeprefix("step_")) for folder in Path(self.checkpoints).glob("step_*[0-9]"))
+
+    def pointer(self, name: str) -> int | None:
+        """The step that `last` or `best` points at, or None."""
+        file = Path(self.checkpoints) / name
+        return int(file.read_text()) if file.exists() else None
+
+    def point(self, name: str, step: int) -> None:
+        write_text(Path(self.checkpoints) / name, f"{step}\n")
+
+    def load_config(self) -> Config:
+        return load_file(self.config)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Every whole line of metrics.jsonl, a later line for the same step and kind replacing an earlier one."""
+        if not Path(self.metrics).exists():
+            return []
+        lines = Path(self.metrics).read_text().splitlines()
+        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        for line in lines:
+            row = json.loads(line)
+            rows[row["step"], row.get("kind", "")] = row
+        return list(rows.values())
+
+
+def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunDir:
+    """An existing run directory. Raises FileNotFoundError naming what is missing of `needs` (attributes of RunDir)."""
+    run = RunDir(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such run directory; expected a folder that train.py or import-weights wrote")
+    missing = [getattr(run, name).name for name in needs if not getattr(run, name).exists()]
+    if missing:
+        found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+        raise FileNotFoundError(
+            f"{path} is not a complete run directory: {', '.join(missing)} missing (found {found}); "
+            "name a folder that train.py or import-weights wrote"
+        )
+    try:
+        run.load_config()
+    except ConfigError as error:
+        raise FileNotFoundError(f"{run.config}: not a configuration of this version: {error}") from None
+    return run
+
+
+# ---------------------------------------------------------------- whole or absent
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, same suffixes, that becomes `target` when the block ends well and vanishes if not.
+
+    Works for a file and for a folder; a reader of `target` sees the old content or the new, never a part.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{os.getpid()}.tmp.{target.name}"
+    try:
+        yield temporary
+        if temporary.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write_with(path: Path, writer: Callable[[Path], None]) -> None:
+    """Runs `writer` on a temporary path, then renames."""
+    with replacing(path) as temporary:
+        writer(temporary)

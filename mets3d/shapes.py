@@ -1,0 +1,109 @@
+"""The axis alphabet, tensor aliases and the one output type of every network mode.
+
+B batch, C sequence (input channel), R region or label channel, X Y Z voxels, Q query, N token, E embedding, L lesion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+Image = Float[Tensor, "B C X Y Z"]
+LabelMap = Integer[Tensor, "B X Y Z"]
+Logits = Float[Tensor, "B R X Y Z"]
+Probabilities = Float[Tensor, "B R X Y Z"]
+Masks = Bool[Tensor, "B R X Y Z"]
+MaskLogits = Float[Tensor, "B Q X Y Z"]
+VoxelSize = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class QueryOutput:
+    """One prediction of the query decoder."""
+
+    class_logits: Float[Tensor, "B Q K"]  # K = R + 1, last column: no object
+    mask_embedding: Float[Tensor, "B Q E"]
+
+
+@dataclass(frozen=True)
+class PixelEmbedding:
+    """A per-voxel embedding [B, E, X, Y, Z] kept as what makes it: a 1x1x1 convolution of fewer channels.
+
+    The product of a mask embedding with it, sum_e m_e (W f + b)_e, equals (m W) f + m b: with 32 features and 192
+    embedding channels that is six times less arithmetic, and the embedding itself is never stored.
+    """
+
+    features: Float[Tensor, "B C X Y Z"]
+    weight: Float[Tensor, "E C"]
+    bias: Float[Tensor, " E"]
+
+    @cached_property
+    def tensor(self) -> Float[Tensor, "B E X Y Z"]:
+        with torch.autocast(self.features.device.type, enabled=False):
+            dense = torch.einsum("ec,bcxyz->bexyz", self.weight.float(), self.features.float())
+            return dense + self.bias.float()[:, None, None, None]
+
+    def product(self, mask_embedding: Float[Tensor, "B Q E"]) -> MaskLogits:
+        """Mask logits in fp32."""
+        with torch.autocast(self.features.device.type, enabled=False):
+            embedding = mask_embedding.float()
+            folded = embedding @ self.weight.float()
+            masks = torch.einsum("bqc,bcxyz->bqxyz", folded, self.features.float())
+            return masks + (embedding @ self.bias.float())[:, :, None, None, None]
+
+
+@dataclass
+class SegOutput:
+    """What every network mode returns. Full-resolution products are made on first use, in fp32, and kept.
+
+    logits: full-resolution head of the CNN, or None in the query modes.
+    deep: logits at 1/2, 1/4, ... resolution, finest first; empty without deep supervision.
+    queries: predictions of the query decoder from the raw queries to the final one; empty without a query decoder.
+    """
+
+    activation: Literal["sigmoid", "softmax"]
+    logits: Logits | None = None
+    deep: tuple[Tensor, ...] = ()
+    queries: tuple[QueryOutput, ...] = ()
+    pixels: PixelEmbedding | None = None
+    _mask_logits: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def pixel_embedding(self) -> Float[Tensor, "B E X Y Z"] | None:
+        return None if self.pixels is None else self.pixels.tensor
+
+    def mask_logits(self, index: int) -> MaskLogits:
+        """Mask logits of prediction `index` (negative counts from the final one), [B, Q, X, Y, Z]."""
+        if self.pixels is None:
+            raise ValueError("mask_logits: this output has no query decoder; use logits")
+        index = range(len(self.queries))[index]
+        if index not in self._mask_logits:
+            self._mask_logits[index] = self.pixels.product(self.queries[index].mask_embedding)
+        return self._mask_logits[index]
+
+    @cached_property
+    def probabilities(self) -> Probabilities:
+        """Region probabilities in [0, 1], fp32 (fp64 stays).
+
+        Sigmoid of the logits for regions, softmax for labels. Query modes: sum over queries of class probability times
+        mask probability, which can exceed 1 (nearly everywhere at random initialisation); it is clamped in value, and
+        the gradient passes as if it were not, else such voxels could never be corrected.
+        """
+        if not self.queries:
+            assert self.logits is not None
+            logits = self.logits if self.logits.dtype == torch.float64 else self.logits.float()
+            return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
+        score = self.score
+        return score + (score.clamp(max=1) - score).detach()
+
+    @property
+    def score(self) -> Float[Tensor, "B R X Y Z"]:
+        """Sum over queries of class probability (no object dropped) times mask probability, not clamped."""
+        with torch.autocast(self.queries[-1].class_logits.device.type, enabled=False):
+            classes = self.queries[-1].class_logits.float().softmax(-1)[..., :-1]
+            return torch.einsum("bqr,bqxyz->brxyz", classes, self.mask_logits(-1).sigmoid())

@@ -89,6 +89,10 @@ class Model(Section):
     features: int = Field(32, gt=0, description="channels of the first stage; doubled per level")
     max_features: int = Field(320, gt=0, description="cap on the channels of a stage")
     deep_supervision: bool = Field(True, description="CNN heads at 1/2, 1/4, ... resolution, with a loss each")
+    deep_heads: int | None = Field(None, ge=0, description="number of those heads; none: all but the coarsest")
+    frozen_cnn_head: bool = Field(
+        False, description="keep a full-resolution CNN head without a loss beside the queries, as imported weights have it"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the CNN's blocks")
     vit_depth: int = Field(12, ge=1, description="transformer blocks at the bottleneck")
     vit_width: int = Field(768, gt=0, description="token width; a multiple of the heads")

@@ -37,7 +37,9 @@ class Data(Section):
         "regions", description="learn overlapping regions (sigmoid) or exclusive labels (softmax)"
     )
     cavity: bool = Field(False, description="learn label 4, the resection cavity; off: it becomes background")
-    patch: Voxels = Field((128, 128, 128), description="voxels per axis that the network sees; a multiple of its strides")
+    patch: Voxels = Field(
+        (128, 128, 128), description="voxels per axis that the network sees; a multiple of its strides"
+    )
     folds: int = Field(5, ge=2, description="number of folds; patients never cross folds")
     fold: int = Field(0, ge=0, description="the fold held out for validation")
     split_seed: int = Field(12345, ge=0, description="shuffles patients into folds")
@@ -67,7 +69,9 @@ class Augment(Section):
     rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")
     scale: Range = Field((0.7, 1.4), description="range of the common scale factor; above 1 enlarges")
     noise: float = Field(0.1, ge=0, le=1, description="probability of Gaussian noise")
-    noise_std: float = Field(0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations")
+    noise_std: float = Field(
+        0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations"
+    )
     brightness: float = Field(0.15, ge=0, le=1, description="probability of a factor on the intensities, per sample")
     brightness_range: Range = Field((0.75, 1.25), description="range of that factor, drawn per sequence")
     contrast: float = Field(0.15, ge=0, le=1, description="probability of a contrast change about the mean")
@@ -91,7 +95,8 @@ class Model(Section):
     deep_supervision: bool = Field(True, description="CNN heads at 1/2, 1/4, ... resolution, with a loss each")
     deep_heads: int | None = Field(None, ge=0, description="number of those heads; none: all but the coarsest")
     frozen_cnn_head: bool = Field(
-        False, description="keep a full-resolution CNN head without a loss beside the queries, as imported weights have it"
+        False,
+        description="keep a full-resolution CNN head without a loss beside the queries, as imported weights have it",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the CNN's blocks")
     vit_depth: int = Field(12, ge=1, description="transformer blocks at the bottleneck")
@@ -102,7 +107,9 @@ class Model(Section):
     vit_layer_scale: Literal["off", "correct", "reference"] = Field(
         "off", description="LayerScale on the branch (correct) or, as published, on the skip (reference)"
     )
-    vit_pretrained: str | None = Field(None, description="ViT-B/16 weights as .npz in Google's layout; none: from scratch")
+    vit_pretrained: str | None = Field(
+        None, description="ViT-B/16 weights as .npz in Google's layout; none: from scratch"
+    )
     queries: int = Field(20, gt=0, description="number of queries")
     width: int = Field(192, gt=0, description="query width; a multiple of 6, of the heads and of the norm's groups")
     decoder_layers: int = Field(3, ge=1, description="layers of the query decoder")
@@ -135,7 +142,9 @@ class Model(Section):
 class Loss(Section):
     dice_weight: float = Field(1.0, ge=0, description="weight of soft Dice in the base loss")
     ce_weight: float = Field(1.0, ge=0, description="weight of cross-entropy in the base loss (BCE on regions)")
-    query_class: float = Field(2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class")
+    query_class: float = Field(
+        2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class"
+    )
     query_bce: float = Field(5.0, ge=0, description="the same for the mask's cross-entropy")
     query_dice: float = Field(5.0, ge=0, description="the same for the mask's Dice")
     no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
@@ -152,7 +161,9 @@ class Loss(Section):
     def _ramp_ascends(self) -> Loss:
         start, end = self.boundary_ramp
         if not 0 <= start <= end <= 1:
-            raise ValueError(f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run")
+            raise ValueError(
+                f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
+            )
         return self
 
 
@@ -198,11 +209,15 @@ class Track(Section):
 class Config(Section):
     """All settings of a run."""
 
-    name: str = Field("run", pattern=r"^[\w.+-]+$", description="name of the run; its directory is OUTPUT/NAME")
+    name: str = Field(
+        "run", description="name of the run, its directory is OUTPUT/NAME; {data.fold} stands for that setting's value"
+    )
     output: str = Field("runs", description="folder of run directories")
     seed: int = Field(0, ge=0, description="with step and index it decides every sample, augmentation and weight")
     precision: Literal["no", "fp16", "bf16"] | None = Field(None, description="mixed precision; none: as launched")
-    resume: Literal["auto", "never"] = Field("auto", description="auto: go on from the newest checkpoint; never: refuse one")
+    resume: Literal["auto", "never"] = Field(
+        "auto", description="auto: go on from the newest checkpoint; never: refuse one"
+    )
     weights: str | None = Field(None, description="run directory whose weights to start from; none: random")
     data: Data = Field(default_factory=Data, description="what the network is shown")
     preprocess: Preprocess = Field(default_factory=Preprocess, description="from raw files to the store")
@@ -214,6 +229,12 @@ class Config(Section):
     validate_: Validate = Field(default_factory=Validate, alias="validate", description="scores during training")
     predict: Predict = Field(default_factory=Predict, description="from network to label map")
     track: Track = Field(default_factory=Track, description="logging")
+
+    @model_validator(mode="after")
+    def _name_is_a_folder(self) -> Config:
+        if not re.fullmatch(r"([\w.+-]|{[\w.]+})+", self.name) or self.name in (".", ".."):
+            raise ValueError(f"name is {self.name!r}; expected letters, digits and . + - _ alone, or {{section.key}}")
+        return self
 
     @model_validator(mode="after")
     def _patch_divides(self) -> Config:
@@ -273,20 +294,46 @@ def load_file(path: Path) -> Config:
 
 def validate(tree: dict[str, Any], faults: list[str]) -> Config:
     """Builds the configuration of a nested dict; raises ConfigError with `faults` and everything wrong in it."""
-    unknown = list(_unknown_keys(tree, Config, ""))
-    for path, nearest in unknown:
+    for path, nearest in _unknown_keys(tree, Config, ""):
         hint = f"; did you mean {nearest}?" if nearest else ""
         faults.append(f"{path}: unknown key{hint}")
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        for fault in error.errors():
-            if fault["type"] != "extra_forbidden":
-                faults.append(_describe(fault))
-        config = None
+    config, found = _validated(tree)
+    if config is None:
+        # What does not go together is only looked at once every value is of its kind: set the wrong ones aside.
+        faults += [_describe(fault) for fault in found if fault["type"] != "extra_forbidden"]
+        config, more = _validated(_without(tree, [fault["loc"] for fault in found if fault["loc"]]))
+        faults += [_describe(fault) for fault in more]
     if faults or config is None:
         raise ConfigError(list(dict.fromkeys(faults)))
-    return config
+    return _named(config)
+
+
+def _validated(tree: dict[str, Any]) -> tuple[Config | None, list[Any]]:
+    try:
+        return Config.model_validate(tree), []
+    except ValidationError as error:
+        return None, list(error.errors())
+
+
+def _without(tree: dict[str, Any], paths: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """A copy without the settings at these paths, so that their defaults stand in."""
+    copy = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
+    for section, *rest in paths:
+        if rest and isinstance(copy.get(section), dict):
+            copy[section].pop(rest[0], None)
+        else:
+            copy.pop(section, None)
+    return copy
+
+
+def _named(config: Config) -> Config:
+    """The configuration with the settings that its name refers to filled in."""
+    values = flatten(as_dict(config))
+    wanted = re.findall(r"{([\w.]+)}", config.name)
+    unknown = [key for key in wanted if key not in values]
+    if unknown:
+        raise ConfigError([f"name: {config.name!r} refers to {key}, which is no setting" for key in unknown])
+    return config.model_copy(update={"name": re.sub(r"{([\w.]+)}", lambda key: str(values[key[1]]), config.name)})
 
 
 def from_command_line(arguments: Sequence[str], *, program: str) -> Config:
@@ -320,6 +367,7 @@ def from_command_line(arguments: Sequence[str], *, program: str) -> Config:
 def _split_arguments(arguments: Sequence[str], faults: list[str]) -> tuple[list[str], list[tuple[str, Any]]]:
     files: list[str] = []
     overrides: list[tuple[str, Any]] = []
+    kinds = dict(_kinds(Config, ""))
     rest = iter(arguments)
     for argument in rest:
         key, equals, text = argument.partition("=")
@@ -336,8 +384,15 @@ def _split_arguments(arguments: Sequence[str], faults: list[str]) -> tuple[list[
         if name == "config":
             files.append(text)
         else:
-            overrides.append((name, read_value(text)))
+            overrides.append((name, _text(text) if kinds.get(name, "").startswith("str") else read_value(text)))
     return files, overrides
+
+
+def _text(word: str) -> str | None:
+    """The value of a setting that is text: a run may be called 2024 or True, but None is none."""
+    if word in ("None", "null"):
+        return None
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] in "\"'" else word
 
 
 def read_value(text: str) -> Any:
@@ -379,7 +434,9 @@ class _Yaml12Loader(yaml.SafeLoader):
 
 
 _Yaml12Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Yaml12Loader.add_implicit_resolver(
@@ -400,7 +457,7 @@ def _merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _set(tree: dict[str, Any], dotted: str, value: Any, faults: list[str]) -> None:
+def _set(tree: Any, dotted: str, value: Any, faults: list[str]) -> None:
     *sections, key = dotted.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
@@ -419,7 +476,9 @@ def _unknown_keys(tree: Any, section: type[BaseModel], prefix: str) -> Iterator[
     names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     for key, value in tree.items():
         annotation = names.get(key)
-        if annotation is None:
+        if annotation is None and isinstance(value, dict) and value:
+            yield from ((f"{prefix}{key}.{inner}", _nearest(f"{key}.{inner}", prefix)) for inner in flatten(value))
+        elif annotation is None:
             yield f"{prefix}{key}", _nearest(str(key), prefix)
         elif isinstance(annotation, type) and issubclass(annotation, Section):
             yield from _unknown_keys(value, annotation, f"{prefix}{key}.")
@@ -430,8 +489,10 @@ def _nearest(key: str, prefix: str) -> str | None:
     close = difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.6)
     if close:
         return close[0]
-    same_name = [name for name in every if difflib.SequenceMatcher(None, name.rpartition(".")[2], key).ratio() > 0.75]
-    return same_name[0] if same_name else None
+    last = key.rpartition(".")[2]
+    alike = {name: difflib.SequenceMatcher(None, name.rpartition(".")[2], last).ratio() for name in every}
+    best = max(alike, key=alike.__getitem__)
+    return best if alike[best] > 0.75 else None
 
 
 def _describe(fault: Any) -> str:

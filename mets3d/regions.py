@@ -1,8 +1,8 @@
 """Labels, regions and what the network's channels mean. The only module that knows a label integer.
 
-A BraTS-METS label map holds one integer a voxel. What is learned and scored are, by default, the nested regions made of
-those labels: whole tumour WT = 1+2+3, tumour core TC = 1+3, enhancing tumour ET = 3 (BraTS-METS 2023; arXiv 2306.00838).
-From 2024 on, label 4 is the resection cavity RC, which belongs to no other region.
+A BraTS-METS label map holds one integer a voxel. What is learned and scored are, by default, the nested regions made
+of those labels: whole tumour WT = 1+2+3, tumour core TC = 1+3, enhancing tumour ET = 3 (BraTS-METS 2023, arXiv
+2306.00838). From 2024 on, label 4 is the resection cavity RC, which belongs to no other region.
 
 Imports neither NumPy nor torch: everything below works on both kinds of array by operators alone.
 """
@@ -57,7 +57,8 @@ def scored_regions(cavity: bool = False) -> tuple[Region, ...]:
 class Target:
     """What the network's channels mean.
 
-    kind `regions`: one sigmoid channel a region, overlapping. kind `labels`: one softmax channel a label, background first.
+    kind `regions`: one sigmoid channel a region, overlapping. kind `labels`: one softmax channel a label, the
+    background first.
     """
 
     kind: Literal["regions", "labels"] = "regions"

@@ -1,16 +1,16 @@
 """The only module that knows the layout of a run directory, and how a file comes to be whole or absent.
 
-    runs/NAME/
-        config.yaml        complete configuration, loadable by --config
-        plan.json          what preprocessing did: spacing, sequences, normalisation; a copied run can predict
-        split.json         training and held-out cases
-        environment.json   versions, devices, command
-        baseline.json      what the best single threshold on t2f reaches on the held-out cases
-        metrics.jsonl      one JSON object a line, `step` in each
-        checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
-        model.safetensors  weights for prediction: the best validated ones
-        predictions/       CASE.nii.gz, predict.json
-        scores.csv, lesions.csv
+runs/NAME/
+    config.yaml        complete configuration, loadable by --config
+    plan.json          what preprocessing did: spacing, sequences, normalisation; a copied run can predict
+    split.json         training and held-out cases
+    environment.json   versions, devices, command
+    baseline.json      what the best single threshold on t2f reaches on the held-out cases
+    metrics.jsonl      one JSON object a line, `step` in each
+    checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
+    model.safetensors  weights for prediction: the best validated ones
+    predictions/       CASE.nii.gz, predict.json
+    scores.csv, lesions.csv
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
     """An existing run directory. Raises FileNotFoundError naming what is missing of `needs` (attributes of RunDir)."""
     run = RunDir(path)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such run directory; expected a folder that train.py or import-weights wrote")
+        raise FileNotFoundError(
+            f"{path}: no such run directory; expected a folder that train.py or import-weights wrote"
+        )
     missing = [getattr(run, name).name for name in needs if not getattr(run, name).exists()]
     if missing:
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
@@ -103,7 +105,7 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, same suffixes, that becomes `target` when the block ends well and vanishes if not.
+    """A temporary path beside `target`, same suffixes, that becomes `target` when the block ends well, else vanishes.
 
     Works for a file and for a folder; a reader of `target` sees the old content or the new, never a part.
     """
@@ -113,7 +115,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

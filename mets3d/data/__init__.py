@@ -1,0 +1,15 @@
+"""From files to host batches: discovery, checks, phantoms, the store and its loader. Imports no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int, str], None]  # (done, total, name of what was just finished)
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the case or file, what is wrong with it and what to do."""
+
+
+def quiet(done: int, total: int, name: str) -> None:
+    """The progress report of a caller that shows none."""

@@ -1,0 +1,46 @@
+# `make train` and `make test` work on a fresh machine: both make .venv from the pinned requirements when it is missing.
+.PHONY: setup train test lint bench clean help
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+DATA := runs/quickstart-data
+RUN := runs/quickstart
+# The first interpreter of a supported version that really starts.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+setup: .venv/.ready  ## the environment alone, in .venv
+
+.venv/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found; install one or set PYTHON="; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+train: .venv/.ready  ## quickstart: phantoms, training, held-out prediction, scores and a page, in runs/quickstart
+	$(BIN)/mets3d synth $(DATA)/cases --cases 20 --seed 0 --shape 64 64 48 --spacing 2.75
+	$(BIN)/mets3d preprocess $(DATA)/cases $(DATA)/store --config configs/quickstart.yaml --jobs 2
+	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml train.py --config configs/quickstart.yaml
+	$(BIN)/mets3d predict $(RUN) $(DATA)/cases --held-out
+	$(BIN)/mets3d evaluate $(RUN)/predictions $(DATA)/cases --out $(RUN)/scores.csv
+	$(BIN)/mets3d report $(RUN) --out $(RUN)/report
+
+test: .venv/.ready  ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
+
+lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+bench: .venv/.ready  ## benchmarks; results as JSON in benchmarks/results
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## environment, caches and runs
+	rm -rf .venv runs outputs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .import_linter_cache

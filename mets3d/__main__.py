@@ -1,0 +1,223 @@
+"""The command line: one verb a stage. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb. Exit code 0 done, 1 done with findings, 2 the input is wrong."""
+    options = _parser().parse_args(arguments)
+    verb: Verb = options.verb
+    try:
+        return verb(options)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"mets3d {options.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mets3d",
+        description="Brain-metastasis segmentation in 3D MRI, from raw cases to a comparison of losses. "
+        "Training itself is `accelerate launch train.py --config FILE`.",
+    )
+    verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
+
+    def verb(name: str, function: Verb, summary: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(verb=function)
+        return sub
+
+    synth = verb("synth", _synth, "write phantom cases in BraTS-METS layout, with known ground truth")
+    synth.add_argument("out", type=Path, metavar="OUT", help="folder for the cases")
+    synth.add_argument("--cases", type=int, default=8, metavar="N", help="number of patients (default 8)")
+    synth.add_argument("--seed", type=int, default=0, metavar="S", help="case k is the same for every N (default 0)")
+    synth.add_argument("--shape", type=int, nargs=3, default=(240, 240, 155), metavar=("X", "Y", "Z"), help="voxels")
+    synth.add_argument("--spacing", type=float, nargs="+", default=[1.0], metavar="MM", help="voxel size: one or three")
+
+    check = verb(
+        "check", _check, "show everything that is wrong or odd about a data set; exit 1 if a case cannot be used"
+    )
+    check.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the findings there too")
+    check.add_argument("--cavity", action="store_true", help="label 4, the resection cavity, is to be learned")
+    check.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+    preprocess = verb("preprocess", _preprocess, "crop, resample and normalise cases into a store for training")
+    preprocess.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
+    preprocess.add_argument("store", type=Path, metavar="STORE", help="folder to write")
+    preprocess.add_argument("--config", type=Path, metavar="FILE", help="configuration; its preprocess section is used")
+    preprocess.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+    predict = verb("predict", _predict, "segment cases with a trained run; label maps on each case's own grid")
+    predict.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    predict.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
+    predict.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write (default RUN/predictions)")
+    predict.add_argument("--probabilities", action="store_true", help="write them too, in OUT/probabilities")
+    predict.add_argument("--held-out", action="store_true", help="only the cases that the run was validated on")
+
+    evaluate = verb("evaluate", _evaluate, "lesion-wise and whole-volume scores of predictions against references")
+    evaluate.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
+    evaluate.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
+    evaluate.add_argument("--out", type=Path, required=True, metavar="scores.csv", help="one row a case and region")
+    evaluate.add_argument("--rules", default="brats2023", help="rule set (default brats2023)")
+    evaluate.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+    report = verb("report", _report, "one HTML page of a run, or of several runs compared")
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; the page is index.html"
+    )
+
+    weights = verb("import-weights", _import_weights, "make a run directory of an original 3D TransUNet checkpoint")
+    weights.add_argument("file", type=Path, metavar="FILE", help="checkpoint: .model, .pth or .safetensors")
+    weights.add_argument("--patch", type=int, nargs=3, required=True, metavar=("X", "Y", "Z"), help="its patch, voxels")
+    weights.add_argument("--layer-scale", choices=("off", "correct", "reference"), default="reference",
+                         help="form given to the LayerScale in the file (default reference)")  # fmt: skip
+    weights.add_argument("--target", choices=("regions", "labels"), default="regions", help="what its classes are")
+    weights.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory to write")
+    return parser
+
+
+def _synth(options: argparse.Namespace) -> int:
+    from mets3d.data.synth import synthesise
+
+    spacing = tuple(
+        options.spacing * (3 // len(options.spacing)) if len(options.spacing) in (1, 3) else options.spacing
+    )
+    if len(spacing) != 3:
+        raise ValueError(f"--spacing: expected one or three numbers, found {len(options.spacing)}")
+    names = synthesise(
+        options.out,
+        options.cases,
+        options.seed,
+        shape=tuple(options.shape),
+        spacing_mm=spacing,
+        progress=_counter("synth"),
+    )
+    print(f"{len(names)} cases in {options.out}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mets3d.data.check import check
+    from mets3d.rundir import write_json
+
+    report = check(options.data, _counter("check"), cavity=options.cavity, jobs=options.jobs)
+    print(report.table())
+    if options.json is not None:
+        write_json(options.json, report.as_json())
+    return 1 if report.unusable else 0
+
+
+def _preprocess(options: argparse.Namespace) -> int:
+    from mets3d.config import Config, ConfigError, load
+    from mets3d.data.preprocess import preprocess
+
+    try:
+        config = load(["--config", str(options.config)]) if options.config else Config()
+    except ConfigError as error:
+        raise ValueError(f"{options.config}:\n{error}") from None
+    notes = preprocess(
+        options.data,
+        options.store,
+        config.preprocess,
+        cavity=config.data.cavity,
+        jobs=options.jobs,
+        progress=_counter("preprocess"),
+    )
+    for note in notes:
+        print(note)
+    print(f"store in {options.store}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from mets3d.inference.predict import predict
+
+    result = predict(
+        options.run,
+        options.data,
+        options.out,
+        probabilities=options.probabilities,
+        held_out=options.held_out,
+        progress=_counter("predict"),
+    )
+    for case, reason in result.failures.items():
+        print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
+    print(f"{len(result.cases)} label maps in {result.folder}")
+    return 1 if result.failures else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mets3d.evaluation.score import evaluate
+
+    report = evaluate(
+        options.predictions,
+        options.references,
+        rules=options.rules,
+        scores=options.out,
+        lesions=options.out.with_name("lesions.csv"),
+        jobs=options.jobs,
+        progress=_counter("evaluate"),
+    )
+    print(report.text())
+    return 1 if report.problems else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from mets3d.reporting.page import report, summary_text
+
+    page = report(options.runs, options.out)
+    for run in options.runs:
+        print(summary_text(run))
+    print(page)
+    return 0
+
+
+def _import_weights(options: argparse.Namespace) -> int:
+    from mets3d.inference.imported import write_run
+
+    run = write_run(
+        options.file,
+        options.out,
+        patch=tuple(options.patch),
+        layer_scale=options.layer_scale,
+        target=options.target,
+    )
+    print(f"run directory in {run}")
+    return 0
+
+
+def _counter(what: str) -> Callable[[int, int, str], None]:
+    """A bar on a terminal, else a plain line at every tenth of the way."""
+    bar: Any = None
+
+    def show(done: int, total: int, name: str) -> None:
+        nonlocal bar
+        if not sys.stderr.isatty():
+            if done * 10 // total > (done - 1) * 10 // total:
+                print(f"{what} {done}/{total}  {name}", file=sys.stderr, flush=True)
+            return
+        from tqdm import tqdm
+
+        bar = bar if bar is not None else tqdm(total=total, desc=what, dynamic_ncols=True)
+        bar.set_postfix_str(name, refresh=False)
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

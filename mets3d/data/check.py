@@ -1,0 +1,283 @@
+"""What is wrong with which case: every finding of a data set together, before anything is computed from it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mets3d.data import DataError, Progress, quiet
+from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_cases
+from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header, read_image, read_labels
+from mets3d.regions import KNOWN_LABELS, RC_LABEL
+
+AFFINE_TOLERANCE_VOXELS = 0.1  # far above float32 rounding of a header, far below anything that moves a lesion
+LEAST_BACKGROUND = 0.1  # a stripped brain fills about half of its bounding box, a head with air around it nearly all
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All findings of a data set."""
+
+    folder: Path
+    cases: list[str]
+    where: dict[Path, int]
+    findings: list[Finding]
+
+    @property
+    def unusable(self) -> list[str]:
+        """Names of cases with an error, sorted."""
+        return sorted({finding.case for finding in self.findings if finding.severity == "error"})
+
+    def table(self) -> str:
+        """The findings as text: how many cases lie where, one line a finding, worst first, and a sum."""
+        lines = [f"{_cases(count)} in {place}" for place, count in sorted(self.where.items())]
+        if self.findings:
+            lines += ["", *findings_table(self.findings), ""]
+        counts = {level: sum(finding.severity == level for finding in self.findings) for level in _ORDER}
+        summed = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counts.items())
+        unusable = len(self.unusable)
+        verdict = "all can be used" if not unusable else f"{unusable} cannot be used: {', '.join(self.unusable)}"
+        return "\n".join([*lines, f"{_cases(len(self.cases))}, {verdict} ({summed})"])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "cases": self.cases,
+            "unusable": self.unusable,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+@dataclass
+class Checked:
+    """The readable volumes of a case and what was found on the way."""
+
+    images: dict[str, ImageVolume] = field(default_factory=dict)
+    labels: LabelVolume | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def unusable(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def check(folder: Path, progress: Progress = quiet, *, cavity: bool = False, jobs: int = 1) -> CheckReport:
+    """Reads every case below `folder` and reports all findings. Raises as `find_cases` if there is none."""
+    cases = find_cases(folder)
+    found = each_case(partial(check_case, cavity=cavity), cases, jobs, progress)
+    findings = [*cases.findings, *itertools.chain.from_iterable(found)]
+    return CheckReport(folder, [case.name for case in cases], cases.where, findings)
+
+
+def check_case(case: Case, cavity: bool = False) -> list[Finding]:
+    """Findings of one case. `cavity`: label 4 is wanted, so its presence needs no note.
+
+    Errors (the case cannot be used): a missing sequence; a file that is truncated, corrupt or not 3-D; shapes or
+    affines that differ; NaN or infinity; a constant image; labels that are not whole numbers or outside 0..4; label
+    voxels where all sequences are zero. Warnings: hardly any zero background, spacing and affine that disagree. Notes:
+    negative values, an empty reference, label 4.
+    """
+    return read_case(case, cavity).findings
+
+
+def read_case(case: Case, cavity: bool = False) -> Checked:
+    """The volumes of a case, read once, and the findings of `check_case`."""
+    headers, findings = _headers(case)
+    checked = Checked(findings=findings)
+    for sequence in SEQUENCES:
+        if sequence in headers:
+            image = _reading(case, partial(read_image, case.sequences[sequence]), checked)
+            if image is not None:
+                checked.images[sequence] = image
+    if case.labels is not None and LABELS in headers:
+        checked.labels = _reading(case, partial(read_labels, case.labels), checked)
+    for sequence, image in checked.images.items():
+        checked.findings += _image_findings(case, sequence, image)
+    if checked.labels is not None:
+        checked.findings += _label_findings(case, checked.labels, cavity)
+    shapes = {image.data.shape for image in checked.images.values()}
+    if len(shapes) == 1 and not case.missing:
+        checked.findings += _brain_findings(case, checked)
+    return checked
+
+
+def check_headers(case: Case) -> list[Finding]:
+    """The findings that need no voxel: missing sequences, unreadable headers, shapes and affines that differ."""
+    return _headers(case)[1]
+
+
+def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, progress: Progress) -> Iterator[Result]:
+    """work(case) for every case, in order; in `jobs` processes if more than one.
+
+    Processes are spawned: a fork would copy the locks of threads that numerical libraries run. `work` must be
+    picklable.
+    """
+    if jobs <= 1 or len(cases) <= 1:
+        results: Iterable[Result] = map(work, cases)
+        yield from _counted(results, cases, progress)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=get_context("spawn")) as pool:
+        yield from _counted(pool.map(work, cases), cases, progress)
+
+
+def findings_table(findings: Sequence[Finding]) -> list[str]:
+    """One line a finding, worst first, in columns."""
+    ordered = sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), finding.case))
+    rows = [("case", "severity", "finding", "detail")]
+    rows += [
+        (finding.case, finding.severity, finding.what, "; ".join(filter(None, (finding.detail, finding.advice))))
+        for finding in ordered
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'s' * (count != 1)}"
+
+
+# ---------------------------------------------------------------- from headers
+
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+_UNREADABLE = "unreadable file"
+
+
+def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
+    """Headers of the readable files by sequence, in channel order and the reference last, and what they tell."""
+    findings = [_missing(case)] if case.missing else []
+    headers: dict[str, Header] = {}
+    for path in case.files:
+        kind = path.name.removeprefix(f"{case.name}-").partition(".")[0]
+        try:
+            headers[kind] = read_header(path)
+        except (DataError, OSError) as error:
+            findings.append(Finding(case.name, "error", _UNREADABLE, str(error)))
+    return headers, findings + _grid_findings(case, headers)
+
+
+def _missing(case: Case) -> Finding:
+    present = ", ".join(case.sequences) or "none"
+    detail = f"expected {', '.join(SEQUENCES)}, found {present}; {', '.join(case.missing)} missing in {case.folder}"
+    return Finding(case.name, "error", "missing sequence", detail, "add the file or remove the case")
+
+
+def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
+    findings = []
+    shapes = {kind: header.ras_shape for kind, header in headers.items()}
+    if len(set(shapes.values())) > 1:
+        detail = ", ".join(f"{kind} {'x'.join(map(str, shape))}" for kind, shape in shapes.items())
+        advice = "resample all scans of a case to one grid (register, strip the skull), then try again"
+        findings.append(Finding(case.name, "error", "shapes differ", f"in RAS order: {detail}", advice))
+    elif headers:
+        findings += _affine_findings(case, headers)
+    for kind, header in headers.items():
+        lengths = np.linalg.norm(header.affine[:3, :3], axis=0)
+        if not np.allclose(lengths, header.spacing_mm, rtol=0.01):
+            detail = f"{kind} has voxels of {_mm(header.spacing_mm)} by its header, {_mm(lengths)} by its affine"
+            advice = "the header's is used; correct the wrong one"
+            findings.append(Finding(case.name, "warning", "spacing and affine differ", detail, advice))
+    return findings
+
+
+def _affine_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
+    (first, reference), *others = headers.items()
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in reference.ras_shape), [1]))).T
+    findings = []
+    for kind, header in others:
+        moved = np.linalg.norm(((header.ras_affine - reference.ras_affine) @ corners)[:3], axis=0).max()
+        if moved > AFFINE_TOLERANCE_VOXELS * min(reference.ras_spacing_mm):
+            detail = (
+                f"{kind} {_affine(header)} but {first} {_affine(reference)} (RAS, mm): "
+                f"the same voxel is up to {moved:.3g} mm apart"
+            )
+            advice = "resample all scans of a case to one grid, or correct the wrong header"
+            findings.append(Finding(case.name, "error", "affines differ", detail, advice))
+    return findings
+
+
+def _affine(header: Header) -> str:
+    return str([[round(float(value), 4) + 0.0 for value in row] for row in header.ras_affine[:3]])
+
+
+def _mm(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values) + " mm"
+
+
+# ---------------------------------------------------------------- from voxels
+
+
+def _reading(case: Case, read: Callable[[], Result], checked: Checked) -> Result | None:
+    try:
+        return read()
+    except (DataError, OSError) as error:
+        what = "not a label map" if isinstance(error, NotLabelsError) else _UNREADABLE
+        checked.findings.append(Finding(case.name, "error", what, str(error)))
+        return None
+
+
+def _image_findings(case: Case, sequence: str, image: ImageVolume) -> list[Finding]:
+    finite = np.isfinite(image.data)
+    if not finite.all():
+        count = int((~finite).sum())
+        detail = f"{sequence} has {count} voxels that are NaN or infinite ({case.sequences[sequence].name})"
+        return [Finding(case.name, "error", "not a number", detail, "convert the scan again")]
+    low, high = float(image.data.min()), float(image.data.max())
+    if low == high:
+        detail = f"{sequence} is {low:g} everywhere ({case.sequences[sequence].name})"
+        return [Finding(case.name, "error", "constant image", detail, "convert the scan again")]
+    if low < 0:
+        count = int((image.data < 0).sum())
+        detail = f"{sequence} has {count}, down to {low:g}; they are kept"
+        return [Finding(case.name, "note", "negative values", detail)]
+    return []
+
+
+def _label_findings(case: Case, labels: LabelVolume, cavity: bool) -> list[Finding]:
+    counts = np.bincount(labels.labels.ravel(), minlength=256)
+    unknown = {value: int(count) for value, count in enumerate(counts) if count and value not in KNOWN_LABELS}
+    findings = []
+    if unknown:
+        found = ", ".join(f"label {value} in {count} voxels" for value, count in unknown.items())
+        detail = f"expected labels 0 to {KNOWN_LABELS[-1]}, found {found} ({Path(str(case.labels)).name})"
+        advice = "correct the reference (another data set's labels must be mapped first) or remove the case"
+        findings.append(Finding(case.name, "error", "unknown label", detail, advice))
+    if not counts[1:].any():
+        findings.append(Finding(case.name, "note", "empty reference", "no label voxel: legal, no visible disease"))
+    if counts[RC_LABEL] and not cavity:
+        detail = f"label {RC_LABEL}, the resection cavity, in {counts[RC_LABEL]} voxels becomes background"
+        findings.append(Finding(case.name, "note", "cavity present", detail, "set data.cavity to learn it"))
+    return findings
+
+
+def _brain_findings(case: Case, checked: Checked) -> list[Finding]:
+    """Of all sequences together: the brain is where any of them is not zero."""
+    brain = np.logical_or.reduce([image.data != 0 for image in checked.images.values()])
+    findings = []
+    background = 1 - float(brain.mean())
+    if background < LEAST_BACKGROUND:
+        detail = f"only {background:.1%} of the voxels are zero in all sequences"
+        advice = "strip the skull, so that all is zero outside the brain"
+        findings.append(Finding(case.name, "warning", "skull not stripped?", detail, advice))
+    if checked.labels is not None and checked.labels.labels.shape == brain.shape:
+        outside = int(np.count_nonzero(checked.labels.labels[~brain]))
+        if outside:
+            detail = f"{outside} label voxels lie where all sequences are zero"
+            findings.append(Finding(case.name, "error", "label outside the brain", detail, "correct the reference"))
+    return findings
+
+
+def _counted(results: Iterable[Result], cases: Sequence[Case], progress: Progress) -> Iterator[Result]:
+    for done, (case, result) in enumerate(zip(cases, results, strict=True), 1):
+        progress(done, len(cases), case.name)
+        yield result

@@ -1,0 +1,143 @@
+"""What a data set is like: sizes, lesions, intensities, and how far a single threshold on t2f would get.
+
+The threshold is the baseline that a network has to beat. Its Dice for every threshold and any set of cases follows from
+two histograms a case, so nothing is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float16, Float64, UInt8
+
+from mets3d.data import DataError
+from mets3d.data.cases import SEQUENCES
+from mets3d.data.store import Entry, foreground_index
+from mets3d.regions import WT, scored_regions
+
+LOWEST, HIGHEST, BINS = -4.0, 8.0, 240  # z-scored intensity; beyond it, one more bin at either end
+SEQUENCE = WT.shown_on
+
+
+def thresholds() -> Float64[np.ndarray, " T"]:
+    """The edges of the histogram's bins, ascending."""
+    return np.linspace(LOWEST, HIGHEST, BINS + 1)
+
+
+def describe_case(
+    image: Float16[np.ndarray, "C X Y Z"], labels: UInt8[np.ndarray, "X Y Z"], entry: Entry, *, cavity: bool
+) -> dict[str, Any]:
+    """The row of one stored case, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms."""
+    voxel_mm3 = _voxel_mm3(entry)
+    lesions = {}
+    for region in scored_regions(cavity):
+        _, offsets = foreground_index(region.mask(labels))
+        lesions[region.name] = [round(float(size) * voxel_mm3, 3) for size in np.diff(offsets)]
+    return {
+        "shape": list(entry.shape),
+        "spacing_mm": list(entry.spacing_mm),
+        "mean": dict(zip(SEQUENCES, entry.mean, strict=True)),
+        "std": dict(zip(SEQUENCES, entry.std, strict=True)),
+        "lesion_volumes_mm3": lesions,
+        "histogram": _histogram(image, WT.mask(labels)),
+    }
+
+
+def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The fingerprint of a data set: its rows and what they have in common."""
+    lesions = {
+        region: [row["lesion_volumes_mm3"][region] for row in rows.values()]
+        for region in next(iter(rows.values()))["lesion_volumes_mm3"]
+    }
+    return {
+        "histogram": {"sequence": SEQUENCE, "region": WT.name, "lowest": LOWEST, "highest": HIGHEST, "bins": BINS},
+        "median_shape": [float(n) for n in np.median([row["shape"] for row in rows.values()], axis=0)],
+        "median_spacing_mm": [float(n) for n in np.median([row["spacing_mm"] for row in rows.values()], axis=0)],
+        "intensity": {
+            sequence: {key: float(np.mean([row[key][sequence] for row in rows.values()])) for key in ("mean", "std")}
+            for sequence in SEQUENCES
+        },
+        "lesions": {region: _spread(volumes) for region, volumes in lesions.items()},
+        "cases": dict(rows),
+    }
+
+
+def best_threshold(
+    fingerprint: Mapping[str, Any], training: Sequence[str], validation: Sequence[str]
+) -> dict[str, Any]:
+    """The threshold on z-scored t2f with the highest mean whole-volume Dice of WT on the training cases, and its worth.
+
+    A brain voxel counts as WT where t2f >= threshold; candidates are `thresholds()`, the lowest of equals wins.
+    Dice = 2 TP / (predicted + reference), 1 if both are empty. The dict has sequence, region, threshold, training_dice,
+    validation_dice (None without validation cases) and per_case, the Dice of each validation case.
+    Raises DataError if a case is not in the fingerprint or there is no training case.
+    """
+    unknown = [name for name in (*training, *validation) if name not in fingerprint["cases"]]
+    if unknown or not training:
+        raise DataError(f"no fingerprint of case {unknown[0]}" if unknown else "a threshold needs a training case")
+    curves = {name: dice_curve(fingerprint["cases"][name]["histogram"]) for name in (*training, *validation)}
+    mean = np.mean([curves[name] for name in training], axis=0)
+    best = int(mean.argmax())
+    per_case = {name: float(curves[name][best]) for name in validation}
+    return {
+        "sequence": SEQUENCE,
+        "region": WT.name,
+        "threshold": float(thresholds()[best]),
+        "training_dice": float(mean[best]),
+        "validation_dice": float(np.mean(list(per_case.values()))) if per_case else None,
+        "per_case": per_case,
+    }
+
+
+def dice_curve(histogram: Mapping[str, Any]) -> Float64[np.ndarray, " T"]:
+    """Whole-volume Dice of WT at each of `thresholds()`, from the histograms of one case."""
+    inside, outside = _at_least(histogram["inside"]), _at_least(histogram["outside"])
+    total = inside + outside + histogram["reference_voxels"]
+    return np.where(total > 0, 2 * inside / np.maximum(total, 1), 1.0)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _voxel_mm3(entry: Entry) -> float:
+    """Volume of a stored voxel: the crop's volume over the number of voxels that it became."""
+    cropped = [stop - start for start, stop in entry.box]
+    return float(np.prod(cropped) * np.prod(entry.spacing_mm) / np.prod(entry.stored_shape))
+
+
+def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, Any]:
+    """Counts of brain voxels per bin; the first bin is below all thresholds, the last above."""
+    brain = (image != 0).any(0)
+    values = image[SEQUENCES.index(SEQUENCE)]
+    edges = thresholds()
+
+    def counts(mask: Any) -> list[int]:
+        bins = np.searchsorted(edges, values[mask].astype(np.float64), side="right")
+        return [int(count) for count in np.bincount(bins, minlength=BINS + 2)]
+
+    return {
+        "inside": counts(brain & tumour),
+        "outside": counts(brain & ~tumour),
+        "reference_voxels": int(np.count_nonzero(tumour)),
+    }
+
+
+def _at_least(counts: Sequence[int]) -> Float64[np.ndarray, " T"]:
+    """Number of voxels at or above each threshold."""
+    return np.cumsum(np.asarray(counts, dtype=np.float64)[::-1])[::-1][1:]
+
+
+def _spread(volumes_mm3: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Lesions a case and their volumes, over all cases; no volume without lesions."""
+    every: Float[np.ndarray, " n"] = np.concatenate([np.asarray(volumes, dtype=np.float64) for volumes in volumes_mm3])
+    percentiles = {str(p): float(np.percentile(every, p)) for p in (5, 25, 50, 75, 95)} if every.size else {}
+    counts = [len(volumes) for volumes in volumes_mm3]
+    return {
+        "lesions": int(every.size),
+        "per_case_median": float(np.median(counts)),
+        "per_case_most": int(max(counts)),
+        "cases_without": int(sum(count == 0 for count in counts)),
+        "volume_mm3_percentiles": percentiles,
+    }

@@ -1,0 +1,188 @@
+"""Host batches in which sample i of the global batch at step s is a function of (seed, s, i) and of nothing else.
+
+So the number of processes, of accumulation steps and of loader workers changes no sample, and resuming is starting the
+iteration at another step: there is no sampler state to save and no batch to skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mets3d.data.store import Store, open_store
+
+Key = tuple[int, int]  # step, index in the global batch
+
+
+@dataclass
+class Batch:
+    """Samples side by side. `drawn` is what `draw` returned for each, `origin` where each patch starts in its case."""
+
+    image: Float[Tensor, "B C X Y Z"]
+    labels: UInt8[Tensor, "B X Y Z"]
+    drawn: list[Any]
+    cases: list[str]
+    origin: list[tuple[int, int, int]]
+
+    def pin_memory(self) -> Batch:
+        self.image, self.labels = self.image.pin_memory(), self.labels.pin_memory()
+        return self
+
+    def on(self, device: torch.device) -> tuple[Float[Tensor, "B C X Y Z"], UInt8[Tensor, "B X Y Z"]]:
+        """Image (fp32) and labels on the device; the copy of pinned memory is asynchronous."""
+        return self.image.to(device, non_blocking=True).float(), self.labels.to(device, non_blocking=True)
+
+
+def generator(seed: int, step: int, index: int) -> np.random.Generator:
+    """The random generator of sample `index` of the global batch at `step`."""
+    return np.random.default_rng([seed, step, index])
+
+
+def keys_of_process(
+    step: int, *, batch_size: int, processes: int = 1, rank: int = 0, accumulation: int = 1
+) -> list[list[Key]]:
+    """The samples of one process at one step: a list of micro-batches. Over all processes they are the global batch."""
+    micro = batch_size // (processes * accumulation)
+    starts = [(turn * processes + rank) * micro for turn in range(accumulation)]
+    return [[(step, index) for index in range(start, start + micro)] for start in starts]
+
+
+def batches(
+    samples: Samples,
+    *,
+    steps: range,
+    batch_size: int,
+    processes: int = 1,
+    rank: int = 0,
+    accumulation: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[list[Batch]]:
+    """For each step the micro-batches of one process.
+
+    Raises ValueError if the batch is not divisible by processes x accumulation.
+    """
+    check_divisible(batch_size, processes, accumulation)
+    share = {"batch_size": batch_size, "processes": processes, "rank": rank, "accumulation": accumulation}
+    order = [keys for step in steps for keys in keys_of_process(step, **share)]
+    loader: DataLoader[Any] = DataLoader(
+        samples,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # A forked worker would inherit the threads' locks of numba and OpenMP and can hang.
+        multiprocessing_context="spawn" if workers else None,
+    )
+    micro_batches = iter(loader)
+    for _ in steps:
+        yield [next(micro_batches) for _ in range(accumulation)]
+
+
+def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
+    if batch_size % (processes * accumulation):
+        raise ValueError(
+            f"train.batch_size {batch_size} is the global batch; expected a multiple of processes x train.accumulation "
+            f"= {processes} x {accumulation}; the nearest that fits is "
+            f"{max(1, round(batch_size / (processes * accumulation))) * processes * accumulation}"
+        )
+
+
+class Samples(Dataset[dict[str, Any]]):
+    """Training samples by key. Each worker opens the store for itself, by memory map."""
+
+    def __init__(
+        self,
+        store: Path,
+        cases: Sequence[str],
+        *,
+        patch: tuple[int, int, int],
+        seed: int,
+        lesion_fraction: float = 1 / 3,
+        draw: Callable[[np.random.Generator], Any] | None = None,
+    ):
+        if not cases:
+            raise ValueError(f"{store}: no training case in this fold")
+        self.path, self.cases, self.patch = store, list(cases), patch
+        self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
+        self._store: Store | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        rng = generator(self.seed, *key)
+        name = self.cases[rng.integers(len(self.cases))]
+        if self._store is None:
+            self._store = open_store(self.path)
+        case = self._store.read(name)
+        centred = rng.random() < self.lesion_fraction
+        centre = _lesion_voxel(case, rng)
+        origin = _origin(case.shape, self.patch, centre if centred else None, rng)
+        box = [slice(start, start + size) for start, size in zip(origin, self.patch, strict=True)]
+        inside = tuple(slice(max(part.start, 0), min(part.stop, n)) for part, n in zip(box, case.shape, strict=True))
+        before = [max(-part.start, 0) for part in box]
+        image = _padded(case.image(inside), before, self.patch)
+        labels = _padded(case.labels(inside), before, self.patch)
+        drawn = self.draw(rng) if self.draw else None
+        return {"image": image, "labels": labels, "drawn": drawn, "case": name, "origin": origin}
+
+
+def collate(samples: list[dict[str, Any]]) -> Batch:
+    return Batch(
+        image=torch.stack([sample["image"] for sample in samples]),
+        labels=torch.stack([sample["labels"] for sample in samples]),
+        drawn=[sample["drawn"] for sample in samples],
+        cases=[sample["case"] for sample in samples],
+        origin=[sample["origin"] for sample in samples],
+    )
+
+
+def _lesion_voxel(case: Any, rng: np.random.Generator) -> np.ndarray[Any, Any] | None:
+    """A voxel of a lesion of the case, every lesion being equally likely; None without lesions.
+
+    Lesions are parts of the tumour core, which oedema cannot join; a case without core falls back on the whole tumour.
+    Drawn from in any case, so that the draws that follow are the same for centred and other samples.
+    """
+    which, where = rng.random(2)
+    for region in ("TC", "WT"):
+        offsets = case.lesions(region)
+        if len(offsets) > 1:
+            lesion = int(which * (len(offsets) - 1))
+            start, stop = int(offsets[lesion]), int(offsets[lesion + 1])
+            return np.asarray(case.foreground(region)[start + int(where * (stop - start))])
+    return None
+
+
+def _origin(
+    shape: Sequence[int], patch: Sequence[int], centre: np.ndarray[Any, Any] | None, rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """First voxel of the patch: random, or so that `centre` is in its middle; inside the volume where it is larger."""
+    uniform = rng.random(3)
+    low = [min(0, n - size) for n, size in zip(shape, patch, strict=True)]
+    high = [max(0, n - size) for n, size in zip(shape, patch, strict=True)]
+    if centre is None:
+        starts = [int(lo + u * (hi - lo + 1)) for lo, hi, u in zip(low, high, uniform, strict=True)]
+    else:
+        starts = [
+            int(np.clip(middle - size // 2, lo, hi))
+            for middle, size, lo, hi in zip(centre, patch, low, high, strict=True)
+        ]
+    return starts[0], starts[1], starts[2]
+
+
+def _padded(part: Tensor, before: Sequence[int], patch: Sequence[int]) -> Tensor:
+    if tuple(part.shape[-3:]) == tuple(patch):
+        return part
+    whole = part.new_zeros((*part.shape[:-3], *patch))
+    box = tuple(slice(start, start + n) for start, n in zip(before, part.shape[-3:], strict=True))
+    whole[..., box[0], box[1], box[2]] = part
+    return whole

@@ -1,0 +1,267 @@
+"""NIfTI files in RAS+ and back. The only module that knows nibabel.
+
+Reading turns every volume into RAS+ with axes X Y Z by flips and axis permutations alone (no value is interpolated) and
+remembers the file's own grid; writing puts an array back on that grid.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Integer, Num, UInt8
+
+from mets3d.data import DataError
+from mets3d.rundir import replacing
+
+Spacing = tuple[float, float, float]
+Shape = tuple[int, ...]
+WHOLE_NUMBER_TOLERANCE = 1e-3
+
+
+class NotLabelsError(DataError):
+    """A readable volume whose values cannot be labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A file's own voxel grid: what is needed to write another array in the same place, orientation and header form."""
+
+    shape: tuple[int, int, int]
+    affine: Float64[np.ndarray, "4 4"]
+    qform: tuple[Float64[np.ndarray, "4 4"] | None, int]
+    sform: tuple[Float64[np.ndarray, "4 4"] | None, int]
+    zooms: Spacing
+    units: tuple[str, str]
+
+    @property
+    def orientation(self) -> str:
+        """Where each array axis points, for example `LPS`."""
+        import nibabel
+
+        return "".join(str(code) for code in nibabel.aff2axcodes(self.affine))
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What a file says about itself, in its own axis order, without its voxels."""
+
+    shape: Shape
+    affine: Float64[np.ndarray, "4 4"]
+    spacing_mm: Spacing
+    orientation: str
+    ras_shape: Shape
+    ras_affine: Float64[np.ndarray, "4 4"]
+    ras_spacing_mm: Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class ImageVolume:
+    """An image in RAS+: `affine` maps its voxel indices to mm, `source` is the grid of its file."""
+
+    data: Float32[np.ndarray, "X Y Z"]
+    spacing_mm: Spacing
+    affine: Float64[np.ndarray, "4 4"]
+    source: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class LabelVolume:
+    """A label map in RAS+, otherwise as `ImageVolume`."""
+
+    labels: UInt8[np.ndarray, "X Y Z"]
+    spacing_mm: Spacing
+    affine: Float64[np.ndarray, "4 4"]
+    source: Grid
+
+
+def read_image(path: Path) -> ImageVolume:
+    """The image in `path` as float32 in RAS+; NaN and infinity are kept for the caller to judge.
+
+    Spacing is the header's voxel size in mm, in RAS order. Raises FileNotFoundError if there is no such file and
+    DataError (a ValueError) naming the file if it is truncated, corrupt, not NIfTI or not a 3-D volume.
+    """
+    return ImageVolume(*_read(path))
+
+
+def read_labels(path: Path) -> LabelVolume:
+    """The label map in `path` as uint8 in RAS+. Integers stored as floats are accepted within 1e-3.
+
+    Raises as `read_image`, and NotLabelsError (a DataError) for values that are not whole numbers or not in 0..255.
+    """
+    values, spacing_mm, affine, grid = _read(path)
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(values)
+        wrong = ~(np.abs(values - whole) <= WHOLE_NUMBER_TOLERANCE)
+    if wrong.any():
+        raise NotLabelsError(
+            f"{path}: expected whole numbers as labels, found {int(wrong.sum())} voxels that are not, for example "
+            f"{float(values[wrong][0]):g}; a label map must be resampled with nearest neighbours"
+        )
+    if whole.size and (whole.min() < 0 or whole.max() > 255):
+        raise NotLabelsError(f"{path}: expected labels from 0 to 255, found {whole.min():g} to {whole.max():g}")
+    return LabelVolume(whole.astype(np.uint8), spacing_mm, affine, grid)
+
+
+def read_header(path: Path) -> Header:
+    """Shape, affine, spacing and orientation of `path` without decompressing its voxels. Raises as `read_image`."""
+    import nibabel
+
+    with _faults_named(path):
+        image = nibabel.load(path)
+        grid = _grid(image, path)
+    orientation = nibabel.io_orientation(grid.affine)
+    order = np.argsort(orientation[:, 0])
+    return Header(
+        shape=grid.shape,
+        affine=grid.affine,
+        spacing_mm=grid.zooms,
+        orientation=grid.orientation,
+        ras_shape=tuple(grid.shape[axis] for axis in order),
+        ras_affine=_ras_affine(grid, orientation),
+        ras_spacing_mm=_ras_spacing(grid, orientation),
+    )
+
+
+def write_labels(path: Path, labels_ras: Integer[np.ndarray, "X Y Z"], grid: Grid) -> None:
+    """Writes a RAS+ label map as uint8 on the file grid that it came from: same shape, affines, codes and units.
+
+    The file is whole or absent. Raises DataError if the array does not fit the grid or a label is not in 0..255.
+    """
+    if labels_ras.size and (labels_ras.min() < 0 or labels_ras.max() > 255):
+        raise DataError(f"{path}: expected labels from 0 to 255, found {labels_ras.min()} to {labels_ras.max()}")
+    _write(path, labels_ras.astype(np.uint8), grid)
+
+
+def write_probabilities(path: Path, probabilities_ras: Float32[np.ndarray, "R X Y Z"], grid: Grid) -> None:
+    """Writes RAS+ probabilities as a 4-D float32 file, regions on the last axis, on the file grid of the case."""
+    _write(path, np.moveaxis(probabilities_ras, 0, -1), grid)
+
+
+def write_image(path: Path, data: Num[np.ndarray, "X Y Z"], affine: Float64[np.ndarray, "4 4"]) -> None:
+    """Writes an array as it lies, in its own number type; `affine` (mm) becomes qform and sform, code 1 (scanner)."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(data, affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    image.header.set_xyzt_units("mm")
+    with replacing(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read(
+    path: Path,
+) -> tuple[Float32[np.ndarray, "X Y Z"], Spacing, Float64[np.ndarray, "4 4"], Grid]:
+    import nibabel
+
+    with _faults_named(path):
+        image = _decompressed(path)
+        grid = _grid(image, path)
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = np.asarray(image.dataobj, dtype=np.float32)
+    orientation = nibabel.io_orientation(grid.affine)
+    data = np.ascontiguousarray(nibabel.apply_orientation(stored, orientation))
+    return data, _ras_spacing(grid, orientation), _ras_affine(grid, orientation), grid
+
+
+def _decompressed(path: Path) -> Any:
+    """The image held in memory. Inflating the whole stream compares its checksum, which a partial read skips."""
+    import nibabel
+
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    kind = nibabel.Nifti2Image if 540 in _header_sizes(content) else nibabel.Nifti1Image
+    return kind.from_bytes(content)
+
+
+def _header_sizes(content: bytes) -> tuple[int, int]:
+    return int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")
+
+
+class _faults_named:  # noqa: N801 - reads as a statement
+    """Turns whatever decompression and parsing raise into one DataError with the file's name."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None:
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file")
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
+
+        parsing = (ImageFileError, HeaderDataError)
+        decoding = (EOFError, OSError, zlib.error, ValueError, TypeError, *parsing)
+        if isinstance(error, DataError) or not isinstance(error, decoding):
+            return
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"{self.path}: cannot be read as NIfTI, truncated or corrupt ({reason}); fetch or convert the file again"
+        ) from error
+
+
+def _grid(image: Any, path: Path) -> Grid:
+    if len(image.shape) != 3:
+        raise DataError(f"{path}: expected a 3-D volume, found shape {tuple(image.shape)}; split it into 3-D files")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise DataError(f"{path}: its affine has no inverse, so its orientation is unknown: {affine[:3].tolist()}")
+    header = image.header
+    qform, qform_code = header.get_qform(coded=True)
+    sform, sform_code = header.get_sform(coded=True)
+    return Grid(
+        shape=(int(image.shape[0]), int(image.shape[1]), int(image.shape[2])),
+        affine=affine,
+        qform=(None if qform is None else np.asarray(qform, dtype=np.float64), int(qform_code)),
+        sform=(None if sform is None else np.asarray(sform, dtype=np.float64), int(sform_code)),
+        zooms=_three(header.get_zooms()),
+        units=header.get_xyzt_units(),
+    )
+
+
+def _three(values: Any) -> Spacing:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def _ras_spacing(grid: Grid, orientation: Any) -> Spacing:
+    """Rounded to a nanometre: headers hold float32, where 0.859 is 0.8590000272."""
+    order = np.argsort(orientation[:, 0])
+    return _three(round(grid.zooms[axis], 6) for axis in order)
+
+
+def _ras_affine(grid: Grid, orientation: Any) -> Float64[np.ndarray, "4 4"]:
+    from nibabel.orientations import inv_ornt_aff
+
+    return np.asarray(grid.affine @ inv_ornt_aff(orientation, grid.shape), dtype=np.float64)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write(path: Path, ras: Num[np.ndarray, "X Y Z *R"], grid: Grid) -> None:
+    import nibabel
+    from nibabel.orientations import axcodes2ornt, ornt_transform
+
+    own = nibabel.io_orientation(grid.affine)
+    stored = nibabel.apply_orientation(ras, ornt_transform(axcodes2ornt("RAS"), own))
+    if stored.shape[:3] != grid.shape:
+        raise DataError(f"{path}: expected an array for a grid of {grid.shape}, found {stored.shape[:3]}")
+    image = nibabel.Nifti1Image(np.ascontiguousarray(stored), None)
+    image.header.set_xyzt_units(*grid.units)
+    image.set_qform(*grid.qform)
+    image.set_sform(*grid.sform)
+    image.header.set_zooms(grid.zooms + (1.0,) * (stored.ndim - 3))
+    with replacing(path) as temporary:
+        nibabel.save(image, temporary)

@@ -1,0 +1,65 @@
+"""The base loss of the CNN heads: soft Dice plus cross-entropy, on regions (sigmoid) or labels (softmax).
+
+Every value is computed per sample and averaged over samples, so that a batch split over processes or accumulation steps
+has the loss, and the gradient, of the whole.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def soft_dice_loss(
+    probability: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], smooth: float = 1.0
+) -> Float[Tensor, ""]:
+    """1 - (2 sum pg + smooth) / (sum p + sum g + smooth), mean over samples and channels.
+
+    Linear denominator as in V-Net's many successors and in the original 3D TransUNet's query loss. `smooth` 1 gives an
+    empty mask a gradient that pushes false positives down: with both empty the loss is 0.
+    """
+    voxels = (-3, -2, -1)
+    probability = _raised(probability)
+    overlap = (probability * target).sum(voxels)
+    sizes = probability.sum(voxels) + target.sum(voxels)
+    return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
+
+
+def cross_entropy(
+    logits: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], *, exclusive: bool
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of each channel (regions), or categorical over the channels (labels), mean over voxels."""
+    logits = _raised(logits)
+    if exclusive:
+        return F.cross_entropy(logits, target.to(logits.dtype))
+    return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
+
+
+def region_loss(
+    logits: Float[Tensor, "B R X Y Z"],
+    target: Bool[Tensor, "B R X Y Z"],
+    *,
+    exclusive: bool = False,
+    dice_weight: float = 1.0,
+    ce_weight: float = 1.0,
+) -> dict[str, Float[Tensor, ""]]:
+    """The weighted parts `dice` and `bce` (`ce` for labels) of one head; their sum is its loss.
+
+    exclusive: channels are labels with the background first, which Dice leaves out.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        probability = _raised(logits).softmax(1)[:, 1:] if exclusive else _raised(logits).sigmoid()
+        dice = soft_dice_loss(probability, target[:, 1:] if exclusive else target)
+        entropy = cross_entropy(logits, target, exclusive=exclusive)
+    return {"dice": dice_weight * dice, "ce" if exclusive else "bce": ce_weight * entropy}
+
+
+def downsampled(target: Bool[Tensor, "B R X Y Z"], shape: torch.Size) -> Bool[Tensor, "B R x y z"]:
+    """The masks on a coarser grid, by the nearest voxel as nnU-Net does for its deep supervision."""
+    return F.interpolate(target.to(torch.uint8), size=tuple(shape), mode="nearest-exact").bool()
+
+
+def _raised(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

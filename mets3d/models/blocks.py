@@ -1,0 +1,81 @@
+"""What more than one part of the network is made of: convolution block, attention, LayerScale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Voxels = tuple[int, int, int]
+LayerScaleForm = Literal["off", "correct", "reference"]
+
+LAYER_SCALE_INIT = 1e-5
+
+
+class ConvBlock(nn.Module):
+    """Convolution, InstanceNorm, LeakyReLU(0.01), as in nnU-Net; padding keeps the size where the stride is 1."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Voxels, stride: Voxels = (1, 1, 1), dropout: float = 0.0
+    ):
+        super().__init__()
+        x, y, z = kernel
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, (x // 2, y // 2, z // 2))
+        self.dropout = nn.Dropout3d(dropout) if dropout else nn.Identity()
+        self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
+        self.activation = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, features: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B D x y z"]:
+        normalised: Tensor = self.norm(self.dropout(self.conv(features)))
+        result: Tensor = self.activation(normalised)
+        return result
+
+
+class Attention(nn.Module):
+    """Multi-head attention, softmax(q k / sqrt(d)) v per head, without dropout; the weights are never materialised.
+
+    fp32: projections and softmax run with autocast off, whatever the surrounding precision.
+    """
+
+    def __init__(self, width: int, heads: int, *, fp32: bool = False):
+        super().__init__()
+        self.heads = heads
+        self.fp32 = fp32
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        for layer in (self.query, self.key, self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B Q E"],
+        key: Float[Tensor, "B N E"],
+        value: Float[Tensor, "B N E"],
+        allowed: Bool[Tensor, "B 1 Q N"] | None = None,
+    ) -> Float[Tensor, "B Q E"]:
+        """`allowed` is True where a query may look; every row needs at least one True."""
+        if not self.fp32:
+            return self._attend(query, key, value, allowed)
+        with torch.autocast(query.device.type, enabled=False):
+            dtype = self.query.weight.dtype
+            return self._attend(query.to(dtype), key.to(dtype), value.to(dtype), allowed)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
+        query, key, value = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        merged: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return merged
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        batch, count, width = tokens.shape
+        return tokens.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
+
+
+def layer_scale(width: int, form: LayerScaleForm) -> nn.Parameter | None:
+    """The gammas of a LayerScale (arXiv 2103.17239), or None where it is off; the block decides where they multiply."""
+    return None if form == "off" else nn.Parameter(torch.full((width,), LAYER_SCALE_INIT))

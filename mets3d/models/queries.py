@@ -1,0 +1,240 @@
+"""The query decoder: learned queries attend to CNN feature maps, each where its own mask is, and become masks.
+
+Masked attention of Mask2Former (arXiv 2112.01527) in 3D with the dimensions of 3D TransUNet (arXiv 2310.07781):
+cross-attention, self-attention, feed-forward, post-norm. The maps are visited in turn, coarse first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mets3d.models.blocks import Attention, LayerScaleForm, Voxels, layer_scale
+from mets3d.shapes import PixelEmbedding, QueryOutput
+
+
+class QueryDecoder(nn.Module):
+    """Feature maps to one prediction from the raw queries and one after every layer.
+
+    memory_channels: channels of the maps that queries attend to, coarse to fine. pixel_channels: of the full-resolution
+    map. classes: without "no object". With `fuse`, the maps are projected, brought to (X/2, Y/4, Z/4), joined and
+    projected to one memory, the sizes being the original's. A single map is projected without a norm, also as there.
+    """
+
+    def __init__(
+        self,
+        memory_channels: Sequence[int],
+        pixel_channels: int,
+        classes: int,
+        *,
+        queries: int,
+        width: int,
+        layers: int,
+        heads: int,
+        mlp: int,
+        layer_scale: LayerScaleForm,
+        masked_attention: bool,
+        position_encoding: bool,
+        attention_fp32: bool,
+        fuse: bool,
+    ):
+        super().__init__()
+        self.masked_attention = masked_attention
+        self.position_encoding = position_encoding
+        normed = fuse or len(memory_channels) > 1
+        self.memory = nn.ModuleList(_projection(channels, width, normed) for channels in memory_channels)
+        self.fuse = nn.Conv3d(width * len(memory_channels), width, 1) if fuse else None
+        levels = 1 if fuse else len(memory_channels)
+        self.pixels = PixelProjection(pixel_channels, width)
+        self.query_content = nn.Parameter(torch.randn(queries, width))
+        self.query_position = nn.Parameter(torch.randn(queries, width))
+        self.level_embedding = nn.Parameter(torch.randn(levels, width))
+        self.layers = nn.ModuleList(QueryLayer(width, heads, mlp, layer_scale, attention_fp32) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.class_head = nn.Linear(width, classes + 1)
+        self.mask_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
+        # A map that no layer visits would leave its projection without a gradient.
+        for unvisited in () if fuse else self.memory[layers:]:
+            unvisited.requires_grad_(False)
+
+    def forward(
+        self, maps: Sequence[Tensor], features: Float[Tensor, "B C X Y Z"]
+    ) -> tuple[tuple[QueryOutput, ...], PixelEmbedding]:
+        """`maps` as announced by memory_channels; `features` at full resolution."""
+        pixels = self.pixels(features)
+        memories = self._memories(maps, features)
+        coarse_pixels = [_at_size(pixels, memory.shape[2:]) for memory in memories] if self.masked_attention else []
+        values = [
+            memory.flatten(2).transpose(1, 2) + level
+            for memory, level in zip(memories, self.level_embedding, strict=False)
+        ]
+        keys = [self._key(value, memory) for value, memory in zip(values, memories, strict=True)]
+
+        position = self.query_position.expand(len(features), -1, -1)
+        queries = self.query_content.expand(len(features), -1, -1)
+        outputs = [self._predict(queries)]
+        for index, layer in enumerate(self.layers):
+            level = index % len(memories)
+            allowed = None
+            if self.masked_attention:
+                allowed = where_masked(coarse_pixels[level], outputs[-1].mask_embedding)
+            queries = layer(queries, position, keys[level], values[level], allowed)
+            outputs.append(self._predict(queries))
+        return tuple(outputs), pixels
+
+    def _memories(self, maps: Sequence[Tensor], features: Tensor) -> list[Tensor]:
+        visited = maps if self.fuse is not None else maps[: len(self.layers)]
+        projected = [project(features) for project, features in zip(self.memory, visited, strict=False)]
+        if self.fuse is None:
+            return projected
+        x, y, z = features.shape[2:]
+        size = (x // 2, y // 4, z // 4)
+        resized = [F.interpolate(memory, size=size, mode="trilinear", align_corners=False) for memory in projected]
+        return [self.fuse(torch.cat(resized, dim=1))]
+
+    def _key(self, value: Tensor, memory: Tensor) -> Tensor:
+        if not self.position_encoding:
+            return value
+        x, y, z = memory.shape[2:]
+        encoding = sine_position_encoding((x, y, z), memory.shape[1], device=memory.device)
+        return value + encoding.flatten(0, 2).to(self.level_embedding.dtype)
+
+    def _predict(self, queries: Tensor) -> QueryOutput:
+        normed = self.norm(queries)
+        return QueryOutput(self.class_head(normed), self.mask_head(normed))
+
+
+class QueryLayer(nn.Module):
+    """Cross-attention, self-attention and feed-forward, each x = norm(x + branch(x)).
+
+    With LayerScale gamma multiplies the branch of self-attention and feed-forward (`correct`); in the original the
+    feed-forward's gamma multiplies the sum before the norm (`reference`). Cross-attention has none in either.
+    """
+
+    def __init__(self, width: int, heads: int, mlp: int, form: LayerScaleForm, fp32: bool):
+        super().__init__()
+        self.form = form
+        self.cross_attention = Attention(width, heads, fp32=fp32)
+        self.cross_norm = nn.LayerNorm(width)
+        self.self_attention = Attention(width, heads, fp32=fp32)
+        self.self_scale = layer_scale(width, form)
+        self.self_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, mlp)
+        self.mlp_out = nn.Linear(mlp, width)
+        self.mlp_scale = layer_scale(width, form)
+        self.mlp_norm = nn.LayerNorm(width)
+        self._init_weights()
+
+    def forward(
+        self,
+        queries: Float[Tensor, "B Q E"],
+        position: Float[Tensor, "B Q E"],
+        key: Float[Tensor, "B N E"],
+        value: Float[Tensor, "B N E"],
+        allowed: Bool[Tensor, "B 1 Q N"] | None,
+    ) -> Float[Tensor, "B Q E"]:
+        queries = self.cross_norm(queries + self.cross_attention(queries + position, key, value, allowed))
+        placed = queries + position
+        attended = self.self_attention(placed, placed, queries)
+        queries = self.self_norm(queries + (attended if self.self_scale is None else self.self_scale * attended))
+        fed = self.mlp_out(F.relu(self.mlp_in(queries)))
+        if self.mlp_scale is None:
+            joined = queries + fed
+        elif self.form == "reference":
+            joined = self.mlp_scale * (queries + fed)
+        else:
+            joined = queries + self.mlp_scale * fed
+        result: Tensor = self.mlp_norm(joined)
+        return result
+
+    def _init_weights(self) -> None:
+        for attention in (self.cross_attention, self.self_attention):
+            for layer in (attention.query, attention.key, attention.value):
+                # The three are one packed matrix [3E, E] in the original: fan-in + fan-out is 4E, not 2E.
+                nn.init.xavier_uniform_(layer.weight, gain=2**-0.5)
+                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(attention.out.bias)
+        for layer in (self.mlp_in, self.mlp_out):
+            nn.init.xavier_uniform_(layer.weight)
+
+
+class PixelProjection(nn.Module):
+    """The 1x1x1 convolution behind the pixel embedding, handed on as its parts instead of being applied.
+
+    The parts are clones: what the output needs later does not reach back into a parameter, which a sharding wrapper may
+    have released by then.
+    """
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        bound = 1 / math.sqrt(channels)  # PyTorch's default for a convolution with this fan-in
+        self.weight = nn.Parameter(torch.empty(width, channels).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
+
+    def forward(self, features: Float[Tensor, "B C X Y Z"]) -> PixelEmbedding:
+        return PixelEmbedding(features, self.weight.clone(), self.bias.clone())
+
+
+@torch.no_grad()
+def where_masked(pixels: PixelEmbedding, mask_embedding: Float[Tensor, "B Q E"]) -> Bool[Tensor, "B 1 Q N"]:
+    """Where each query may look: its mask's probability is at least 0.5, or everywhere if that is nowhere.
+
+    `pixels` is at the memory's size, see `_at_size`. One mask for all heads.
+    """
+    inside = pixels.product(mask_embedding).flatten(2).sigmoid() >= 0.5
+    nowhere = ~inside.any(-1, keepdim=True)
+    return (inside | nowhere)[:, None]
+
+
+def sine_position_encoding(
+    shape: Voxels, width: int, *, device: torch.device | None = None
+) -> Float[Tensor, "X Y Z E"]:
+    """Sine encoding of voxel positions in fp32, a third of the channels an axis, X first.
+
+    With F = width / 3 channels an axis and n voxels along it, channel i of voxel k = 1..n is sin or cos (i even or odd)
+    of 2 pi k / (n + 1e-6) / 10000^(3 floor(i / 3) / F). Frequencies change every 3 channels while sine and cosine
+    alternate every 2: the original does so, and its weights rely on it.
+
+    Raises ValueError unless width is a multiple of 6.
+    """
+    if width % 6:
+        raise ValueError(
+            f"position encoding: expected a width that is a multiple of 6 (sin and cos for 3 axes), got {width}"
+        )
+    share = width // 3
+    channel = torch.arange(share, device=device)
+    period = 10000.0 ** (3 * (channel // 3) / share)
+    axes = []
+    for axis, voxels in enumerate(shape):
+        position = torch.arange(1, voxels + 1, device=device, dtype=torch.float32) / (voxels + 1e-6) * (2 * math.pi)
+        angle = position[:, None] / period
+        wave = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
+        along = [1, 1, 1, share]
+        along[axis] = voxels
+        axes.append(wave.view(along).expand(*shape, share))
+    return torch.cat(axes, dim=-1)
+
+
+def _projection(channels: int, width: int, normed: bool) -> nn.Sequential:
+    projection = nn.Sequential(nn.Conv3d(channels, width, 1))
+    if normed:
+        # 32 groups as in the original where the width allows it; narrow networks get the most that divide both.
+        projection.append(nn.GroupNorm(math.gcd(32, width), width))
+    return projection
+
+
+def _at_size(pixels: PixelEmbedding, size: torch.Size) -> PixelEmbedding:
+    """The pixel embedding on a coarser grid, without gradient.
+
+    Trilinear resampling (align_corners False, no antialias) acts on each channel alone, so the mask logits of resampled
+    features are the resampled mask logits, at the price of the few feature channels instead of all queries.
+    """
+    features = F.interpolate(pixels.features.detach(), size=size, mode="trilinear", align_corners=False)
+    return PixelEmbedding(features, pixels.weight.detach(), pixels.bias.detach())

@@ -1,0 +1,44 @@
+"""Weights on disk, compared with a network before they are loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+SHOWN = 6  # differences named in an error
+
+
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Weights of a safetensors file into a network. Raises as `check_weights`."""
+    check_weights(file, network)
+    network.load_state_dict(load_file(file))
+
+
+def check_weights(file: Path, network: nn.Module) -> None:
+    """Raises ValueError naming the tensors by which a safetensors file and a network differ. Reads the header alone."""
+    try:
+        with file.open("rb") as stream:
+            length = struct.unpack("<Q", stream.read(8))[0]
+            header: Mapping[str, Any] = json.loads(stream.read(length))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: no such weights") from None
+    except (struct.error, ValueError, MemoryError, OverflowError):
+        raise ValueError(f"{file}: not a safetensors file, or truncated") from None
+    found = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    differences = [f"{name}: {found[name]} in the file, {expected[name]} in the network"
+                   for name in sorted(found.keys() & expected.keys()) if found[name] != expected[name]]  # fmt: skip
+    differences += [f"{name}: only in the file" for name in sorted(found.keys() - expected.keys())]
+    differences += [f"{name}: only in the network" for name in sorted(expected.keys() - found.keys())]
+    if differences:
+        shown = "\n  ".join(differences[:SHOWN])
+        more = f"\n  and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+        raise ValueError(
+            f"{file} holds the weights of another network:\n  {shown}{more}\nuse the model settings it was trained with"
+        )

@@ -1,0 +1,305 @@
+"""One HTML page of a run, or of runs compared, that opens offline: figures lie in the page and beside it as files."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+from mets3d import __version__
+from mets3d.config import to_yaml
+from mets3d.data import Progress, quiet
+from mets3d.data.cases import Case, find_cases
+from mets3d.reporting.answer import answer, caveat, question
+from mets3d.reporting.compare import (
+    METRICS,
+    comparison_notes,
+    configuration_differences,
+    reference_first,
+    shared_cases,
+    summarise,
+)
+from mets3d.reporting.curves import dots_figure, overlay_figure, training_figure
+from mets3d.reporting.drawing import case_svg
+from mets3d.reporting.record import Note, RunRecord, read_runs
+from mets3d.reporting.slices import chosen_cases, read_volumes, views
+from mets3d.reporting.style import GENERATOR, page_html
+from mets3d.reporting.summary import summary_text
+from mets3d.reporting.tables import case_table, facts_table, pair_tables, region_tables, settings_table
+from mets3d.reporting.words import against_threshold, count, facts, lede, number, threshold_comparison
+from mets3d.rundir import replacing
+
+__all__ = ["report", "summary_text"]
+
+INDEX, FIGURES = "index.html", "figures"
+LONG_LIST = 40
+
+
+def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None) -> Path:
+    """Writes OUT/index.html and OUT/figures/*.svg for one run, or for several compared; returns the path of the page.
+
+    A piece that a run lacks (scores, curves, predictions ...) is named on the page. Several runs are compared on the
+    cases that all held out; the first without a boundary term, else the first, is what the others are compared with.
+    OUT appears whole or not at all; a former report there is replaced. `progress` is told of each case drawn.
+
+    Raises FileNotFoundError if one of `runs` is not a run directory, ValueError for no runs or the same run twice, and
+    FileExistsError if OUT exists and is anything but a report.
+    """
+    if not runs:
+        raise ValueError("report: expected at least one run directory, found none")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise ValueError(f"report: the same run directory is named twice: {', '.join(map(str, runs))}")
+    records = reference_first(read_runs(runs))
+    _refuse_what_is_not_a_report(out)
+    title = " against ".join(record.label for record in (*records[1:], records[0]))
+    with replacing(out) as temporary:
+        figures = Figures(temporary / FIGURES)
+        slices = _slices(records, figures, progress or quiet)
+        body = _single(records[0], figures, slices) if len(records) == 1 else _compared(records, figures, slices)
+        html = page_html(escape(title), f"{_header(title, records)}{body}{_footer()}")
+        (temporary / INDEX).write_text(html, encoding="utf-8")
+    return out / INDEX
+
+
+class Figures:
+    """Figures of one page: each is written as a file and comes back as HTML that holds it whole."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True)
+
+    def add(self, name: str, svg: str | bytes, caption: str) -> str:
+        """`<figure>` with the SVG inside; `caption` is text. The file is NAME.svg, odd characters replaced."""
+        content = svg.encode() if isinstance(svg, str) else svg
+        (self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.svg").write_bytes(content)
+        source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+        text = escape(caption)
+        return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _refuse_what_is_not_a_report(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise FileExistsError(f"{out} exists and is a file; name a folder for the report that does not exist yet")
+    found = {entry.name for entry in out.iterdir()}
+    strangers = sorted(found - {INDEX, FIGURES})
+    marked = (
+        INDEX in found
+        and f'content="{GENERATOR}"' in (out / INDEX).read_text(encoding="utf-8", errors="replace")[:2000]
+    )
+    if strangers or (found and not marked):
+        shown = ", ".join((strangers or sorted(found))[:5])
+        raise FileExistsError(
+            f"{out} exists and is not a former report (found {shown}); name another folder or empty it"
+        )
+
+
+# ---------------------------------------------------------------- one run
+
+
+def _single(record: RunRecord, figures: Figures, slices: str) -> str:
+    baseline = against_threshold(record)
+    parts = [_notes(record.notes), _tiles(record)]
+    if record.scores:
+        said = (
+            f"Rules {record.rules}. SD is the sample standard deviation; 25 % and 75 % are the quartiles. Lesion-wise "
+            "scores hold a penalty for each missed and each false lesion."
+        )
+        parts += [
+            f"<h2>Scores on {count(len(record.held_out), 'held-out case')}</h2>",
+            f'<p class="small">{escape(said)}</p>',
+            region_tables(record),
+        ]
+    if baseline:
+        parts.append(f"<h3>Against a threshold</h3><p>{escape(baseline)}</p>")
+    parts += [slices, "<h2>What was trained</h2>", facts_table([facts(record)], [record.label])]
+    if record.training or record.validation:
+        caption = "Thin line: as logged; thick line: mean over neighbouring steps. Validation is on held-out cases."
+        parts.append(figures.add("training", training_figure(record), caption))
+    parts += [_case_list(record), _settings(record)]
+    return "".join(parts)
+
+
+def _tiles(record: RunRecord) -> str:
+    tiles = []
+    for region in record.regions:
+        dice = summarise(record.values(region.name, METRICS[0].column))
+        hd95 = summarise(record.values(region.name, METRICS[1].column))
+        if dice is None:
+            continue
+        below = f"lesion-wise HD95 {number(hd95.mean, 1)} mm" if hd95 else ""
+        tiles.append(
+            f'<div class="tile" style="border-top-color:{region.colour}"><strong>{escape(region.name)}</strong>'
+            f"<b>{number(dice.mean, 3)}</b><span>mean lesion-wise Dice</span><span>{below}</span></div>"
+        )
+    beside = threshold_comparison(record)
+    if beside is not None:
+        gain = number(beside.network - beside.alone, 3, sign=True)
+        tiles.append(
+            f'<div class="tile"><strong>Best threshold on {escape(beside.sequence)}</strong>'
+            f"<b>{number(beside.alone, 3)}</b><span>mean {escape(beside.region)} Dice, whole volume</span>"
+            f"<span>network {number(beside.network, 3)}, {gain}</span></div>"
+        )
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> str:
+    cases = shared_cases(records)
+    notes = comparison_notes(records)
+    notes += [Note(f"{record.label}: {note.text}", note.command) for record in records for note in record.notes]
+    first, *others = records
+    parts = [_notes(notes), *(_pair(first, other, cases) for other in others)]
+    if cases:
+        caption = (
+            "Every dot is a case, the same case is joined by a line, the bar is the mean. HD95 is linear up to 1 mm "
+            "and logarithmic above."
+        )
+        parts += ["<h2>Case by case</h2>", figures.add("dots", dots_figure(records, cases, METRICS[:2]), caption)]
+    baselines = [(record.label, text) for record in records if (text := against_threshold(record))]
+    parts += ["<h3>Against a threshold</h3>"] if baselines else []
+    parts += [f"<p><b>{escape(label)}.</b> {escape(text)}</p>" for label, text in baselines]
+    parts.append(slices)
+    if any(record.training or record.validation for record in records):
+        caption = "Thin line: as logged; thick line: mean over neighbouring steps."
+        parts += ["<h2>Training</h2>", figures.add("training", overlay_figure(records), caption)]
+    parts += ["<h2>What differs between the configurations</h2>", _differing(records)]
+    parts += ["<h2>What was trained</h2>", facts_table([*map(facts, records)], [record.label for record in records])]
+    parts += [_case_list(record, record.label) + _settings(record, record.label) for record in records]
+    return "".join(parts)
+
+
+def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> str:
+    lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in answer(reference, run, cases))
+    html = f'<h2>{escape(question(reference, run))}</h2><dl class="answer">{lines}</dl>'
+    if not cases:
+        return html
+    how = (
+        f"Means over the same {count(len(cases), 'held-out case')}. Intervals are percentile bootstrap intervals over "
+        "cases (10,000 resamples, fixed seed), not corrected for the number of comparisons. Better/worse counts cases."
+    )
+    return (
+        f'{html}<p class="small">{escape(caveat(reference, run, len(cases)))}</p><h3>{escape(run.label)} against '
+        f'{escape(reference.label)}</h3><p class="small">{escape(how)}</p>{pair_tables(reference, run, cases)}'
+    )
+
+
+def _differing(records: Sequence[RunRecord]) -> str:
+    keys = configuration_differences(records)
+    return settings_table(records, keys) if keys else "<p>Nothing but names: the runs have the same settings.</p>"
+
+
+# ---------------------------------------------------------------- slices
+
+
+def _slices(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> str:
+    """A figure per chosen case; what stands in the way goes to the notes of the first run."""
+    first = records[0]
+    available = _cases_with_predictions(records)
+    if not available:
+        return ""
+    dice = first.values(first.regions[0].name, "dice", list(available))
+    chosen = chosen_cases(dice, sorted(available))
+    drawn = []
+    for done, (name, standing) in enumerate(chosen, 1):
+        try:
+            drawn.append(_case_figure(available[name], records, figures, standing))
+        except (OSError, ValueError) as error:
+            first.notes.append(Note(f"No slices of {name}: {error}"))
+        progress(done, len(chosen), name)
+    picked = (
+        f"{len(drawn)} of {count(len(available), 'case')}" if len(drawn) < len(available) else count(len(drawn), "case")
+    )
+    order = (
+        f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
+        if dice
+        else ""
+    )
+    return (
+        f'<h2>Slices</h2><p class="small">{escape(picked + order)}. Radiological orientation: the patient\'s right is '
+        "on the left. Grey levels from the 0.5 to the 99.5 percentile inside the brain; outlines follow voxel edges, "
+        f"corners rounded.</p>{''.join(drawn)}"
+    )
+
+
+def _cases_with_predictions(records: Sequence[RunRecord]) -> dict[str, Case]:
+    """Cases that every run predicted and whose scans are there, by name; those that training has not seen, if any."""
+    data = next((record.data for record in records if record.data is not None), None)
+    if data is None:
+        return {}
+    try:
+        found = {case.name: case for case in find_cases(data)}
+    except (OSError, ValueError) as error:
+        records[0].notes.append(Note(f"No slices: {error}"))
+        return {}
+    everywhere = {name: case for name, case in found.items() if all(name in record.predictions for record in records)}
+    if not everywhere:
+        records[0].notes.append(Note(f"No slices: {data} holds no case that every run predicted."))
+    trained = {name for record in records for name in record.split.get("training", ())}
+    return {name: case for name, case in everywhere.items() if name not in trained} or everywhere
+
+
+def _case_figure(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> str:
+    regions = records[0].regions
+    volumes = read_volumes(case, records, list(dict.fromkeys(region.shown_on for region in regions)))
+    svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
+    head = case.name + (f" ({standing})" if standing else "")
+    scores = [_case_scores(record, case.name, named=len(records) > 1) for record in records]
+    return figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
+
+
+def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:
+    parts = []
+    for region in record.regions:
+        dice = record.values(region.name, METRICS[2].column, [case])
+        lesions = record.values(region.name, METRICS[0].column, [case])
+        if dice and lesions:
+            parts.append(f"{region.name} {number(dice[case], 3)} / {number(lesions[case], 3)}")
+    head = f"{record.label}: " if named else ""
+    return f"{head}Dice / lesion-wise Dice {', '.join(parts)}" if parts else ""
+
+
+# ---------------------------------------------------------------- shared parts
+
+
+def _header(title: str, records: Sequence[RunRecord]) -> str:
+    said = [lede(records[0])] if len(records) == 1 else [f"{record.label}: {lede(record)}" for record in records]
+    return f"<header><h1>{escape(title)}</h1>{''.join(f'<p>{escape(text)}</p>' for text in said)}</header>"
+
+
+def _notes(notes: Sequence[Note]) -> str:
+    if not notes:
+        return ""
+    items = "".join(
+        f"<li>{escape(note.text)}" + (f" Run <code>{escape(note.command)}</code>" if note.command else "") + "</li>"
+        for note in notes
+    )
+    return f'<section class="notes"><h2>Read this first</h2><ul>{items}</ul></section>'
+
+
+def _case_list(record: RunRecord, label: str = "") -> str:
+    if not record.scores:
+        return ""
+    amount = len(record.held_out)
+    shown = " open" * (amount <= LONG_LIST and not label)
+    named = f" of {escape(label)}" if label else ""
+    return f"<details{shown}><summary>Scores of each case{named} ({amount})</summary>{case_table(record)}</details>"
+
+
+def _settings(record: RunRecord, label: str = "") -> str:
+    named = f" of {escape(label)}" if label else ""
+    return f"<details><summary>All settings{named}</summary><pre>{escape(to_yaml(record.config))}</pre></details>"
+
+
+def _footer() -> str:
+    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return (
+        f"<footer>Made by mets3d {__version__} on {made}. Figures are in the folder {FIGURES} beside this page. "
+        "Not for clinical use.</footer>"
+    )

@@ -1,0 +1,116 @@
+"""What a training process does before anything else: join the others, or refuse, and say where it runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from mets3d.config import Config
+from mets3d.rundir import RunDir
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def start(config: Config, run: RunDir) -> Accelerator:
+    """The Accelerator of this process. Raises ValueError where the launcher and Accelerate disagree on the world."""
+    follow_launcher()
+    accelerator = Accelerator(
+        mixed_precision=config.precision,
+        log_with="wandb" if _tracks(config) else None,
+        project_dir=run.path,
+        kwargs_handlers=[
+            # Every trainable parameter has a gradient after every backward, so no search for unused ones.
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=False),
+            # Validation of large cases on one rank must not trip the collectives' watchdog on the others.
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+        ],
+    )
+    check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        accelerator.print("fp16 on a CPU runs without a loss scaler; bf16 is the safer choice there")
+    return accelerator
+
+
+def check_world(launched: int, joined: int) -> None:
+    """A launcher that started N processes which do not see each other has started N lonely trainings."""
+    if launched != joined:
+        raise ValueError(
+            f"the launcher started {launched} processes, but Accelerate sees {joined}: they would train {launched} "
+            "separate networks. No GPU is visible to this configuration. On CPUs use "
+            f"`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {launched} train.py ...`; "
+            "on one GPU use `accelerate launch --config_file accelerate_configs/single_gpu.yaml train.py ...`"
+        )
+
+
+def follow_launcher() -> None:
+    """Asks Linux for a SIGTERM when the launcher dies.
+
+    `accelerate launch` with one process ends at SIGTERM without passing it on; the training would go on as an orphan.
+    A script started by hand has a shell as its parent and may outlive it.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_RANK" in os.environ
+    if launched and sys.platform == "linux":
+        launcher = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != launcher:  # it died in between, and Linux will not say so again
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
+    """Turns an error about the user's input into one message of rank 0 and exit code 2 on every rank."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        main = accelerator.is_main_process if accelerator else os.environ.get("RANK", "0") == "0"
+        if main:
+            print(f"train.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
+    """Versions, devices and the command, for environment.json."""
+    device = accelerator.device
+    return {
+        "mets3d": _version("mets3d"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerate": _version("accelerate"),
+        "monai": _version("monai"),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {os.cpu_count()} cores",
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+        "threads": torch.get_num_threads(),
+        "parameters": parameters,
+        "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _tracks(config: Config) -> bool:
+    from mets3d.training.track import wandb_is_wanted
+
+    return wandb_is_wanted(config.track)

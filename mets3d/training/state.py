@@ -1,0 +1,135 @@
+"""Preparing a run directory, checkpoints that are whole or absent, and going on from one."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import nn
+
+from mets3d.config import Config, ConfigError, differing_keys, load_file, to_yaml
+from mets3d.models.saved import check_weights
+from mets3d.rundir import RunDir, read_json, write_json, write_text, write_with
+
+# Settings that may change between a start and its resumption: they change what is seen of a run, not its weights.
+MAY_CHANGE = (
+    "name", "output", "resume", "track", "data.workers", "train.checkpoint_every", "train.keep_checkpoints", "predict",
+)  # fmt: skip
+
+
+@dataclass
+class Progress:
+    """How far a run is; with (config, seed) and the weights it is all that resuming needs."""
+
+    step: int = 0  # optimizer steps done
+    best: float = -1.0  # highest validation score
+    best_step: int = 0
+    skipped: int = 0  # steps skipped for a non-finite loss
+    skipped_in_a_row: int = 0
+
+
+def prepare_run(config: Config, run: RunDir, accelerator: Accelerator) -> None:
+    """Writes config.yaml, or checks that what is there may go on.
+
+    Raises ValueError if the directory holds a run with another configuration (all keys listed), or any checkpoint
+    where resume is `never`.
+    """
+    if run.config.exists():
+        try:
+            before = load_file(run.config)
+        except ConfigError as error:
+            raise ValueError(f"{run.config} cannot be read by this version: {error}; use another --name") from None
+        differing = differing_keys(before, config, ignored=MAY_CHANGE)
+        if differing:
+            was, now = _flat(before), _flat(config)
+            lines = "\n".join(f"  {key}: {was[key]!r} there, {now[key]!r} now" for key in differing)
+            raise ValueError(
+                f"{run.path} holds a run with other settings; use another --name or the same settings:\n{lines}"
+            )
+        if config.resume == "never" and run.checkpoint_steps():
+            raise ValueError(f"{run.path} holds checkpoints and resume is never; use another --name or --resume auto")
+    elif run.path.exists() and any(run.path.iterdir()):
+        raise ValueError(
+            f"{run.path} exists and is not a run directory (no config.yaml); use another --name or --output"
+        )
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.config, to_yaml(config))
+    accelerator.wait_for_everyone()
+
+
+def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int) -> None:
+    """A checkpoint of every rank's state in a temporary folder, renamed when whole; older ones are pruned then."""
+    folder = run.checkpoint(progress.step)
+    temporary = folder.with_name(f".writing_{folder.name}")
+    if accelerator.is_main_process:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(temporary))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        manifest = {
+            **asdict(progress),
+            "precision": accelerator.mixed_precision,
+            "processes": accelerator.num_processes,
+        }
+        write_json(temporary / "progress.json", manifest)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+        run.point("last", progress.step)
+        _prune(run, keep)
+    accelerator.wait_for_everyone()
+
+
+def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progress:
+    """Loads the newest whole checkpoint into what the Accelerator prepared; a fresh Progress where there is none.
+
+    Raises ValueError if the checkpoint is of another network, or of another precision's optimizer state.
+    """
+    steps = run.checkpoint_steps()
+    if not steps:
+        return Progress()
+    folder = run.checkpoint(steps[-1])
+    manifest = read_json(folder / "progress.json")
+    if (manifest["precision"] == "fp16") != (accelerator.mixed_precision == "fp16"):
+        raise ValueError(
+            f"{folder} was written with precision {manifest['precision']}, this launch has "
+            f"{accelerator.mixed_precision}: "
+            "fp16 carries a loss scaler that the others lack; launch with the same precision"
+        )
+    check_weights(folder / "model.safetensors", accelerator.unwrap_model(network))
+    accelerator.load_state(str(folder))
+    return Progress(**{name: manifest[name] for name in Progress.__dataclass_fields__})
+
+
+def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) -> None:
+    """model.safetensors of the run directory: the weights alone, for prediction. Called on every rank."""
+    weights = accelerator.get_state_dict(network)
+    if accelerator.is_main_process:
+        plain = {
+            name.removeprefix("_orig_mod."): tensor.detach().cpu().contiguous() for name, tensor in weights.items()
+        }
+        write_with(run.weights, lambda path: save_file(plain, path))
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _prune(run: RunDir, keep: int) -> None:
+    best = run.pointer("best")
+    for step in run.checkpoint_steps()[:-keep]:
+        if step != best:
+            shutil.rmtree(run.checkpoint(step))
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    from mets3d.config import as_dict, flatten
+
+    return flatten(as_dict(config))

@@ -1,0 +1,85 @@
+"""Dice and cross-entropy against loops written from the formulas."""
+
+import math
+
+import pytest
+import torch
+from monai.losses import DiceLoss
+
+from mets3d.losses.region import cross_entropy, downsampled, region_loss, soft_dice_loss
+
+
+def case(channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, channels, 4, 5, 3, generator=generator), torch.rand(2, channels, 4, 5, 3) > 0.7
+
+
+def one_hot(channels: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(channels, (2, 4, 5, 3), generator=generator)
+    logits = torch.randn(2, channels, 4, 5, 3, generator=generator)
+    return logits, torch.stack([labels == label for label in range(channels)], 1)
+
+
+def test_dice_equals_monai_with_the_same_smoothing() -> None:
+    logits, target = case()
+    expected = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target.float())
+    torch.testing.assert_close(soft_dice_loss(logits.sigmoid(), target), expected)
+
+
+def test_dice_of_empty_masks_by_hand() -> None:
+    probability = torch.zeros(1, 1, 2, 2, 2)
+    empty = torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool)
+    assert soft_dice_loss(probability, empty).item() == 0
+    assert soft_dice_loss(probability + 0.5, empty).item() == pytest.approx(1 - 1 / 5)  # 8 voxels of 0.5
+
+
+def test_regions_bce_is_the_mean_over_channels_and_voxels() -> None:
+    logits, target = case()
+    probability = logits.sigmoid()
+    by_hand = -torch.where(target, probability, 1 - probability).log().mean()
+    torch.testing.assert_close(cross_entropy(logits, target, exclusive=False), by_hand)
+
+
+def test_labels_ce_is_minus_the_log_of_the_right_channel() -> None:
+    logits, target = one_hot()
+    right = (logits.softmax(1) * target).sum(1)
+    torch.testing.assert_close(cross_entropy(logits, target, exclusive=True), -right.log().mean())
+
+
+def test_label_dice_leaves_the_background_out() -> None:
+    logits, target = one_hot()
+    parts = region_loss(logits, target, exclusive=True)
+    assert set(parts) == {"dice", "ce"}
+    torch.testing.assert_close(parts["dice"], soft_dice_loss(logits.softmax(1)[:, 1:], target[:, 1:]))
+
+
+def test_parts_carry_their_weights() -> None:
+    logits, target = case()
+    plain, weighted = region_loss(logits, target), region_loss(logits, target, dice_weight=0.5, ce_weight=2.0)
+    torch.testing.assert_close(weighted["dice"], 0.5 * plain["dice"])
+    torch.testing.assert_close(weighted["bce"], 2 * plain["bce"])
+
+
+def test_a_batch_is_the_mean_of_its_samples() -> None:
+    logits, target = case()
+    for name, value in region_loss(logits, target).items():
+        alone = [region_loss(logits[i : i + 1], target[i : i + 1])[name] for i in range(2)]
+        torch.testing.assert_close(value, sum(alone) / 2)
+
+
+def test_half_logits_are_summed_in_fp32() -> None:
+    logits = torch.full((1, 1, 64, 64, 32), 3.0, dtype=torch.float16)  # the sum of probabilities exceeds fp16's range
+    parts = region_loss(logits, torch.ones(logits.shape, dtype=torch.bool))
+    assert parts["dice"].item() == pytest.approx(
+        1 - (2 * 131072 * torch.sigmoid(torch.tensor(3.0)).item() + 1) / (131072 * (1 + 1 / (1 + math.exp(-3))) + 1),
+        rel=1e-5,
+    )
+
+
+def test_downsampling_keeps_the_masks_boolean_and_in_place() -> None:
+    target = torch.zeros(1, 1, 8, 8, 8, dtype=torch.bool)
+    target[..., 4:, :, :] = True
+    small = downsampled(target, torch.Size((4, 4, 2)))
+    assert small.dtype == torch.bool
+    assert small[0, 0, :, 0, 0].tolist() == [False, False, True, True]

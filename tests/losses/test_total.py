@@ -1,0 +1,114 @@
+"""How the parts of the loss come together."""
+
+import pytest
+import torch
+
+from mets3d import losses
+from mets3d.config import Loss
+from mets3d.losses.hausdorff import hausdorff_distance_loss
+from mets3d.losses.queries import query_loss
+from mets3d.losses.region import downsampled, region_loss
+from mets3d.losses.total import base_loss, boundary_term, ramp
+from mets3d.models.transunet import TransUNet
+from mets3d.regions import Target
+from mets3d.shapes import SegOutput
+
+STRIDES = ((2, 2, 2), (2, 2, 2))
+
+
+def network(mode: str, **arguments: object) -> TransUNet:
+    torch.manual_seed(0)
+    small = {"features": 4, "strides": STRIDES, "patch": (16, 16, 16), "queries": 5, "width": 96, "decoder_layers": 1}
+    return TransUNet(mode, **(small | arguments))  # type: ignore[arg-type]
+
+
+def target_masks(channels: int = 3) -> torch.Tensor:
+    return torch.rand(2, channels, 16, 16, 16, generator=torch.Generator().manual_seed(1)) > 0.8
+
+
+def output_of(mode: str, **arguments: object) -> SegOutput:
+    image = torch.randn(2, 4, 16, 16, 16, generator=torch.Generator().manual_seed(2))
+    output = network(mode, **arguments)(image)
+    assert isinstance(output, SegOutput)
+    return output
+
+
+def test_heads_weigh_one_half_quarter_over_their_sum() -> None:
+    output, target = output_of("cnn", strides=((2, 2, 2),) * 3), target_masks()
+    assert output.logits is not None
+    assert len(output.deep) == 2
+    heads = [region_loss(output.logits, target)] + [
+        region_loss(logits, downsampled(target, logits.shape[2:])) for logits in output.deep
+    ]
+    by_hand = sum(
+        weight * sum(head.values()) for weight, head in zip((4 / 7, 2 / 7, 1 / 7), heads, strict=True)
+    )
+    torch.testing.assert_close(sum(base_loss(output, target).values()), by_hand)
+
+
+def test_query_modes_have_the_query_loss_in_the_place_of_the_full_resolution_head() -> None:
+    output, target = output_of("decoder", deep_supervision=False), target_masks()
+    parts = base_loss(output, target)
+    torch.testing.assert_close(sum(parts.values()), query_loss(output, target))
+    assert set(parts) == {"query_class", "query_bce", "query_dice"}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_boundary_term_combines_labels_and_names_each(reduction: str) -> None:
+    output, target = output_of("cnn"), target_masks()
+    parts = boundary_term(
+        output,
+        target,
+        kind="hausdorff_distance",
+        names=("WT", "TC", "ET"),
+        spacing_mm=(1.0, 1.0, 2.0),
+        alpha=2.0,
+        reduction=reduction,  # type: ignore[arg-type]
+    )
+    per_label = hausdorff_distance_loss(output.probabilities, target, (1, 1, 2)).mean(0)
+    torch.testing.assert_close(parts["boundary"], per_label.mean() if reduction == "mean" else per_label.sum())
+    torch.testing.assert_close(parts["boundary/TC"], per_label[1])
+
+
+def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
+    output = output_of("cnn", channels=4, activation="softmax")
+    labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
+    target = torch.stack(Target("labels").masks(labels), 1)
+    parts = boundary_term(
+        output,
+        target,
+        kind="hausdorff_distance",
+        names=Target("labels").names,
+        spacing_mm=(1.0, 1.0, 1.0),
+        alpha=2.0,
+        reduction="mean",
+    )
+    winner = output.probabilities.argmax(1)
+    predicted = torch.stack([winner == label for label in (1, 2, 3)], 1)
+    expected = hausdorff_distance_loss(output.probabilities[:, 1:], target[:, 1:], predicted=predicted)
+    torch.testing.assert_close(parts["boundary"], expected.mean())
+    assert set(parts) == {"boundary", "boundary/NETC", "boundary/SNFH", "boundary/ET"}
+
+
+def test_ramp_by_hand() -> None:
+    assert [ramp(step, 10, 0.2, 0.6) for step in (0, 2, 3, 4, 6, 9)] == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
+    assert ramp(0, 10, 0.0, 0.0) == 0
+    assert ramp(1, 10, 0.0, 0.0) == 1
+
+
+@pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
+def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) -> None:
+    net = network(mode, vit_depth=1, vit_width=24, vit_mlp=24, vit_heads=2)
+    image, target = torch.randn(2, 4, 16, 16, 16), target_masks()
+    settings = Loss(boundary="hausdorff_distance", boundary_weight=3.0, boundary_ramp=(0.0, 0.5))
+    loss = losses.build(settings, target=Target(), spacing_mm=(1.0, 1.0, 1.0), steps=100)
+    output = net(image)
+    value, parts = loss(output, target, step=25, masks=None)
+    base = sum(part for name, part in parts.items() if not name.startswith("boundary"))
+    torch.testing.assert_close(value, base + 3.0 * 0.5 * parts["boundary"])
+    value.backward()
+    without = [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    assert not without
+    early, early_parts = loss(net(image), target, step=0, masks=None)
+    assert "boundary" not in early_parts
+    torch.testing.assert_close(early, sum(early_parts.values()))

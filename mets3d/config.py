@@ -118,8 +118,8 @@ class Model(Section):
     decoder_layer_scale: Literal["off", "correct", "reference"] = Field(
         "off", description="LayerScale on the branch (correct) or, as published, before the norm (reference)"
     )
-    memory_levels: tuple[int, ...] = Field(
-        (-4, -3, -2), description="decoder feature maps that queries attend to; -1 is full resolution, -2 half"
+    memory_levels: tuple[int, ...] | None = Field(
+        None, description="feature maps that queries attend to, -1 full resolution, -2 half; none: -4, -3, -2 where there"
     )
     memory_fpn: int = Field(0, ge=0, description="fuse this many coarsest maps into one memory level instead; 0: off")
     masked_attention: bool = Field(True, description="a query attends only where its own mask is")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -146,7 +146,7 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
     )
 
 
-def _lesion_voxel(case: Any, rng: np.random.Generator) -> np.ndarray[Any, Any] | None:
+def _lesion_voxel(case: Any, rng: np.random.Generator) -> Integer[np.ndarray, "3"] | None:
     """A voxel of a lesion of the case, every lesion being equally likely; None without lesions.
 
     Lesions are parts of the tumour core, which oedema cannot join; a case without core falls back on the whole tumour.
@@ -163,7 +163,7 @@ def _lesion_voxel(case: Any, rng: np.random.Generator) -> np.ndarray[Any, Any] |
 
 
 def _origin(
-    shape: Sequence[int], patch: Sequence[int], centre: np.ndarray[Any, Any] | None, rng: np.random.Generator
+    shape: Sequence[int], patch: Sequence[int], centre: Integer[np.ndarray, "3"] | None, rng: np.random.Generator
 ) -> tuple[int, int, int]:
     """First voxel of the patch: random, or so that `centre` is in its middle; inside the volume where it is larger."""
     uniform = rng.random(3)

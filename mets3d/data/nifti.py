@@ -33,10 +33,8 @@ class Grid:
 
     shape: tuple[int, int, int]
     affine: Float64[np.ndarray, "4 4"]
-    qform: tuple[Float64[np.ndarray, "4 4"] | None, int]
-    sform: tuple[Float64[np.ndarray, "4 4"] | None, int]
     zooms: Spacing
-    units: tuple[str, str]
+    placement: dict[str, Any]  # the header's own fields that place the grid: see _PLACEMENT
 
     @property
     def orientation(self) -> str:
@@ -156,6 +154,9 @@ def write_image(path: Path, data: Num[np.ndarray, "X Y Z"], affine: Float64[np.n
 
 # ---------------------------------------------------------------- reading
 
+_QUATERNION = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+_PLACEMENT = ("pixdim", "xyzt_units", *_QUATERNION, "sform_code", "srow_x", "srow_y", "srow_z")
+
 
 def _read(
     path: Path,
@@ -200,8 +201,9 @@ class _faults_named:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         from nibabel.filebasedimages import ImageFileError
         from nibabel.spatialimages import HeaderDataError
+        from nibabel.wrapstruct import WrapStructError
 
-        parsing = (ImageFileError, HeaderDataError)
+        parsing = (ImageFileError, HeaderDataError, WrapStructError)
         decoding = (EOFError, OSError, zlib.error, ValueError, TypeError, *parsing)
         if isinstance(error, DataError) or not isinstance(error, decoding):
             return
@@ -218,15 +220,11 @@ def _grid(image: Any, path: Path) -> Grid:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(f"{path}: its affine has no inverse, so its orientation is unknown: {affine[:3].tolist()}")
     header = image.header
-    qform, qform_code = header.get_qform(coded=True)
-    sform, sform_code = header.get_sform(coded=True)
     return Grid(
         shape=(int(image.shape[0]), int(image.shape[1]), int(image.shape[2])),
         affine=affine,
-        qform=(None if qform is None else np.asarray(qform, dtype=np.float64), int(qform_code)),
-        sform=(None if sform is None else np.asarray(sform, dtype=np.float64), int(sform_code)),
         zooms=_three(header.get_zooms()),
-        units=header.get_xyzt_units(),
+        placement={field: header[field].copy() for field in _PLACEMENT},
     )
 
 
@@ -258,10 +256,12 @@ def _write(path: Path, ras: Num[np.ndarray, "X Y Z *R"], grid: Grid) -> None:
     stored = nibabel.apply_orientation(ras, ornt_transform(axcodes2ornt("RAS"), own))
     if stored.shape[:3] != grid.shape:
         raise DataError(f"{path}: expected an array for a grid of {grid.shape}, found {stored.shape[:3]}")
-    image = nibabel.Nifti1Image(np.ascontiguousarray(stored), None)
-    image.header.set_xyzt_units(*grid.units)
-    image.set_qform(*grid.qform)
-    image.set_sform(*grid.sform)
-    image.header.set_zooms(grid.zooms + (1.0,) * (stored.ndim - 3))
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(stored.shape)
+    header.set_data_dtype(stored.dtype)
+    for field, value in grid.placement.items():
+        header[field] = value
+    header["pixdim"][4:] = 1
+    image = nibabel.Nifti1Image(np.ascontiguousarray(stored), None, header)
     with replacing(path) as temporary:
         nibabel.save(image, temporary)

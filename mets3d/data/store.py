@@ -92,9 +92,9 @@ class StoredCase:
         voxels: Int16[np.ndarray, "n 3"] = self._index(f"foreground_{region}")
         return voxels
 
-    def lesions(self, region: str) -> Int64[np.ndarray, " L+1"]:
+    def lesions(self, region: str) -> Int64[np.ndarray, " offsets"]:
         """Lesion l of the region (26-connected) is `foreground(region)[lesions[l]:lesions[l + 1]]`."""
-        offsets: Int64[np.ndarray, " L+1"] = self._index(f"lesions_{region}")
+        offsets: Int64[np.ndarray, " offsets"] = self._index(f"lesions_{region}")
         return offsets
 
     def _index(self, key: str) -> Any:
@@ -292,7 +292,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return {key: json.loads(text) for key, text in file.metadata().items()}
 
 
-def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " L+1"]]:
+def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:
     """Voxels of a bool mask [X, Y, Z], one 26-connected part after the other, and where each starts; [0] if empty."""
     import cc3d
 

@@ -25,6 +25,7 @@ from mets3d.regions import ET_LABEL, NETC, SNFH
 Shape3 = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Volume = Float32[np.ndarray, "X Y Z"]
+Number = int | float
 
 FIRST_NUMBER = 90_001
 HALF_HEAD_MM = (69.0, 87.0, 67.0)  # x y z, of an adult brain with its cerebellum
@@ -162,7 +163,7 @@ def _soft(signed_mm: Any, width_mm: float) -> Volume:
     return np.asarray(np.clip(signed_mm / width_mm + 0.5, 0, 1), dtype=np.float32)
 
 
-def _ball(mesh: tuple[Any, Any, Any], centre: Sequence[float], radii: Sequence[float]) -> Volume:
+def _ball(mesh: tuple[Any, Any, Any], centre: Sequence[Number], radii: Sequence[Number]) -> Volume:
     """About the signed distance in mm to an ellipsoid, positive inside."""
     squares = sum(((u - c) / r) ** 2 for u, c, r in zip(mesh, centre, radii, strict=True))
     return np.asarray((1 - np.sqrt(squares)) * min(radii), dtype=np.float32)

@@ -44,12 +44,12 @@ class CaseScores(list[Row]):
 
 @dataclass(frozen=True)
 class Pair:
-    """One region's two masks, cropped to a box that holds both label volumes whole."""
+    """One region's two masks, cropped to a box that holds both label volumes whole, with a margin of one voxel."""
 
     prediction: Mask
     reference: Mask
     spacing_mm: Spacing
-    corner: tuple[int, int, int]  # the image's voxel where the box begins
+    corner: tuple[int, int, int]  # the image's voxel where the box begins; -1 for a margin beyond the image
     image_voxels: int
 
     @property
@@ -106,10 +106,12 @@ def lesion_scores(
     _check_labels(prediction, reference)
     spacing = _checked_spacing(spacing_mm)
     box = bounding_box((prediction != 0) | (reference != 0)) or (slice(0, 1),) * 3
+    # A margin, for cc3d 4.1 raises RuntimeError on a box one voxel wide and high in which every other voxel is set.
+    corner = (box[0].start - 1, box[1].start - 1, box[2].start - 1)
     rows, lesions = [], []
     for region in rule_set.regions:
-        predicted, expected = (np.ascontiguousarray(region.mask(labels[box])) for labels in (prediction, reference))
-        pair = Pair(predicted, expected, spacing, (box[0].start, box[1].start, box[2].start), reference.size)
+        predicted, expected = (np.pad(region.mask(labels[box]), 1) for labels in (prediction, reference))
+        pair = Pair(np.ascontiguousarray(predicted), np.ascontiguousarray(expected), spacing, corner, reference.size)
         found = _lesion_rows(pair, rule_set)
         rows.append({"region": region.name, "rules": rules} | _lesion_wise(found) | _whole_volume(pair, rule_set))
         lesions += [{"region": region.name, "rules": rules} | row for row in found]

@@ -77,6 +77,7 @@ class TransUNet(nn.Module):
         self.activation = activation
         self.strides = _triples("strides", strides)
         levels = len(self.strides)
+        self.total_stride = [math.prod(stride[axis] for stride in self.strides) for axis in range(3)]
         kernel_sizes = _kernels(kernels, levels)
         self.check_shape(patch)
 
@@ -138,12 +139,6 @@ class TransUNet(nn.Module):
             visited = [maps[level] for level in self.memory_levels]
             output.queries, output.pixels = self.query_decoder(visited, maps[-1])
         return output
-
-    @property
-    def total_stride(self) -> Voxels:
-        """From the image to the bottleneck, per axis."""
-        x, y, z = (math.prod(stride[axis] for stride in self.strides) for axis in range(3))
-        return x, y, z
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raises ValueError for an image size that the network cannot take."""

@@ -401,7 +401,12 @@ def _from_npz(own: str, value: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def _on_grid(value: Tensor, grid: Sequence[int]) -> Tensor:
-    side = math.isqrt(value.shape[1] - 1)
+    tokens = value.shape[1]
+    side = math.isqrt(tokens)
+    if tokens - side * side > 1:
+        raise ValueError(
+            f"ViT weights: a position embedding of {tokens} tokens; expected a square, or one more (class)"
+        )
     square = value[:, -(side * side) :].transpose(1, 2).reshape(1, -1, side, side)
     plane = F.interpolate(square, size=tuple(grid[:2]), mode="bilinear", align_corners=False)
     return plane[..., None].expand(*plane.shape, grid[2])

@@ -89,7 +89,7 @@ def change(found: Difference, cases: int) -> str:
     digits, unit = max(found.metric.digits, 2), f" {found.metric.unit}".rstrip()
     said = []
     if found.interval:
-        said.append(" to ".join(number(bound, digits, sign=True) for bound in found.interval))
+        said.append("\u00a0to\u00a0".join(number(bound, digits, sign=True) for bound in found.interval))
     if found.n != cases:
         said.append(f"n = {found.n}")
     return f"{number(found.mean, digits, sign=True)}{unit}" + (f" ({', '.join(said)})" if said else "")

@@ -44,6 +44,7 @@ STYLE: Any = {
 RAW_POINTS, SMOOTH_POINTS = 1200, 60
 
 Curve = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
+ShorterCurve = tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]
 
 
 def training_figure(record: RunRecord) -> bytes:
@@ -127,7 +128,7 @@ def base_loss(rows: Sequence[Row]) -> Curve:
     return curve(sums, "sum")
 
 
-def thinned(points: Curve, most: int) -> Curve:
+def thinned(points: Curve, most: int) -> ShorterCurve:
     """At most `most` points: means over neighbouring groups of as equal a size as can be."""
     steps, values = points
     if len(steps) <= most:

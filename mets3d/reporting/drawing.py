@@ -53,13 +53,13 @@ def _panels(view: SliceView, colours: Mapping[str, str], runs: Sequence[str], si
         + _zoom_box(view, side)
         + _sides(side)
         + _scale_bar(view, view.whole, side, 50)
-        + _label(f"{view.sequence}, axial slice {view.index + 1} of {view.slices}", 8, 17)
+        + _label(f"{view.sequence}, axial slice {view.index + 1} of {view.slices}", 8.0, 17.0)
     )
     if view.zoom is None:
         return [whole]
     image, bar = _image(view, view.zoom, side), _scale_bar(view, view.zoom, side, 10)
     reference = _reference(view.reference, view.zoom, colours, side, width=2.0)
-    missing = "" if view.reference else _label("no reference", 8, 17)
+    missing = "" if view.reference else _label("no reference", 8.0, 17.0)
     shaded = _reference(view.reference, view.zoom, colours, side, width=0.0)
     predicted = [shaded + _prediction(view.predictions[run], view.zoom, colours, side, width=2.0) for run in runs]
     return [whole, image + bar, image + reference + missing, *(image + outlines for outlines in predicted)]
@@ -83,25 +83,24 @@ def _image(view: SliceView, frame: Frame, side: float) -> str:
 
 def _reference(masks: Masks, frame: Frame, colours: Mapping[str, str], side: float, *, width: float) -> str:
     """Shaded and, with a width, outlined by a solid line."""
-    return "".join(
-        f'<path d="{path}" fill="{colours[name]}" fill-opacity="0.22" fill-rule="evenodd"/>'
-        + (_line(path, colours[name], width) if width else "")
-        for name, path in _paths(masks, frame, side)
-    )
+    drawn = []
+    for name, path in _paths(masks, frame, side):
+        shade = f'fill="{colours[name]}" fill-opacity="0.22" fill-rule="evenodd"'
+        drawn.append(_line(path, colours[name], width, shade) if width else f'<path d="{path}" {shade}/>')
+    return "".join(drawn)
 
 
 def _prediction(masks: Masks, frame: Frame, colours: Mapping[str, str], side: float, *, width: float) -> str:
     """Outlined by a dashed line."""
-    dashes = f' stroke-dasharray="{3.2 * width:.1f} {2 * width:.1f}"'
-    return "".join(_line(path, colours[name], width, dashes) for name, path in _paths(masks, frame, side))
+    dashes = f'fill="none" stroke-dasharray="{3.2 * width:.1f} {2 * width:.1f}"'
+    return "".join(_line(path, colours[name], width, dashes, dashes) for name, path in _paths(masks, frame, side))
 
 
-def _line(path: str, colour: str, width: float, dashes: str = "") -> str:
-    """The line over a dark one, so that it is seen on bright tissue too."""
-    common = f'd="{path}" fill="none" stroke-linejoin="round"{dashes}'
+def _line(path: str, colour: str, width: float, under: str, over: str = 'fill="none"') -> str:
+    """The line over a dark one, so that it is seen on bright tissue too; `under` and `over` are further attributes."""
     return (
-        f'<path {common} stroke="#000" stroke-opacity="0.5" stroke-width="{width * 1.8:.1f}"/>'
-        f'<path {common} stroke="{colour}" stroke-width="{width:.1f}"/>'
+        f'<path d="{path}" {under} stroke="#000" stroke-opacity="0.5" stroke-width="{width * 1.8:.1f}"/>'
+        f'<path d="{path}" {over} stroke="{colour}" stroke-width="{width:.1f}"/>'
     )
 
 
@@ -146,7 +145,7 @@ def _zoom_box(view: SliceView, side: float) -> str:
 
 
 def _sides(side: float) -> str:
-    return _label("R", 8, side / 2 + 5, size=14) + _label("L", side - 8, side / 2 + 5, size=14, anchor="end")
+    return _label("R", 8.0, side / 2 + 5, size=14) + _label("L", side - 8, side / 2 + 5, size=14, anchor="end")
 
 
 def _scale_bar(view: SliceView, frame: Frame, side: float, length_mm: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
@@ -12,9 +10,9 @@ from pathlib import Path
 from mets3d import __version__
 from mets3d.config import to_yaml
 from mets3d.data import Progress, quiet
-from mets3d.data.cases import Case, find_cases
 from mets3d.reporting.answer import answer, caveat, question
 from mets3d.reporting.compare import (
+    COUNTS,
     METRICS,
     comparison_notes,
     configuration_differences,
@@ -23,9 +21,9 @@ from mets3d.reporting.compare import (
     summarise,
 )
 from mets3d.reporting.curves import dots_figure, overlay_figure, training_figure
-from mets3d.reporting.drawing import case_svg
+from mets3d.reporting.figures import Figures
+from mets3d.reporting.gallery import gallery
 from mets3d.reporting.record import Note, RunRecord, read_runs
-from mets3d.reporting.slices import chosen_cases, read_volumes, views
 from mets3d.reporting.style import GENERATOR, page_html
 from mets3d.reporting.summary import summary_text
 from mets3d.reporting.tables import case_table, facts_table, pair_tables, region_tables, settings_table
@@ -57,27 +55,11 @@ def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None)
     title = " against ".join(record.label for record in (*records[1:], records[0]))
     with replacing(out) as temporary:
         figures = Figures(temporary / FIGURES)
-        slices = _slices(records, figures, progress or quiet)
+        slices = gallery(records, figures, progress or quiet)
         body = _single(records[0], figures, slices) if len(records) == 1 else _compared(records, figures, slices)
         html = page_html(escape(title), f"{_header(title, records)}{body}{_footer()}")
         (temporary / INDEX).write_text(html, encoding="utf-8")
     return out / INDEX
-
-
-class Figures:
-    """Figures of one page: each is written as a file and comes back as HTML that holds it whole."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir(parents=True)
-
-    def add(self, name: str, svg: str | bytes, caption: str) -> str:
-        """`<figure>` with the SVG inside; `caption` is text. The file is NAME.svg, odd characters replaced."""
-        content = svg.encode() if isinstance(svg, str) else svg
-        (self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.svg").write_bytes(content)
-        source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
-        text = escape(caption)
-        return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _refuse_what_is_not_a_report(out: Path) -> None:
@@ -132,9 +114,11 @@ def _tiles(record: RunRecord) -> str:
         if dice is None:
             continue
         below = f"lesion-wise HD95 {number(hd95.mean, 1)} mm" if hd95 else ""
+        found, missed, false = (sum(record.values(region.name, metric.column).values()) for metric in COUNTS)
         tiles.append(
             f'<div class="tile" style="border-top-color:{region.colour}"><strong>{escape(region.name)}</strong>'
-            f"<b>{number(dice.mean, 3)}</b><span>mean lesion-wise Dice</span><span>{below}</span></div>"
+            f"<b>{number(dice.mean, 3)}</b><span>mean lesion-wise Dice</span><span>{below}</span>"
+            f"<span>{found:.0f} of {found + missed:.0f} lesions found, {false:.0f} false</span></div>"
         )
     beside = threshold_comparison(record)
     if beside is not None:
@@ -193,76 +177,6 @@ def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> str:
 def _differing(records: Sequence[RunRecord]) -> str:
     keys = configuration_differences(records)
     return settings_table(records, keys) if keys else "<p>Nothing but names: the runs have the same settings.</p>"
-
-
-# ---------------------------------------------------------------- slices
-
-
-def _slices(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> str:
-    """A figure per chosen case; what stands in the way goes to the notes of the first run."""
-    first = records[0]
-    available = _cases_with_predictions(records)
-    if not available:
-        return ""
-    dice = first.values(first.regions[0].name, "dice", list(available))
-    chosen = chosen_cases(dice, sorted(available))
-    drawn = []
-    for done, (name, standing) in enumerate(chosen, 1):
-        try:
-            drawn.append(_case_figure(available[name], records, figures, standing))
-        except (OSError, ValueError) as error:
-            first.notes.append(Note(f"No slices of {name}: {error}"))
-        progress(done, len(chosen), name)
-    picked = (
-        f"{len(drawn)} of {count(len(available), 'case')}" if len(drawn) < len(available) else count(len(drawn), "case")
-    )
-    order = (
-        f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
-        if dice
-        else ""
-    )
-    return (
-        f'<h2>Slices</h2><p class="small">{escape(picked + order)}. Radiological orientation: the patient\'s right is '
-        "on the left. Grey levels from the 0.5 to the 99.5 percentile inside the brain; outlines follow voxel edges, "
-        f"corners rounded.</p>{''.join(drawn)}"
-    )
-
-
-def _cases_with_predictions(records: Sequence[RunRecord]) -> dict[str, Case]:
-    """Cases that every run predicted and whose scans are there, by name; those that training has not seen, if any."""
-    data = next((record.data for record in records if record.data is not None), None)
-    if data is None:
-        return {}
-    try:
-        found = {case.name: case for case in find_cases(data)}
-    except (OSError, ValueError) as error:
-        records[0].notes.append(Note(f"No slices: {error}"))
-        return {}
-    everywhere = {name: case for name, case in found.items() if all(name in record.predictions for record in records)}
-    if not everywhere:
-        records[0].notes.append(Note(f"No slices: {data} holds no case that every run predicted."))
-    trained = {name for record in records for name in record.split.get("training", ())}
-    return {name: case for name, case in everywhere.items() if name not in trained} or everywhere
-
-
-def _case_figure(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> str:
-    regions = records[0].regions
-    volumes = read_volumes(case, records, list(dict.fromkeys(region.shown_on for region in regions)))
-    svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
-    head = case.name + (f" ({standing})" if standing else "")
-    scores = [_case_scores(record, case.name, named=len(records) > 1) for record in records]
-    return figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
-
-
-def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:
-    parts = []
-    for region in record.regions:
-        dice = record.values(region.name, METRICS[2].column, [case])
-        lesions = record.values(region.name, METRICS[0].column, [case])
-        if dice and lesions:
-            parts.append(f"{region.name} {number(dice[case], 3)} / {number(lesions[case], 3)}")
-    head = f"{record.label}: " if named else ""
-    return f"{head}Dice / lesion-wise Dice {', '.join(parts)}" if parts else ""
 
 
 # ---------------------------------------------------------------- shared parts

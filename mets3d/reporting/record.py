@@ -44,6 +44,7 @@ class RunRecord:
     run: RunDir
     config: Config
     label: str
+    imported_from: str = ""  # file of the original weights, where the run is an import
     environment: Row = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
     baseline: dict[str, Any] = field(default_factory=dict)
@@ -117,6 +118,12 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 def _read_training(record: RunRecord) -> None:
     run, steps = record.run, record.config.train.steps
+    if run.plan.exists():
+        plan = _guarded(record, run.plan, lambda: read_json(run.plan)) or {}
+        record.imported_from = str(plan.get("imported_from") or "")
+    if record.imported_from:
+        record.notes.append(Note("The weights were imported: how they were trained is not known here."))
+        return
     record.environment = _json(record, run.environment, "hardware, time and command are unknown")
     record.split = _json(record, run.split, "which cases were held out is unknown, so all scored cases are taken")
     record.baseline = _json(record, run.baseline, "no comparison with a threshold on one sequence")
@@ -149,7 +156,7 @@ def _read_predictions(record: RunRecord) -> None:
     if "data" in said:
         record.data = Path(said["data"])
         if not record.data.is_dir():
-            record.notes.append(Note(f"The scans that were predicted are no longer at {record.data}: no slices."))
+            record.notes.append(Note(f"The scans that were predicted, which slices need, are not at {record.data}."))
             record.data = None
 
 

@@ -44,7 +44,7 @@ class Frame:
     rows: int
     columns: int
 
-    def cut(self, shown: Shown) -> Shown:
+    def cut(self, shown: Shown) -> Shaped[np.ndarray, "cut_rows cut_columns"]:
         """The part of `shown` inside the frame, zeros where the frame reaches beyond it."""
         out = np.zeros((self.rows, self.columns), shown.dtype)
         top, left = max(self.row, 0), max(self.column, 0)

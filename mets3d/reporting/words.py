@@ -85,18 +85,24 @@ def lede(record: RunRecord) -> str:
     config, environment = record.config, record.environment
     size = environment.get("parameters")
     network = MODES[config.model.mode] + (f", {size / 1e6:.1f} million parameters" if size else "")
-    training = len(record.split.get("training", ()))
-    on = f" on {count(training, 'case')}" if training else ""
+    if record.imported_from:
+        weights = f", weights imported from {record.imported_from}"
+    else:
+        training = len(record.split.get("training", ()))
+        on = f" on {count(training, 'case')}" if training else ""
+        weights = f", trained for {count(record.training[-1]['step'], 'step')}{on}" if record.training else ""
     tested = f"; scored on {count(len(record.held_out), 'held-out case')}" if record.scores else ""
-    return f"{network}, trained for {config.train.steps:,} steps{on}{tested}."
+    return f"{network}{weights}{tested}."
 
 
 def facts(record: RunRecord) -> dict[str, str]:
     """What was trained, how and where, as label -> text; what is not known is left out."""
     config, environment, split = record.config, record.environment, record.split
+    if record.imported_from:
+        return {"Network": MODES[config.model.mode], "Weights": f"imported from {record.imported_from}"}
     size = environment.get("parameters")
     versions = (
-        f"{name} {environment[name]}" for name in ("mets3d", "python", "torch", "accelerate") if name in environment
+        f"{name} {environment[name]}" for name in ("mets3d", "python", "torch", "accelerate") if environment.get(name)
     )
     known = {
         "Network": MODES[config.model.mode],

@@ -85,6 +85,18 @@ def test_situations_by_hand(situation: str) -> None:
     assert counts(scores) == expected
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_line_of_single_voxels(axis: int) -> None:
+    """All there is in the image lies in a box one voxel wide and high, every other voxel of which is set."""
+    prediction, line = volume(), [10, 10, 10]
+    for step in (0, 2, 4):
+        line[axis] = 10 + step
+        prediction[tuple(line)] = ET
+    scores = row(lesion_scores(prediction, volume(), UNIT), "ET")
+    assert counts(scores) == (0, 3, 0)
+    assert counts(row(lesion_scores(volume(), prediction, UNIT), "ET")) == (0, 0, 1)
+
+
 @pytest.mark.parametrize(("gap", "lesions"), [(1, 1), (2, 1), (3, 2)])
 def test_parts_up_to_two_voxels_apart_are_one_lesion(gap: int, lesions: int) -> None:
     labels = volume(CUBE, ((13 + gap, 10, 10), (3, 3, 3)))

@@ -34,15 +34,13 @@ def output_of(mode: str, **arguments: object) -> SegOutput:
 
 
 def test_heads_weigh_one_half_quarter_over_their_sum() -> None:
-    output, target = output_of("cnn", strides=((2, 2, 2),) * 3), target_masks()
+    output, target = output_of("cnn", strides=((2, 2, 2),) * 3, deep_heads=2), target_masks()
     assert output.logits is not None
     assert len(output.deep) == 2
     heads = [region_loss(output.logits, target)] + [
         region_loss(logits, downsampled(target, logits.shape[2:])) for logits in output.deep
     ]
-    by_hand = sum(
-        weight * sum(head.values()) for weight, head in zip((4 / 7, 2 / 7, 1 / 7), heads, strict=True)
-    )
+    by_hand = sum(weight * sum(head.values()) for weight, head in zip((4 / 7, 2 / 7, 1 / 7), heads, strict=True))
     torch.testing.assert_close(sum(base_loss(output, target).values()), by_hand)
 
 

@@ -52,7 +52,7 @@ def test_position_encoding_as_written_out(shape, width):
 
 
 def test_position_encoding_needs_a_multiple_of_six():
-    with pytest.raises(ValueError, match="multiple of 6.*got 256"):
+    with pytest.raises(ValueError, match=r"multiple of 6.*got 256"):
         sine_position_encoding((2, 2, 2), 256)
 
 

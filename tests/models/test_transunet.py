@@ -1,4 +1,5 @@
-import warnings
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mets3d import models
 from mets3d.config import Model
-from mets3d.models.transunet import TransUNet
+from mets3d.models.transunet import TransUNet, _check_choices
 from mets3d.regions import Target
 from mets3d.shapes import SegOutput
 
@@ -42,8 +43,9 @@ def test_every_mode_returns_the_same_type(small, image, mode):
         assert output.pixel_embedding is None
 
 
-@pytest.mark.parametrize("layer_scale", ["off", "correct", "reference"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "layer_scale"), [*((mode, "off") for mode in MODES), ("both", "correct"), ("both", "reference")]
+)
 def test_every_trainable_parameter_gets_a_gradient(small, image, mode, layer_scale):
     network = small(mode, vit_layer_scale=layer_scale, decoder_layer_scale=layer_scale, decoder_layers=2)
     everything(network(image)).backward()
@@ -54,15 +56,11 @@ def test_every_trainable_parameter_gets_a_gradient(small, image, mode, layer_sca
 
 @pytest.mark.parametrize("mode", QUERY_MODES)
 def test_probabilities_above_one_pass_their_gradient(small, image, mode):
-    output = small(mode)(image)
-    score = output.score
-    score.retain_grad()
-    clamped = score + (score.clamp(max=1) - score).detach()
-    torch.testing.assert_close(output.probabilities, clamped)
-    assert (score > 1).float().mean() > 0.5
-    assert output.probabilities.max() <= 1 + 1e-6
-    mask_logits = output.mask_logits(-1)
-    (gradient,) = torch.autograd.grad(output.probabilities.sum(), mask_logits)
+    output = small(mode, queries=20)(image)
+    above = output.score > 1
+    assert above.float().mean() > 0.5
+    assert (output.probabilities[above] == 1).all()
+    (gradient,) = torch.autograd.grad(output.probabilities.sum(), output.mask_logits(-1))
     assert (gradient != 0).all()
 
 
@@ -103,7 +101,6 @@ def test_anisotropic_strides_and_kernels():
 
 
 def test_what_stands_at_each_level_of_the_cnn(small):
-    """The size of a feature map decides what reaches it: a change at one voxel spreads only through the convolutions."""
     network = small("cnn", features=3, max_features=7)
     maps = network.encoder(torch.randn(1, 2, 16, 16, 16))
     assert [tuple(features.shape[1:]) for features in maps] == [
@@ -143,8 +140,7 @@ def test_the_forward_pass_never_waits_for_the_device(mode):
         assert output.probabilities.shape == (1, 3, 64, 64, 64)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "dtype"), [*((mode, torch.bfloat16) for mode in MODES), ("both", torch.float16)])
 def test_mixed_precision(small, image, mode, dtype):
     network = small(mode)
     exact = network(image).probabilities
@@ -177,21 +173,29 @@ def test_double_precision(small, image, mode):
     torch.testing.assert_close(output.probabilities.float(), single.probabilities, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_compiled_equals_eager(small, image, mode):
-    network = small(mode).eval()
-    expected = network(image)
-    torch.compiler.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler's own, about the runtime shape checks of the tests
-        output = torch.compile(network, backend="aot_eager")(image)
-    torch.testing.assert_close(output.probabilities, expected.probabilities, atol=1e-5, rtol=1e-4)
-    assert len(output.queries) == len(expected.queries)
+def test_compiles_to_one_graph():
+    """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
+    script = """
+import torch
+from mets3d.models.transunet import TransUNet, _check_choices
+torch.manual_seed(0)
+network = TransUNet(
+    "both", in_channels=1, patch=(8, 8, 4), strides=((2, 2, 2),) * 2, features=2, vit_depth=1, vit_width=12, vit_mlp=12,
+    vit_heads=2, queries=3, width=12, decoder_layers=2, decoder_heads=2, deep_heads=1,
+).eval()
+image = torch.randn(1, 1, 8, 8, 4)
+output = torch.compile(network, backend="eager", fullgraph=True)(image)
+torch.testing.assert_close(output.probabilities, network(image).probabilities)
+print(type(output).__name__, len(output.queries), len(output.deep))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["SegOutput", "3", "1"], run.stderr
 
 
 def test_initialisation():
     torch.manual_seed(0)
     network = TransUNet("both", patch=(64, 64, 64), vit_depth=1, decoder_layers=1, decoder_layer_scale="correct")
+    network.requires_grad_(False)
     conv = network.encoder.stages[3][1].conv
     assert conv.weight.std() == pytest.approx((2 / (1.0001 * 256 * 27)) ** 0.5, rel=0.02)
     assert (conv.bias == 0).all()
@@ -212,10 +216,6 @@ def test_initialisation():
         ({"patch": (16, 16, 0)}, "0 voxels along Z"),
         ({"patch": (8, 8, 8)}, "one voxel at the bottleneck"),
         ({"patch": (16, 16)}, "three sizes X Y Z, got \\(16, 16\\)"),
-        ({"mode": "unet"}, "mode is 'unet'; expected one of cnn, encoder, decoder, both"),
-        ({"activation": "tanh"}, "activation is 'tanh'"),
-        ({"vit_layer_scale": "on"}, "vit_layer_scale is 'on'"),
-        ({"decoder_layer_scale": "on"}, "decoder_layer_scale is 'on'"),
         ({"strides": ()}, "strides is empty"),
         ({"strides": ((2, 2),)}, "strides\\[0\\] is \\(2, 2\\)"),
         ({"strides": ((2, 2, 0),)}, "strides\\[0\\]"),
@@ -232,15 +232,21 @@ def test_initialisation():
     ],
 )
 def test_arguments_that_do_not_go_together(small, arguments, message):
-    mode = arguments.pop("mode", "both") if "mode" in arguments else "both"
-    make = small.__wrapped__ if hasattr(small, "__wrapped__") else small
     with pytest.raises(ValueError, match=message):
-        make(mode, **arguments)
+        small("both", **arguments)
+
+
+@pytest.mark.parametrize("name", ["mode", "activation", "vit_layer_scale", "decoder_layer_scale"])
+def test_a_choice_that_does_not_exist(small, name):
+    """Checked by hand, since runtime type checks stop such a value only in the tests."""
+    arguments = small("both").arguments | {name: "none"}
+    with pytest.raises(ValueError, match=f"{name} is 'none'; expected one of "):
+        _check_choices(arguments)
 
 
 def test_an_image_of_the_wrong_size(small):
     network = small("cnn")
-    with pytest.raises(ValueError, match="12 voxels along X, not a multiple of 8.*next multiple is 16"):
+    with pytest.raises(ValueError, match=r"12 voxels along X, not a multiple of 8.*next multiple is 16"):
         network(torch.randn(1, 2, 12, 16, 16))
     with pytest.raises(ValueError, match="one voxel at the bottleneck"):
         network(torch.randn(1, 2, 8, 8, 8))

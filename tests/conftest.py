@@ -1,0 +1,24 @@
+"""What every test may use."""
+
+import os
+
+import pytest
+
+# W&B must never be reached by a test, and progress bars say nothing to a log.
+os.environ["WANDB_MODE"] = "disabled"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
+from tests.phantoms import phantom_data as phantom_data
+from tests.phantoms import phantom_store as phantom_store
+from tests.runs import trained_run as trained_run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

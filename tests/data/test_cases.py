@@ -1,0 +1,140 @@
+"""Discovery of cases, patients and folds."""
+
+from pathlib import Path
+
+import pytest
+
+from mets3d.data import DataError
+from mets3d.data.cases import find_cases, make_folds, patient_of, split
+from tests.phantoms import make_case
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def layout(data: Path, *files: str) -> Path:
+    for file in files:
+        touch(data / file)
+    return data
+
+
+def test_cases_are_found_at_any_depth_and_counted_by_folder(tmp_path: Path) -> None:
+    layout(
+        tmp_path,
+        "P-2-001/P-2-001-t1n.nii.gz",
+        "P-2-001/P-2-001-seg.nii.gz",
+        "UCSD - Training/deep/Zed/Zed-t2f.nii",
+        "A/A-t1c.nii.gz",
+    )
+    found = find_cases(tmp_path)
+    assert [case.name for case in found] == ["A", "P-2-001", "Zed"]
+    assert found.where == {tmp_path: 2, tmp_path / "UCSD - Training" / "deep": 1}
+    assert found.findings == []
+    first, second, third = found
+    assert second.labels == tmp_path / "P-2-001" / "P-2-001-seg.nii.gz"
+    assert first.labels is None
+    assert third.sequences == {"t2f": tmp_path / "UCSD - Training" / "deep" / "Zed" / "Zed-t2f.nii"}
+    assert third.missing == ("t1n", "t1c", "t2w")
+
+
+def test_a_case_folder_itself_can_be_named(tmp_path: Path) -> None:
+    case = make_case(tmp_path)
+    assert [found.name for found in find_cases(case.folder)] == [case.name]
+
+
+def test_files_keep_channel_order_and_the_reference_comes_last(tmp_path: Path) -> None:
+    case = make_case(tmp_path)
+    kinds = [file.name.removeprefix(case.name + "-").removesuffix(".nii.gz") for file in case.files]
+    assert kinds == ["t1n", "t1c", "t2w", "t2f", "seg"]
+
+
+def test_mac_files_and_hidden_folders_do_not_exist(tmp_path: Path) -> None:
+    layout(tmp_path, "A/A-t1n.nii.gz", "A/._A-t1c.nii.gz", "._B/._B-t1n.nii.gz", ".cache/C/C-t1n.nii.gz")
+    (case,) = find_cases(tmp_path)
+    assert list(case.sequences) == ["t1n"]
+
+
+def test_a_case_in_two_folders_is_an_error_that_names_both(tmp_path: Path) -> None:
+    found = find_cases(layout(tmp_path, "old/A/A-t1n.nii.gz", "new/A/A-t1n.nii.gz"))
+    assert [case.folder for case in found] == [tmp_path / "new" / "A"]
+    (finding,) = found.findings
+    assert (finding.case, finding.severity) == ("A", "error")
+    assert str(tmp_path / "new" / "A") in finding.detail
+    assert str(tmp_path / "old" / "A") in finding.detail
+
+
+def test_the_same_scan_twice_is_a_warning(tmp_path: Path) -> None:
+    (case,) = found = find_cases(layout(tmp_path, "A/A-t1n.nii", "A/A-t1n.nii.gz"))
+    assert case.sequences["t1n"].name == "A-t1n.nii.gz"
+    assert [finding.severity for finding in found.findings] == ["warning"]
+
+
+def test_folders_of_other_files_are_told(tmp_path: Path) -> None:
+    found = find_cases(layout(tmp_path, "A/A-t1n.nii.gz", "B/B_flair.nii.gz", "B/B_t1.nii.gz", "C/readme.txt"))
+    (finding,) = found.findings
+    assert (finding.case, finding.severity) == ("B", "warning")
+    assert "2 NIfTI files" in finding.detail
+
+
+def test_a_link_that_leads_back_up_ends(tmp_path: Path) -> None:
+    layout(tmp_path, "A/A-t1n.nii.gz")
+    (tmp_path / "A" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert len(find_cases(tmp_path)) == 1
+
+
+def test_no_folder_and_no_case_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_cases(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no NIfTI file"):
+        find_cases(tmp_path)
+    with pytest.raises(DataError, match=r"1 NIfTI files such as .*B_flair"):
+        find_cases(layout(tmp_path, "B/B_flair.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("BraTS-MET-00110-000", "BraTS-MET-00110"),
+        ("BraTS-MET-00110-012", "BraTS-MET-00110"),
+        ("TCGA-FG-6692", "TCGA-FG-6692"),
+        ("site-12", "site-12"),
+        ("P007", "P007"),
+        ("x-123-456", "x-123"),
+    ],
+)
+def test_patient(name: str, patient: str) -> None:
+    assert patient_of(name) == patient
+
+
+NAMES = [f"P-{number:05d}-{time:03d}" for number in range(23) for time in range(1 + number % 4)]
+
+
+def test_folds_part_the_cases_and_never_a_patient() -> None:
+    folds = make_folds(NAMES, 5, 12345)
+    assert sorted(name for fold in folds for name in fold) == sorted(NAMES)
+    homes = [{patient_of(name) for name in fold} for fold in folds]
+    for a in range(5):
+        for b in range(a):
+            assert not homes[a] & homes[b]
+    assert max(map(len, folds)) - min(map(len, folds)) <= 4
+
+
+def test_folds_depend_on_names_and_seed_alone() -> None:
+    assert make_folds(NAMES[::-1], 5, 1) == make_folds(NAMES, 5, 1)
+    assert make_folds(NAMES, 5, 2) != make_folds(NAMES, 5, 1)
+    assert make_folds(["P-1", "P-2", "P-3"], 3, 0) == [["P-3"], ["P-2"], ["P-1"]]  # must never change: runs rely on it
+
+
+def test_split_holds_out_one_fold() -> None:
+    training, validation = split(NAMES, 5, 3, 7)
+    assert validation == make_folds(NAMES, 5, 7)[3]
+    assert sorted(training + validation) == sorted(NAMES)
+    with pytest.raises(ValueError, match="fold is 5, expected 0 to 4"):
+        split(NAMES, 5, 5, 7)
+
+
+def test_too_few_patients_for_the_folds() -> None:
+    with pytest.raises(ValueError, match="at least 3 patients for 3 folds, found 2 in 4 cases"):
+        make_folds(["A-000", "A-001", "A-002", "B-000"], 3, 0)

@@ -1,0 +1,125 @@
+"""Sample i of step s is a function of (seed, s, i), whoever loads it."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mets3d.data.loader import Samples, batches, check_divisible, collate, keys_of_process
+from mets3d.data.store import open_store
+
+PATCH = (16, 16, 12)
+
+
+def samples(store: Path, **arguments: Any) -> Samples:
+    defaults: dict[str, Any] = {"patch": PATCH, "seed": 3}
+    return Samples(store, open_store(store).cases, **(defaults | arguments))
+
+
+def flat(batch_list: list[list[Any]]) -> list[tuple[str, tuple[int, int, int]]]:
+    return [pair for step in batch_list for micro in step for pair in zip(micro.cases, micro.origin, strict=True)]
+
+
+def test_same_key_same_sample_and_other_keys_other_samples(phantom_store: Path) -> None:
+    one, two = samples(phantom_store), samples(phantom_store)
+    first, again = one[5, 1], two[5, 1]
+    assert torch.equal(first["image"], again["image"])
+    assert first["origin"] == again["origin"]
+    places = {(sample["case"], sample["origin"]) for sample in (one[s, i] for s in range(6) for i in range(4))}
+    assert len(places) > 18
+    assert samples(phantom_store, seed=4)[5, 1]["origin"] != first["origin"]
+
+
+def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:
+    whole = keys_of_process(7, batch_size=12)
+    assert whole == [[(7, index) for index in range(12)]]
+    for processes, accumulation in [(2, 1), (1, 3), (2, 3), (4, 3)]:
+        shares = [
+            keys
+            for rank in range(processes)
+            for keys in keys_of_process(7, batch_size=12, processes=processes, rank=rank, accumulation=accumulation)
+        ]
+        assert sorted(key for keys in shares for key in keys) == whole[0]
+        assert len({len(keys) for keys in shares}) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resuming_and_workers_change_no_sample(phantom_store: Path, workers: int) -> None:
+    kept = samples(phantom_store)
+    everything = flat(list(batches(kept, steps=range(6), batch_size=2)))
+    late = flat(list(batches(kept, steps=range(4, 6), batch_size=2, workers=workers)))
+    assert late == everything[8:]
+
+
+def test_two_processes_load_what_one_loads(phantom_store: Path) -> None:
+    kept = samples(phantom_store)
+    whole = flat(list(batches(kept, steps=range(3), batch_size=4)))
+    shares = [list(batches(kept, steps=range(3), batch_size=4, processes=2, rank=rank)) for rank in range(2)]
+    merged = [pair for step in range(3) for rank in range(2) for pair in flat([shares[rank][step]])]
+    assert merged == whole
+
+
+def test_the_patch_is_the_store_at_its_origin(phantom_store: Path) -> None:
+    sample = samples(phantom_store)[0, 0]
+    case = open_store(phantom_store).read(sample["case"])
+    box = tuple(slice(start, start + size) for start, size in zip(sample["origin"], PATCH, strict=True))
+    assert torch.equal(sample["image"], case.image()[(slice(None), *box)])
+    assert torch.equal(sample["labels"], case.labels()[box])
+
+
+def test_a_case_smaller_than_the_patch_is_padded_with_zeros(phantom_store: Path) -> None:
+    patch = (64, 64, 64)
+    sample = samples(phantom_store, patch=patch)[0, 0]
+    case = open_store(phantom_store).read(sample["case"])
+    assert sample["image"].shape == (4, *patch)
+    assert sample["image"].double().sum() == case.image().double().sum()
+    assert all(start <= 0 and start + 64 >= n for start, n in zip(sample["origin"], case.shape, strict=True))
+
+
+def test_lesion_share_and_equal_chance_of_every_lesion(phantom_store: Path) -> None:
+    store = open_store(phantom_store)
+    name = max(store.cases, key=lambda case: len(store.read(case).lesions("TC")))
+    case = store.read(name)
+    offsets, voxels = case.lesions("TC"), case.foreground("TC")
+    lesions = len(offsets) - 1
+    assert lesions >= 2
+    owner = {tuple(voxels[i]): lesion for lesion in range(lesions) for i in range(offsets[lesion], offsets[lesion + 1])}
+    patch = (2, 2, 2)  # so small that no clamping at the border moves its middle
+    kept = Samples(phantom_store, [name], patch=patch, seed=0, lesion_fraction=1.0)
+    hits = np.zeros(lesions)
+    for step in range(300):
+        origin = kept[step, 0]["origin"]
+        hits[owner[tuple(start + 1 for start in origin)]] += 1
+    assert hits.min() > 0.5 * 300 / lesions, "a small lesion is drawn as often as a large one"
+    share = Samples(phantom_store, [name], patch=patch, seed=0, lesion_fraction=1 / 3)
+    centred = sum(tuple(start + 1 for start in share[step, 0]["origin"]) in owner for step in range(600))
+    assert centred / 600 == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_samples_travel_to_a_worker(phantom_store: Path) -> None:
+    kept = samples(phantom_store)
+    before = kept[1, 1]
+    assert torch.equal(pickle.loads(pickle.dumps(kept))[1, 1]["image"], before["image"])
+
+
+def test_collate_keeps_the_order_and_converts_to_fp32_on_the_device(phantom_store: Path) -> None:
+    kept = samples(phantom_store)
+    batch = collate([kept[0, 0], kept[0, 1]])
+    image, labels = batch.on(torch.device("cpu"))
+    assert image.dtype == torch.float32
+    assert labels.dtype == torch.uint8
+    assert torch.equal(image[1], kept[0, 1]["image"].float())
+
+
+def test_an_indivisible_batch_is_refused_with_the_nearest_that_fits() -> None:
+    with pytest.raises(ValueError, match=r"train.batch_size 6 .* 2 x 2; the nearest that fits is 8"):
+        check_divisible(6, 2, 2)
+    check_divisible(8, 2, 2)
+
+
+def test_no_case_is_an_error(phantom_store: Path) -> None:
+    with pytest.raises(ValueError, match="no training case"):
+        Samples(phantom_store, [], patch=PATCH, seed=0)

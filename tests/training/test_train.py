@@ -1,0 +1,273 @@
+"""train.py from configuration to run directory: resuming, refusing, skipping, splitting."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mets3d.config import load_file as load_config
+from mets3d.rundir import RunDir, open_run, read_json
+from tests.runs import launch, train, write_config
+
+
+def weights_at(run: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(RunDir(run).checkpoint(step) / "model.safetensors")
+
+
+def difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """Relative L2 difference of the whole parameter vectors."""
+    a = torch.cat([tensor.double().flatten() for tensor in one.values()])
+    b = torch.cat([two[name].double().flatten() for name in one])
+    return float((a - b).norm() / a.norm())
+
+
+def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None:
+    run = open_run(trained_run, needs=("config", "plan", "environment", "metrics", "weights", "split", "baseline"))
+    assert run.load_config().name == "tiny"
+    rows = run.read_metrics()
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2, 3, 4]
+    parts = rows[1]
+    base = sum(
+        value
+        for name, value in parts.items()
+        if name in ("loss/deep", *(f"loss/query_{p}" for p in ("class", "bce", "dice")))
+    )
+    ramp = 1 / 2  # step 1 of 4 with a ramp from 0 to half of the run
+    assert parts["loss"] == pytest.approx(base + ramp * parts["loss/boundary"], rel=1e-5)
+    assert {"loss/boundary/WT", "lr", "grad_norm", "samples_per_second"} <= parts.keys()
+    assert [row["step"] for row in rows if row["kind"] == "validation"] == [4]
+    environment = read_json(run.environment)
+    assert environment["processes"] == 1
+    assert environment["finished"]
+    split = read_json(run.split)
+    assert set(split["training"]).isdisjoint(split["validation"])
+    assert run.pointer("last") == 4
+    assert load_config(run.config) == load_config(run.config)
+
+
+@pytest.mark.parametrize("mode", ["encoder", "both"])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, phantom_store: Path, mode: str) -> None:
+    # Both modes have dropout, so this also shows that its masks depend on the step alone.
+    model = {"mode": mode, "vit_dropout": 0.2}
+    config = write_config(tmp_path, phantom_store, model=model, train={"steps": 4, "checkpoint_every": 2})
+    assert train(config, "--name=whole") == 0
+    # A run that is cut: its later checkpoint is lost, as if the machine had gone.
+    assert train(config, "--name=cut") == 0
+    cut = RunDir(tmp_path / "runs" / "cut")
+    for file in cut.checkpoint(4).iterdir():
+        file.unlink()
+    cut.checkpoint(4).rmdir()
+    assert train(config, "--name=cut") == 0
+    whole, resumed = (weights_at(tmp_path / "runs" / name, 4) for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    losses = [
+        [row["loss"] for row in RunDir(tmp_path / "runs" / n).read_metrics() if row["kind"] == "train"]
+        for n in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1]
+    assert len((tmp_path / "runs" / "cut" / "metrics.jsonl").read_text().splitlines()) == len(losses[0]) + 1
+
+
+def test_a_different_seed_gives_different_weights(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(tmp_path, phantom_store)
+    assert train(config, "--name=a", "--train.steps=1") == 0
+    assert train(config, "--name=b", "--train.steps=1", "--seed=1") == 0
+    assert difference(weights_at(tmp_path / "runs" / "a", 1), weights_at(tmp_path / "runs" / "b", 1)) > 0.1
+
+
+def test_accumulation_equals_one_large_batch(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        model={"mode": "decoder"},
+        optim={"name": "sgd", "lr": 0.01, "warmup_steps": 0},
+        train={"steps": 4, "batch_size": 4},
+    )
+    assert train(config, "--name=one") == 0
+    assert train(config, "--name=four", "--train.accumulation=4") == 0
+    assert difference(weights_at(tmp_path / "runs" / "one", 4), weights_at(tmp_path / "runs" / "four", 4)) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["cnn", "decoder"])
+def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        # Without lesion-centred samples, some crops hold no foreground.
+        data={"lesion_fraction": 0.25},
+        model={"mode": mode},
+        optim={"name": "sgd", "lr": 0.01, "warmup_steps": 0},
+        train={"steps": 10, "batch_size": 4, "checkpoint_every": 10},
+        validate={"every": 10, "cases": 2},
+    )
+    assert train(config, "--name=one") == 0
+    two = launch("train.py", "--config", str(config), "--name=two", processes=2)
+    assert two.returncode == 0, two.stderr
+    one_dir, two_dir = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
+    assert read_json(RunDir(two_dir).environment)["processes"] == 2
+    assert difference(weights_at(one_dir, 10), weights_at(two_dir, 10)) < 1e-5
+    one_rows, two_rows = RunDir(one_dir).read_metrics(), RunDir(two_dir).read_metrics()
+    assert [row["loss"] for row in one_rows if "loss" in row] == pytest.approx(
+        [row["loss"] for row in two_rows if "loss" in row], rel=1e-4
+    )
+    assert one_rows[-1]["dice/mean"] == pytest.approx(two_rows[-1]["dice/mean"], abs=1e-3)
+    assert crops_without_foreground(config, phantom_store), "the case is only of use with such a crop"
+
+
+def crops_without_foreground(config: Path, store: Path) -> bool:
+    from mets3d.data.cases import split
+    from mets3d.data.loader import Samples
+    from mets3d.data.store import open_store
+
+    data = load_config(config).data
+    training, _ = split(open_store(store).cases, data.folds, data.fold, data.split_seed)
+    samples = Samples(store, training, patch=data.patch, seed=0, lesion_fraction=data.lesion_fraction)
+    return any(samples[step, index]["labels"].max() == 0 for step in range(10) for index in range(4))
+
+
+@pytest.mark.slow
+def test_first_adamw_gradient_of_two_processes_equals_that_of_one(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(tmp_path, phantom_store, model={"mode": "decoder"}, train={"steps": 1, "batch_size": 4})
+    assert train(config, "--name=one") == 0
+    two = launch("train.py", "--config", str(config), "--name=two", processes=2)
+    assert two.returncode == 0, two.stderr
+    moments = []
+    for name in ("one", "two"):
+        state = torch.load(RunDir(tmp_path / "runs" / name).checkpoint(1) / "optimizer.bin", weights_only=True)["state"]
+        # After one step the first moment is (1 - beta1) x gradient.
+        moments.append(torch.cat([entry["exp_avg"].double().flatten() for entry in state.values()]))
+    assert float((moments[0] - moments[1]).norm() / moments[0].norm()) < 1e-5
+
+
+def test_non_finite_losses_change_nothing_are_counted_and_end_the_run(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mets3d.training import loop
+
+    poisoned: set[int] = {1}
+    original = loop.train_step
+
+    def poison(job: Any, *arguments: Any) -> Any:
+        step = arguments[4]
+        if step in poisoned:
+            inner = job.loss
+            job = loop.Job(**{**vars(job), "loss": lambda *a, **k: tuple_with_nan(inner(*a, **k))})
+        return original(job, *arguments)
+
+    monkeypatch.setattr(loop, "train_step", poison)
+    config = write_config(tmp_path, phantom_store, train={"steps": 3, "checkpoint_every": 1, "keep_checkpoints": 9})
+    assert train(config, "--name=once") == 0
+    once = tmp_path / "runs" / "once"
+    first, second, third = (weights_at(once, step) for step in (1, 2, 3))
+    assert difference(first, second) == 0
+    assert difference(second, third) > 0
+    assert [row["skipped"] for row in RunDir(once).read_metrics() if row["kind"] == "train"] == [0, 1, 1]
+    assert json.loads((once / "metrics.jsonl").read_text().splitlines()[1])["loss"] is None
+
+    poisoned |= set(range(10))
+    with pytest.raises(RuntimeError, match="not finite in 5 steps in a row, up to step 5"):
+        train(config, "--name=often", "--train.steps=10", "--train.checkpoint_every=10")
+
+
+def tuple_with_nan(
+    result: tuple[torch.Tensor, dict[str, torch.Tensor]],
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    return result[0] * torch.nan, result[1]
+
+
+def test_checkpoints_are_pruned_but_the_best_is_kept(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        train={"steps": 5, "checkpoint_every": 1, "keep_checkpoints": 2},
+        validate={"every": 1, "cases": 1},
+        optim={"lr": 1e-9, "warmup_steps": 0},  # so that the score does not rise after the first
+    )
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    assert run.checkpoint_steps() == [1, 4, 5]
+    assert run.pointer("best") == 1
+    assert run.pointer("last") == 5
+    exported, best = load_file(run.weights), weights_at(run.path, 1)
+    assert all(torch.equal(exported[name], best[name]) for name in best)
+    assert not list(Path(run.checkpoints).glob(".*"))
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 2, "checkpoint_every": 1})
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    (Path(run.checkpoints) / ".writing_step_00000003").mkdir()
+    assert run.checkpoint_steps() == [1, 2]
+    assert train(config) == 0
+
+
+REFUSALS = {
+    "other settings": (["--optim.lr=0.5", "--seed=9"], ["seed: 0 there, 9 now", "optim.lr: 0.01 there, 0.5 now"]),
+    "resume never": (["--resume=never"], ["resume is never"]),
+    "no store": (["--name=x", "--data.store=nowhere"], ["nowhere"]),
+    "other preprocessing": (["--name=x", "--preprocess.spacing_mm=[1,1,1]"], ["preprocess.spacing_mm"]),
+    "cavity": (["--name=x", "--data.cavity=True"], ["data.cavity"]),
+    "too many folds": (["--name=x", "--data.folds=9"], ["9 folds"]),
+    "weights of nothing": (["--name=x", "--weights=nowhere"], ["nowhere"]),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, phantom_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    config = write_config(folder, phantom_store, train={"steps": 1})
+    assert train(config) == 0
+    return config
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_refusals_are_one_message_and_exit_code_2(
+    finished: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    overrides, expected = REFUSALS[fault]
+    assert train(finished, *overrides) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("train.py: ")
+    assert "Traceback" not in message
+    for part in expected:
+        assert part in message
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_tensor(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 2})
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    run.config.write_text(run.config.read_text().replace("features: 4", "features: 8", 1))
+    assert train(config, "--model.features=8") == 2
+    message = capsys.readouterr().err
+    assert "another network" in message
+    assert "in the file" in message
+    # The same as weights to start from.
+    assert train(config, "--name=other", "--model.features=8", f"--weights={run.path}") == 2
+    assert "another network" in capsys.readouterr().err
+
+
+def test_weights_of_a_run_are_a_start(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 1})
+    assert train(config, "--name=first") == 0
+    first = tmp_path / "runs" / "first"
+    assert train(config, "--name=second", f"--weights={first}", "--optim.lr=1e-12") == 0
+    assert difference(load_file(first / "model.safetensors"), weights_at(tmp_path / "runs" / "second", 1)) < 1e-6
+
+
+def test_a_folder_that_is_no_run_is_not_written_into(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store)
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (tmp_path / "runs" / "run" / "thesis.txt").write_text("years of work")
+    assert train(config) == 2
+    assert "not a run directory" in capsys.readouterr().err
+    assert sorted(file.name for file in (tmp_path / "runs" / "run").iterdir()) == ["thesis.txt"]

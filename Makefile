@@ -2,6 +2,9 @@
 .PHONY: setup train test lint bench clean help
 .DEFAULT_GOAL := help
 
+# Threads that spin while they wait take the cores from whatever else runs on a small machine.
+export OMP_WAIT_POLICY = passive
+
 BIN := .venv/bin
 DATA := runs/quickstart-data
 RUN := runs/quickstart

@@ -1,4 +1,4 @@
-"""Tiny data sets for tests: hand-made cases whose every voxel is known, and phantoms small enough to train on in seconds."""
+"""Tiny data sets for tests: hand-made cases whose every voxel is known, and phantoms to train on in seconds."""
 
 from __future__ import annotations
 

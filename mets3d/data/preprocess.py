@@ -98,8 +98,8 @@ def prepare(
 
     1. Brain: where any sequence is not zero, so that small negative values belong to it.
     2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
-    3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`: linear, since a cubic kernel overshoots
-       at the zeros around a stripped brain); the brain by a threshold of 0.5, labels by their largest share.
+    3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`): images linearly or by averaging, since a
+       cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
     4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
 
     Raises DataError if there is no brain or a sequence is constant in it.
@@ -113,7 +113,7 @@ def prepare(
     crop = tuple(slice(start, stop) for start, stop in box)
     own_mm = images[0].spacing_mm
     size = shape_at([stop - start for start, stop in box], own_mm, spacing_mm)
-    inside = resize(brain[crop].astype(np.float32), size) > 0.5
+    inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
     for channel, image in enumerate(images):

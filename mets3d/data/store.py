@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
+METADATA = "mets3d"
 Box = tuple[slice, ...]
 Box3 = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 Shape3 = tuple[int, int, int]
@@ -276,8 +277,8 @@ def write_case(
     arrays: dict[str, Any] = {"image": np.ascontiguousarray(image), "labels": np.ascontiguousarray(labels)}
     for region in scored_regions(cavity):
         arrays[f"foreground_{region.name}"], arrays[f"lesions_{region.name}"] = foreground_index(region.mask(labels))
-    texts = {key: json.dumps(value) for key, value in metadata.items()}
-    content = save(arrays, metadata=texts)
+    # One key alone: safetensors writes several in random order, and equal cases shall be equal files.
+    content = save(arrays, metadata={METADATA: json.dumps(metadata)})
     write_with(path, lambda temporary: _write_bytes(temporary, content))
 
 
@@ -289,7 +290,8 @@ def _write_bytes(path: Path, content: bytes) -> None:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The JSON values that `write_case` was given; reads the file's header alone."""
     with _opened(path, "numpy") as file:
-        return {key: json.loads(text) for key, text in file.metadata().items()}
+        content: dict[str, Any] = json.loads(file.metadata()[METADATA])
+        return content
 
 
 def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:

@@ -374,7 +374,7 @@ def _paint_oedema(
     images: Float32[np.ndarray, "4 X Y Z"],
     labels: UInt8[np.ndarray, "X Y Z"],
 ) -> None:
-    """Oedema follows white matter in fingers and stops at grey matter and fluid; only what touches the lesion counts."""
+    """Oedema follows white matter in fingers, stops at grey matter and fluid, and is one piece with its lesion."""
     from scipy.ndimage import label as connected
 
     values = _varied(rng, OEDEMA, 0.09)

@@ -1,4 +1,4 @@
-"""Resizing of volumes, linear and separable: one small matrix an axis. NumPy, so that loaders need no torch."""
+"""Resizing of volumes, separable: one small matrix an axis. NumPy, so that preprocessing needs no torch."""
 
 from __future__ import annotations
 
@@ -7,48 +7,54 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+ROUNDING = 1e-5  # of a voxel's share: below that two labels fill it equally
+
 
 def resize(volume: Float32[np.ndarray, "*N X Y Z"], shape: Sequence[int]) -> Float32[np.ndarray, "*N x y z"]:
     """The volume on a grid of `shape` that covers the same box: voxel edges coincide, voxel centres in general do not.
 
-    Linear interpolation, constant beyond the outermost voxel centres. Where an axis shrinks, the triangle is widened by
-    the factor, so that every voxel is seen and fine structures do not alias. Weights are positive and sum to 1: no
-    value leaves the range of the input, which a cubic kernel does next to the zeros around a stripped brain.
-    An axis whose size does not change is left exactly as it is; a volume without such an axis is not copied.
+    An axis that grows is interpolated linearly, constant beyond the outermost voxel centres; on one that shrinks, a new
+    voxel is the mean over its extent, so that nothing is overlooked and fine structures do not alias. Weights are
+    positive and sum to 1: no value leaves the range of the input, which a cubic kernel does next to the zeros around a
+    stripped brain.
+    An axis whose size does not change is left exactly as it is.
     """
-    for axis, size in zip((-3, -2, -1), shape, strict=True):
-        if volume.shape[axis] != size:
-            weights = linear_weights(volume.shape[axis], size)
-            volume = np.moveaxis(np.tensordot(weights, volume, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(volume)
+    sizes = zip(volume.shape[-3:], shape, strict=True)
+    return _apply(volume, [(linear_weights if new > old else overlap_weights)(old, new) for old, new in sizes])
 
 
 def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> UInt8[np.ndarray, "x y z"]:
-    """The label map on a grid of `shape`: at each voxel the label whose mask, resized as in `resize`, is largest.
+    """The label map on a grid of `shape` over the same box: each new voxel has the label that fills most of it.
 
-    Unlike nearest neighbours this moves no boundary by half a voxel and leaves no stairs. Ties go to the smaller
-    label, and a lesion much smaller than the new voxels can vanish.
+    Unlike nearest neighbours this moves no boundary by half a voxel; unlike the largest of linearly resized masks, it
+    keeps a lesion of one voxel when the grid gets finer by a whole factor. Ties go to the smaller label. A lesion
+    that fills less than half of every new voxel vanishes.
     """
     if labels.shape == tuple(shape):
         return labels
+    weights = [overlap_weights(old, new) for old, new in zip(labels.shape, shape, strict=True)]
     winner = np.zeros(tuple(shape), dtype=np.uint8)
     highest = np.full(tuple(shape), -1, dtype=np.float32)
     for label in np.unique(labels):
-        share = resize((labels == label).astype(np.float32), shape)
-        higher = share > highest
+        share = _apply((labels == label).astype(np.float32), weights)
+        higher = share > highest + ROUNDING
         winner[higher] = label
         highest[higher] = share[higher]
     return winner
 
 
 def linear_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
-    """Row i holds the weights of the old voxels in new voxel i; rows sum to 1."""
-    factor = old / new
-    centres = (np.arange(new) + 0.5) * factor - 0.5
-    inner = centres if factor > 1 else np.clip(centres, 0, old - 1)
-    distance = np.abs(inner[:, None] - np.arange(old)) / max(factor, 1.0)
-    weights = np.clip(1 - distance, 0, None)
-    return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
+    """Row i holds the weights of the old voxels at the centre of new voxel i; rows sum to 1."""
+    centres = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    return np.asarray(np.clip(1 - np.abs(centres[:, None] - np.arange(old)), 0, None), dtype=np.float32)
+
+
+def overlap_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
+    """Row i holds the share of new voxel i that each old voxel covers; rows sum to 1."""
+    edges = np.arange(new + 1) * (old / new)
+    stop = np.minimum(edges[1:, None], np.arange(1, old + 1))
+    start = np.maximum(edges[:-1, None], np.arange(old))
+    return np.asarray(np.clip(stop - start, 0, None) * (new / old), dtype=np.float32)
 
 
 def shape_at(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, int, int]:
@@ -58,3 +64,14 @@ def shape_at(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Seque
     """
     x, y, z = (max(1, round(n * own / target)) for n, own, target in zip(shape, spacing_mm, target_mm, strict=True))
     return x, y, z
+
+
+def _apply(
+    volume: Float32[np.ndarray, "*N X Y Z"], weights: Sequence[Float32[np.ndarray, "_ _"]]
+) -> Float32[np.ndarray, "*N x y z"]:
+    """One matrix an axis; an axis that keeps its size is skipped, for which all weights here are the identity."""
+    for axis, matrix in zip((-3, -2, -1), weights, strict=True):
+        new, old = matrix.shape
+        if new != old:
+            volume = np.moveaxis(np.tensordot(matrix, volume, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(volume)

@@ -16,6 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.compare import Metric
 from mets3d.reporting.record import Row, RunRecord
+from mets3d.reporting.words import shortened
 
 # What Okabe and Ito's palette has left beside the regions' colours, then greys.
 RUN_COLOURS = ("#0072B2", "#D55E00", "#000000", "#8C8C8C")
@@ -207,7 +208,7 @@ def _dots(axis: Axes, records: Sequence[RunRecord], cases: Sequence[str], metric
         axis.scatter([place] * len(values), values, s=18, color=colour, alpha=0.8, linewidths=0, zorder=2)
         if values:
             axis.hlines(float(np.mean(values)), place - 0.22, place + 0.22, color=colour, linewidth=2.4, zorder=3)
-    axis.set_xticks(range(len(records)), [_short(record.label) for record in records])
+    axis.set_xticks(range(len(records)), [shortened(record.label, 45 // len(records)) for record in records])
     axis.set_xlim(-0.5, len(records) - 0.5)
     axis.grid(visible=False, axis="x")
     unit = f" [{metric.unit}]" if metric.unit else ""
@@ -229,7 +230,7 @@ def _millimetres(axis: Axes, largest: float) -> None:
 
 def _legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]]) -> None:
     for record, colour in coloured:
-        axis.plot([], [], color=colour, linewidth=2, label=_short(record.label, 28))
+        axis.plot([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
     axis.legend(fontsize=7.5, loc="best")
 
 
@@ -249,10 +250,6 @@ def _part_name(key: str) -> str:
 
 def _validated(record: RunRecord, region: Region) -> bool:
     return bool(len(curve(record.validation, f"dice/{region.name}")[0]))
-
-
-def _short(label: str, most: int = 18) -> str:
-    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def _panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, UInt8
 
 from mets3d.regions import Region
 from mets3d.reporting.slices import Frame, SliceView
+from mets3d.reporting.words import shortened
 
 WIDTH, GAP, HEADING, LEGEND = 1080.0, 8.0, 24.0, 30.0
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif\""
@@ -69,7 +70,7 @@ def _heading(text: str, column: int, side: float, *, bold: bool) -> str:
     x, weight = column * (side + GAP), "600" if bold else "400"
     return (
         f'<svg x="{x:.1f}" y="0" width="{side:.1f}" height="{HEADING:.0f}"><text x="1" y="16" font-size="13" '
-        f'font-weight="{weight}" fill="#22272e">{escape(text)}</text></svg>'
+        f'font-weight="{weight}" fill="#22272e">{escape(shortened(text, int(side / 8.2)))}</text></svg>'
     )
 
 

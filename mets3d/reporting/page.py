@@ -52,7 +52,8 @@ def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None)
         raise ValueError(f"report: the same run directory is named twice: {', '.join(map(str, runs))}")
     records = reference_first(read_runs(runs))
     _refuse_what_is_not_a_report(out)
-    title = " against ".join(record.label for record in (*records[1:], records[0]))
+    others = ", ".join(record.label for record in records[1:])
+    title = f"{others} against {records[0].label}" if others else records[0].label
     with replacing(out) as temporary:
         figures = Figures(temporary / FIGURES)
         slices = gallery(records, figures, progress or quiet)
@@ -139,7 +140,7 @@ def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> st
     notes = comparison_notes(records)
     notes += [Note(f"{record.label}: {note.text}", note.command) for record in records for note in record.notes]
     first, *others = records
-    parts = [_notes(notes), *(_pair(first, other, cases) for other in others)]
+    parts = [_notes(notes), *(_pair(first, other, cases, named=len(others) > 1) for other in others)]
     if cases:
         caption = (
             "Every dot is a case, the same case is joined by a line, the bar is the mean. HD95 is linear up to 1 mm "
@@ -159,9 +160,10 @@ def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> st
     return "".join(parts)
 
 
-def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> str:
+def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], *, named: bool) -> str:
+    heading = (f"{run.label}: " if named else "") + question(reference, run)
     lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in answer(reference, run, cases))
-    html = f'<h2>{escape(question(reference, run))}</h2><dl class="answer">{lines}</dl>'
+    html = f'<h2>{escape(heading)}</h2><dl class="answer">{lines}</dl>'
     if not cases:
         return html
     how = (

@@ -44,10 +44,10 @@ caption { text-align: left; font-weight: 600; padding-bottom: 5px; }
 caption span { color: var(--soft); font-weight: 400; font-size: 13px; margin-left: 6px; }
 th, td { padding: 4px 6px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   font-size: 14px; }
-thead th { color: var(--soft); font-weight: 500; font-size: 12.5px; vertical-align: bottom; overflow-wrap: anywhere;
+thead th { color: var(--soft); font-weight: 500; font-size: 12.5px; vertical-align: bottom;
   border-bottom: 1.5px solid #aab1bb; }
 tbody th { font-weight: 500; }
-.numbers td { white-space: nowrap; }
+.numbers th, .numbers td { white-space: nowrap; }
 td.n { text-align: right; }
 .numbers thead th:not(:first-child), .cases thead th:not(:first-child) { text-align: right; }
 th i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px; }

@@ -9,7 +9,7 @@ from mets3d.config import as_dict, flatten
 from mets3d.regions import Region
 from mets3d.reporting.compare import COUNTS, METRICS, SHARED_LESIONS, Metric, compare, summarise
 from mets3d.reporting.record import RunRecord
-from mets3d.reporting.words import number
+from mets3d.reporting.words import number, shortened
 
 
 def region_tables(record: RunRecord) -> str:
@@ -113,7 +113,8 @@ def _pair_table(metric: Metric, reference: RunRecord, run: RunRecord, cases: Seq
             f"{found.improved}/{found.worsened}",
         )
         rows.append(_row([_region(region), *map(_number, cells)]))
-    headings = ["Region", reference.label, run.label, "Difference", "95 % interval", "n", "Better/worse"]
+    names = [shortened(record.label, 14) for record in (reference, run)]
+    headings = ["Region", *names, "Difference", "95 % interval", "n", "Better/worse"]
     return _table(_title(metric, per_case=metric in COUNTS), headings, rows)
 
 

@@ -30,6 +30,14 @@ def count(amount: int, noun: str, plural: str = "") -> str:
     return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
 
 
+def shortened(text: str, most: int) -> str:
+    """At most `most` characters; the middle is left out, because names of runs differ at their ends."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as the two largest of days, hours, minutes and seconds."""
     parts = []

@@ -1,4 +1,6 @@
 """Phantom data sets, made once for all tests of this folder."""
 
-from tests.phantoms import phantom_data as phantom_data
-from tests.phantoms import phantom_store as phantom_store
+from tests import phantoms
+
+phantom_data = phantoms.phantom_data
+phantom_store = phantoms.phantom_store

@@ -193,7 +193,7 @@ def test_all_findings_are_told_together(tmp_path: Path) -> None:
     for case, what in told:
         assert any(line.startswith(case) and what in line for line in table.splitlines())
     assert table.splitlines()[-1] == "3 cases, 2 cannot be used: A-000, B-000 (4 errors, 0 warnings, 1 note)"
-    assert f"2 cases in {tmp_path}" in table
+    assert f"3 cases in {tmp_path}" in table
 
 
 def test_the_report_as_json(tmp_path: Path) -> None:

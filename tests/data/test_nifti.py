@@ -1,7 +1,6 @@
 """Reading into RAS and writing back on the file's own grid."""
 
 import gzip
-import os
 from pathlib import Path
 
 import nibabel
@@ -112,7 +111,7 @@ def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
         write_labels(tmp_path / "out.nii.gz", np.zeros((5, 6, 8), dtype=np.uint8), volume.source)
     with pytest.raises(DataError, match="labels from 0 to 255, found 0 to 300"):
         write_labels(tmp_path / "out.nii.gz", np.full((5, 6, 7), 300) * np.eye(7, dtype=int)[:6], volume.source)
-    assert os.listdir(tmp_path) == ["a.nii.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
 
 
 def test_scaled_integers_are_read_as_what_they_mean(tmp_path: Path) -> None:
@@ -198,4 +197,4 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(nibabel, "save", lambda image, path: Path(path).write_bytes(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_image(tmp_path / "a.nii.gz", np.zeros((2, 2, 2), dtype=np.int16), np.eye(4))
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

@@ -184,7 +184,7 @@ def test_the_store_holds_what_prepare_gives(tmp_path: Path) -> None:
     assert preprocess(data, store, SETTINGS, cavity=False) == []
     opened = open_store(store, expected=SETTINGS, cavity=False)
     assert opened.cases == ["A-000", "A-001", "B-000"]
-    expected = prepared(tmp_path / "other", **{"name": "A-001"})
+    expected = prepared(tmp_path / "other", name="A-001")
     case = opened.read("A-001")
     np.testing.assert_array_equal(case.image().numpy(), expected.image)
     np.testing.assert_array_equal(case.labels().numpy(), expected.labels)

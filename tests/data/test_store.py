@@ -103,7 +103,7 @@ def test_other_settings_are_named_with_both_values(made: tuple[Path, Path]) -> N
         open_store(made[1], expected=wanted, cavity=True)
     assert "preprocess.margin_voxels is 0 in the store, 4 was asked for" in str(caught.value)
     assert "data.cavity is False in the store, True was asked for" in str(caught.value)
-    with pytest.raises(DataError, match="data.cavity"):
+    with pytest.raises(DataError, match=r"data\.cavity"):
         open_store(made[1], cavity=True)
     assert open_store(made[1]).cases == ["A-000", "B-000"]
 

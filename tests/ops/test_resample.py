@@ -1,6 +1,4 @@
-"""Linear resizing with matrices."""
-
-from functools import partial
+"""Resizing with matrices."""
 
 import numpy as np
 import pytest
@@ -8,35 +6,60 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mets3d.ops.resample import linear_weights, resize, resize_labels, shape_at
+from mets3d.ops.resample import linear_weights, overlap_weights, resize, resize_labels, shape_at
 
-sizes = st.integers(2, 12)
+Size = tuple[int, int, int]
+size = st.tuples(*[st.integers(1, 9)] * 3)
+
+
+def random_volume(shape: Size, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.tuples(sizes, sizes, sizes), st.tuples(sizes, sizes, sizes), st.integers(0, 99))
-def test_resize_equals_torch(old: tuple[int, int, int], new: tuple[int, int, int], seed: int) -> None:
-    """torch's antialiased bilinear resize, one pair of axes after the other: the same rule on the same voxel edges."""
-    volume = np.random.default_rng(seed).standard_normal(old, dtype=np.float32)
-    bilinear = partial(torch.nn.functional.interpolate, mode="bilinear", antialias=True)
-    planes = bilinear(torch.from_numpy(volume)[None], size=new[1:])[0]
-    whole = bilinear(planes.permute(1, 0, 2)[None].contiguous(), size=(new[0], new[2]))[0].permute(1, 0, 2)
-    np.testing.assert_allclose(resize(volume, new), whole.numpy(), atol=2e-5)
+@given(size, size, st.integers(0, 99))
+def test_growing_equals_torch(old: Size, more: Size, seed: int) -> None:
+    new = tuple(a + b for a, b in zip(old, more, strict=True))
+    volume = random_volume(old, seed)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(volume)[None, None], new, mode="trilinear")
+    np.testing.assert_allclose(resize(volume, new), expected[0, 0].numpy(), atol=2e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(size, size, st.integers(0, 99))
+def test_shrinking_is_the_mean_over_the_new_voxel(new: Size, more: Size, seed: int) -> None:
+    """By counting: both grids cut into their common fine one."""
+    old = tuple(a + b for a, b in zip(new, more, strict=True))
+    volume = random_volume(old, seed)
+    np.testing.assert_allclose(resize(volume, new), blocks(volume, new).mean((1, 3, 5)), atol=2e-5)
+
+
+def blocks(volume: np.ndarray, new: Size) -> np.ndarray:
+    """[x, old, y, old, z, old]: the pieces of the common fine grid in each new voxel."""
+    old = volume.shape
+    for axis in range(3):
+        volume = volume.repeat(new[axis], axis)
+    return volume.reshape(new[0], old[0], new[1], old[1], new[2], old[2])
+
+
+def test_axes_of_channels_are_kept() -> None:
+    volume = np.random.default_rng(0).standard_normal((3, 4, 5, 6), dtype=np.float32)
+    np.testing.assert_array_equal(resize(volume, (4, 8, 3))[1], resize(volume[1], (4, 8, 3)))
 
 
 def test_by_hand() -> None:
     np.testing.assert_allclose(linear_weights(2, 4) @ [0.0, 8.0], [0, 2, 6, 8])
-    np.testing.assert_allclose(linear_weights(4, 2), [[3 / 7, 3 / 7, 1 / 7, 0], [0, 1 / 7, 3 / 7, 3 / 7]], rtol=1e-6)
+    np.testing.assert_allclose(overlap_weights(3, 2), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_weights_are_shares(old: int, new: int) -> None:
-    weights = linear_weights(old, new)
-    assert weights.shape == (new, old)
-    assert (weights >= 0).all()
-    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
-    assert (weights.sum(0) > 0).all() or new > old  # no voxel is overlooked
+    for weights in (linear_weights(old, new), overlap_weights(old, new)):
+        assert weights.shape == (new, old)
+        assert (weights >= 0).all()
+        np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+    assert (overlap_weights(old, new).sum(0) > 0).all()
 
 
 def test_nothing_to_do_is_exact() -> None:
@@ -48,10 +71,24 @@ def test_nothing_to_do_is_exact() -> None:
 
 def test_a_ramp_stays_a_ramp_away_from_the_border() -> None:
     x = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((1, 2, 2), dtype=np.float32)
-    for size in (10, 27, 40):
-        expected = (np.arange(size) + 0.5) * 20 / size - 0.5
+    for count in (10, 27, 40):
+        expected = (np.arange(count) + 0.5) * 20 / count - 0.5
         inner = (expected > 2) & (expected < 17)
-        np.testing.assert_allclose(resize(x, (size, 2, 2))[inner, 0, 0], expected[inner], atol=1e-4)
+        np.testing.assert_allclose(resize(x, (count, 2, 2))[inner, 0, 0], expected[inner], atol=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(size, size, st.integers(0, 99))
+def test_labels_are_what_fills_most_of_the_voxel(old: Size, new: Size, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, 4, old).astype(np.uint8)
+    votes = np.stack([(blocks(labels, new) == label).sum((1, 3, 5)) for label in range(4)])
+    np.testing.assert_array_equal(resize_labels(labels, new), votes.argmax(0))
+
+
+def test_one_voxel_survives_a_finer_grid() -> None:
+    labels = np.zeros((5, 5, 5), dtype=np.uint8)
+    labels[1:4, 1:4, 1:4], labels[2, 2, 2] = 3, 1
+    np.testing.assert_array_equal(resize_labels(labels, (10, 15, 5)), labels.repeat(2, 0).repeat(3, 1))
 
 
 def test_doubled_labels_halve_to_themselves() -> None:
@@ -66,11 +103,11 @@ def test_doubled_labels_halve_to_themselves() -> None:
 def test_label_boundaries_do_not_move() -> None:
     labels = np.zeros((30, 4, 4), dtype=np.uint8)
     labels[12:21] = 1
-    for size in (20, 40, 50, 60):
-        found = np.flatnonzero(resize_labels(labels, (size, 4, 4))[:, 0, 0])
-        centres_mm = (found + 0.5) * 30 / size
+    for count in (20, 40, 50, 60):
+        found = np.flatnonzero(resize_labels(labels, (count, 4, 4))[:, 0, 0])
+        centres_mm = (found + 0.5) * 30 / count
         assert centres_mm.min() - 12 == pytest.approx(21 - centres_mm.max(), abs=1e-4)
-        assert 12 <= centres_mm.min() <= 12 + 30 / size
+        assert 12 <= centres_mm.min() <= 12 + 30 / count
 
 
 @pytest.mark.parametrize(

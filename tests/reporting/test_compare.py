@@ -4,7 +4,7 @@ import pytest
 from mets3d.reporting.answer import answer, caveat, change, question
 from mets3d.reporting.compare import METRICS, SHARED_LESIONS, compare, difference, summarise
 from mets3d.reporting.record import read_run
-from mets3d.reporting.words import duration, facts, lede, loss_in_words, number
+from mets3d.reporting.words import duration, facts, lede, loss_in_words, number, shortened
 
 DICE, HD95 = METRICS[0], METRICS[1]
 CASES = tuple("ABCDEFGH")
@@ -145,6 +145,11 @@ def test_numbers_in_words():
     assert [duration(seconds) for seconds in (0.2, 59, 61, 7261, 90_000)] == [
         *("0 s", "59 s", "1 min 1 s", "2 h 1 min", "1 d 1 h"),
     ]
+
+
+def test_long_names_keep_both_ends():
+    assert shortened("seed_1", 6) == "seed_1"
+    assert [shortened("decoder_hausdorff_seed_1", most) for most in (10, 11)] == ["decod…ed_1", "decod…eed_1"]
 
 
 def test_the_loss_in_words(make_run):

@@ -111,9 +111,10 @@ def _nearest(start: Surface, goal: Surface, spacing_mm: Spacing) -> Float[np.nda
     last = np.maximum(start.corners.max(0), goal.corners.max(0))
     free = np.ones(last - first + 1, bool)
     free[tuple((goal.corners - first).T)] = False
-    # Which corner is nearest, then how far in float64: half the time and memory of asking for the distances.
+    # Asked which corner is nearest, not how far it is: half the time, and the box can be as large as the image.
     nearest = ndimage.distance_transform_edt(free, spacing_mm, return_distances=False, return_indices=True)
-    steps = nearest[:, *(start.corners - first).T].T - (start.corners - first)
+    here = start.corners - first
+    steps = nearest[:, *here.T].T - here
     return np.asarray(np.sqrt(((steps * spacing_mm) ** 2).sum(1)))
 
 

@@ -66,8 +66,7 @@ def settings(network: TransUNet) -> dict[str, Any]:
     """Values of the configuration's section `model` from which `models.build` makes the same network again."""
     elsewhere = ("in_channels", "channels", "activation", "patch")
     values = {name: value for name, value in network.arguments.items() if name not in elsewhere}
-    levels = network.memory_levels if network.query_decoder is not None and not values["memory_fpn"] else None
-    return values | {"memory_levels": levels or DEFAULT_MEMORY_LEVELS, "vit_pretrained": None}
+    return values | {"vit_pretrained": None}
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -142,7 +142,8 @@ def test_the_forward_pass_never_waits_for_the_device(mode):
 
 @pytest.mark.parametrize(("mode", "dtype"), [*((mode, torch.bfloat16) for mode in MODES), ("both", torch.float16)])
 def test_mixed_precision(small, image, mode, dtype):
-    network = small(mode)
+    # Two levels: the bf16 weight gradient of torch 2.13's Conv3d on a 2 x 2 x 2 map is now and then garbage on a CPU.
+    network = small(mode, strides=((2, 2, 2),) * 2)
     exact = network(image).probabilities
     with torch.autocast("cpu", dtype=dtype):
         output = network(image)
@@ -268,10 +269,9 @@ def test_build_from_settings(mode):
 
 
 def test_the_defaults_are_those_of_the_configuration():
-    """Only memory_levels differs: None means the configured levels as far as they exist."""
     with torch.device("meta"):
         arguments = TransUNet("decoder").arguments
     defaults = Model().model_dump()
     shared = defaults.keys() & arguments.keys()
     assert defaults.keys() - shared == {"vit_pretrained"}
-    assert {name for name in shared if defaults[name] != arguments[name]} == {"memory_levels"}
+    assert {name for name in shared if defaults[name] != arguments[name]} == set()

@@ -34,10 +34,10 @@ def test_held_out_are_the_scored_cases_that_training_has_not_seen(make_run, scor
 
 def test_unfinished_training_and_skipped_steps_are_named(make_run):
     rows = [{"step": step, "kind": "train", "loss": 1.0, "skipped": step // 10} for step in range(1, 31)]
-    said = texts(read_run(make_run(metrics=rows)))
-    assert "Training has not reached its end: 30 of 40 steps" in said
-    assert "3 training steps were skipped" in said  # the log counts them up
-    assert "No validation in metrics.jsonl" in said
+    said = [note.text for note in read_run(make_run(metrics=rows)).notes]
+    assert "Training has not reached its end: 30 of 40 steps are logged." in said
+    assert "3 training steps were skipped because the loss was not finite." in said  # the log counts them up
+    assert "No validation in metrics.jsonl: no validation curve." in said
 
 
 def test_rows_are_in_order_of_steps(make_run):

@@ -1,0 +1,221 @@
+"""Files, overrides as sweep agents print them, and faults that are listed together."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mets3d import config
+from mets3d.config import Config, ConfigError, load, load_file, read_value
+from tests.runs import ROOT
+
+SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def faults(*arguments: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(arguments)
+    return caught.value.faults
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-05", 1e-5),
+        ("1e-4", 1e-4),
+        (".5", 0.5),
+        ("True", True),
+        ("true", True),
+        ("None", None),
+        ("null", None),
+        ("[96, 96, 64]", [96, 96, 64]),
+        ("[96,96,64]", [96, 96, 64]),
+        ("{'boundary': 'none'}", {"boundary": "none"}),
+        ("no", "no"),  # YAML 1.2: text, where PyYAML says False
+        ("off", "off"),
+        ("bf16", "bf16"),
+        ("'quoted'", "quoted"),
+        ("a: b: c", "a: b: c"),  # neither Python nor YAML
+    ],
+)
+def test_values_are_read_as_agents_print_them(text: str, value: Any) -> None:
+    found = read_value(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_yaml_floats_follow_version_1_2(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("optim: {lr: 1e-4, weight_decay: 5.E-6}\nprecision: no\n")
+    loaded = load_file(file)
+    assert loaded.optim.lr == 1e-4
+    assert loaded.optim.weight_decay == 5e-6
+    assert loaded.precision == "no"
+
+
+def test_every_way_to_write_an_override() -> None:
+    for arguments in (["--optim.lr=0.1"], ["--optim.lr", "0.1"], ["optim.lr=0.1"], ["--optim={'lr': 0.1}"]):
+        assert load(arguments).optim.lr == 0.1
+    merged = load(["--optim={'lr': 0.1}", "--optim.momentum=0.5", "--optim={'lr': 0.2}"]).optim
+    assert (merged.lr, merged.momentum) == (0.2, 0.5)
+
+
+def test_later_wins_and_files_lie_over_their_base(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("optim: {lr: 1.0, momentum: 0.1}\nseed: 1\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.yaml").write_text("base: ../base.yaml\noptim: {lr: 2.0}\n")
+    (tmp_path / "last.yaml").write_text("seed: 3\n")
+    arguments = ["--config", str(tmp_path / "sub" / "mine.yaml"), f"--config={tmp_path / 'last.yaml'}"]
+    loaded = load(arguments)
+    assert (loaded.optim.lr, loaded.optim.momentum, loaded.seed) == (2.0, 0.1, 3)
+    assert load([*arguments, "--seed=4"]).seed == 4
+
+
+def test_names_stay_text_and_take_settings_in() -> None:
+    assert load(["--name=2024"]).name == "2024"
+    assert load(["--name=True"]).name == "True"
+    assert load(["--weights=None"]).weights is None
+    assert load(["--name=f{data.fold}_{loss.boundary}", "--data.fold=2"]).name == "f2_none"
+    assert "refers to data.fald" in faults("--name={data.fald}")[0]
+    for bad in ("a/b", "..", ""):
+        assert "name is" in faults(f"--name={bad}")[0]
+
+
+def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
+    found = "\n".join(
+        faults(
+            "--los.bondary=3", "--loss.boundry=x", "--optim.lr=fast", "--loss.boundary=x", "--data.fold=9", "--patch=1"
+        )
+    )
+    for part in (
+        "los.bondary: unknown key; did you mean loss.boundary?",
+        "loss.boundry: unknown key; did you mean loss.boundary?",
+        "patch: unknown key; did you mean data.patch?",
+        "optim.lr: input should be a valid number",
+        "'none' or 'hausdorff_distance'; found 'x'",
+        "fold is 9, but folds are numbered 0 to 4",
+    ):
+        assert part in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.patch=[100, 128, 128]"], "100 voxels along X, not a multiple of 32"),
+        (["--train.batch_size=3", "--train.accumulation=2"], "not divisible by train.accumulation"),
+        (["--loss.boundary_ramp=[0.5, 0.1]"], "start <= end"),
+        (["--model.kernels=[[3,3,3]]"], "expected one more than strides, 6"),
+        (["--model.width=100"], "multiple of 6"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
+        (["--seed"], "a value is missing"),
+        (["quickstart"], "expected --config FILE"),
+        (["--seed.x=1", "--seed=2", "--seed.y=1"], "seed is a value, not a section"),
+    ],
+)
+def test_what_does_not_go_together_says_so(arguments: list[str], message: str) -> None:
+    assert message in "\n".join(faults(*arguments))
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "base: a.yaml"])
+def test_files_that_are_no_configuration(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    assert str(file) in faults("--config", str(file))[0]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_configurations_load_and_survive_a_round_trip(file: Path, tmp_path: Path) -> None:
+    loaded = load_file(file)
+    copy = tmp_path / "config.yaml"
+    copy.write_text(config.to_yaml(loaded))
+    assert load_file(copy) == loaded
+
+
+def test_base_yaml_is_every_key_with_its_default_and_meaning() -> None:
+    text = (ROOT / "configs" / "base.yaml").read_text()
+    assert load_file(ROOT / "configs" / "base.yaml") == Config()
+    assert set(config.flatten(yaml.safe_load(text))) == {key for key, _, _ in config.leaves()}
+    for key, _, description in config.leaves():
+        assert description in text, f"{key} has lost its meaning; make base.yaml again from mets3d.config.leaves"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lr=st.floats(1e-8, 10),
+    steps=st.integers(1, 10**6),
+    fold=st.integers(0, 4),
+    ramp=st.tuples(st.floats(0, 0.5), st.floats(0.5, 1)),
+)
+def test_any_configuration_survives_a_round_trip(lr: float, steps: int, fold: int, ramp: tuple[float, float]) -> None:
+    loaded = load(
+        [f"--optim.lr={lr}", f"--train.steps={steps}", f"--data.fold={fold}", f"--loss.boundary_ramp={list(ramp)}"]
+    )
+    tree = yaml.load(config.to_yaml(loaded), Loader=config._Yaml12Loader)
+    assert config.validate(tree, []) == loaded
+
+
+def test_differing_keys_and_what_is_ignored() -> None:
+    one, two = load(["--seed=1", "--track.wandb=disabled"]), load(["--loss.boundary_alpha=1.5"])
+    assert config.differing_keys(one, two) == ["seed", "loss.boundary_alpha", "track.wandb"]
+    assert config.differing_keys(one, two, ignored=("track", "seed")) == ["loss.boundary_alpha"]
+
+
+def script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "train.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_line_reports_faults_without_a_traceback_on_rank_0_alone() -> None:
+    done = script("--seed=x", "--optm.lr=1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("train.py: 2 faults in the configuration\n")
+    assert "optim.lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    silent = script("--seed=x", RANK="1")
+    assert (silent.returncode, silent.stderr) == (2, "")
+
+
+def test_help_and_print_config() -> None:
+    text = script("--help").stdout
+    for key, _, description in config.leaves():
+        assert f"--{key}=" in text
+        assert description in text
+    printed = script("--config", "configs/quickstart.yaml", "--print-config", "--seed=7").stdout
+    assert yaml.safe_load(printed)["seed"] == 7
+
+
+def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> None:
+    import itertools
+    import shlex
+
+    sweep = yaml.safe_load((ROOT / "configs" / "sweeps" / "loss_variants.yaml").read_text())
+    command = sweep["command"]
+    assert command[-1] == "${args}"
+    assert (ROOT / sweep["program"]).exists()
+    assert (ROOT / command[command.index("--config_file") + 1]).exists()
+    fixed = command[command.index("train.py") + 1 : -1]
+    keys = list(sweep["parameters"])
+    names = set()
+    for values in itertools.product(*(sweep["parameters"][key]["values"] for key in keys)):
+        # As the agent prints them: --key=value in Python's notation.
+        printed = [f"--{key}={value}" for key, value in zip(keys, values, strict=True)]
+        loaded = load([*fixed, *shlex.split(" ".join(printed))])
+        assert (loaded.loss.boundary, loaded.data.fold) == values
+        names.add(loaded.name)
+    assert len(names) == 10, "each run has a directory of its own"
+    assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/dice/mean", "goal": "maximize"})

@@ -1,0 +1,131 @@
+"""What the project promises about itself: layers that hold and go red, light imports, a quick command line."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.runs import ROOT
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+
+# For each contract a line that breaks it, and the file it is put into.
+VIOLATIONS = {
+    "layers": ("mets3d/ops/distance.py", "import mets3d.losses.region"),
+    "evaluation knows no config, model or trainer": ("mets3d/evaluation/overlap.py", "import mets3d.config"),
+    "evaluation and reporting import no torch, not even indirectly": (
+        "mets3d/reporting/page.py",
+        "import mets3d.ops.distance",
+    ),
+    "accelerate only in train.py, training and inference.predict": ("mets3d/data/store.py", "import accelerate"),
+    "wandb only in training.track and the sweep verb": ("mets3d/training/loop.py", "import wandb"),
+    "nibabel only in data.nifti": ("mets3d/data/check.py", "import nibabel"),
+    "files inside models, losses and augment take plain arguments": ("mets3d/losses/region.py", "import mets3d.config"),
+}
+
+
+def test_every_contract_has_a_violation_to_try() -> None:
+    assert {contract["name"] for contract in CONTRACTS} == set(VIOLATIONS)
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "mets3d", folder / "mets3d", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def test_contracts_hold(copy: Path) -> None:
+    done = lint(copy)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(CONTRACTS)} kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_contract_goes_red_on_a_violation(copy: Path, name: str) -> None:
+    file, line = VIOLATIONS[name]
+    path = copy / file
+    before = path.read_text()
+    try:
+        path.write_text(before + f"\n{line}\n")
+        done = lint(copy)
+    finally:
+        path.write_text(before)
+    assert done.returncode != 0
+    assert re.search(re.escape(name) + r"\s+BROKEN", done.stdout), done.stdout
+
+
+LIGHT = [
+    "mets3d", "mets3d.__main__", "mets3d.regions", "mets3d.config", "mets3d.rundir", "mets3d.data.nifti", "mets3d.evaluation.score",
+    "mets3d.reporting.page", "mets3d.ops", "mets3d.data", "mets3d.augment", "mets3d.models", "mets3d.losses",
+    "mets3d.training", "mets3d.inference", "mets3d.evaluation", "mets3d.reporting",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_module_imports_no_torch(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'torch', 'monai', 'accelerate'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, contextlib, io\nfrom mets3d.__main__ import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--help'])\n"
+        "print(sorted({'torch', 'numpy', 'nibabel', 'scipy', 'matplotlib', 'pydantic', 'wandb'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_train_py_touches_neither_wandb_nor_nibabel() -> None:
+    assert not re.search(r"\b(wandb|nibabel)\b", (ROOT / "train.py").read_text())
+
+
+def test_pinned_requirements_cover_the_dependencies_and_are_constrained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[>=<]", requirement)[0] for requirement in project["dependencies"]}
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
+    assert set(pinned) == wanted
+    constrained = {
+        name.lower(): version
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    }
+    development = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements-dev.txt").read_text(), re.M))
+    for name, version in (pinned | development).items():
+        assert constrained[name.lower()] == version
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
+    wrong = re.compile(r"/work/|/root/|/farm/|files\.pythonhosted|pypi\.org/simple")
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yaml", ".txt", ""} and path.is_file() and path != Path(__file__):
+            assert not wrong.search(path.read_text(errors="replace")), name

@@ -159,7 +159,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.score import evaluate
+    from mets3d.evaluation.score import evaluate, summarise
 
     report = evaluate(
         options.predictions,
@@ -170,7 +170,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         progress=_counter("evaluate"),
     )
-    print(report.text())
+    for region, scores in summarise(report.rows).items():
+        means = "  ".join(f"{name} {score.mean:.3f} (n {score.n})" for name, score in scores.items() if score.n)
+        print(f"{region}  {means}")
+    for name in report.unpredicted:
+        print(f"not predicted, not scored: {name}", file=sys.stderr)
+    for problem in report.problems:
+        print(f"mets3d evaluate: {problem}", file=sys.stderr)
+    if report.rows:
+        print(f"scores in {options.out}")
     return 1 if report.problems else 0
 
 

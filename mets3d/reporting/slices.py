@@ -87,10 +87,10 @@ def chosen_cases(dice: Mapping[str, float], available: Sequence[str], most: int 
 
 
 def _standing(rank: int, amount: int) -> str:
-    if amount > 1 and rank == 0:
-        return "best"
-    if amount > 1 and rank == amount - 1:
-        return "worst"
+    if amount == 1:
+        return ""
+    if rank in (0, amount - 1):
+        return "worst" if rank else "best"
     median = amount > 2 and rank in {(amount - 1) // 2, amount // 2}
     return f"rank {rank + 1} of {amount}" + (", median" if median else "")
 

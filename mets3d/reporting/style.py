@@ -73,10 +73,13 @@ footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line);
 @media print {
   html { background: none; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
-  h2 { break-after: avoid; }
+  h2, h3 { break-after: avoid; }
+  .tile { flex-basis: 120px; padding: 8px 12px; }
   table, .tile, .notes { break-inside: avoid; }
   .cases { break-inside: auto; }
   .grid { grid-template-columns: 1fr 1fr; gap: 14px 24px; }
+  th, td, thead th { font-size: 7.5pt; padding: 2pt 3pt; }
+  .cases th, .cases td { font-size: 6.5pt; padding: 1.5pt 2pt; }
   .wide { overflow: visible; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

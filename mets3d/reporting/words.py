@@ -124,7 +124,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Patch": " × ".join(str(side) for side in config.data.patch) + " voxels",
         "Data": _data(config, len(split.get("training", ())), len(split.get("validation", ()))) if split else "",
         "Seed": str(config.seed),
-        "Precision": str(environment.get("precision") or config.precision or ""),
+        "Precision": str(environment.get("precision") or config.precision or "").replace("no", "fp32"),
         "Hardware": _hardware(environment),
         "Time": _time(environment),
         "Software": ", ".join(versions),

@@ -52,8 +52,9 @@ def test_files_keep_channel_order_and_the_reference_comes_last(tmp_path: Path) -
 
 def test_mac_files_and_hidden_folders_do_not_exist(tmp_path: Path) -> None:
     layout(tmp_path, "A/A-t1n.nii.gz", "A/._A-t1c.nii.gz", "._B/._B-t1n.nii.gz", ".cache/C/C-t1n.nii.gz")
-    (case,) = find_cases(tmp_path)
+    (case,) = found = find_cases(layout(tmp_path, "D/._D_t1.nii.gz"))
     assert list(case.sequences) == ["t1n"]
+    assert found.findings == []
 
 
 def test_a_case_in_two_folders_is_an_error_that_names_both(tmp_path: Path) -> None:
@@ -82,6 +83,7 @@ def test_a_link_that_leads_back_up_ends(tmp_path: Path) -> None:
     layout(tmp_path, "A/A-t1n.nii.gz")
     (tmp_path / "A" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert len(find_cases(tmp_path)) == 1
+    assert find_cases(tmp_path).findings == []
 
 
 def test_no_folder_and_no_case_are_told_apart(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_folds_part_the_cases_and_never_a_patient() -> None:
 
 
 def test_folds_depend_on_names_and_seed_alone() -> None:
-    assert make_folds(NAMES[::-1], 5, 1) == make_folds(NAMES, 5, 1)
+    assert make_folds([*NAMES[::-1], *NAMES[:7]], 5, 1) == make_folds(NAMES, 5, 1)
     assert make_folds(NAMES, 5, 2) != make_folds(NAMES, 5, 1)
     assert make_folds(["P-1", "P-2", "P-3"], 3, 0) == [["P-3"], ["P-2"], ["P-1"]]  # must never change: runs rely on it
 

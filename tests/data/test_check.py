@@ -176,7 +176,7 @@ def bad_data(data: Path) -> Path:
     make_case(data, "A-000")
     nan, short = changed(scan(0), (5, 5, 5), np.nan), scan(0, (12, 14, 11))
     make_case(data, "B-000", volumes={"t1n": nan, "t2f": short, "t2w": None})
-    make_case(data, "C-000", volumes={"seg": np.zeros(SHAPE, dtype=np.uint8)})
+    make_case(data, "0-000", volumes={"seg": np.zeros(SHAPE, dtype=np.uint8)})
     make_case(data / "again", "A-000")
     return data
 
@@ -184,11 +184,11 @@ def bad_data(data: Path) -> Path:
 def test_all_findings_are_told_together(tmp_path: Path) -> None:
     steps: list[tuple[int, int, str]] = []
     report = check(bad_data(tmp_path), lambda done, total, name: steps.append((done, total, name)))
-    assert steps == [(1, 3, "A-000"), (2, 3, "B-000"), (3, 3, "C-000")]
+    assert steps == [(1, 3, "0-000"), (2, 3, "A-000"), (3, 3, "B-000")]
     assert report.unusable == ["A-000", "B-000"]
     told = {(finding.case, finding.what) for finding in report.findings}
     faults = {("B-000", what) for what in ("missing sequence", "shapes differ", "not a number")}
-    assert told == {("A-000", "case named twice"), ("C-000", "empty reference"), *faults}
+    assert told == {("A-000", "case named twice"), ("0-000", "empty reference"), *faults}
     table = report.table()
     for case, what in told:
         assert any(line.startswith(case) and what in line for line in table.splitlines())
@@ -200,7 +200,7 @@ def test_the_report_as_json(tmp_path: Path) -> None:
     tree = json.loads(json.dumps(check(bad_data(tmp_path)).as_json()))
     assert tree["unusable"] == ["A-000", "B-000"]
     (note,) = [finding for finding in tree["findings"] if finding["severity"] == "note"]
-    assert note["case"] == "C-000"
+    assert note["case"] == "0-000"
 
 
 def test_two_processes_find_the_same(tmp_path: Path) -> None:
@@ -210,5 +210,5 @@ def test_two_processes_find_the_same(tmp_path: Path) -> None:
 
 def test_worst_first(tmp_path: Path) -> None:
     rows = check(bad_data(tmp_path)).table().splitlines()
-    levels = [row.split()[1] for row in rows if row.startswith(("A-000", "B-000", "C-000"))]
+    levels = [row.split()[1] for row in rows if row.startswith(("A-000", "B-000", "0-000"))]
     assert levels == ["error"] * 4 + ["note"]

@@ -1,5 +1,6 @@
 """Phantom patients: what is promised about their lesions and files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -83,20 +84,33 @@ def test_number_and_size_of_lesions(patients: list[Phantom]) -> None:
     assert max(sizes) > 7
 
 
-def test_small_lesions_have_no_core_and_shapes_are_no_balls(patients: list[Phantom]) -> None:
+def tumours(patient: Phantom, spacing_mm: float) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Mask, labels in its box, and radius in mm of each tumour."""
+    parts, _ = ndimage.label(np.isin(patient.labels, (1, 3)), TOUCHING)
+    for index, box in enumerate(ndimage.find_objects(parts), 1):
+        own = parts[box] == index
+        yield own, patient.labels[box], float(np.cbrt(own.sum() * spacing_mm**3 * 3 / (4 * np.pi)))
+
+
+def test_shapes_are_no_balls(patients: list[Phantom]) -> None:
     fills = []
     for patient in patients:
-        parts, _ = ndimage.label(np.isin(patient.labels, (1, 3)), TOUCHING)
-        for index, box in enumerate(ndimage.find_objects(parts), 1):
-            own = parts[box] == index
-            radius = np.cbrt(own.sum() * SPACING[0] ** 3 * 3 / (4 * np.pi))
-            if radius < 4:
-                assert not (patient.labels[box][own] == 1).any()
+        for own, _, radius in tumours(patient, SPACING[0]):
             if radius > 5:
-                reach = np.linalg.norm((np.argwhere(own) - np.argwhere(own).mean(0)) * SPACING[0], axis=1).max()
+                reach = np.linalg.norm(np.argwhere(own) - np.argwhere(own).mean(0), axis=1).max() * SPACING[0]
                 fills.append(reach / radius)
     assert len(fills) > 4
     assert np.median(fills) > 1.15  # of a ball: 1
+
+
+def test_small_ones_have_no_core_and_most_large_ones_have() -> None:
+    """On voxels of 1 mm, where a lesion of 3 mm would have room for one."""
+    found = list(tumours(phantom(11, 6, (140, 176, 136), (1.0, 1.0, 1.0)), 1.0))
+    small = [(labels[own] == 1).any() for own, labels, radius in found if radius < 4.2]
+    large = [(labels[own] == 1).any() for own, labels, radius in found if radius > 5]
+    assert small
+    assert not any(small)
+    assert np.mean(large) > 0.5
 
 
 def test_labels_lie_in_the_brain_and_the_brain_is_stripped(patients: list[Phantom]) -> None:
@@ -129,11 +143,15 @@ def test_tissue_contrast_of_each_sequence(patients: list[Phantom]) -> None:
 
 
 def test_another_grid_shows_the_same_head() -> None:
-    fine = phantom(2, 0, (80, 96, 72), (2.0, 2.0, 2.0))
-    coarse = phantom(2, 0, (40, 48, 36), (4.0, 4.0, 4.0))
-    blocks = (fine.images["t1n"] > 0).reshape(40, 2, 48, 2, 36, 2).mean((1, 3, 5)) > 0.5
-    brain = coarse.images["t1n"] > 0
-    assert 2 * (blocks & brain).sum() / (blocks.sum() + brain.sum()) > 0.97
+    fine = phantom(2, 0, (80, 96, 72), (2.0, 2.0, 2.0)).images["t2w"]
+    coarse = phantom(2, 0, (40, 48, 36), (4.0, 4.0, 4.0)).images["t2w"]
+    someone_else = phantom(2, 1, (40, 48, 36), (4.0, 4.0, 4.0)).images["t2w"]
+    means = fine.reshape(40, 2, 48, 2, 36, 2).mean((1, 3, 5))
+    whole = (fine > 0).reshape(40, 2, 48, 2, 36, 2).mean((1, 3, 5)) > 0.5
+    assert 2 * (whole & (coarse > 0)).sum() / (whole.sum() + (coarse > 0).sum()) > 0.97
+    inside = (means > 0) & (coarse > 0) & (someone_else > 0)
+    assert np.corrcoef(means[inside], coarse[inside])[0, 1] > 0.75
+    assert np.corrcoef(means[inside], someone_else[inside])[0, 1] < 0.6
 
 
 def test_a_small_field_of_view_scales_the_head_down() -> None:

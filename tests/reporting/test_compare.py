@@ -174,6 +174,7 @@ def test_what_was_trained_in_words(make_run, scores_of):
         "device": "NVIDIA H200",
         "processes": 2,
         "platform": "Linux",
+        "precision": "no",
         "mets3d": "0.1.0",
         "parameters": 34_077_892,
         "started": "2026-01-01T10:00:00+00:00",
@@ -188,5 +189,6 @@ def test_what_was_trained_in_words(make_run, scores_of):
     assert told["Time"] == "2 h 1 min, started 2026-01-01T10:00:00+00:00"
     assert told["Hardware"] == "NVIDIA H200, 2 processes, Linux"
     assert told["Data"] == "4 training cases, 3 held out (fold 0 of 5)"
+    assert told["Precision"] == "fp32"
     assert told["Software"] == "mets3d 0.1.0"
     assert "Command" not in told

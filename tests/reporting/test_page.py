@@ -141,6 +141,16 @@ def test_text_from_files_is_escaped(make_run, scores_of, tmp_path, empty_curves)
     assert html.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&amp;&quot;$body") >= 3
 
 
+def test_names_of_cases_are_escaped_beneath_their_slices(make_run, data_set, scores_of, tmp_path, empty_curves):
+    name = '<i>&"A'
+    run = make_run(cases=(name,), data=data_set((name,)), scores=scores_of((name,), 0))
+    html = report([run], tmp_path / "out").read_text()
+    assert "<figcaption>&lt;i&gt;&amp;&quot;A. Dice" in html
+    assert 'alt="&lt;i&gt;&amp;&quot;A. Dice' in html
+    assert name not in html
+    assert (tmp_path / "out" / "figures" / "slices__i___A.svg").exists()
+
+
 @pytest.mark.parametrize(
     ("missing", "said"),
     [

@@ -147,6 +147,7 @@ def test_chosen_cases_are_the_best_the_middle_and_the_worst():
         *(("b", "best"), ("a", "rank 2 of 3, median"), ("unscored", "")),
     ]
     assert chosen_cases({}, list("hgfedcba")) == [(name, "") for name in "abcdef"]
+    assert chosen_cases({"a": 0.5}, ["a"]) == [("a", "")]
     assert len(chosen_cases(dice, list(dice), most=3)) == 3
 
 

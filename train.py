@@ -7,7 +7,6 @@ words and it goes on where it was.
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mets3d.config import from_command_line
@@ -26,7 +25,7 @@ def main() -> int:
     from mets3d.data.store import open_store
     from mets3d.models.saved import load_weights
     from mets3d.regions import Target
-    from mets3d.rundir import RunDir, open_run, read_json, write_json
+    from mets3d.rundir import RunDir, open_run, write_json
     from mets3d.training import launch, loop, state
     from mets3d.training.validation import HeldOutCases
 
@@ -61,7 +60,7 @@ def main() -> int:
             fold = {"fold": config.data.fold, "folds": config.data.folds}
             write_json(run.split, {**fold, "training": training, "validation": held_out})
             write_json(run.baseline, best_threshold(store.fingerprint, training, held_out))
-            write_json(run.environment, launch.environment(accelerator, state.count_parameters(network)))
+            launch.note_start(run, accelerator, state.count_parameters(network))
         job = loop.Job(
             config=config,
             run=run,
@@ -74,8 +73,7 @@ def main() -> int:
         )
         exit_code = loop.fit(job, accelerator)
         if accelerator.is_main_process:
-            finished = datetime.now(UTC).isoformat(timespec="seconds")
-            write_json(run.environment, read_json(run.environment) | {"finished": finished, "exit_code": exit_code})
+            launch.note_end(run, exit_code)
         return exit_code
     finally:
         accelerator.end_training()

@@ -185,7 +185,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from mets3d.reporting.page import report, summary_text
 
-    page = report(options.runs, options.out)
+    page = report(options.runs, options.out, progress=_counter("report"))
     for run in options.runs:
         print(summary_text(run))
     print(page)

@@ -71,9 +71,10 @@ class RunDir:
         """Every whole line of metrics.jsonl, a later line for the same step and kind replacing an earlier one."""
         if not Path(self.metrics).exists():
             return []
-        lines = Path(self.metrics).read_text().splitlines()
         rows: dict[tuple[int, str], dict[str, Any]] = {}
-        for line in lines:
+        for line in Path(self.metrics).read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                continue  # the run is writing it right now, or died while it did
             row = json.loads(line)
             rows[row["step"], row.get("kind", "")] = row
         return list(rows.values())

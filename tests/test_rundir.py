@@ -56,7 +56,8 @@ def test_open_run_names_what_is_missing(tmp_path: Path) -> None:
 def test_metrics_made_twice_count_once(tmp_path: Path) -> None:
     rows = [(1, "train", 5.0), (2, "train", 4.0), (2, "validation", 1.0), (2, "train", 3.0)]
     run = RunDir(tmp_path)
-    run.metrics.write_text("".join(json.dumps({"step": s, "kind": k, "loss": v}) + "\n" for s, k, v in rows))
+    lines = [json.dumps({"step": s, "kind": k, "loss": v}) + "\n" for s, k, v in rows]
+    run.metrics.write_text("".join(lines) + '{"step": 3, "ki')  # the last one is being written
     assert [(row["step"], row["kind"], row["loss"]) for row in run.read_metrics()] == [
         (1, "train", 5.0),
         (2, "train", 3.0),

@@ -269,6 +269,11 @@ def _brain_findings(case: Case, checked: Checked) -> list[Finding]:
         detail = f"only {background:.1%} of the voxels are zero in all sequences"
         advice = "strip the skull, so that all is zero outside the brain"
         findings.append(Finding(case.name, "warning", "skull not stripped?", detail, advice))
+    for sequence, image in checked.images.items():
+        inside = image.data[brain]
+        if inside.size and inside.min() == inside.max() and image.data.min() < image.data.max():
+            detail = f"{sequence} is {inside[0]:g} everywhere in the brain ({case.sequences[sequence].name})"
+            findings.append(Finding(case.name, "error", "constant image", detail, "convert the scan again"))
     if checked.labels is not None and checked.labels.labels.shape == brain.shape:
         outside = int(np.count_nonzero(checked.labels.labels[~brain]))
         if outside:

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from mets3d.config import Config
-from mets3d.rundir import RunDir
+from mets3d.rundir import RunDir, read_json, write_json
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -81,8 +81,23 @@ def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
+    """environment.json of this start; the seconds of earlier sessions of the same run are kept."""
+    before = read_json(run.environment) if run.environment.exists() else {}
+    kept = {"first_started": before.get("first_started", _now()), "seconds": before.get("seconds", 0.0)}
+    write_json(run.environment, environment(accelerator, parameters) | kept)
+
+
+def note_end(run: RunDir, exit_code: int) -> None:
+    """Adds this session's seconds, its end and its exit code."""
+    told = read_json(run.environment)
+    session = (datetime.now(UTC) - datetime.fromisoformat(told["started"])).total_seconds()
+    told |= {"seconds": told["seconds"] + session, "finished": _now(), "exit_code": exit_code}
+    write_json(run.environment, told)
+
+
 def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
-    """Versions, devices and the command, for environment.json."""
+    """Versions, devices and the command."""
     device = accelerator.device
     return {
         "mets3d": _version("mets3d"),
@@ -99,8 +114,12 @@ def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "parameters": parameters,
         "command": shlex.join(sys.argv),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _version(package: str) -> str | None:

@@ -99,6 +99,12 @@ def test_a_constant_image(tmp_path: Path, value: int) -> None:
     assert f"t2w is {value} everywhere" in finding.detail
 
 
+def test_an_image_that_is_a_mask(tmp_path: Path) -> None:
+    finding = found_in(tmp_path, volumes={"t1c": (scan(0) > 0).astype(np.int16)})["constant image"]
+    assert finding.severity == "error"
+    assert "t1c is 1 everywhere in the brain" in finding.detail
+
+
 def test_labels_outside_the_known_ones(tmp_path: Path) -> None:
     labels = two_lesions()
     labels[5, 5, 4], labels[4:6, 5, 5] = 8, 6

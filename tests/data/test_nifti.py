@@ -193,6 +193,14 @@ def test_a_volume_that_is_not_3d_is_refused_with_its_shape(tmp_path: Path) -> No
         read_image(tmp_path / "a.nii.gz")
 
 
+def test_a_volume_without_orientation_is_refused(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), dtype=np.int16), np.eye(4))
+    image.header.set_sform(np.diag([1.0, 1.0, 0.0, 1.0]), 1)
+    (tmp_path / "a.nii").write_bytes(bytes(image.header.binaryblock) + bytes(4 + 2 * 60))
+    with pytest.raises(DataError, match="affine has no inverse"):
+        read_image(tmp_path / "a.nii")
+
+
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nibabel, "save", lambda image, path: Path(path).write_bytes(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):

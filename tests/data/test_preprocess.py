@@ -258,6 +258,14 @@ def test_remarks(tmp_path: Path) -> None:
     assert len(open_store(tmp_path / "learned").read("C-000").foreground("RC")) == 1
 
 
+def test_a_spacing_that_leaves_no_brain_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"A-000 .*cannot be prepared .*everywhere in the brain"):
+        preprocess(
+            three_cases(tmp_path / "data"), tmp_path / "s", Preprocess(spacing_mm=(99.0, 99.0, 99.0)), cavity=False
+        )
+    assert not (tmp_path / "s").exists()
+
+
 def test_no_reference_at_all(tmp_path: Path) -> None:
     make_case(tmp_path / "data", volumes={"seg": None})
     with pytest.raises(DataError, match="references CASE-seg"):

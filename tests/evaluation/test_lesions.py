@@ -274,6 +274,7 @@ def test_any_number_type_that_holds_labels(kind: type) -> None:
         (volume(), volume(), (1.0, 1.0), "brats2023", r"spacing_mm, found \[1.0, 1.0\]"),
         (volume(), volume(), (1.0, 0.0, 1.0), "brats2023", "spacing_mm"),
         (volume(), volume(), (1.0, float("nan"), 1.0), "brats2023", "spacing_mm"),
+        (volume(), volume(), (1.0, float("inf"), 1.0), "brats2023", "spacing_mm"),
         (volume(), volume(), UNIT, "brats2022", "brats2023; found 'brats2022'"),
     ],
 )

@@ -192,9 +192,13 @@ def test_a_split_batch_has_the_loss_and_gradient_of_the_whole(empty, no_object_w
 
 
 def test_the_match_does_not_depend_on_half_precision():
-    output, target = made()
+    """The queries hardly differ: rounding their costs to bf16 would pick other ones."""
+    output, target = made(queries=30)
+    with torch.no_grad():
+        for prediction in output.queries:
+            for values in (prediction.class_logits, prediction.mask_embedding):
+                values[:] = values[:, :1] + 1e-3 * values
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert query_loss(output, target) == query_loss(output, target)
         inside = query_loss(output, target)
     assert inside.dtype == torch.float32
     assert inside == query_loss(output, target)

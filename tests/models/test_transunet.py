@@ -203,6 +203,7 @@ def test_initialisation():
     layer = network.query_decoder.layers[0]
     assert layer.cross_attention.key.weight.abs().max() == pytest.approx((6 / (4 * 192)) ** 0.5, rel=0.01)
     assert layer.cross_attention.out.weight.abs().max() == pytest.approx((6 / (2 * 192)) ** 0.5, rel=0.01)
+    assert all((part.bias == 0).all() for part in (layer.cross_attention.key, layer.self_attention.out))
     assert layer.mlp_in.weight.abs().max() == pytest.approx((6 / (192 + 1536)) ** 0.5, rel=0.01)
     assert (layer.mlp_scale == 1e-5).all()
     assert network.query_decoder.query_content.std() == pytest.approx(1, rel=0.05)

@@ -72,6 +72,17 @@ def test_gradients_in_double_precision():
     assert torch.autograd.gradcheck(block, (tokens,))
 
 
+def test_where_dropout_acts():
+    """After the embedding, and in every block after the GELU and after the MLP."""
+    vit, widths = bottleneck(dropout=0.25), []
+    for module in vit.modules():
+        if isinstance(module, torch.nn.Dropout):
+            assert module.p == 0.25
+            module.register_forward_hook(lambda _, inputs, result: widths.append(result.shape[-1]))
+    vit(torch.randn(1, 8, 2, 3, 2))
+    assert widths == [12, 20, 12, 20, 12]
+
+
 def test_dropout_only_in_training():
     vit = bottleneck(dropout=0.5)
     features = torch.randn(1, 8, 2, 3, 2)

@@ -18,6 +18,15 @@ ORIGINALS = {
     "decoder, layer scale": ("decoder", {"deep_supervision": False, "decoder_layer_scale": "reference"}),
     "decoder, one map": ("decoder", {"deep_supervision": False, "memory_levels": (-4,)}),
     "decoder, fused maps": ("decoder", {"deep_supervision": False, "memory_fpn": 3}),
+    "decoder, maps alike": (
+        "decoder",
+        {
+            "deep_supervision": False,
+            "max_features": 4,
+            "strides": ((2, 2, 2),) * 3 + ((2, 2, 1),),
+            "patch": (32, 16, 16),
+        },
+    ),
     "both": ("both", {"deep_heads": 2, "frozen_cnn_head": True, "vit_layer_scale": "reference"}),
 }
 ATTENTION = {"cross": ("cross_attention", "multihead_attn"), "self": ("self_attention", "self_attn")}

@@ -190,11 +190,11 @@ def test_grey_png_is_read_back_exactly(shape):
     assert (np.rint(imread(io.BytesIO(grey_png(grey))) * 255).astype(np.uint8) == grey).all()
 
 
-def lesion_case(runs):
+def lesion_case(runs, spacing_mm=(1.0, 1.0, 1.0)):
     labels = np.zeros((80, 80, 10), np.uint8)
     labels[20:30, 40:50, 4] = 2
     labels[22:26, 42:46, 4] = 3
-    return volumes(labels, dict.fromkeys(runs, labels), spacing_mm=(1.0, 1.0, 1.0))
+    return volumes(labels, dict.fromkeys(runs, labels), spacing_mm=spacing_mm)
 
 
 def panels_of(svg):
@@ -229,24 +229,26 @@ def test_two_runs_have_a_panel_each_and_neither_hides_the_whole_slice():
         assert len(paths(panel, stroke=REGIONS[0].colour)) == 1
 
 
-def test_an_outline_lies_where_the_voxels_are_and_the_scale_bar_is_true():
-    case = lesion_case(["run"])
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 1.0, 4.0)])
+def test_an_outline_lies_where_the_voxels_are_and_the_scale_bar_is_true(spacing_mm):
+    case = lesion_case(["run"], spacing_mm)
     view = views(case, REGIONS)[0]
     svg = case_svg("CASE", [view], REGIONS, ["run"])
     whole = panels_of(svg)[0]
     side = float(whole.get("width"))
-    mm = side / view.whole.columns
+    wide, high = side / view.whole.columns, side / view.whole.rows
+    assert wide / high == pytest.approx(spacing_mm[0] / spacing_mm[1], rel=0.02)
     (solid,) = (path for path in paths(whole, stroke=REGIONS[0].colour) if not path.get("stroke-dasharray"))
     numbers = [float(text) for text in re.findall(r"[\d.]+", solid.get("d"))]
     across, down = numbers[0::2], numbers[1::2]
     # X 20..29 of 80, right first: columns 50..59; Y 40..49 of 80, anterior first: rows 30..39
-    assert min(across) == pytest.approx((50 - view.whole.column) * mm, abs=0.1)
-    assert max(across) == pytest.approx((60 - view.whole.column) * mm, abs=0.1)
-    assert min(down) == pytest.approx((30 - view.whole.row) * mm, abs=0.1)
-    assert max(down) == pytest.approx((40 - view.whole.row) * mm, abs=0.1)
+    assert min(across) == pytest.approx((50 - view.whole.column) * wide, abs=0.1)
+    assert max(across) == pytest.approx((60 - view.whole.column) * wide, abs=0.1)
+    assert min(down) == pytest.approx((30 - view.whole.row) * high, abs=0.1)
+    assert max(down) == pytest.approx((40 - view.whole.row) * high, abs=0.1)
     bar = paths(whole, stroke="#fff")[0].get("d")
     start, end = bar.removeprefix("M").split()[0], bar.partition("H")[2]
-    assert float(end) - float(start) == pytest.approx(50 * mm, abs=0.2)
+    assert float(end) - float(start) == pytest.approx(50 / spacing_mm[0] * wide, abs=0.2)
     assert [text.text for text in whole.findall(f"{SVG}text")][:2] == ["R", "L"]
 
 

@@ -1,9 +1,9 @@
-"""Typed settings: YAML files with a `base:`, dotted overrides as W&B agents print them, every fault in one message.
+"""The configuration: YAML files with a `base:`, dotted overrides as W&B agents print them, every fault in one message.
 
     --config FILE [--config FILE ...] --loss.boundary=hausdorff_distance --data.patch "[96, 96, 64]"
 
-Files are merged in order, each over its own `base:`; overrides come last. Names of modes, losses and optimizers are
-literals here and functions match on them; nothing is looked up by string elsewhere. Imports no torch.
+Files are merged in order, each over its own `base:`; overrides come last. The settings are in `settings`; names
+of modes, losses and optimizers are literals there and functions match on them. Imports no torch.
 """
 
 from __future__ import annotations
@@ -20,241 +20,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
-Voxels = tuple[int, int, int]
-Millimetres = tuple[float, float, float]
-Range = tuple[float, float]
+from mets3d.settings import (
+    Augment,
+    Config,
+    Data,
+    Loss,
+    Model,
+    Optim,
+    Predict,
+    Preprocess,
+    Section,
+    Track,
+    Train,
+    Validate,
+)
 
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(Section):
-    store: str = Field("store", description="folder written by `mets3d preprocess`")
-    target: Literal["regions", "labels"] = Field(
-        "regions", description="learn overlapping regions (sigmoid) or exclusive labels (softmax)"
-    )
-    cavity: bool = Field(False, description="learn label 4, the resection cavity; off: it becomes background")
-    patch: Voxels = Field(
-        (128, 128, 128), description="voxels per axis that the network sees; a multiple of its strides"
-    )
-    folds: int = Field(5, ge=2, description="number of folds; patients never cross folds")
-    fold: int = Field(0, ge=0, description="the fold held out for validation")
-    split_seed: int = Field(12345, ge=0, description="shuffles patients into folds")
-    lesion_fraction: float = Field(
-        1 / 3, ge=0, le=1, description="share of samples centred on a lesion, lesions being equally likely"
-    )
-    workers: int = Field(4, ge=0, description="loader processes per training process; 0 loads in the training process")
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> Data:
-        if self.fold >= self.folds:
-            raise ValueError(f"fold is {self.fold}, but folds are numbered 0 to {self.folds - 1}")
-        return self
-
-
-class Preprocess(Section):
-    spacing_mm: Millimetres | Literal["median"] = Field(
-        (1.0, 1.0, 1.0), description="target voxel size per axis in mm, or `median` of the data set's"
-    )
-    margin_voxels: int = Field(0, ge=0, description="voxels kept around the brain's bounding box")
-
-
-class Augment(Section):
-    enabled: bool = Field(True, description="off: the network sees the stored images as they are")
-    mirror: float = Field(0.5, ge=0, le=1, description="probability of a mirror, per axis")
-    affine: float = Field(0.2, ge=0, le=1, description="probability of a rotation and scaling")
-    rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")
-    scale: Range = Field((0.7, 1.4), description="range of the common scale factor; above 1 enlarges")
-    noise: float = Field(0.1, ge=0, le=1, description="probability of Gaussian noise")
-    noise_std: float = Field(
-        0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations"
-    )
-    brightness: float = Field(0.15, ge=0, le=1, description="probability of a factor on the intensities, per sample")
-    brightness_range: Range = Field((0.75, 1.25), description="range of that factor, drawn per sequence")
-    contrast: float = Field(0.15, ge=0, le=1, description="probability of a contrast change about the mean")
-    contrast_range: Range = Field((0.75, 1.25), description="range of its factor, drawn per sequence")
-    gamma: float = Field(0.3, ge=0, le=1, description="probability of a gamma curve that keeps mean and deviation")
-    gamma_range: Range = Field((0.7, 1.5), description="range of the exponent, drawn per sequence")
-
-
-class Model(Section):
-    mode: Literal["cnn", "encoder", "decoder", "both"] = Field(
-        "decoder", description="where the transformer sits: nowhere, ViT bottleneck, query decoder, both"
-    )
-    strides: tuple[Voxels, ...] = Field(
-        ((2, 2, 2),) * 5, description="downsampling per level; their product must divide the patch"
-    )
-    kernels: tuple[Voxels, ...] | None = Field(
-        None, description="kernel size of each encoder stage, one more than strides; none: 3 everywhere"
-    )
-    features: int = Field(32, gt=0, description="channels of the first stage; doubled per level")
-    max_features: int = Field(320, gt=0, description="cap on the channels of a stage")
-    deep_supervision: bool = Field(True, description="CNN heads at 1/2, 1/4, ... resolution, with a loss each")
-    deep_heads: int | None = Field(None, ge=0, description="number of those heads; none: all but the coarsest")
-    frozen_cnn_head: bool = Field(
-        False,
-        description="keep a full-resolution CNN head without a loss beside the queries, as imported weights have it",
-    )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the CNN's blocks")
-    vit_depth: int = Field(12, ge=1, description="transformer blocks at the bottleneck")
-    vit_width: int = Field(768, gt=0, description="token width; a multiple of the heads")
-    vit_mlp: int = Field(3072, gt=0, description="hidden width of the ViT's MLP")
-    vit_heads: int = Field(12, gt=0, description="attention heads of the ViT")
-    vit_dropout: float = Field(0.1, ge=0, lt=1, description="dropout after the embedding and in the ViT's MLP")
-    vit_layer_scale: Literal["off", "correct", "reference"] = Field(
-        "off", description="LayerScale on the branch (correct) or, as published, on the skip (reference)"
-    )
-    vit_pretrained: str | None = Field(
-        None, description="ViT-B/16 weights as .npz in Google's layout; none: from scratch"
-    )
-    queries: int = Field(20, gt=0, description="number of queries")
-    width: int = Field(192, gt=0, description="query width; a multiple of 6, of the heads and of the norm's groups")
-    decoder_layers: int = Field(3, ge=1, description="layers of the query decoder")
-    decoder_heads: int = Field(8, gt=0, description="attention heads of the query decoder")
-    decoder_mlp: int | None = Field(None, description="hidden width of its feed-forward part; none: 8 x width")
-    decoder_layer_scale: Literal["off", "correct", "reference"] = Field(
-        "off", description="LayerScale on the branch (correct) or, as published, before the norm (reference)"
-    )
-    memory_levels: tuple[int, ...] | None = Field(
-        None, description="feature maps that queries attend to, -1 full resolution, -2 half; none: -4, -3, -2 where there"
-    )
-    memory_fpn: int = Field(0, ge=0, description="fuse this many coarsest maps into one memory level instead; 0: off")
-    masked_attention: bool = Field(True, description="a query attends only where its own mask is")
-    position_encoding: bool = Field(True, description="sine position encoding on the keys")
-    attention_fp32: bool = Field(True, description="attention of the query decoder in fp32 under mixed precision")
-
-    @model_validator(mode="after")
-    def _lengths_fit(self) -> Model:
-        if self.kernels is not None and len(self.kernels) != len(self.strides) + 1:
-            raise ValueError(
-                f"kernels has {len(self.kernels)} entries; expected one more than strides, {len(self.strides) + 1}"
-            )
-        if self.mode in ("encoder", "both") and self.vit_width % self.vit_heads:
-            raise ValueError(f"vit_width {self.vit_width} is not a multiple of vit_heads {self.vit_heads}")
-        if self.mode in ("decoder", "both") and (self.width % 6 or self.width % self.decoder_heads):
-            raise ValueError(f"width {self.width} is not a multiple of 6 and of decoder_heads {self.decoder_heads}")
-        return self
-
-
-class Loss(Section):
-    dice_weight: float = Field(1.0, ge=0, description="weight of soft Dice in the base loss")
-    ce_weight: float = Field(1.0, ge=0, description="weight of cross-entropy in the base loss (BCE on regions)")
-    query_class: float = Field(
-        2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class"
-    )
-    query_bce: float = Field(5.0, ge=0, description="the same for the mask's cross-entropy")
-    query_dice: float = Field(5.0, ge=0, description="the same for the mask's Dice")
-    no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
-    query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
-    boundary: Literal["none", "hausdorff_distance"] = Field("none", description="term added to the base loss")
-    boundary_weight: float = Field(1.0, ge=0, description="its weight once the ramp is over")
-    boundary_alpha: float = Field(2.0, gt=0, description="exponent of the distance")
-    boundary_ramp: Range = Field(
-        (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"
-    )
-    boundary_reduction: Literal["mean", "sum"] = Field("mean", description="how the term's labels are combined")
-
-    @model_validator(mode="after")
-    def _ramp_ascends(self) -> Loss:
-        start, end = self.boundary_ramp
-        if not 0 <= start <= end <= 1:
-            raise ValueError(
-                f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
-            )
-        return self
-
-
-class Optim(Section):
-    name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum")
-    lr: float = Field(3e-4, gt=0, description="peak learning rate")
-    min_lr: float = Field(0.0, ge=0, description="learning rate at the last step")
-    warmup_steps: int = Field(500, ge=0, description="optimizer steps of linear warm-up")
-    weight_decay: float = Field(3e-5, ge=0, description="decoupled for AdamW, L2 for SGD")
-    momentum: float = Field(0.99, ge=0, lt=1, description="of SGD")
-    clip_norm: float = Field(12.0, gt=0, description="global gradient norm above which gradients are scaled down")
-
-
-class Train(Section):
-    steps: int = Field(31_250, gt=0, description="optimizer steps of the whole run")
-    batch_size: int = Field(2, gt=0, description="global batch: samples per optimizer step over all processes")
-    accumulation: int = Field(1, gt=0, description="forward passes per optimizer step and process")
-    checkpoint_every: int = Field(500, gt=0, description="optimizer steps between checkpoints")
-    keep_checkpoints: int = Field(2, gt=0, description="newest checkpoints kept beside the best")
-    max_skipped: int = Field(5, gt=0, description="non-finite losses in a row that end the run")
-    compile: bool = Field(False, description="torch.compile the network")
-
-
-class Validate(Section):
-    every: int = Field(1000, gt=0, description="optimizer steps between validations")
-    cases: int | None = Field(None, gt=0, description="held-out cases to validate on; none: all")
-
-
-class Predict(Section):
-    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of neighbouring windows, share of the patch")
-    threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a region is predicted")
-    window_batch: int = Field(2, gt=0, description="windows per forward pass")
-
-
-class Track(Section):
-    wandb: Literal["auto", "offline", "disabled"] = Field(
-        "auto", description="auto: online if WANDB_API_KEY is set, else offline; disabled: W&B is not touched"
-    )
-    project: str = Field("mets3d", description="W&B project")
-    console_every: int = Field(10, gt=0, description="optimizer steps between console lines when not on a terminal")
-
-
-class Config(Section):
-    """All settings of a run."""
-
-    name: str = Field(
-        "run", description="name of the run, its directory is OUTPUT/NAME; {data.fold} stands for that setting's value"
-    )
-    output: str = Field("runs", description="folder of run directories")
-    seed: int = Field(0, ge=0, description="with step and index it decides every sample, augmentation and weight")
-    precision: Literal["no", "fp16", "bf16"] | None = Field(None, description="mixed precision; none: as launched")
-    resume: Literal["auto", "never"] = Field(
-        "auto", description="auto: go on from the newest checkpoint; never: refuse one"
-    )
-    weights: str | None = Field(None, description="run directory whose weights to start from; none: random")
-    data: Data = Field(default_factory=Data, description="what the network is shown")
-    preprocess: Preprocess = Field(default_factory=Preprocess, description="from raw files to the store")
-    augment: Augment = Field(default_factory=Augment, description="random changes of a sample, on the device")
-    model: Model = Field(default_factory=Model, description="the network")
-    loss: Loss = Field(default_factory=Loss, description="what is minimised")
-    optim: Optim = Field(default_factory=Optim, description="how it is minimised")
-    train: Train = Field(default_factory=Train, description="length, batch and checkpoints")
-    validate_: Validate = Field(default_factory=Validate, alias="validate", description="scores during training")
-    predict: Predict = Field(default_factory=Predict, description="from network to label map")
-    track: Track = Field(default_factory=Track, description="logging")
-
-    @model_validator(mode="after")
-    def _name_is_a_folder(self) -> Config:
-        if not re.fullmatch(r"([\w.+-]|{[\w.]+})+", self.name) or self.name in (".", ".."):
-            raise ValueError(f"name is {self.name!r}; expected letters, digits and . + - _ alone, or {{section.key}}")
-        return self
-
-    @model_validator(mode="after")
-    def _patch_divides(self) -> Config:
-        for axis, name in enumerate("XYZ"):
-            stride = 1
-            for level in self.model.strides:
-                stride *= level[axis]
-            if self.data.patch[axis] % stride or self.data.patch[axis] <= 0:
-                raise ValueError(
-                    f"data.patch is {self.data.patch[axis]} voxels along {name}, not a multiple of {stride}, "
-                    f"the product of model.strides there; the nearest are "
-                    f"{max(stride, self.data.patch[axis] // stride * stride)} and "
-                    f"{(self.data.patch[axis] // stride + 1) * stride}"
-                )
-        if self.train.batch_size % self.train.accumulation:
-            raise ValueError(
-                f"train.batch_size {self.train.batch_size} is not divisible by train.accumulation "
-                f"{self.train.accumulation}; set one to a multiple of the other"
-            )
-        return self
+__all__ = [
+    "Augment", "Config", "ConfigError", "Data", "Loss", "Model", "Optim", "Predict", "Preprocess", "Section", "Track",
+    "Train", "Validate", "as_dict", "differing_keys", "flatten", "from_command_line", "help_text", "leaves", "load",
+    "load_file", "read_value", "read_yaml", "to_yaml", "validate",
+]  # fmt: skip
 
 
 class ConfigError(Exception):

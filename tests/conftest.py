@@ -9,9 +9,8 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
-from tests.phantoms import phantom_data as phantom_data
-from tests.phantoms import phantom_store as phantom_store
-from tests.runs import trained_run as trained_run
+from tests.phantoms import phantom_data, phantom_store  # noqa: F401 - fixtures
+from tests.runs import trained_run  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

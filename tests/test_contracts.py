@@ -79,7 +79,8 @@ def test_contract_goes_red_on_a_violation(copy: Path, name: str) -> None:
 
 
 LIGHT = [
-    "mets3d", "mets3d.__main__", "mets3d.regions", "mets3d.config", "mets3d.rundir", "mets3d.data.nifti", "mets3d.evaluation.score",
+    "mets3d", "mets3d.__main__", "mets3d.regions", "mets3d.config", "mets3d.rundir", "mets3d.data.nifti",
+    "mets3d.evaluation.score",
     "mets3d.reporting.page", "mets3d.ops", "mets3d.data", "mets3d.augment", "mets3d.models", "mets3d.losses",
     "mets3d.training", "mets3d.inference", "mets3d.evaluation", "mets3d.reporting",
 ]  # fmt: skip

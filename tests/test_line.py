@@ -47,7 +47,8 @@ def test_base_against_base_plus_hausdorff_from_cases_to_the_page(
     # The same samples and draws: before the ramp leaves 0 the two runs are one.
     first, second = (run.read_metrics()[0] for run in runs)
     assert first["loss"] == second["loss"]
-    assert [run.read_metrics()[3]["loss"] for run in runs][0] != [run.read_metrics()[3]["loss"] for run in runs][1]
+    third, fourth = (run.read_metrics()[3] for run in runs)
+    assert third["loss"] != fourth["loss"]
     assert Path(runs[0].split).read_text() == Path(runs[1].split).read_text()
     for run in runs:
         rows = list(csv.DictReader(Path(run.scores).read_text().splitlines()))

@@ -32,7 +32,7 @@ def hausdorff_distance_loss(
 ) -> Float[Tensor, "B R"]:
     """Loss of each item and channel, [B, R].
 
-    probability: [B, R, X, Y, Z] in [0, 1]; half types are raised to fp32, double stays. target: the same shape, bool, or
+    probability: [B, R, X, Y, Z] in [0, 1]; half types are raised to fp32, double stays. target: same shape, bool, or
     float thresholded at > 0.5.
     predicted: the predicted mask where it is not probability > 0.5 (softmax labels: the argmax).
 

@@ -202,8 +202,8 @@ def _account(step: int, numbers: dict[str, float], job: Job, progress: state.Pro
     if progress.skipped_in_a_row >= job.config.train.max_skipped:
         raise RuntimeError(
             f"the loss was not finite in {progress.skipped_in_a_row} steps in a row, up to step {step + 1}; they "
-            f"changed no weight. The last checkpoint is step {job.run.pointer('last') or 0}. Lower optim.lr, or look at "
-            "the parts of the loss in metrics.jsonl"
+            f"changed no weight. The last checkpoint is step {job.run.pointer('last') or 0}. Lower optim.lr, or look "
+            "at the parts of the loss in metrics.jsonl"
         )
     return stop
 

@@ -57,9 +57,9 @@ def test_tables_hold_the_scores_in_full(tmp_path: Path) -> None:
         save(tmp_path / "references" / case / f"{case}-seg.nii.gz", labels())
     report = run(tmp_path)
     assert (report.problems, report.unpredicted) == ([], [])
-    text = (tmp_path / "out" / "scores.csv").read_text()
-    assert text.startswith(CONTRACT)
-    assert "\r" not in text
+    content = (tmp_path / "out" / "scores.csv").read_bytes()
+    assert content.startswith(CONTRACT.encode())
+    assert b"\r" not in content
     rows = read(tmp_path / "out" / "scores.csv")
     expected = [
         (case, row)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
 import signal
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 from mets3d.__main__ import main
-from mets3d.rundir import RunDir
+from mets3d.rundir import RunDir, read_json
 from tests.runs import ROOT, train
 
 GOLDEN = ROOT / "tests" / "golden" / "quickstart.json"
@@ -67,3 +69,18 @@ def test_loss_curve_is_the_recorded_one_and_repeats_bit_for_bit(
     assert len(losses) == 20
     assert losses[0] == pytest.approx(recorded[0], rel=1e-4)
     assert losses == pytest.approx(recorded, rel=0.02)
+
+
+@pytest.mark.skipif(not (ROOT / "runs/quickstart/scores.csv").exists(), reason="`make train` has not run here")
+def test_result_of_make_train_beats_the_best_threshold() -> None:
+    run = RunDir(ROOT / "runs" / "quickstart")
+    held_out = read_json(run.split)["validation"]
+    rows = list(csv.DictReader(Path(run.scores).read_text().splitlines()))
+    scores = [float(row["dice"]) for row in rows if row["region"] == "WT"]
+    assert sorted({row["case"] for row in rows}) == held_out
+    baseline = read_json(run.baseline)
+    assert sorted(baseline["per_case"]) == held_out
+    mean = statistics.fmean(scores)
+    assert mean >= 0.7
+    assert mean >= baseline["validation_dice"] + 0.1
+    assert (run.path / "report" / "index.html").exists()

@@ -17,6 +17,7 @@ from mets3d import models
 from mets3d.config import Config
 from mets3d.data import Progress, nifti, quiet
 from mets3d.data.cases import Case, find_cases
+from mets3d.data.check import check_headers
 from mets3d.data.preprocess import prepare, put_back
 from mets3d.inference.sliding import window_probabilities
 from mets3d.models.saved import load_weights
@@ -109,9 +110,9 @@ def _chosen(run: RunDir, data: Path, held_out: bool) -> list[Case]:
                 f"{data} lacks {len(absent)} of the run's held-out cases: {', '.join(absent[:6])}; "
                 "name the data set the run was trained on, or leave out --held-out"
             )
-    incomplete = [f"{case.name}: {', '.join(case.missing)} missing" for case in chosen if case.missing]
-    if incomplete:
-        raise ValueError(f"{data}: every sequence is needed to predict\n  " + "\n  ".join(incomplete))
+    faults = [finding for case in chosen for finding in check_headers(case) if finding.severity == "error"]
+    if faults:
+        raise ValueError(f"{data}: cases that cannot be predicted\n  " + "\n  ".join(str(fault) for fault in faults))
     return chosen
 
 

@@ -29,7 +29,8 @@ def distance_transform(
     """Distance in mm from each voxel centre to the nearest True voxel centre of the same volume.
 
     mask: bool [..., X, Y, Z]. The field is float32, 0 on the mask, +inf everywhere in a volume without a True voxel.
-    Raises ValueError for a mask that is not boolean or has fewer than three axes, and for a spacing that is not three positive numbers.
+    Raises ValueError for a mask that is not boolean or has fewer than three axes, and for a spacing that is not three
+    positive numbers.
     """
     spacing = _checked(mask, spacing_mm)
     return _passes(torch.where(mask, 0.0, math.inf).to(torch.float32), torch.zeros_like(mask), spacing).sqrt_()

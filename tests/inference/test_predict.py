@@ -102,7 +102,7 @@ def test_bad_input_is_named_before_the_first_case(trained_run: Path, phantom_dat
     shutil.copytree(phantom_data, partial)
     name = sorted(folder.name for folder in partial.iterdir())[2]
     (partial / name / f"{name}-t2w.nii.gz").unlink()
-    with pytest.raises(ValueError, match=f"{name}: t2w missing"):
+    with pytest.raises(ValueError, match=rf"{name}: .*t2w"):
         predict(trained_run, partial, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     shutil.rmtree(partial / name)

@@ -173,8 +173,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     for region, scores in summarise(report.rows).items():
         means = "  ".join(f"{name} {score.mean:.3f} (n {score.n})" for name, score in scores.items() if score.n)
         print(f"{region}  {means}")
-    for name in report.unpredicted:
-        print(f"not predicted, not scored: {name}", file=sys.stderr)
+    if report.unpredicted:
+        shown = ", ".join(report.unpredicted[:4]) + (", ..." if len(report.unpredicted) > 4 else "")
+        print(f"{len(report.unpredicted)} references without a prediction, not scored: {shown}", file=sys.stderr)
     for problem in report.problems:
         print(f"mets3d evaluate: {problem}", file=sys.stderr)
     if report.rows:

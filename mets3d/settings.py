@@ -133,6 +133,9 @@ class Loss(Section):
     )
     query_bce: float = Field(5.0, ge=0, description="the same for the mask's cross-entropy")
     query_dice: float = Field(5.0, ge=0, description="the same for the mask's Dice")
+    query_pairing: Literal["correct", "reference"] = Field(
+        "correct", description="each mask with its own matched query, or in the order of both, as published by mistake"
+    )
     no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
     query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
     boundary: Literal["none", "hausdorff_distance"] = Field("none", description="term added to the base loss")

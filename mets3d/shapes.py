@@ -22,6 +22,11 @@ MaskLogits = Float[Tensor, "B Q X Y Z"]
 VoxelSize = tuple[float, float, float]
 
 
+def raised(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Half types as fp32; fp32 and fp64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 @dataclass(frozen=True)
 class QueryOutput:
     """One prediction of the query decoder."""
@@ -45,16 +50,16 @@ class PixelEmbedding:
     @cached_property
     def tensor(self) -> Float[Tensor, "B E X Y Z"]:
         with torch.autocast(self.features.device.type, enabled=False):
-            dense = torch.einsum("ec,bcxyz->bexyz", self.weight.float(), self.features.float())
-            return dense + self.bias.float()[:, None, None, None]
+            dense = torch.einsum("ec,bcxyz->bexyz", raised(self.weight), raised(self.features))
+            return dense + raised(self.bias)[:, None, None, None]
 
     def product(self, mask_embedding: Float[Tensor, "B Q E"]) -> MaskLogits:
-        """Mask logits in fp32."""
+        """Mask logits in fp32 (fp64 stays)."""
         with torch.autocast(self.features.device.type, enabled=False):
-            embedding = mask_embedding.float()
-            folded = embedding @ self.weight.float()
-            masks = torch.einsum("bqc,bcxyz->bqxyz", folded, self.features.float())
-            return masks + (embedding @ self.bias.float())[:, :, None, None, None]
+            embedding = raised(mask_embedding)
+            folded = embedding @ raised(self.weight)
+            masks = torch.einsum("bqc,bcxyz->bqxyz", folded, raised(self.features))
+            return masks + (embedding @ raised(self.bias))[:, :, None, None, None]
 
 
 @dataclass
@@ -96,7 +101,7 @@ class SegOutput:
         """
         if not self.queries:
             assert self.logits is not None
-            logits = self.logits if self.logits.dtype == torch.float64 else self.logits.float()
+            logits = raised(self.logits)
             return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
         score = self.score
         return score + (score.clamp(max=1) - score).detach()
@@ -105,5 +110,5 @@ class SegOutput:
     def score(self) -> Float[Tensor, "B R X Y Z"]:
         """Sum over queries of class probability (no object dropped) times mask probability, not clamped."""
         with torch.autocast(self.queries[-1].class_logits.device.type, enabled=False):
-            classes = self.queries[-1].class_logits.float().softmax(-1)[..., :-1]
+            classes = raised(self.queries[-1].class_logits).softmax(-1)[..., :-1]
             return torch.einsum("bqr,bqxyz->brxyz", classes, self.mask_logits(-1).sigmoid())

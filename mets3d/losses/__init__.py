@@ -43,6 +43,7 @@ def build(settings: Loss, *, target: Target, spacing_mm: tuple[float, float, flo
             query_dice=settings.query_dice,
             no_object_weight=settings.no_object_weight,
             query_points=settings.query_points,
+            query_pairing=settings.query_pairing,
         )
         value = torch.stack(list(parts.values())).sum()
         share = ramp(step, steps, *settings.boundary_ramp)

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from mets3d.ops.distance import checked_spacing, distance_to_other_class
+from mets3d.shapes import raised
 
 
 def hausdorff_distance_loss(
@@ -50,7 +51,7 @@ def hausdorff_distance_loss(
     _check(probability, target, alpha)
     spacing = checked_spacing(spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
-        exact = probability if probability.dtype == torch.float64 else probability.float()
+        exact = raised(probability)
         truth = target if target.dtype == torch.bool else target > 0.5
         with torch.no_grad():
             mask = exact > 0.5 if predicted is None else predicted

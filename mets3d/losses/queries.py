@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
+from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput, raised
 
 TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
 Normaliser = Float[Tensor, ""] | float | int | None
@@ -92,7 +92,7 @@ def query_parts(
     """
     pixels = _checked(output, target)
     with torch.autocast(target.device.type, enabled=False):
-        pixels = replace(pixels, features=_raised(pixels.features))  # once, not once a prediction
+        pixels = replace(pixels, features=raised(pixels.features))  # once, not once a prediction
         target = target.to(torch.float32)
         weights = (class_weight, bce_weight, dice_weight)
         assigned = match(output.queries, pixels, target, weights=weights, pairing=pairing)
@@ -151,7 +151,7 @@ def _costs(
 
     BCE(x, t) = softplus(x) - x t, so that its sums over voxels, like those of Dice, are one matrix product.
     """
-    probability = _raised(prediction.class_logits).softmax(-1)[..., :-1]
+    probability = raised(prediction.class_logits).softmax(-1)[..., :-1]
     logits = pixels.product(prediction.mask_embedding).flatten(2)
     masks = target.flatten(2).transpose(1, 2)
     bce = (F.softplus(logits).sum(-1, keepdim=True) - logits @ masks) / logits.shape[-1]
@@ -195,7 +195,7 @@ def _class_loss(
     slot = torch.where(query_of_mask < 0, queries, query_of_mask)
     wanted = torch.full((batch, queries + 1), no_object, device=class_logits.device)
     wanted = wanted.scatter(1, slot, torch.arange(no_object, device=slot.device).expand_as(slot))[:, :queries]
-    logits = _raised(class_logits)
+    logits = raised(class_logits)
     weights = torch.ones(classes, dtype=logits.dtype, device=logits.device)
     weights[no_object] = weight_of_none
     total = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weights, reduction="sum")
@@ -273,7 +273,3 @@ def _checked(output: SegOutput, target: Tensor) -> PixelEmbedding:
             "R is the number of classes without `no object`, the background included in label mode"
         )
     return pixels
-
-
-def _raised(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mets3d.shapes import raised
+
 
 def soft_dice_loss(
     probability: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], smooth: float = 1.0
@@ -21,7 +23,7 @@ def soft_dice_loss(
     empty mask a gradient that pushes false positives down: with both empty the loss is 0.
     """
     voxels = (-3, -2, -1)
-    probability = _raised(probability)
+    probability = raised(probability)
     overlap = (probability * target).sum(voxels)
     sizes = probability.sum(voxels) + target.sum(voxels)
     return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
@@ -31,7 +33,7 @@ def cross_entropy(
     logits: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], *, exclusive: bool
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy of each channel (regions), or categorical over the channels (labels), mean over voxels."""
-    logits = _raised(logits)
+    logits = raised(logits)
     if exclusive:
         return F.cross_entropy(logits, target.to(logits.dtype))
     return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
@@ -50,7 +52,7 @@ def region_loss(
     exclusive: channels are labels with the background first, which Dice leaves out.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        probability = _raised(logits).softmax(1)[:, 1:] if exclusive else _raised(logits).sigmoid()
+        probability = raised(logits).softmax(1)[:, 1:] if exclusive else raised(logits).sigmoid()
         dice = soft_dice_loss(probability, target[:, 1:] if exclusive else target)
         entropy = cross_entropy(logits, target, exclusive=exclusive)
     return {"dice": dice_weight * dice, "ce" if exclusive else "bce": ce_weight * entropy}
@@ -59,7 +61,3 @@ def region_loss(
 def downsampled(target: Bool[Tensor, "B R X Y Z"], shape: torch.Size) -> Bool[Tensor, "B R x y z"]:
     """The masks on a coarser grid, by the nearest voxel as nnU-Net does for its deep supervision."""
     return F.interpolate(target.to(torch.uint8), size=tuple(shape), mode="nearest-exact").bool()
-
-
-def _raised(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

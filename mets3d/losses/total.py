@@ -29,6 +29,7 @@ def base_loss(
     query_dice: float = 5.0,
     no_object_weight: float | None = None,
     query_points: int = 0,
+    query_pairing: Literal["correct", "reference"] = "correct",
     generator: torch.Generator | None = None,
 ) -> Parts:
     """Parts whose sum is the loss without a boundary term.
@@ -50,6 +51,7 @@ def base_loss(
             dice_weight=query_dice,
             no_object_weight=no_object_weight,
             points=query_points,
+            pairing=query_pairing,
             generator=generator,
         )
     else:

@@ -47,7 +47,9 @@ def test_heads_weigh_one_half_quarter_over_their_sum() -> None:
 def test_query_modes_have_the_query_loss_in_the_place_of_the_full_resolution_head() -> None:
     output, target = output_of("decoder", deep_supervision=False), target_masks()
     parts = base_loss(output, target)
-    torch.testing.assert_close(sum(parts.values()), query_loss(output, target))
+    torch.testing.assert_close(sum(parts.values()), query_loss(output, target, pairing="correct"))
+    reference = base_loss(output, target, query_pairing="reference")
+    torch.testing.assert_close(sum(reference.values()), query_loss(output, target))
     assert set(parts) == {"query_class", "query_bce", "query_dice"}
 
 

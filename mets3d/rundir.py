@@ -137,7 +137,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def write_with(path: Path, writer: Callable[[Path], None]) -> None:
+def write_with(path: Path, writer: Callable[[Path], object]) -> None:
     """Runs `writer` on a temporary path, then renames."""
     with replacing(path) as temporary:
         writer(temporary)

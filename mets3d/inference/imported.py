@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from safetensors.torch import save_file
-
 from mets3d.config import Config, Model, to_yaml
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.preprocess import NORMALISATION
+from mets3d.models.saved import save_weights
 from mets3d.models.weights import from_original, read_checkpoint, settings
 from mets3d.regions import Target
 from mets3d.rundir import RunDir, replacing, write_json, write_text
@@ -62,5 +61,5 @@ def write_run(
                 "imported_from": file.name,
             },
         )
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, run.weights)
+        save_weights({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, run.weights)
     return out

@@ -19,7 +19,7 @@ def build(settings: Model, *, in_channels: int, target: Target, patch: Sequence[
     together, and what `load_vit_npz` raises.
     """
     from mets3d.models.transunet import TransUNet
-    from mets3d.models.weights import load_vit_npz
+    from mets3d.models.vit_weights import load_vit_npz
 
     arguments = settings.model_dump()
     pretrained = arguments.pop("vit_pretrained")

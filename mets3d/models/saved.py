@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from mets3d.rundir import write_with
 
 SHOWN = 6  # differences named in an error
 
@@ -18,6 +20,12 @@ def load_weights(network: nn.Module, file: Path) -> None:
     """Weights of a safetensors file into a network. Raises as `check_weights`."""
     check_weights(file, network)
     network.load_state_dict(load_file(file))
+
+
+def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:
+    """Tensors as a safetensors file, whole or not at all, readable for others (safetensors' own writer is not)."""
+    content = save(dict(weights))
+    write_with(file, lambda path: path.write_bytes(content))
 
 
 def check_weights(file: Path, network: nn.Module) -> None:

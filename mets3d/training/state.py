@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import nn
 
 from mets3d.config import Config, ConfigError, differing_keys, load_file, to_yaml
-from mets3d.models.saved import check_weights
-from mets3d.rundir import RunDir, read_json, write_json, write_text, write_with
+from mets3d.models.saved import check_weights, save_weights
+from mets3d.rundir import RunDir, read_json, write_json, write_text
 
 # Settings that may change between a start and its resumption: they change what is seen of a run, not its weights.
 MAY_CHANGE = (
@@ -115,7 +114,7 @@ def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) ->
         plain = {
             name.removeprefix("_orig_mod."): tensor.detach().cpu().contiguous() for name, tensor in weights.items()
         }
-        write_with(run.weights, lambda path: save_file(plain, path))
+        save_weights(plain, run.weights)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -5,7 +5,8 @@ from safetensors.torch import save_file
 
 from mets3d import models
 from mets3d.config import Model
-from mets3d.models.weights import from_original, load_vit_npz, read_checkpoint, settings
+from mets3d.models.vit_weights import load_vit_npz
+from mets3d.models.weights import from_original, read_checkpoint, settings
 from mets3d.regions import Target
 
 # Small networks as the original's class could have made them, by what it calls them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return verb(options)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
-        print(f"mets3d {options.name}: {error}", file=sys.stderr)
+        if _speaks():
+            print(f"mets3d {options.name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -152,9 +154,10 @@ def _predict(options: argparse.Namespace) -> int:
         held_out=options.held_out,
         progress=_counter("predict"),
     )
-    for case, reason in result.failures.items():
-        print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
-    print(f"{len(result.cases)} label maps in {result.folder}")
+    if _speaks():
+        for case, reason in result.failures.items():
+            print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
+        print(f"{len(result.cases)} label maps in {result.folder}")
     return 1 if result.failures else 0
 
 
@@ -207,12 +210,19 @@ def _import_weights(options: argparse.Namespace) -> int:
     return 0
 
 
+def _speaks() -> bool:
+    """Of several processes, rank 0 alone prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _counter(what: str) -> Callable[[int, int, str], None]:
     """A bar on a terminal, else a plain line at every tenth of the way."""
     bar: Any = None
 
     def show(done: int, total: int, name: str) -> None:
         nonlocal bar
+        if not _speaks():
+            return
         if not sys.stderr.isatty():
             if done * 10 // total > (done - 1) * 10 // total:
                 print(f"{what} {done}/{total}  {name}", file=sys.stderr, flush=True)

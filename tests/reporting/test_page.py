@@ -188,7 +188,7 @@ def test_a_run_directory_with_nothing_but_its_settings(make_run, read_page, tmp_
 def test_files_cut_off_are_named(make_run, scores_of, read_page, tmp_path, empty_curves):
     run = make_run(scores=scores_of(("A",), 0))
     with (run / "metrics.jsonl").open("a") as stream:
-        stream.write('{"step": 99, "kind": "tr')
+        stream.write('{"step": 99, "kind": "tr\n')
     (run / "environment.json").write_text("{")
     (run / "scores.csv").write_text("case,dice\nA,0.5\n")
     text = read_page(report([run], tmp_path / "out")).text

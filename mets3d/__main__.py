@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 Verb = Callable[[argparse.Namespace], int]
+LESIONS = "lesions.csv"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _speaks():
             print(f"mets3d {options.name}: {error}", file=sys.stderr)
         return 2
+    except BrokenExecutor:
+        print(
+            f"mets3d {options.name}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -164,12 +171,14 @@ def _predict(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from mets3d.evaluation.score import evaluate, summarise
 
+    if options.out.name == LESIONS:
+        raise ValueError(f"--out: {LESIONS} is the name of the table of lesions, written beside it; name another file")
     report = evaluate(
         options.predictions,
         options.references,
         rules=options.rules,
         scores=options.out,
-        lesions=options.out.with_name("lesions.csv"),
+        lesions=options.out.with_name(LESIONS),
         jobs=options.jobs,
         progress=_counter("evaluate"),
     )

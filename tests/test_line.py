@@ -95,6 +95,7 @@ def test_synth_is_the_same_however_many_cases_are_made(tmp_path: Path) -> None:
         (["predict", "EMPTY", "EMPTY"], "not a complete run directory"),
         (["report", "EMPTY", "--out", "x"], "not a complete run directory"),
         (["evaluate", "EMPTY", "EMPTY", "--out", "x.csv"], "EMPTY"),
+        (["evaluate", "EMPTY", "EMPTY", "--out", "lesions.csv"], "name another file"),
         (["synth", "x", "--spacing", "1", "2"], "--spacing: expected one or three numbers"),
         (["import-weights", "nowhere.model", "--patch", "64", "64", "64", "--out", "x"], "nowhere.model"),
     ],

@@ -7,6 +7,8 @@ import pytest
 # W&B must never be reached by a test, and progress bars say nothing to a log.
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests compare bits, so they run on the CPU where there is a GPU too; those marked `gpu` take the variable back.
+os.environ["ACCELERATE_USE_CPU"] = "true"
 
 import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
 from tests.phantoms import phantom_data, phantom_store  # noqa: F401 - fixtures

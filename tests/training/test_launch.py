@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
 from mets3d.rundir import RunDir, read_json
@@ -68,6 +69,7 @@ def test_cpu_ddp_by_the_command_in_its_header_sees_two_ranks(tmp_path: Path, pha
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs the launch is a world")
 def test_without_the_variable_two_lonely_trainings_are_refused(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(tmp_path, phantom_store)
     done = launch("train.py", "--config", str(config), processes=2, ACCELERATE_USE_CPU="false")

@@ -1,0 +1,53 @@
+"""Training on a CUDA device: mixed precision, and a step that does not wait for the device."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mets3d.rundir import RunDir, read_json
+from tests.runs import train, write_config
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+@pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
+def test_every_mode_trains_in_every_precision(tmp_path: Path, phantom_store: Path, mode: str, precision: str) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        precision=precision,
+        model={"mode": mode},
+        loss={"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.1]},
+    )
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    assert torch.cuda.get_device_name() == read_json(run.environment)["device"]
+    losses = [row["loss"] for row in run.read_metrics() if row["kind"] == "train"]
+    assert len(losses) == 4
+    assert all(loss is not None and math.isfinite(loss) for loss in losses)
+
+
+def test_a_step_without_queries_never_waits_for_the_device(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mets3d.training import loop
+
+    original = loop.train_step
+
+    def watched(*arguments: object) -> object:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return original(*arguments)  # type: ignore[arg-type]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    assert train(write_config(tmp_path, phantom_store, precision="bf16")) == 0

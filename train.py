@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 from mets3d.config import from_command_line
+from mets3d.training.orphan import follow_launcher
 
 
 def main() -> int:
+    follow_launcher()
     config = from_command_line(sys.argv[1:], program="train.py")
 
     # After the configuration is known to be good: a mistyped key is answered before torch is imported.
@@ -53,12 +55,10 @@ def main() -> int:
                 lesion_fraction=config.data.lesion_fraction,
                 draw=augment.build(config.augment, sequences=sequences),
             )
-            state.prepare_run(config, run, accelerator)
+            fold = {"fold": config.data.fold, "folds": config.data.folds, "training": training, "validation": held_out}
+            state.prepare_run(config, run, accelerator, plan=store.plan, split=fold)
 
         if accelerator.is_main_process:
-            write_json(run.plan, store.plan)
-            fold = {"fold": config.data.fold, "folds": config.data.folds}
-            write_json(run.split, {**fold, "training": training, "validation": held_out})
             write_json(run.baseline, best_threshold(store.fingerprint, training, held_out))
             launch.note_start(run, accelerator, state.count_parameters(network))
         job = loop.Job(

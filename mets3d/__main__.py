@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb: Verb = options.verb
     try:
         return verb(options)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         if _speaks():
             print(f"mets3d {options.name}: {error}", file=sys.stderr)
         return 2
@@ -136,6 +136,7 @@ def _preprocess(options: argparse.Namespace) -> int:
         config = load(["--config", str(options.config)]) if options.config else Config()
     except ConfigError as error:
         raise ValueError(f"{options.config}:\n{error}") from None
+    _say_where(options.data)
     notes = preprocess(
         options.data,
         options.store,
@@ -153,6 +154,7 @@ def _preprocess(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from mets3d.inference.predict import predict
 
+    _say_where(options.data)
     result = predict(
         options.run,
         options.data,
@@ -173,6 +175,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     if options.out.name == LESIONS:
         raise ValueError(f"--out: {LESIONS} is the name of the table of lesions, written beside it; name another file")
+    if options.out.is_dir():
+        raise ValueError(
+            f"--out: {options.out} is a folder; name the table's file, such as {options.out / 'scores.csv'}"
+        )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     report = evaluate(
         options.predictions,
         options.references,
@@ -217,6 +224,15 @@ def _import_weights(options: argparse.Namespace) -> int:
     )
     print(f"run directory in {run}")
     return 0
+
+
+def _say_where(data: Path) -> None:
+    """How many cases lie where: a subfolder that was overlooked is a data set half read."""
+    from mets3d.data.cases import find_cases
+
+    if _speaks():
+        for folder, count in find_cases(data).where.items():
+            print(f"{count} case{'s' * (count != 1)} in {folder}")
 
 
 def _speaks() -> bool:

@@ -236,6 +236,13 @@ _Yaml12Loader.add_implicit_resolver(
 )
 
 
+class _Yaml12Dumper(yaml.SafeDumper):
+    """Quotes what the loader above would not read as text: a run may be called 1e3."""
+
+
+_Yaml12Dumper.yaml_implicit_resolvers = _Yaml12Loader.yaml_implicit_resolvers
+
+
 def _merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
     for key, value in tree.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
@@ -323,7 +330,7 @@ def help_text(program: str) -> str:
 
 def to_yaml(config: Config) -> str:
     """The complete configuration as YAML that `load_file` reads back to the same object."""
-    return yaml.dump(as_dict(config), sort_keys=False, default_flow_style=None, width=110)
+    return yaml.dump(as_dict(config), Dumper=_Yaml12Dumper, sort_keys=False, default_flow_style=None, width=110)
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -363,6 +370,8 @@ def _kinds(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
 
 def _kind(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _kind(typing.get_args(annotation)[0])
     if origin is Literal:
         return " | ".join(str(value) for value in typing.get_args(annotation))
     if origin in (typing.Union, types.UnionType):

@@ -9,7 +9,6 @@ Imports neither NumPy nor torch: everything below works on both kinds of array b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -93,12 +92,6 @@ class Target:
         if self.kind == "regions":
             return [region.mask(labels) for region in self.regions]
         return [labels == label for label in self.labels]
-
-    def region_masks(self, channels: Sequence[Any]) -> list[Any]:
-        """WT, TC, ET (RC) masks of boolean channels in this target's order."""
-        if self.kind == "regions":
-            return list(channels)
-        return [reduce(or_, (channels[label] for label in region.labels)) for region in self.regions]
 
     def decode(self, probabilities: Any, threshold: float = 0.5) -> Any:
         """Label map of channel-first probabilities [R, X, Y, Z], NumPy array or tensor.

@@ -15,6 +15,7 @@ runs/NAME/
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -105,10 +106,11 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
     """A temporary path beside `target`, same suffixes, that becomes `target` when the block ends well, else vanishes.
 
-    Works for a file and for a folder; a reader of `target` sees the old content or the new, never a part.
+    Works for a file and for a folder; a reader of `target` sees the old content or the new, never a part. With
+    `keep_equal` a file that already has the new content is left as it is, its time of change included.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{os.getpid()}.tmp.{target.name}"
@@ -116,7 +118,8 @@ def replacing(target: Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        temporary.replace(target)
+        if not (keep_equal and target.is_file() and filecmp.cmp(temporary, target, shallow=False)):
+            temporary.replace(target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Voxels = tuple[int, int, int]
-Millimetres = tuple[float, float, float]
+Count = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(gt=0)]
+Voxels = tuple[Count, Count, Count]
+Millimetres = tuple[Length, Length, Length]
 Range = tuple[float, float]
+Factors = tuple[Factor, Factor]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -52,17 +56,17 @@ class Augment(Section):
     mirror: float = Field(0.5, ge=0, le=1, description="probability of a mirror, per axis")
     affine: float = Field(0.2, ge=0, le=1, description="probability of a rotation and scaling")
     rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")
-    scale: Range = Field((0.7, 1.4), description="range of the common scale factor; above 1 enlarges")
+    scale: Factors = Field((0.7, 1.4), description="range of the common scale factor; above 1 enlarges")
     noise: float = Field(0.1, ge=0, le=1, description="probability of Gaussian noise")
     noise_std: float = Field(
         0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations"
     )
     brightness: float = Field(0.15, ge=0, le=1, description="probability of a factor on the intensities, per sample")
-    brightness_range: Range = Field((0.75, 1.25), description="range of that factor, drawn per sequence")
+    brightness_range: Factors = Field((0.75, 1.25), description="range of that factor, drawn per sequence")
     contrast: float = Field(0.15, ge=0, le=1, description="probability of a contrast change about the mean")
-    contrast_range: Range = Field((0.75, 1.25), description="range of its factor, drawn per sequence")
+    contrast_range: Factors = Field((0.75, 1.25), description="range of its factor, drawn per sequence")
     gamma: float = Field(0.3, ge=0, le=1, description="probability of a gamma curve that keeps mean and deviation")
-    gamma_range: Range = Field((0.7, 1.5), description="range of the exponent, drawn per sequence")
+    gamma_range: Factors = Field((0.7, 1.5), description="range of the exponent, drawn per sequence")
 
 
 class Model(Section):
@@ -139,7 +143,9 @@ class Loss(Section):
     no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
     query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
     boundary: Literal["none", "hausdorff_distance"] = Field("none", description="term added to the base loss")
-    boundary_weight: float = Field(1.0, ge=0, description="its weight once the ramp is over")
+    boundary_weight: float = Field(
+        300.0, ge=0, description="its weight once the ramp is over; the bare term is about 1e-5 to 1e-3 by then"
+    )
     boundary_alpha: float = Field(2.0, gt=0, description="exponent of the distance")
     boundary_ramp: Range = Field(
         (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"

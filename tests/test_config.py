@@ -112,6 +112,10 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         (["--loss.boundary_ramp=[0.5, 0.1]"], "start <= end"),
         (["--model.kernels=[[3,3,3]]"], "expected one more than strides, 6"),
         (["--model.width=100"], "multiple of 6"),
+        (["--model.strides=[[0,2,2]]"], "model.strides"),
+        (["--preprocess.spacing_mm=[0,1,1]"], "preprocess.spacing_mm"),
+        (["--optim.lr=inf"], "optim.lr"),
+        (["--augment.scale=[0, 1]"], "augment.scale"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
         (["--seed"], "a value is missing"),
         (["quickstart"], "expected --config FILE"),
@@ -143,6 +147,14 @@ def test_base_yaml_is_every_key_with_its_default_and_meaning() -> None:
     assert set(config.flatten(yaml.safe_load(text))) == {key for key, _, _ in config.leaves()}
     for key, _, description in config.leaves():
         assert description in text, f"{key} has lost its meaning; make base.yaml again from mets3d.config.leaves"
+
+
+@pytest.mark.parametrize("name", ["1e3", "12e4567", "no", "true", "0x10", "1_000", "null", "2024-01-01", "1:30", "~"])
+def test_text_that_looks_like_something_else_survives_a_round_trip(tmp_path: Path, name: str) -> None:
+    loaded = config.validate({"data": {"store": name}}, [])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml(loaded))
+    assert load_file(file).data.store == name
 
 
 @settings(max_examples=25, deadline=None)

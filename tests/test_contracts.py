@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -130,3 +131,42 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         path = ROOT / name
         if path.suffix in {".py", ".md", ".toml", ".yaml", ".txt", ""} and path.is_file() and path != Path(__file__):
             assert not wrong.search(path.read_text(errors="replace")), name
+
+
+def commands(document: Path) -> list[str]:
+    """Lines of indented blocks that call one of ours, with continuation lines joined."""
+    text = document.read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    return [line for line in lines if re.match(r"(mets3d|accelerate launch|make|ACCELERATE_USE_CPU=true) ", line)]
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_commands_in_the_documents_name_what_exists(document: Path) -> None:
+    from mets3d.__main__ import _parser
+    from mets3d.config import leaves
+
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    keys = {key for key, _, _ in leaves()}
+    for command in commands(document):
+        words = shlex.split(re.sub(r"\s#.*| \[.*\]", "", command))
+        if words[0] == "make":
+            assert words[1] in targets, command
+        elif words[0] == "mets3d":
+            _parser().parse_args(words[1:])
+        else:
+            for word in words:
+                if word.startswith(("configs/", "accelerate_configs/")):
+                    assert (ROOT / word).exists(), command
+            for word in words[words.index("train.py") + 1 :]:
+                key = word.removeprefix("--").partition("=")[0]
+                assert not word.startswith("--") or key in keys | {"config"}, command
+
+
+def test_the_readme_has_the_commands_a_newcomer_needs() -> None:
+    told = " ".join(commands(ROOT / "README.md"))
+    for part in ("make train", "make test", "mets3d check", "mets3d preprocess", "train.py --config", "mets3d predict"):
+        assert part in told
+    assert (ROOT / re.search(r"!\[.*\]\((.*)\)", (ROOT / "README.md").read_text())[1]).exists()  # type: ignore[index]

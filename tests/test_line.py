@@ -7,9 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mets3d.__main__ import main
+from mets3d.data.nifti import write_image
 from mets3d.rundir import RunDir
 from tests.runs import forget_accelerator, train, write_config
 
@@ -77,6 +79,28 @@ def test_the_reference_itself_scores_one(phantom_data: Path, tmp_path: Path) -> 
     assert {float(row["hd95"]) for row in rows} == {0.0}
 
 
+def test_the_first_steps_of_make_train_can_be_repeated(tmp_path: Path) -> None:
+    data, store = tmp_path / "cases", tmp_path / "store"
+    config = write_config(tmp_path, store)
+    for _ in range(2):
+        assert mets3d("synth", data, "--cases", 3, "--shape", 40, 48, 36, "--spacing", 4) == 0
+        assert mets3d("preprocess", data, store, "--config", config) == 0
+
+
+def test_scans_on_different_grids_are_refused_for_that_even_without_a_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cases" / "P1"
+    for number, sequence in enumerate(("t1n", "t1c", "t2w", "t2f")):
+        write_image(folder / f"P1-{sequence}.nii.gz", np.ones((8, 8 + number, 6), np.int16), np.eye(4))
+    assert mets3d("check", tmp_path / "cases") == 1
+    assert mets3d("preprocess", tmp_path / "cases", tmp_path / "store") == 2
+    told = capsys.readouterr()
+    for text in (told.out, told.err):
+        assert "shapes differ" in text
+        assert "P1" in text
+
+
 def test_synth_is_the_same_however_many_cases_are_made(tmp_path: Path) -> None:
     for count, name in ((1, "one"), (2, "two")):
         assert mets3d("synth", tmp_path / name, "--cases", count, "--shape", 40, 48, 36, "--spacing", 4) == 0
@@ -97,6 +121,10 @@ def test_synth_is_the_same_however_many_cases_are_made(tmp_path: Path) -> None:
         (["evaluate", "EMPTY", "EMPTY", "--out", "x.csv"], "EMPTY"),
         (["evaluate", "EMPTY", "EMPTY", "--out", "lesions.csv"], "name another file"),
         (["synth", "x", "--spacing", "1", "2"], "--spacing: expected one or three numbers"),
+        (["synth", "x", "--spacing", "0"], "positive voxel counts and sizes"),
+        (["synth", "x", "--spacing", "nan"], "positive voxel counts and sizes"),
+        (["synth", "x", "--seed", "-1"], "seed: expected 0 or more"),
+        (["evaluate", "EMPTY", "EMPTY", "--out", "EMPTY"], "is a folder"),
         (["import-weights", "nowhere.model", "--patch", "64", "64", "64", "--out", "x"], "nowhere.model"),
     ],
 )

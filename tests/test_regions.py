@@ -47,15 +47,6 @@ def test_threshold_is_exceeded_not_reached() -> None:
     assert Target().decode(np.full((3, 1), 0.5)).tolist() == [0]
 
 
-@pytest.mark.parametrize("kind", ["regions", "labels"])
-def test_region_masks_of_either_target_agree(kind: str) -> None:
-    labels = np.random.default_rng(1).integers(0, 4, size=50)
-    target = Target(kind)  # type: ignore[arg-type]
-    found = target.region_masks(target.masks(labels))
-    for mask, region in zip(found, (WT, TC, ET), strict=True):
-        assert np.array_equal(mask, region.mask(labels))
-
-
 def test_background_is_no_foreground_channel() -> None:
     assert Target("labels").names[Target("labels").foreground] == ("NETC", "SNFH", "ET")
     assert Target("regions").names[Target("regions").foreground] == ("WT", "TC", "ET")

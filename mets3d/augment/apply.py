@@ -54,7 +54,8 @@ def _affine(
     half = torch.tensor([n * size / 2 for n, size in zip(image.shape[1:], spacing_mm, strict=True)])
     matrix = torch.tensor(matrix_mm) * half / half[:, None]  # from mm to the [-1, 1] of grid_sample, axis by axis
     theta = F.pad(matrix.flip(0, 1), (0, 1))  # grid_sample counts axes from the last
-    grid = F.affine_grid(theta[None].to(image), [1, 1, *image.shape[1:]], align_corners=False)
+    theta = theta.to(image.dtype).to(image.device, non_blocking=True)
+    grid = F.affine_grid(theta[None], [1, 1, *image.shape[1:]], align_corners=False)
     moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     kept = F.grid_sample(labels[None, None].to(image.dtype), grid, mode="nearest", align_corners=False)[0, 0]
     return moved, kept.to(labels.dtype)

@@ -17,9 +17,12 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mets3d.data.store import Store, open_store
+from mets3d.data.store import Store, StoredCase, open_store
 
 Key = tuple[int, int]  # step, index in the global batch
+
+# A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
+LESIONS_OF = ("TC", "WT")
 
 
 @dataclass
@@ -114,19 +117,32 @@ class Samples(Dataset[dict[str, Any]]):
         self.path, self.cases, self.patch = store, list(cases), patch
         self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
         self._store: Store | None = None
+        counts = open_store(store).lesion_counts(LESIONS_OF)
+        self._last_lesion = np.cumsum([counts[case] for case in self.cases])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         rng = generator(self.seed, *key)
-        name = self.cases[rng.integers(len(self.cases))]
+        # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
+        any_case, chance, which, where = rng.random(4)
+        lesions = int(self._last_lesion[-1])
+        centred = chance < self.lesion_fraction and lesions > 0
+        lesion = int(which * lesions)
+        place = (
+            int(np.searchsorted(self._last_lesion, lesion, side="right"))
+            if centred
+            else int(any_case * len(self.cases))
+        )
+        name = self.cases[place]
         if self._store is None:
             self._store = open_store(self.path)
         case = self._store.read(name)
-        centred = rng.random() < self.lesion_fraction
-        centre = _lesion_voxel(case, rng)
-        origin = _origin(case.shape, self.patch, centre if centred else None, rng)
+        centre = (
+            _lesion_voxel(case, lesion - int(self._last_lesion[place - 1] if place else 0), where) if centred else None
+        )
+        origin = _origin(case.shape, self.patch, centre, rng)
         box = [slice(start, start + size) for start, size in zip(origin, self.patch, strict=True)]
         inside = tuple(slice(max(part.start, 0), min(part.stop, n)) for part, n in zip(box, case.shape, strict=True))
         before = [max(-part.start, 0) for part in box]
@@ -146,20 +162,14 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
     )
 
 
-def _lesion_voxel(case: Any, rng: np.random.Generator) -> Integer[np.ndarray, "3"] | None:
-    """A voxel of a lesion of the case, every lesion being equally likely; None without lesions.
-
-    Lesions are parts of the tumour core, which oedema cannot join; a case without core falls back on the whole tumour.
-    Drawn from in any case, so that the draws that follow are the same for centred and other samples.
-    """
-    which, where = rng.random(2)
-    for region in ("TC", "WT"):
+def _lesion_voxel(case: StoredCase, lesion: int, where: float) -> Integer[np.ndarray, "3"]:
+    """A voxel of the case's lesion number `lesion`, of the first of LESIONS_OF that it has; `where` in [0, 1)."""
+    for region in LESIONS_OF:
         offsets = case.lesions(region)
         if len(offsets) > 1:
-            lesion = int(which * (len(offsets) - 1))
             start, stop = int(offsets[lesion]), int(offsets[lesion + 1])
             return np.asarray(case.foreground(region)[start + int(where * (stop - start))])
-    return None
+    raise ValueError(f"{case.name} has no lesion, although the store's index counts some; preprocess again")
 
 
 def _origin(

@@ -141,14 +141,17 @@ def write_probabilities(path: Path, probabilities_ras: Float32[np.ndarray, "R X 
 
 
 def write_image(path: Path, data: Num[np.ndarray, "X Y Z"], affine: Float64[np.ndarray, "4 4"]) -> None:
-    """Writes an array as it lies, in its own number type; `affine` (mm) becomes qform and sform, code 1 (scanner)."""
+    """Writes an array as it lies, in its own number type; `affine` (mm) becomes qform and sform, code 1 (scanner).
+
+    A file that already holds just this is left untouched.
+    """
     import nibabel
 
     image = nibabel.Nifti1Image(data, affine)
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
     image.header.set_xyzt_units("mm")
-    with replacing(path) as temporary:
+    with replacing(path, keep_equal=True) as temporary:
         nibabel.save(image, temporary)
 
 

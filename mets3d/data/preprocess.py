@@ -65,6 +65,9 @@ def preprocess(
     cases = find_cases(data)
     labelled = [case for case in cases if case.labels is not None]
     if not labelled:
+        faults = _errors(_layout_and_headers(cases, cases))
+        if faults:
+            raise _refusal(data, faults)
         raise DataError(f"{data}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases")
     made_from = recipe(settings, cavity, data, labelled)
     _fits(store, settings, cavity, made_from)
@@ -117,7 +120,7 @@ def prepare(
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
     for channel, image in enumerate(images):
-        stored[channel], *statistic = _z_score(resize(image.data[crop], size), inside)
+        stored[channel], *statistic = _z_score(resize(image.data[crop], size), inside, SEQUENCES[channel])
         statistics.append(statistic)
     mean, std = zip(*statistics, strict=True)
     x, y, z = shape
@@ -239,12 +242,14 @@ def _bounding_box(brain: Bool[np.ndarray, "X Y Z"], margin: int) -> Box3:
 
 
 def _z_score(
-    values: Float32[np.ndarray, "X Y Z"], brain: Bool[np.ndarray, "X Y Z"]
+    values: Float32[np.ndarray, "X Y Z"], brain: Bool[np.ndarray, "X Y Z"], sequence: str
 ) -> tuple[Float16[np.ndarray, "X Y Z"], float, float]:
     own = values[brain].astype(np.float64)
     mean, std = float(own.mean()), float(own.std())
     if not std > 0:
-        raise DataError(f"a sequence is {mean:g} everywhere in the brain")
+        raise DataError(
+            f"{sequence} is {mean:g} everywhere in the brain" if std == 0 else f"{sequence} holds NaN or infinity"
+        )
     normal = np.zeros(values.shape, dtype=np.float16)
     normal[brain] = (own - mean) / std
     return normal, mean, std

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,11 @@ class Store:
     def fingerprint(self) -> dict[str, Any]:
         """Statistics of the data set, see `mets3d.data.fingerprint`."""
         return dict(read_json(self.path / FINGERPRINT))
+
+    def lesion_counts(self, regions: Sequence[str]) -> dict[str, int]:
+        """Lesions of each case: of the first of these regions that it has any of, else 0."""
+        counts = {name: row["lesions"] for name, row in self.index["cases"].items()}
+        return {name: next((row[region] for region in regions if row[region]), 0) for name, row in counts.items()}
 
     def read(self, name: str) -> StoredCase:
         """Raises DataError if the store has no such case."""

@@ -71,6 +71,10 @@ def synthesise(
     """
     if not 1 <= cases <= 9999:
         raise ValueError(f"expected 1 to 9999 cases, found {cases}")
+    if seed < 0:
+        raise ValueError(f"seed: expected 0 or more, found {seed}")
+    if min(shape) < 1 or not all(math.isfinite(size) and size > 0 for size in spacing_mm):
+        raise ValueError(f"expected positive voxel counts and sizes, found shape {shape} and spacing {spacing_mm} mm")
     affine = np.diag([*spacing_mm, 1.0]).astype(np.float64)
     affine[1, 3] = (shape[1] - 1) * spacing_mm[1]
     names = [f"BraTS-MET-{FIRST_NUMBER + index:05d}-000" for index in range(cases)]

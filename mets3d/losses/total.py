@@ -30,7 +30,6 @@ def base_loss(
     no_object_weight: float | None = None,
     query_points: int = 0,
     query_pairing: Literal["correct", "reference"] = "correct",
-    generator: torch.Generator | None = None,
 ) -> Parts:
     """Parts whose sum is the loss without a boundary term.
 
@@ -52,7 +51,6 @@ def base_loss(
             no_object_weight=no_object_weight,
             points=query_points,
             pairing=query_pairing,
-            generator=generator,
         )
     else:
         assert output.logits is not None

@@ -34,6 +34,9 @@ def check_weights(file: Path, network: nn.Module) -> None:
         with file.open("rb") as stream:
             length = struct.unpack("<Q", stream.read(8))[0]
             header: Mapping[str, Any] = json.loads(stream.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        if file.stat().st_size != 8 + length + max(ends, default=0):
+            raise ValueError
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: no such weights") from None
     except (struct.error, ValueError, MemoryError, OverflowError):

@@ -70,9 +70,10 @@ def broadcast_pass(
     n = field.shape[axis]
     along_last = field.movedim(axis, -1)
     lines, line_classes = along_last.reshape(-1, n), classes.movedim(axis, -1).reshape(-1, n)
-    # In fp64: the difference of two rounded positions would cost three digits at 0.7 mm.
-    position = torch.arange(n, device=field.device, dtype=torch.float64)
-    offsets = ((position[:, None] - position) * size_mm).square().to(torch.float32)
+    # In fp64, and so on the host: the difference of two rounded positions would cost three digits at 0.7 mm.
+    position = torch.arange(n, dtype=torch.float64)
+    squares = ((position[:, None] - position) * size_mm).square().to(torch.float32)
+    offsets = squares.to(field.device, non_blocking=True)
     out = torch.empty_like(lines)
     rows = max(1, _BLOCK_ELEMENTS // max(1, n * n))
     for start in range(0, len(lines), rows):

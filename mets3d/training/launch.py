@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +19,9 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from mets3d.config import Config
 from mets3d.rundir import RunDir, read_json, write_json
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 
 def start(config: Config, run: RunDir) -> Accelerator:
     """The Accelerator of this process. Raises ValueError where the launcher and Accelerate disagree on the world."""
-    follow_launcher()
     accelerator = Accelerator(
         mixed_precision=config.precision,
         log_with="wandb" if _tracks(config) else None,
@@ -55,26 +50,12 @@ def check_world(launched: int, joined: int) -> None:
         )
 
 
-def follow_launcher() -> None:
-    """Asks Linux for a SIGTERM when the launcher dies.
-
-    `accelerate launch` with one process ends at SIGTERM without passing it on; the training would go on as an orphan.
-    A script started by hand has a shell as its parent and may outlive it.
-    """
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_RANK" in os.environ
-    if launched and sys.platform == "linux":
-        launcher = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != launcher:  # it died in between, and Linux will not say so again
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @contextmanager
 def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
     """Turns an error about the user's input into one message of rank 0 and exit code 2 on every rank."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         main = accelerator.is_main_process if accelerator else os.environ.get("RANK", "0") == "0"
         if main:
             print(f"train.py: {error}", file=sys.stderr)

@@ -25,7 +25,7 @@ from mets3d.training import launch, optim, state
 from mets3d.training.stop import StopWish, listening
 from mets3d.training.track import Tracker
 
-Validation = Callable[[nn.Module, StopWish], Mapping[str, float]]
+Validation = Callable[[nn.Module, StopWish], Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)
@@ -94,29 +94,64 @@ def _run_steps(
     )
     # On a GPU the numbers of a step are read while the next one runs; elsewhere at once.
     readback = Readback(lag=1 if accelerator.device.type == "cuda" else 0)
-    stopping = False
+    # A stop may have come between a step and its validation.
+    if _owes_validation(job.config, progress) and _finish_step(
+        job, accelerator, network, progress, tracker, wish, stopping=False
+    ):
+        return
     for step, micro_batches in zip(remaining, host_batches, strict=True):
         values = train_step(job, accelerator, network, optimizer, micro_batches, step, wish)
         readback.push(step, values)
-        for done, numbers in readback.ready():
-            stopping |= _account(done, numbers, job, progress, tracker)
         progress.step = step + 1
-        last = progress.step == settings.steps
-        due = progress.step % settings.checkpoint_every == 0 or last or stopping
-        validating = (progress.step % job.config.validate_.every == 0 or last) and not stopping
-        if due or validating:
-            for done, numbers in readback.drain():
-                stopping |= _account(done, numbers, job, progress, tracker)
-        better = validating and _validate(job, accelerator, network, progress, tracker, wish)
-        if due or better or stopping:
-            state.save(job.run, accelerator, progress, keep=settings.keep_checkpoints)
-            if better and accelerator.is_main_process:
-                job.run.point("best", progress.step)
-        if better or (last and progress.best_step == 0):
-            state.export_weights(job.run, accelerator, network)
-        if stopping:
-            tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
+        numbers = readback.drain() if _is_due(job.config, progress.step) else readback.ready()
+        stops = [_account(done, row, job, progress, tracker) for done, row in numbers]
+        if _finish_step(job, accelerator, network, progress, tracker, wish, stopping=any(stops)):
             return
+        if _is_due(job.config, progress.step):
+            readback.restart_clock()
+
+
+def _is_due(config: Config, step: int) -> bool:
+    """Whether a checkpoint or a validation follows a step."""
+    every = (config.train.checkpoint_every, config.validate_.every)
+    return step == config.train.steps or any(step % number == 0 for number in every)
+
+
+def _owes_validation(config: Config, progress: state.Progress) -> bool:
+    if progress.step in {0, progress.validated}:
+        return False
+    return progress.step == config.train.steps or progress.step % config.validate_.every == 0
+
+
+def _finish_step(
+    job: Job,
+    accelerator: Accelerator,
+    network: nn.Module,
+    progress: state.Progress,
+    tracker: Tracker,
+    wish: StopWish,
+    *,
+    stopping: bool,
+) -> bool:
+    """Validation and checkpoint where they are due; True if the run is to stop here. Equal on every process."""
+    settings = job.config.train
+    last = progress.step == settings.steps
+    better = False
+    if _owes_validation(job.config, progress) and not stopping:
+        scores = _validate(job, accelerator, network, progress, tracker, wish)
+        stopping = scores is None
+        better = scores is not None and _is_better(scores, progress)
+    # Weights before the checkpoint that calls them the best: a crash in between only makes them again.
+    if better or (last and not stopping and progress.best_step == 0):
+        state.export_weights(job.run, accelerator, network)
+    due = progress.step % settings.checkpoint_every == 0 or last or better or stopping
+    if due:
+        state.save(job.run, accelerator, progress, keep=settings.keep_checkpoints)
+        if better and accelerator.is_main_process:
+            job.run.point("best", progress.step)
+    if stopping:
+        tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
+    return stopping
 
 
 def train_step(
@@ -215,16 +250,22 @@ def _validate(
     progress: state.Progress,
     tracker: Tracker,
     wish: StopWish,
-) -> bool:
-    """Scores the held-out cases; True if they are the best so far."""
+) -> Mapping[str, float] | None:
+    """Scores of the held-out cases, empty without any; None if a signal came meanwhile."""
     started = time.monotonic()
     network.eval()
     scores = job.validate(accelerator.unwrap_model(network), wish)
     network.train()
-    if not scores:
-        return False
-    tracker.validation(progress.step, {**scores, "seconds": time.monotonic() - started})
-    if scores["dice/mean"] <= progress.best:
+    if scores is None:
+        return None
+    progress.validated = progress.step
+    if scores:
+        tracker.validation(progress.step, {**scores, "seconds": time.monotonic() - started})
+    return scores
+
+
+def _is_better(scores: Mapping[str, float], progress: state.Progress) -> bool:
+    if not scores or scores["dice/mean"] <= progress.best:
         return False
     progress.best, progress.best_step = scores["dice/mean"], progress.step
     return True
@@ -259,6 +300,10 @@ class Readback:
     def drain(self) -> list[tuple[int, dict[str, float]]]:
         """(step, numbers) of every step."""
         return [self._take() for _ in range(len(self._waiting))]
+
+    def restart_clock(self) -> None:
+        """Leaves out of the next step's seconds what has happened since the last one."""
+        self._before = time.monotonic()
 
     def _take(self) -> tuple[int, dict[str, float]]:
         step, names, row, event = self._waiting.popleft()

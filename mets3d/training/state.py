@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +17,9 @@ from mets3d.rundir import RunDir, read_json, write_json, write_text
 
 # Settings that may change between a start and its resumption: they change what is seen of a run, not its weights.
 MAY_CHANGE = (
-    "name", "output", "resume", "track", "data.workers", "train.checkpoint_every", "train.keep_checkpoints", "predict",
-)  # fmt: skip
+    *("name", "output", "resume", "track", "data.workers"),
+    *("train.checkpoint_every", "train.keep_checkpoints", "predict.window_batch"),
+)
 
 
 @dataclass
@@ -26,15 +29,18 @@ class Progress:
     step: int = 0  # optimizer steps done
     best: float = -1.0  # highest validation score
     best_step: int = 0
+    validated: int = 0  # step of the last validation
     skipped: int = 0  # steps skipped for a non-finite loss
     skipped_in_a_row: int = 0
 
 
-def prepare_run(config: Config, run: RunDir, accelerator: Accelerator) -> None:
-    """Writes config.yaml, or checks that what is there may go on.
+def prepare_run(
+    config: Config, run: RunDir, accelerator: Accelerator, *, plan: Mapping[str, Any], split: Mapping[str, Any]
+) -> None:
+    """Writes config.yaml, plan.json and split.json, or checks that what is there may go on.
 
-    Raises ValueError if the directory holds a run with another configuration (all keys listed), or any checkpoint
-    where resume is `never`.
+    Raises ValueError if the directory holds a run with another configuration (all keys listed), any checkpoint where
+    resume is `never`, or a run of other cases or another preprocessing: its training cases must not change sides.
     """
     if run.config.exists():
         try:
@@ -50,6 +56,12 @@ def prepare_run(config: Config, run: RunDir, accelerator: Accelerator) -> None:
             )
         if config.resume == "never" and run.checkpoint_steps():
             raise ValueError(f"{run.path} holds checkpoints and resume is never; use another --name or --resume auto")
+        for file, content in ((run.split, split), (run.plan, plan)):
+            if run.checkpoint_steps() and file.exists() and read_json(file) != json.loads(json.dumps(content)):
+                raise ValueError(
+                    f"{file} was written for other cases or another preprocessing than {config.data.store} holds now; "
+                    "use another --name, or the store this run began with"
+                )
     elif run.path.exists() and any(run.path.iterdir()):
         raise ValueError(
             f"{run.path} exists and is not a run directory (no config.yaml); use another --name or --output"
@@ -58,6 +70,8 @@ def prepare_run(config: Config, run: RunDir, accelerator: Accelerator) -> None:
     if accelerator.is_main_process:
         run.path.mkdir(parents=True, exist_ok=True)
         write_text(run.config, to_yaml(config))
+        write_json(run.plan, plan)
+        write_json(run.split, split)
     accelerator.wait_for_everyone()
 
 
@@ -78,9 +92,11 @@ def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int
             "processes": accelerator.num_processes,
         }
         write_json(temporary / "progress.json", manifest)
-        if folder.exists():
-            shutil.rmtree(folder)
+        before = folder.with_name(f".replaced_{folder.name}")
+        if folder.exists():  # of this very step, without its validation
+            folder.rename(before)
         temporary.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
         run.point("last", progress.step)
         _prune(run, keep)
     accelerator.wait_for_everyone()

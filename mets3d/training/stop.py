@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+IMPATIENT_SECONDS = 3.0  # after which a second Ctrl-C means it
 
 
 class StopWish:
@@ -25,14 +28,22 @@ class StopWish:
 
 @contextmanager
 def listening() -> Iterator[StopWish]:
-    """Collects SIGTERM and SIGINT. A second one acts at once, as it would without us."""
+    """Collects SIGTERM and SIGINT until the block ends.
+
+    One wish often comes as several signals: a terminal or a scheduler signals the whole process group, and the kernel
+    adds one when the launcher dies of it. So only an interrupt that comes seconds after the first signal acts at once.
+    """
     wish = StopWish()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    first = 0.0
 
     def note(number: int, _frame: FrameType | None) -> None:
-        wish.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        nonlocal first
+        if wish and number == signal.SIGINT and time.monotonic() - first > IMPATIENT_SECONDS:
+            raise KeyboardInterrupt
+        if not wish:
+            first = time.monotonic()
+            wish.signal = number
 
     for number in before:
         signal.signal(number, note)

@@ -25,8 +25,8 @@ class HeldOutCases:
         self.config, self.accelerator, self.store, self.target = config, accelerator, store, target
         self.cases = list(cases)[: config.validate_.cases]
 
-    def __call__(self, network: nn.Module, wish: StopWish) -> Mapping[str, float]:
-        """`dice/REGION` and `dice/mean`; empty if there is no case or a signal came meanwhile. Called on every rank."""
+    def __call__(self, network: nn.Module, wish: StopWish) -> Mapping[str, float] | None:
+        """`dice/REGION` and `dice/mean`, empty without a case; None if a signal came. Called on every rank."""
         regions = [region.name for region in self.target.regions]
         device = self.accelerator.device
         sums = torch.zeros(len(regions) + 2, device=device)  # Dice of each region, cases, interrupted ranks
@@ -37,7 +37,9 @@ class HeldOutCases:
             sums[: len(regions)] += self._dice(network, name, device)
             sums[-2] += 1
         total = self.accelerator.reduce(sums).tolist()
-        if total[-1] or not total[-2]:
+        if total[-1]:
+            return None
+        if not total[-2]:
             return {}
         means = [value / total[-2] for value in total[: len(regions)]]
         scores = {f"dice/{region}": mean for region, mean in zip(regions, means, strict=True)}

@@ -99,6 +99,16 @@ def test_lesion_share_and_equal_chance_of_every_lesion(phantom_store: Path) -> N
     assert centred / 600 == pytest.approx(1 / 3, abs=0.1)
 
 
+def test_every_lesion_of_the_training_cases_is_equally_likely(phantom_store: Path) -> None:
+    store = open_store(phantom_store)
+    lesions = {name: len(store.read(name).lesions("TC")) - 1 for name in store.cases}
+    assert len(set(lesions.values())) > 1, "cases must differ in their number of lesions"
+    kept = samples(phantom_store, lesion_fraction=1.0)
+    drawn = [kept[step, 0]["case"] for step in range(400)]
+    for name, count in lesions.items():
+        assert drawn.count(name) / 400 == pytest.approx(count / sum(lesions.values()), abs=0.08)
+
+
 def test_samples_travel_to_a_worker(phantom_store: Path) -> None:
     kept = samples(phantom_store)
     before = kept[1, 1]

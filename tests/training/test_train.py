@@ -1,6 +1,7 @@
 """train.py from configuration to run directory: resuming, refusing, skipping, splitting."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mets3d.config import load
 from mets3d.config import load_file as load_config
 from mets3d.rundir import RunDir, open_run, read_json
 from tests.runs import launch, train, write_config
@@ -36,7 +38,7 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
         if name in ("loss/deep", *(f"loss/query_{p}" for p in ("class", "bce", "dice")))
     )
     ramp = 1 / 2  # step 1 of 4 with a ramp from 0 to half of the run
-    assert parts["loss"] == pytest.approx(base + ramp * parts["loss/boundary"], rel=1e-5)
+    assert parts["loss"] == pytest.approx(base + 2.0 * ramp * parts["loss/boundary"], rel=1e-5)
     assert {"loss/boundary/WT", "lr", "grad_norm", "samples_per_second"} <= parts.keys()
     assert [row["step"] for row in rows if row["kind"] == "validation"] == [4]
     environment = read_json(run.environment)
@@ -45,7 +47,7 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
     split = read_json(run.split)
     assert set(split["training"]).isdisjoint(split["validation"])
     assert run.pointer("last") == 4
-    assert load_config(run.config) == load_config(run.config)
+    assert run.load_config() == load(["--config", str(trained_run.parent.parent / "config.yaml")])
 
 
 @pytest.mark.parametrize("mode", ["encoder", "both"])
@@ -271,3 +273,109 @@ def test_a_folder_that_is_no_run_is_not_written_into(
     assert train(config) == 2
     assert "not a run directory" in capsys.readouterr().err
     assert sorted(file.name for file in (tmp_path / "runs" / "run").iterdir()) == ["thesis.txt"]
+
+
+def with_signal_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """A wish to stop that comes during a step (counted from 0)."""
+    from mets3d.training import loop
+
+    original = loop.train_step
+
+    def stopping(*arguments: Any) -> Any:
+        if arguments[5] == step:
+            arguments[6].signal = signal.SIGTERM
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", stopping)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_stop_before_a_validation_owes_it(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    config = write_config(tmp_path, phantom_store, validate={"every": 2, "cases": 1})
+    assert train(config, "--name=whole") == 0
+    with_signal_at(monkeypatch, step)
+    assert train(config, "--name=cut") == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    assert train(config, "--name=cut") == 0
+    whole, cut = (RunDir(tmp_path / "runs" / name) for name in ("whole", "cut"))
+    scores = [[row["dice/mean"] for row in run.read_metrics() if row["kind"] == "validation"] for run in (whole, cut)]
+    assert len(scores[0]) == 2
+    assert scores[0] == scores[1]
+    assert whole.pointer("best") == cut.pointer("best")
+    assert difference(load_file(whole.weights), load_file(cut.weights)) == 0
+    before = cut.metrics.read_text()
+    assert train(config, "--name=cut") == 0, "a finished run started again"
+    assert cut.metrics.read_text() == before
+
+
+def test_a_signal_during_validation_stops_there_and_owes_it(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mets3d.training.validation import HeldOutCases
+
+    original = HeldOutCases._dice
+    wishes: list[Any] = []
+
+    def interrupted(self: HeldOutCases, *arguments: Any) -> Any:
+        wishes[-1].signal = signal.SIGTERM
+        return original(self, *arguments)
+
+    call = HeldOutCases.__call__
+    monkeypatch.setattr(
+        HeldOutCases, "__call__", lambda self, net, wish: (wishes.append(wish), call(self, net, wish))[1]
+    )
+    monkeypatch.setattr(HeldOutCases, "_dice", interrupted)
+    config = write_config(tmp_path, phantom_store, validate={"every": 2, "cases": 2})
+    assert train(config) == 128 + signal.SIGTERM
+    run = RunDir(tmp_path / "runs" / "run")
+    assert run.checkpoint_steps() == [2]
+    monkeypatch.undo()
+    assert train(config) == 0
+    assert [row["step"] for row in run.read_metrics() if row["kind"] == "validation"] == [2, 4]
+
+
+def test_a_crash_between_weights_and_checkpoint_loses_neither(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mets3d.training import state
+
+    config = write_config(tmp_path, phantom_store, train={"checkpoint_every": 4})
+
+    def crash(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(state, "save", crash)
+    with pytest.raises(OSError, match="disk full"):
+        train(config)
+    monkeypatch.undo()
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    best = weights_at(run.path, run.pointer("best") or 0)
+    exported = load_file(run.weights)
+    assert all(torch.equal(exported[name], best[name]) for name in best)
+
+
+def test_cases_never_change_sides_of_a_run(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 2})
+    assert train(config) == 0
+    run = RunDir(tmp_path / "runs" / "run")
+    split = read_json(run.split)
+    split["training"], split["validation"] = split["validation"], split["training"]
+    Path(run.split).write_text(json.dumps(split))
+    assert train(config) == 2
+    assert "other cases" in capsys.readouterr().err
+
+
+def test_a_truncated_checkpoint_is_named(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 2})
+    assert train(config) == 0
+    file = RunDir(tmp_path / "runs" / "run").checkpoint(2) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert train(config) == 2
+    assert "truncated" in capsys.readouterr().err

@@ -154,7 +154,6 @@ def _preprocess(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from mets3d.inference.predict import predict
 
-    _say_where(options.data)
     result = predict(
         options.run,
         options.data,
@@ -163,6 +162,7 @@ def _predict(options: argparse.Namespace) -> int:
         held_out=options.held_out,
         progress=_counter("predict"),
     )
+    _say_where(options.data)
     if _speaks():
         for case, reason in result.failures.items():
             print(f"mets3d predict: {case}: {reason}", file=sys.stderr)

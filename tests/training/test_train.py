@@ -323,9 +323,12 @@ def test_a_signal_during_validation_stops_there_and_owes_it(
         return original(self, *arguments)
 
     call = HeldOutCases.__call__
-    monkeypatch.setattr(
-        HeldOutCases, "__call__", lambda self, net, wish: (wishes.append(wish), call(self, net, wish))[1]
-    )
+
+    def noted(self: HeldOutCases, network: Any, wish: Any) -> Any:
+        wishes.append(wish)
+        return call(self, network, wish)
+
+    monkeypatch.setattr(HeldOutCases, "__call__", noted)
     monkeypatch.setattr(HeldOutCases, "_dice", interrupted)
     config = write_config(tmp_path, phantom_store, validate={"every": 2, "cases": 2})
     assert train(config) == 128 + signal.SIGTERM

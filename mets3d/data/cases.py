@@ -86,7 +86,7 @@ def find_cases(folder: Path) -> CaseList:
     found: dict[str, Case] = {}
     findings: list[Finding] = []
     strangers: list[Path] = []
-    for place, names in _folders(folder):
+    for place, names in visible_files(folder):
         case = _case_in(place, names, findings)
         if case is None:
             strangers += [place / name for name in names if name.endswith(SUFFIXES)]
@@ -139,7 +139,7 @@ def split(names: Sequence[str], folds: int, fold: int, seed: int) -> tuple[list[
 # ---------------------------------------------------------------- finding
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def visible_files(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Every folder with its visible files, alphabetically, links to folders followed once."""
     seen: set[str] = set()
     for place, inner, names in os.walk(root, followlinks=True):

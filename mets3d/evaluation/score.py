@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
 from mets3d.evaluation.lesions import Row, lesion_scores, rules_named
 from mets3d.regions import KNOWN_LABELS
 from mets3d.rundir import write_text
@@ -132,28 +131,17 @@ def _label_files(folder: Path, role: str) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of {role}; expected label maps CASE.nii.gz or a data set")
     found: dict[str, list[Path]] = {}
-    for file in _visible_files(folder):
-        case = _case_of(file.name, flat=file.parent == folder)
-        if case:
-            found.setdefault(case, []).append(file)
+    for place, names in visible_files(folder):
+        for name in names:
+            case = _case_of(name, flat=place == folder)
+            if case:
+                found.setdefault(case, []).append(place / name)
     if not found:
         raise DataError(
             f"{folder}: expected {role} as CASE.nii.gz or CASE-{LABELS}.nii.gz in it, or as a data set "
             f"CASE/CASE-{LABELS}.nii.gz, found no label map; name the folder that holds them"
         )
     return found
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()  # linked folders are followed, in a circle only once
-    for place, inner, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
 
 
 def _case_of(name: str, flat: bool) -> str | None:

@@ -113,7 +113,7 @@ def _synth(options: argparse.Namespace) -> int:
         spacing_mm=spacing,
         progress=_counter("synth"),
     )
-    print(f"{len(names)} cases in {options.out}")
+    print(f"{len(names)} case{'s' * (len(names) != 1)} in {options.out}")
     return 0
 
 

@@ -125,23 +125,7 @@ class Samples(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         rng = generator(self.seed, *key)
-        # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
-        any_case, chance, which, where = rng.random(4)
-        lesions = int(self._last_lesion[-1])
-        centred = chance < self.lesion_fraction and lesions > 0
-        lesion = int(which * lesions)
-        place = (
-            int(np.searchsorted(self._last_lesion, lesion, side="right"))
-            if centred
-            else int(any_case * len(self.cases))
-        )
-        name = self.cases[place]
-        if self._store is None:
-            self._store = open_store(self.path)
-        case = self._store.read(name)
-        centre = (
-            _lesion_voxel(case, lesion - int(self._last_lesion[place - 1] if place else 0), where) if centred else None
-        )
+        case, centre = self._place(rng)
         origin = _origin(case.shape, self.patch, centre, rng)
         box = [slice(start, start + size) for start, size in zip(origin, self.patch, strict=True)]
         inside = tuple(slice(max(part.start, 0), min(part.stop, n)) for part, n in zip(box, case.shape, strict=True))
@@ -149,7 +133,22 @@ class Samples(Dataset[dict[str, Any]]):
         image = _padded(case.image(inside), before, self.patch)
         labels = _padded(case.labels(inside), before, self.patch)
         drawn = self.draw(rng) if self.draw else None
-        return {"image": image, "labels": labels, "drawn": drawn, "case": name, "origin": origin}
+        return {"image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
+
+    def _place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
+        """The case, and the voxel to centre on: one of any lesion of any case, or None for anywhere in any case."""
+        # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
+        any_case, chance, which, where = rng.random(4)
+        if self._store is None:
+            self._store = open_store(self.path)
+        lesions = int(self._last_lesion[-1])
+        if chance >= self.lesion_fraction or lesions == 0:
+            return self._store.read(self.cases[int(any_case * len(self.cases))]), None
+        lesion = int(which * lesions)
+        place = int(np.searchsorted(self._last_lesion, lesion, side="right"))
+        before = int(self._last_lesion[place - 1]) if place else 0
+        case = self._store.read(self.cases[place])
+        return case, _lesion_voxel(case, lesion - before, where)
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from mets3d.augment.apply import augment
 from mets3d.config import Config
-from mets3d.data.loader import Batch, Samples, batches, check_divisible
+from mets3d.data.loader import Batch, Samples, batches
 from mets3d.losses import LossFunction
 from mets3d.losses.queries import count_masks
 from mets3d.regions import Target
@@ -48,7 +48,6 @@ def fit(job: Job, accelerator: Accelerator) -> int:
     Raises RuntimeError after `train.max_skipped` non-finite losses in a row.
     """
     settings = job.config.train
-    check_divisible(settings.batch_size, accelerator.num_processes, settings.accumulation)
     optimizer = optim.build(
         job.network.parameters(),
         name=job.config.optim.name,

@@ -123,7 +123,7 @@ def test_a_changed_source_makes_it_stale(made: tuple[Path, Path]) -> None:
 
 def test_a_new_case_without_reference_changes_nothing(made: tuple[Path, Path]) -> None:
     make_case(made[0], "C-000", volumes={"seg": None})
-    open_store(made[1], expected=SETTINGS, cavity=False)
+    assert open_store(made[1], expected=SETTINGS, cavity=False).cases == ["A-000", "B-000"]
 
 
 def test_a_source_that_is_gone_or_elsewhere_is_no_fault(made: tuple[Path, Path], tmp_path: Path) -> None:

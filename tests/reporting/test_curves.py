@@ -71,4 +71,4 @@ def test_dots_of_a_case_that_one_run_has_no_value_for(make_run, scores_of):
     scores = scores_of(("A", "B"), 0)
     scores["A", "WT"]["lesion_wise_hd95"] = ""
     records = [read_run(make_run("one", scores=scores)), read_run(make_run("two", scores=scores_of(("A", "B"), 1)))]
-    ET.fromstring(dots_figure(records, ["A", "B"], METRICS[1:2]))
+    assert ET.fromstring(dots_figure(records, ["A", "B"], METRICS[1:2])).tag.endswith("svg")

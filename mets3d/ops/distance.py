@@ -1,99 +1,119 @@
-"""Exact Euclidean distance fields of masks, batched over every leading axis, on any device.
+"""Exact Euclidean distance fields of masks in millimetres, batched over every leading axis, on any device.
 
-Separable min-plus passes (Saito and Toriwaki 1994): along each axis in turn,
+The losses need the distance of every voxel to the nearest voxel of the other class: outside the mask to the mask,
+inside it to its outside. One separable field serves both sides (Saito and Toriwaki 1994, for two classes): it holds one
+signed number a voxel, whose sign is the class and whose size is the squared distance found so far, and along each axis
+in turn
 
-    new(i) = min over j of f(j) + w^2 (i - j)^2,        w the voxel size along that axis,
+    new(i) = min over j of [ |f(j)| if j is of the class of i, else 0 ] + w^2 (i - j)^2,     w the voxel size there.
 
-starts from 0 on the mask and +inf off it and ends with the squared distance. For the distance to the other class one
-field serves both sides: a voxel of the other class contributes 0 and one of the same class what it has found so far.
+A distance transform of two masks, of foreground and background, would take twice the time and memory.
+
+Each device has its backend, and all give the same numbers: `distance_triton` on CUDA, `distance_torch` there without
+Triton and on other accelerators; on the CPU `distance_numba`, else `distance_edt`, else `distance_torch`. SciPy is the
+oracle of the tests.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import SupportsFloat
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-# Elements of the [lines, n, n] block that one broadcast holds: enough to fill a GPU at 256 MB of fp32.
-_BLOCK_ELEMENTS = 1 << 26
+# Three numbers, or [B, 3] for the B items of the first axis: sequences, an array or a tensor. Not narrower, so that
+# anything else reaches `checked_spacing`, which names it.
+Spacing = Any
+Backend = Callable[[Tensor, np.ndarray, float], Tensor]
 
 
 def distance_transform(
-    mask: Shaped[Tensor, "..."], spacing_mm: Sequence[SupportsFloat] = (1.0, 1.0, 1.0)
+    mask: Shaped[Tensor, "..."], spacing_mm: Spacing = (1.0, 1.0, 1.0), *, squared: bool = False
 ) -> Float[Tensor, "..."]:
     """Distance in mm from each voxel centre to the nearest True voxel centre of the same volume.
 
-    mask: bool [..., X, Y, Z]. The field is float32, 0 on the mask, +inf everywhere in a volume without a True voxel.
-    Raises ValueError for a mask that is not boolean or has fewer than three axes, and for a spacing that is not three
-    positive numbers.
+    mask: bool [..., X, Y, Z]. spacing_mm: three numbers, or [B, 3] for the B items of the mask's first axis; a tensor
+    on a GPU is read back, which waits for it.
+    Returns float32 [..., X, Y, Z]: 0 on the mask, +inf everywhere in a volume without a True voxel; in mm^2, without
+    the root, if `squared`. Relative error below 3e-7; the same bits at every call.
+    Raises ValueError for a mask that is not boolean or has fewer than three axes, and for a spacing that is not of
+    three positive finite numbers an item.
     """
-    spacing = _checked(mask, spacing_mm)
-    return _passes(torch.where(mask, 0.0, math.inf).to(torch.float32), torch.zeros_like(mask), spacing).sqrt_()
+    return distance_to_other_class(mask, spacing_mm, squared=squared).masked_fill_(mask, 0.0)
 
 
 def distance_to_other_class(
-    mask: Shaped[Tensor, "..."], spacing_mm: Sequence[SupportsFloat] = (1.0, 1.0, 1.0), *, squared: bool = False
+    mask: Shaped[Tensor, "..."],
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    *,
+    squared: bool = False,
+    absent_mm: float = math.inf,
 ) -> Float[Tensor, "..."]:
     """Distance in mm from each voxel to the nearest of the other class: outside to the mask, inside to its outside.
 
-    Equal to the sum of the distance transforms of the mask and of its complement. +inf everywhere in a volume that is
-    all True or all False. `squared` gives mm^2 and saves the root. Raises as `distance_transform`.
+    Equal to the sum of the distance transforms of the mask and of its complement, so that every voxel is at least one
+    voxel size away. A volume that is all True or all False has no other class: it is `absent_mm` everywhere, whatever
+    the backend. Arguments, `squared` and errors as `distance_transform`.
     """
-    spacing = _checked(mask, spacing_mm)
-    field = _passes(torch.full(mask.shape, math.inf, dtype=torch.float32, device=mask.device), mask, spacing)
+    spacing = checked_spacing(spacing_mm, mask)
+    if not mask.numel():
+        return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
+    volumes = mask.detach().contiguous().view(-1, *mask.shape[-3:])
+    of_volume = np.repeat(spacing, len(volumes) // len(spacing), axis=0)
+    field = _backend(mask.device.type)(volumes, of_volume, absent_mm**2).view(mask.shape)
     return field if squared else field.sqrt_()
 
 
-def _passes(field: Tensor, classes: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
-    """The three passes over a squared field; voxels of another class contribute 0 to each other."""
-    if field.device.type == "cpu" and field.numel():
-        from mets3d.ops.distance_cpu import passes_in_place
-
-        volumes = field.contiguous().view(-1, *field.shape[-3:])
-        masks = classes.contiguous().view(volumes.shape)
-        passes_in_place(volumes.numpy(), masks.numpy(), np.asarray(spacing_mm, dtype=np.float64))
-        return volumes.view(field.shape)
-    for axis, size_mm in zip((-3, -2, -1), spacing_mm, strict=True):
-        field = broadcast_pass(field, classes, axis, size_mm)
-    return field
-
-
-def broadcast_pass(
-    field: Float[Tensor, "*batch X Y Z"], classes: Bool[Tensor, "*batch X Y Z"], axis: int, size_mm: float
-) -> Float[Tensor, "*batch X Y Z"]:
-    """One min-plus pass along `axis` in plain torch, for any device."""
-    n = field.shape[axis]
-    along_last = field.movedim(axis, -1)
-    lines, line_classes = along_last.reshape(-1, n), classes.movedim(axis, -1).reshape(-1, n)
-    # In fp64, and so on the host: the difference of two rounded positions would cost three digits at 0.7 mm.
-    position = torch.arange(n, dtype=torch.float64)
-    squares = ((position[:, None] - position) * size_mm).square().to(torch.float32)
-    offsets = squares.to(field.device, non_blocking=True)
-    out = torch.empty_like(lines)
-    rows = max(1, _BLOCK_ELEMENTS // max(1, n * n))
-    for start in range(0, len(lines), rows):
-        block, same = lines[start : start + rows], line_classes[start : start + rows]
-        found = torch.where(same[:, :, None] == same[:, None, :], block[:, None, :], 0.0)
-        out[start : start + rows] = (found + offsets).amin(-1)
-    return out.reshape(along_last.shape).movedim(-1, axis)
+def checked_spacing(spacing_mm: Spacing, volumes: Tensor) -> np.ndarray:
+    """Spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z]; ValueError names what is wrong with either."""
+    if volumes.dtype != torch.bool:
+        raise ValueError(f"mask: expected a boolean tensor, found {volumes.dtype}; threshold it first")
+    if volumes.ndim < 3:
+        raise ValueError(f"mask: expected [..., X, Y, Z], found shape {tuple(volumes.shape)}")
+    try:
+        values = np.array(spacing_mm.tolist() if isinstance(spacing_mm, Tensor) else spacing_mm, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"spacing_mm: expected three positive numbers, found {spacing_mm!r}") from None
+    if values.shape[-1:] != (3,) or values.ndim > 2 or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"spacing_mm: expected three positive numbers (mm), or [B, 3] of them, found {spacing_mm}")
+    if values.ndim == 2 and (volumes.ndim == 3 or len(values) != len(volumes)):
+        raise ValueError(
+            f"spacing_mm: expected [3] or one row for each of the mask's items, found {len(values)} rows for shape "
+            f"{tuple(volumes.shape)}"
+        )
+    return values.reshape(-1, 3)
 
 
-def _checked(mask: Tensor, spacing_mm: Sequence[SupportsFloat]) -> tuple[float, float, float]:
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask: expected a boolean tensor, found {mask.dtype}; threshold it first")
-    if mask.ndim < 3:
-        raise ValueError(f"mask: expected [..., X, Y, Z], found shape {tuple(mask.shape)}")
-    return checked_spacing(spacing_mm)
+@cache
+def _backend(device: str) -> Backend:
+    """The first backend for a kind of device that works here; a warning, once, where that is a slower one."""
+    if device == "cpu":
+        for name in ("numba", "edt"):
+            try:
+                return backend(name)
+            except ImportError:
+                continue
+        warnings.warn("neither numba nor edt is installed: distances on the CPU take several times longer", stacklevel=4)
+    elif device == "cuda":
+        try:
+            fast = backend("triton")
+            # Triton builds a launcher with the host's C compiler; without one it fails here and not in a training step.
+            fast(torch.zeros(1, 1, 1, 2, dtype=torch.bool, device=device), np.ones((1, 3)), math.inf)
+            return fast
+        except (ImportError, RuntimeError, OSError) as error:
+            warnings.warn(f"Triton does not work here ({error}): distances take plain torch and longer", stacklevel=4)
+    return backend("torch")
 
 
-def checked_spacing(spacing_mm: Sequence[SupportsFloat]) -> tuple[float, float, float]:
-    """Three positive finite numbers as floats, else ValueError."""
-    values = tuple(float(value) for value in spacing_mm)
-    if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"spacing_mm: expected three positive numbers, found {tuple(spacing_mm)}")
-    return values
+def backend(name: str) -> Backend:
+    """The function of `ops.distance_NAME`: bool [N, X, Y, Z], float64 spacing [N, 3], the value where a volume has one
+    class -> float32 squared distances to the other class. ImportError if what it needs is not installed."""
+    function: Backend = import_module(f"mets3d.ops.distance_{name}").squared_field
+    return function

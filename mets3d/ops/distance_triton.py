@@ -1,0 +1,114 @@
+"""Squared distances to the other class on CUDA: three Triton kernels' launches for all volumes at once.
+
+The first axis is scanned: a program walks its columns up and down and counts voxels since the last change of class. The
+other two take a min-plus pass each, brute force over the pairs of a line: at lines of some hundred voxels that beats the
+envelope, which is serial and scatters. A pass reads [outer, n, inner] and writes [outer, inner, n], so that both reads
+and writes are contiguous, and two of them restore the order of the axes.
+
+Nothing waits for the device, nothing scatters, no volume is padded, and beside the masks there are two fp32 copies of
+them, the result included.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+SCAN_COLUMNS = 128
+ROWS, COLUMNS = 32, 64
+
+
+def squared_field(
+    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: float
+) -> Float[Tensor, "N X Y Z"]:
+    """mm^2 to the nearest voxel of the other class; `absent` in a volume of one class."""
+    volumes, nx, ny, nz = masks.shape
+    squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
+    one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
+    two = torch.empty_like(one)
+    _scan[volumes, triton.cdiv(ny * nz, SCAN_COLUMNS)](masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS)
+    for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
+        rows = min(ROWS, triton.next_power_of_2(n))
+        grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
+        _min_plus[grid](source, out, squares, absent, nx, n, inner, axis, axis == 2, rows, COLUMNS)
+    return one
+
+
+@triton.jit
+def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Signed squared distance along the first axis of masks [N, n, inner]: negative inside, infinite without a change.
+
+    A program takes COLUMNS lines of a volume.
+    """
+    volume = tl.program_id(0)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    exists = column < inner
+    start = volume.to(tl.int64) * n * inner
+    masks += start
+    field += start
+    square = tl.load(squares + volume * 3)
+    steps = tl.full([COLUMNS], float("inf"), tl.float32)
+    before = tl.load(masks + column, mask=exists, other=0)
+    for j in range(n):
+        here = tl.load(masks + j * inner + column, mask=exists, other=0)
+        steps = tl.where(here != before, 1.0, steps + 1.0)
+        tl.store(field + j * inner + column, steps, mask=exists)
+        before = here
+    steps = tl.full([COLUMNS], float("inf"), tl.float32)
+    # Each thread reads back what it wrote itself; the barrier holds if a compiler ever lays the two loops out apart.
+    tl.debug_barrier()
+    for back in range(n):
+        j = n - 1 - back
+        here = tl.load(masks + j * inner + column, mask=exists, other=0)
+        steps = tl.where(here != before, 1.0, steps + 1.0)
+        nearest = tl.minimum(steps, tl.load(field + j * inner + column, mask=exists, other=0.0))
+        signed = tl.where(here != 0, -square, square) * (nearest * nearest)
+        tl.store(field + j * inner + column, signed, mask=exists)
+        before = here
+
+
+@triton.jit
+def _min_plus(  # type: ignore[no-untyped-def]
+    source,
+    out,
+    squares,
+    absent,
+    outer_per_volume,
+    n,
+    inner,
+    axis: tl.constexpr,
+    LAST: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """The pass along n of source [outer, n, inner] into out [outer, inner, n]; unsigned if it is the LAST.
+
+    A program makes ROWS x COLUMNS values, in registers, from whole lines that stay in the first-level cache.
+    """
+    outer = tl.program_id(0)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    row = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
+    exists = column < inner
+    start = outer.to(tl.int64) * n * inner
+    source += start
+    out += start
+    square = tl.load(squares + outer // outer_per_volume * 3 + axis)
+    both = (row < n)[:, None] & exists[None, :]
+    own = tl.load(source + row[:, None] * inner + column[None, :], mask=both, other=1.0)
+    sign = tl.where(own < 0, -1.0, 1.0)
+    position = row.to(tl.float32)[:, None]
+    nearest = tl.abs(own)
+    for j in range(n):
+        value = tl.load(source + j * inner + column, mask=exists, other=0.0)[None, :]
+        apart = position - j
+        # Of the same class: sign x value is the size. Of the other: it is negative, and the maximum is 0.
+        nearest = tl.minimum(nearest, tl.maximum(sign * value, 0.0) + apart * apart * square)
+    if LAST:
+        nearest = tl.where(nearest == float("inf"), absent, nearest)
+    else:
+        nearest = sign * nearest
+    tl.store(out + column[None, :] * n + row[:, None], nearest, mask=both)

@@ -1,92 +1,256 @@
-"""The two-sided Hausdorff distance loss on any number of overlapping regions or labels.
+"""The three Hausdorff losses of Karimi and Salcudean on any number of overlapping regions or labels, and the log form.
 
-Karimi and Salcudean, IEEE TMI 39(2):499-513, 2020 (arXiv 1904.10030), Loss_DT: with p the probability, g the target,
+D. Karimi, S. E. Salcudean, IEEE TMI 39(2):499-513, 2020 (arXiv 1904.10030). With p the probability, g the target, a the
+exponent alpha and means over the voxels of one item and channel:
 
-    L = mean over voxels of (p - g)^2 (d_g^alpha + d_p^alpha),
+    distance      mean (p - g)^2 (d_g^a + d_p^a)            d: distance to the nearest voxel of the other class
+    erosion       sum over k = 1..K of k^a mean E^k((p - g)^2)        E: one soft erosion by a cross
+    convolution   sum over r of r^a mean [ fp (S(1 - B_r*g) + S(B_r*p)) + fn (S(B_r*g) + S(1 - B_r*p)) ]
+                  fp = (p - g)^2 p,  fn = (p - g)^2 g,  B_r: ball of radius r of sum 1,  S: soft threshold
 
-d_g and d_p the distances to the boundary of the target and of the thresholded prediction, both constants for the
-gradient. Here a distance is that to the nearest voxel of the other class, in millimetres.
+Each takes [B, R, X, Y, Z] to [B, R]. The distances are constants for the gradient, as in the paper; lengths are in mm and,
+unless `normalise` is off, divided by D0, the diagonal of the volume.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, SupportsFloat
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from mets3d.ops.distance import checked_spacing, distance_to_other_class
+from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item
+from mets3d.ops.distance import Spacing, distance_to_other_class
+from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
+
+Sides = Literal["both", "target", "directed"]
+Absent = float | int | Literal["diagonal", "zero", "skip"]
 
 
 def hausdorff_distance_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Sequence[SupportsFloat] = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
     *,
     alpha: float | int = 2.0,
+    sides: Sides = "both",
+    normalise: bool = True,
+    absent: Absent = "diagonal",
+    cap_mm: float | int | None = None,
+    class_balanced: bool = False,
     parity: Literal["monai"] | None = None,
     predicted: Bool[Tensor, "B R X Y Z"] | None = None,
 ) -> Float[Tensor, "B R"]:
-    """Loss of each item and channel, [B, R].
+    """Loss_DT of each item and channel, mean (p - g)^2 w, with exact distances.
 
     probability: [B, R, X, Y, Z] in [0, 1]; half types are raised to fp32, double stays. target: same shape, bool, or
-    float thresholded at > 0.5.
-    predicted: the predicted mask where it is not probability > 0.5 (softmax labels: the argmax).
+    float thresholded at > 0.5. spacing_mm: three numbers, or [B, 3]. predicted: the predicted mask where it is not
+    probability > 0.5 (softmax labels: the argmax).
 
-    Distances are divided by D0, the diagonal of the volume in mm, so that the value does not depend on the size of the
-    patch or its spacing. A target without the label, or that is nothing but the label, has distance D0 everywhere (the
-    limit of a boundary far away: a false positive on an absent label has full weight). Where nothing is predicted, a
-    missed target voxel has distance D0 and background 0.
+    sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees a
+    missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
+    normalise: distances in units of D0, so that the value depends neither on the size of the patch nor on its spacing.
+    absent: d_g everywhere where the target lacks the label or is nothing but the label: D0 or a length in mm (a false
+    positive on an absent label has full weight), `zero` (no weight, as elsewhere), or `skip` (the channel's loss is 0).
+    Where nothing or everything is predicted, d_p has that value on target voxels and is 0 elsewhere: a missed lesion has
+    full weight. With `skip` it is D0.
+    cap_mm: distances above it count as it; applied after the exact transform.
+    class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
 
-    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: no division by D0, and a mask without a
-    boundary has distance 0.
+    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given, no
+    division by D0, distance 0 for a mask without a boundary; the other options keep their meaning but `absent`.
 
-    Raises ValueError for shapes that differ, a wrong rank, alpha not above 0, a bad spacing, and, on CPU tensors alone
-    (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
+    Raises ValueError for a wrong rank, shapes that differ, alpha or cap not above 0, a bad spacing, an unknown option
+    and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
     """
-    _check(probability, target, alpha)
-    spacing = checked_spacing(spacing_mm)
+    checked_positive("alpha", alpha)
+    truth, spacing = checked(probability, target, spacing_mm)
+    if predicted is not None and (predicted.shape != truth.shape or predicted.dtype != torch.bool):
+        raise ValueError(
+            f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
+        )
+    if parity is not None:
+        normalise, absent = False, "zero"
     with torch.autocast(probability.device.type, enabled=False):
         exact = raised(probability)
-        truth = target if target.dtype == torch.bool else target > 0.5
         with torch.no_grad():
-            mask = exact > 0.5 if predicted is None else predicted
-            fields = distance_to_other_class(torch.stack([truth, mask]), spacing, squared=True)
-            weight = _weight(fields, truth, alpha, None if parity else _diagonal_mm(truth.shape[-3:], spacing))
-        return ((exact - truth.to(exact.dtype)).square() * weight).mean((-3, -2, -1))
+            mask = exact.detach() > 0.5 if predicted is None else predicted
+            weight = _weight(truth, mask, spacing, alpha, sides, normalise, _absent_mm(absent, truth, spacing), cap_mm)
+            if class_balanced:
+                weight *= _balance(truth)
+            if absent == "skip":
+                weight *= truth.any(-1).any(-1).any(-1)[..., None, None, None]
+        loss: Tensor = _WeightedSquare.apply(exact, truth, weight)  # type: ignore[no-untyped-call]
+    return loss
 
 
-def _weight(squared: Tensor, truth: Tensor, alpha: float | int, diagonal_mm: float | None) -> Tensor:
-    """d_g^alpha + d_p^alpha of the squared fields [2, B, R, X, Y, Z]; +inf marks a mask without a boundary."""
-    unbounded = torch.isinf(squared)
-    if diagonal_mm is None:
-        powers = torch.where(unbounded, 0.0, squared) ** (alpha / 2)
-        return powers[0] + powers[1]
-    powers = torch.where(unbounded, 0.0, squared / diagonal_mm**2) ** (alpha / 2)
-    of_target = torch.where(unbounded[0], 1.0, powers[0])
-    of_prediction = torch.where(unbounded[1] & truth, 1.0, powers[1])
-    return of_target + of_prediction
+def hausdorff_log_loss(
+    probability: Shaped[Tensor, "..."],
+    target: Shaped[Tensor, "..."],
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    **options: Any,
+) -> Float[Tensor, "B R"]:
+    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: far errors count less than linearly.
+
+    Distances stay in mm unless `normalise` is set: divided by D0 the loss is so small that the logarithm does nothing.
+    Arguments and errors as `hausdorff_distance_loss`.
+    """
+    return torch.log1p(hausdorff_distance_loss(probability, target, spacing_mm, **({"normalise": False} | options)))
 
 
-def _diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    return math.sqrt(sum((n * size) ** 2 for n, size in zip(shape, spacing_mm, strict=True)))
+def hausdorff_erosion_loss(
+    probability: Shaped[Tensor, "..."],
+    target: Shaped[Tensor, "..."],
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    *,
+    alpha: float | int = 2.0,
+    erosions: int = 10,
+    normalise: bool = True,
+    rescale: Literal["fixed", "peak"] = "fixed",
+) -> Float[Tensor, "B R"]:
+    """Loss_ER of each item and channel: how thick the errors are, whatever their distance to the target.
+
+    erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5 and brought
+    back to [0, 1]: by (x - 0.5)+ / 0.5 (`fixed`), or by minimum and maximum of the volume as PatRyg99's and kornia's
+    code (`peak`: one strong error then hides the weak ones). Without either, nothing would survive two erosions.
+    An erosion is taken to be as deep as the cube root of the voxel's volume, s: k^alpha stands for (k s)^alpha mm, divided
+    by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError for erosions below 1.
+    """
+    checked_positive("alpha", alpha)
+    if erosions < 1:
+        raise ValueError(f"erosions: expected at least 1, found {erosions}")
+    truth, spacing = checked(probability, target, spacing_mm)
+    with torch.autocast(probability.device.type, enabled=False):
+        error = (raised(probability) - truth.to(raised(probability).dtype)).square()
+        total = torch.zeros_like(error[..., 0, 0, 0])
+        for k in range(1, erosions + 1):
+            error = soft_erosion(error, rescale)
+            total = total + k**alpha * error.mean((-3, -2, -1))
+        depth = spacing.prod(-1) ** (1 / 3)
+        return total * per_item(_in_unit(depth, truth, spacing, normalise) ** alpha, total)
 
 
-def _check(probability: Tensor, target: Tensor, alpha: float | int) -> None:
-    if probability.ndim != 5:
-        raise ValueError(f"probability: expected [B, R, X, Y, Z], found shape {tuple(probability.shape)}")
-    if probability.shape != target.shape:
-        raise ValueError(
-            f"target: expected the shape of probability, {tuple(probability.shape)}, found {tuple(target.shape)}"
-        )
-    if not alpha > 0:
-        raise ValueError(f"alpha: expected a number above 0, found {alpha}")
-    if probability.device.type == "cpu" and ((probability < 0) | (probability > 1)).any():
-        low, high = probability.min().item(), probability.max().item()
-        raise ValueError(
-            f"probability: expected values in [0, 1], found {low:g} to {high:g}; pass probabilities, not logits"
-        )
+def hausdorff_convolution_loss(
+    probability: Shaped[Tensor, "..."],
+    target: Shaped[Tensor, "..."],
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    *,
+    alpha: float | int = 2.0,
+    radii_mm: Sequence[float | int] = (3, 6, 9, 12, 15, 18),
+    normalise: bool = True,
+) -> Float[Tensor, "B R"]:
+    """Loss_CV of each item and channel: errors weighed by the balls that fit around them, blind beyond the largest.
+
+    radii_mm: the balls, in mm on the given spacing; a voxel belongs to a ball if its centre does. Outside the volume is
+    background. S(x) = (x - 0.5)+ / 0.5. The gradient passes through the convolutions too, as the formula is written.
+    r^alpha is divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError for
+    radii that are not above 0.
+    """
+    checked_positive("alpha", alpha)
+    if not radii_mm:
+        raise ValueError("radii_mm: expected at least one radius, found none")
+    for radius in radii_mm:
+        checked_positive("radii_mm", radius)
+    truth, spacing = checked(probability, target, spacing_mm)
+    with torch.autocast(probability.device.type, enabled=False):
+        p = raised(probability)
+        g = truth.to(p.dtype)
+        square = (p - g).square()
+        false_positive, false_negative = square * p, square * g
+        total = torch.zeros_like(p[..., 0, 0, 0])
+        around_g, around_p = ball_means(g, spacing, radii_mm), ball_means(p, spacing, radii_mm)
+        for radius, of_g, of_p in zip(radii_mm, around_g, around_p, strict=True):
+            far = false_positive * (soft_threshold(1 - of_g) + soft_threshold(of_p))
+            missed = false_negative * (soft_threshold(of_g) + soft_threshold(1 - of_p))
+            total = total + radius**alpha * (far + missed).mean((-3, -2, -1))
+        return total * per_item(_in_unit(np.ones(len(spacing)), truth, spacing, normalise) ** alpha, total)
+
+
+def _weight(
+    truth: Tensor,
+    mask: Tensor,
+    spacing: Float[np.ndarray, "N 3"],
+    alpha: float,
+    sides: Sides,
+    normalise: bool,
+    absent_mm: Float[np.ndarray, "N"],
+    cap_mm: float | None,
+) -> Tensor:
+    """w of each voxel, fp32 [B, R, X, Y, Z].
+
+    The transform works in the unit of the result, so that no pass over the voxels goes into a division.
+    """
+    unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
+    masks = torch.stack([truth, mask]) if sides != "target" else truth[None]
+    of_mask = np.broadcast_to(spacing / unit[:, None], (truth.shape[0], 3))
+    # Items first, as the transform wants them: [B, sides, R, X, Y, Z].
+    field = distance_to_other_class(masks.movedim(0, 1), of_mask, squared=True)
+    d_g = field[:, 0]
+    alone = torch.isinf(field[..., :1, :1, :1])  # a volume of one class is infinite everywhere
+    constant = torch.from_numpy((absent_mm / unit) ** 2).float().to(field.device, non_blocking=True)
+    constant = constant[:, None, None, None, None]
+    d_g = torch.where(alone[:, 0], constant, d_g)
+    if sides == "target":
+        return _power(d_g, alpha, cap_mm, unit)
+    d_p = torch.where(alone[:, 1], constant * truth, field[:, 1])
+    match sides:
+        case "both":
+            return _power(d_g, alpha, cap_mm, unit).add_(_power(d_p, alpha, cap_mm, unit))
+        case "directed":
+            return _power(torch.where(truth, d_p, d_g), alpha, cap_mm, unit)
+    raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
+
+
+def _power(squared: Tensor, alpha: float, cap_mm: float | None, unit: Float[np.ndarray, "N"]) -> Tensor:
+    """d^alpha of d^2, in place; no root where alpha is 2."""
+    if cap_mm is not None:
+        cap = torch.from_numpy((checked_positive("cap_mm", cap_mm) / unit) ** 2).float()
+        squared = torch.minimum(squared, cap.to(squared.device, non_blocking=True)[:, None, None, None, None])
+    return squared if alpha == 2 else squared.pow_(alpha / 2)
+
+
+def _balance(truth: Tensor) -> Tensor:
+    """What turns a mean over all voxels into the mean of the means over target voxels and over the others."""
+    n = math.prod(truth.shape[-3:])
+    inside = truth.sum((-3, -2, -1), keepdim=True)
+    return torch.where(truth, n / (2 * inside.clamp_min(1)), n / (2 * (n - inside).clamp_min(1)))
+
+
+def _absent_mm(absent: Absent, truth: Tensor, spacing: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
+    if absent in ("diagonal", "skip"):
+        return diagonal_mm(truth.shape, spacing)
+    if absent == "zero":
+        return np.zeros(len(spacing))
+    if isinstance(absent, str):
+        raise ValueError(f"absent: expected diagonal, zero, skip or a length in mm, found {absent!r}")
+    return np.full(len(spacing), checked_positive("absent", absent))
+
+
+def _in_unit(
+    length_mm: Float[np.ndarray, "N"], truth: Tensor, spacing: Float[np.ndarray, "N 3"], normalise: bool
+) -> Float[np.ndarray, "N"]:
+    return length_mm / diagonal_mm(truth.shape, spacing) if normalise else length_mm
+
+
+class _WeightedSquare(torch.autograd.Function):
+    """mean (p - g)^2 w over the voxels: half the passes, and half the memory, of the same in operations."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+        error = p - truth.to(p.dtype)
+        weighted = error * weight
+        ctx.save_for_backward(weighted)
+        return error.mul_(weighted).mean((-3, -2, -1))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weighted,) = ctx.saved_tensors
+        scale = gradient * (2 / math.prod(weighted.shape[-3:]))
+        return weighted * scale[..., None, None, None], None, None

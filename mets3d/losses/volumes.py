@@ -1,0 +1,58 @@
+"""What the losses on whole masks have in common: checks of their arguments, and the unit their distances are in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mets3d.ops.distance import Spacing, checked_spacing
+
+
+def checked(
+    probability: Tensor, target: Tensor, spacing_mm: Spacing
+) -> tuple[Bool[Tensor, "B R X Y Z"], Float[np.ndarray, "_ 3"]]:
+    """The target as a boolean mask, and the spacing as float64 [1, 3] or [B, 3].
+
+    Raises ValueError for a wrong rank, shapes that differ, a bad spacing and, on CPU tensors alone (a check on a GPU
+    would wait for it), probabilities outside [0, 1].
+    """
+    if probability.ndim != 5 or not probability.is_floating_point():
+        raise ValueError(
+            f"probability: expected floating-point [B, R, X, Y, Z], found {probability.dtype} of shape "
+            f"{tuple(probability.shape)}"
+        )
+    if probability.shape != target.shape:
+        raise ValueError(
+            f"target: expected the shape of probability, {tuple(probability.shape)}, found {tuple(target.shape)}"
+        )
+    if probability.device.type == "cpu" and probability.numel():
+        low, high = probability.detach().aminmax()
+        if low < 0 or high > 1:  # neither is true of NaN, which is to reach the loss
+            raise ValueError(
+                f"probability: expected values in [0, 1], found {low:g} to {high:g}; pass probabilities, not logits"
+            )
+    mask = target if target.dtype == torch.bool else target > 0.5
+    return mask, checked_spacing(spacing_mm, mask)
+
+
+def checked_positive(name: str, value: float) -> float:
+    """The value; ValueError unless it is a finite number above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a number above 0, found {value}")
+    return value
+
+
+def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
+    """D0, the diagonal of each volume: the unit in which a distance does not depend on patch size and spacing."""
+    extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])
+    return np.sqrt((extents**2).sum(-1))
+
+
+def per_item(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1"]:
+    """Host numbers, one an item or one for all, as a column beside [B, R]; copied without waiting for the device."""
+    return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None]

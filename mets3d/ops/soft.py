@@ -1,0 +1,75 @@
+"""Soft morphology: thresholds, erosions and means over balls that a gradient passes through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+Volumes = Float[Tensor, "B R X Y Z"]
+
+
+def soft_threshold(values: Float[Tensor, "..."], threshold: float = 0.5) -> Float[Tensor, "..."]:
+    """(x - threshold)+ / (1 - threshold): 0 below the threshold, 1 at 1."""
+    return (values - threshold).clamp_min(0) / (1 - threshold)
+
+
+def soft_erosion(values: Volumes, rescale: Literal["fixed", "peak"] = "fixed") -> Volumes:
+    """One erosion by the seven-voxel cross: the mean over a voxel and its six neighbours, soft-thresholded at 0.5.
+
+    Outside the volume is 0. rescale: `fixed` maps [0.5, 1] to [0, 1]; `peak` each volume's range to [0, 1], a volume
+    without a range staying as it is.
+    """
+    padded = F.pad(values, (1, 1) * 3)
+    middle = slice(1, -1)
+    total = values
+    for axis in (-3, -2, -1):
+        for neighbour in (slice(0, -2), slice(2, None)):
+            place = [middle] * 3
+            place[axis] = neighbour
+            total = total + padded[(..., *place)]
+    if rescale == "fixed":
+        return soft_threshold(total / 7)
+    if rescale != "peak":
+        raise ValueError(f"rescale: expected fixed or peak, found {rescale!r}")
+    kept = (total / 7 - 0.5).clamp_min(0)
+    low, high = kept.amin((-3, -2, -1), keepdim=True), kept.amax((-3, -2, -1), keepdim=True)
+    return torch.where(high > low, (kept - low) / torch.where(high > low, high - low, 1.0), kept)
+
+
+def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: Sequence[float]) -> Iterator[Volumes]:
+    """For each radius the mean over the ball around each voxel, 0 outside the volume; by FFT.
+
+    spacing_mm: [1, 3] or [B, 3]. A voxel belongs to the ball if its centre does. Within 1e-6 in fp32.
+    """
+    shape = values.shape[-3:]
+    widest = max(radii_mm)
+    reach = [min(int(widest / size), n - 1) for size, n in zip(spacing_mm.min(0), shape, strict=True)]
+    padded = [int(next_fast_len(n + extent, real=True)) for n, extent in zip(shape, reach, strict=True)]
+    spectrum = torch.fft.rfftn(values, s=padded)
+    for radius in radii_mm:
+        balls = np.stack([_ball(radius, size, shape, padded) for size in spacing_mm])
+        ball = torch.from_numpy(balls).to(values.dtype).to(values.device, non_blocking=True)[:, None]
+        blurred = torch.fft.irfftn(spectrum * torch.fft.rfftn(ball, dim=(-3, -2, -1)), s=padded, dim=(-3, -2, -1))
+        yield blurred[..., : shape[0], : shape[1], : shape[2]].clamp(0, 1)
+
+
+def _ball(
+    radius: float, size_mm: Float[np.ndarray, "3"], shape: Sequence[int], padded: Sequence[int]
+) -> Float[np.ndarray, "X Y Z"]:
+    """Kernel of sum 1 with its centre at the origin of a periodic grid; what reaches past the volume meets only zeros."""
+    whole = [int(math.floor(radius / size)) for size in size_mm]
+    axes = np.ogrid[tuple(slice(-n, n + 1) for n in whole)]
+    inside = sum((axis * size) ** 2 for axis, size in zip(axes, size_mm, strict=True)) <= radius**2
+    kernel = np.zeros(tuple(padded))
+    offsets = np.argwhere(inside) - whole
+    kept = offsets[(np.abs(offsets) < np.asarray(shape)).all(1)]
+    kernel[tuple(kept.T)] = 1 / inside.sum()  # negative offsets wrap round, as a periodic grid wants
+    return kernel

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -70,6 +70,8 @@ def hausdorff_distance_loss(
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
     """
     checked_positive("alpha", alpha)
+    if sides not in get_args(Sides):
+        raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
     truth, spacing = checked(probability, target, spacing_mm)
     if predicted is not None and (predicted.shape != truth.shape or predicted.dtype != torch.bool):
         raise ValueError(
@@ -187,24 +189,23 @@ def _weight(
     The transform works in the unit of the result, so that no pass over the voxels goes into a division.
     """
     unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
-    masks = torch.stack([truth, mask]) if sides != "target" else truth[None]
-    of_mask = np.broadcast_to(spacing / unit[:, None], (truth.shape[0], 3))
-    # Items first, as the transform wants them: [B, sides, R, X, Y, Z].
-    field = distance_to_other_class(masks.movedim(0, 1), of_mask, squared=True)
-    d_g = field[:, 0]
-    alone = torch.isinf(field[..., :1, :1, :1])  # a volume of one class is infinite everywhere
-    constant = torch.from_numpy((absent_mm / unit) ** 2).float().to(field.device, non_blocking=True)
-    constant = constant[:, None, None, None, None]
-    d_g = torch.where(alone[:, 0], constant, d_g)
+    constant = np.broadcast_to(absent_mm / unit, (len(truth),))
+    masks = torch.stack([truth, mask] if sides != "target" else [truth], 1)
+    # Of the prediction first 0, which no voxel of two classes has.
+    of_side = np.stack([constant, np.zeros_like(constant)], 1)[:, : masks.shape[1], None]
+    of_item = np.broadcast_to(spacing / unit[:, None], (len(truth), 3))
+    field = distance_to_other_class(masks, of_item, squared=True, absent_mm=of_side)
+    d_g = _power(field[:, 0], alpha, cap_mm, unit)
     if sides == "target":
-        return _power(d_g, alpha, cap_mm, unit)
-    d_p = torch.where(alone[:, 1], constant * truth, field[:, 1])
-    match sides:
-        case "both":
-            return _power(d_g, alpha, cap_mm, unit).add_(_power(d_p, alpha, cap_mm, unit))
-        case "directed":
-            return _power(torch.where(truth, d_p, d_g), alpha, cap_mm, unit)
-    raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
+        return d_g
+    d_p = field[:, 1]
+    alone = d_p[..., :1, :1, :1] == 0
+    # Where the host may look it saves a pass over the voxels; it is not asked to wait for a GPU.
+    if alone.device.type != "cpu" or alone.any():
+        missed = torch.from_numpy(constant**2).float().to(alone.device, non_blocking=True)
+        d_p = torch.where(alone & truth, missed[:, None, None, None, None], d_p)
+    d_p = _power(d_p, alpha, cap_mm, unit)
+    return torch.where(truth, d_p, d_g) if sides == "directed" else d_g.add_(d_p)
 
 
 def _power(squared: Tensor, alpha: float, cap_mm: float | None, unit: Float[np.ndarray, "N"]) -> Tensor:

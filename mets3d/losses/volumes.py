@@ -23,7 +23,7 @@ def checked(
     """
     if probability.ndim != 5 or not probability.is_floating_point():
         raise ValueError(
-            f"probability: expected floating-point [B, R, X, Y, Z], found {probability.dtype} of shape "
+            f"probability: expected [B, R, X, Y, Z] of floating point, found {probability.dtype} of shape "
             f"{tuple(probability.shape)}"
         )
     if probability.shape != target.shape:

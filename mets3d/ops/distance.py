@@ -31,7 +31,7 @@ from torch import Tensor
 # Three numbers, or [B, 3] for the B items of the first axis: sequences, an array or a tensor. Not narrower, so that
 # anything else reaches `checked_spacing`, which names it.
 Spacing = Any
-Backend = Callable[[Tensor, np.ndarray, float], Tensor]
+Backend = Callable[[Tensor, np.ndarray, np.ndarray], Tensor]
 
 
 def distance_transform(
@@ -54,20 +54,21 @@ def distance_to_other_class(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     *,
     squared: bool = False,
-    absent_mm: float = math.inf,
+    absent_mm: float | np.ndarray = math.inf,
 ) -> Float[Tensor, "..."]:
     """Distance in mm from each voxel to the nearest of the other class: outside to the mask, inside to its outside.
 
     Equal to the sum of the distance transforms of the mask and of its complement, so that every voxel is at least one
-    voxel size away. A volume that is all True or all False has no other class: it is `absent_mm` everywhere, whatever
-    the backend. Arguments, `squared` and errors as `distance_transform`.
+    voxel size away. A volume that is all True or all False has no other class: it is `absent_mm` everywhere,
+    whatever the backend (one number, or an array that broadcasts to the leading axes). Arguments, `squared` and errors as `distance_transform`.
     """
     spacing = checked_spacing(spacing_mm, mask)
     if not mask.numel():
         return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     volumes = mask.detach().contiguous().view(-1, *mask.shape[-3:])
     of_volume = np.repeat(spacing, len(volumes) // len(spacing), axis=0)
-    field = _backend(mask.device.type)(volumes, of_volume, absent_mm**2).view(mask.shape)
+    absent = np.broadcast_to(np.square(absent_mm), mask.shape[:-3]).reshape(-1)
+    field = _backend(mask.device.type)(volumes, of_volume, absent).view(mask.shape)
     return field if squared else field.sqrt_()
 
 
@@ -100,12 +101,14 @@ def _backend(device: str) -> Backend:
                 return backend(name)
             except ImportError:
                 continue
-        warnings.warn("neither numba nor edt is installed: distances on the CPU take several times longer", stacklevel=4)
+        warnings.warn(
+            "neither numba nor edt is installed: distances on the CPU take several times longer", stacklevel=4
+        )
     elif device == "cuda":
         try:
             fast = backend("triton")
             # Triton builds a launcher with the host's C compiler; without one it fails here and not in a training step.
-            fast(torch.zeros(1, 1, 1, 2, dtype=torch.bool, device=device), np.ones((1, 3)), math.inf)
+            fast(torch.zeros(1, 1, 1, 2, dtype=torch.bool, device=device), np.ones((1, 3)), np.ones(1))
             return fast
         except (ImportError, RuntimeError, OSError) as error:
             warnings.warn(f"Triton does not work here ({error}): distances take plain torch and longer", stacklevel=4)
@@ -113,7 +116,8 @@ def _backend(device: str) -> Backend:
 
 
 def backend(name: str) -> Backend:
-    """The function of `ops.distance_NAME`: bool [N, X, Y, Z], float64 spacing [N, 3], the value where a volume has one
-    class -> float32 squared distances to the other class. ImportError if what it needs is not installed."""
+    """The function of `ops.distance_NAME`: bool [N, X, Y, Z], float64 spacing [N, 3], squared distances [N] for
+    volumes of one class -> float32 squared distances to the other class. ImportError if what it needs is not installed.
+    """
     function: Backend = import_module(f"mets3d.ops.distance_{name}").squared_field
     return function

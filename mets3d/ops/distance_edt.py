@@ -14,14 +14,14 @@ from torch import Tensor
 
 
 def squared_field(
-    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: float
+    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in a volume of one class."""
+    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class."""
     out = torch.empty(masks.shape, dtype=torch.float32)
-    for mask, spacing, field in zip(masks, spacing_mm, out, strict=True):
+    for mask, spacing, constant, field in zip(masks, spacing_mm, absent, out, strict=True):
         labels = mask.to(torch.uint8) + 1  # 0 is background to edt, at distance 0
         squared = edt.edtsq(labels.numpy(), anisotropy=tuple(spacing), parallel=torch.get_num_threads())
         field.copy_(torch.from_numpy(squared))
         if mask.all() or not mask.any():
-            field.fill_(absent)
+            field.fill_(float(constant))
     return out

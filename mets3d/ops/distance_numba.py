@@ -25,22 +25,22 @@ TILE = 16
 
 
 def squared_field(
-    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: float
+    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in a volume of one class.
+    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class.
 
     Volumes are shared over as many threads as torch is set to use. They are threads of this call, so neither torch's nor
     numba's setting changes, and a forked loader process inherits none.
     """
     out = torch.empty(masks.shape, dtype=torch.float32)
-    jobs = zip(masks.numpy(), spacing_mm**2, out.numpy(), strict=True)
+    jobs = zip(masks.numpy(), spacing_mm**2, absent, out.numpy(), strict=True)
     threads = min(torch.get_num_threads(), len(masks))
     if threads == 1:
-        for mask, squares, field in jobs:
-            _volume(mask, squares, absent, field)
+        for job in jobs:
+            _volume(*job)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _volume(job[0], job[1], absent, job[2]), jobs))
+            list(pool.map(lambda job: _volume(*job), jobs))
     return out
 
 
@@ -54,13 +54,8 @@ def _volume(mask, squares, absent, field):  # type: ignore[no-untyped-def]
     """Squared distances of one volume [X, Y, Z] into `field`, signed (inside negative) until the last pass."""
     nx, ny, nz = mask.shape
     _runs(mask, squares[2], field)
-    _lines(field, squares[1])
-    _lines(field.reshape(1, nx, ny * nz), squares[0])
-    for x in range(nx):
-        for y in range(ny):
-            for z in range(nz):
-                value = abs(field[x, y, z])
-                field[x, y, z] = absent if value == math.inf else value
+    _lines(field, squares[1], absent, False)
+    _lines(field.reshape(1, nx, ny * nz), squares[0], absent, True)
 
 
 @compiled
@@ -86,8 +81,8 @@ def _runs(mask, square, field):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _lines(field, square):  # type: ignore[no-untyped-def]
-    """The pass along the middle axis of field [A, n, C], in place."""
+def _lines(field, square, absent, last):  # type: ignore[no-untyped-def]
+    """The pass along the middle axis of field [A, n, C], in place; the last one drops the signs."""
     outer, n, inner = field.shape
     lines = np.empty((TILE, n), np.float32)
     site, height, start = np.empty(n, np.int64), np.empty(n, np.float64), np.empty(n, np.float64)
@@ -104,7 +99,10 @@ def _lines(field, square):  # type: ignore[no-untyped-def]
                 _line(lines[line], square, half_reciprocal, site, height, start)
             for j in range(n):
                 for line in range(width):
-                    field[a, j, first + line] = lines[line, j]
+                    value = lines[line, j]
+                    if last:
+                        value = absent if abs(value) == math.inf else abs(value)
+                    field[a, j, first + line] = value
 
 
 @compiled

@@ -14,16 +14,17 @@ GPU_BLOCK, CPU_BLOCK = 1 << 25, 1 << 18
 
 
 def squared_field(
-    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: float
+    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in a volume of one class. Never waits for the device."""
+    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class. Never waits for the device."""
     # Squared on the host in fp64: the square of a rounded size would cost a digit.
     squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
     field = torch.where(masks, -1.0, 1.0) * _steps(masks).square() * squares[:, 0, None, None, None]
     for axis in (2, 3):
         field = _min_plus(field, axis, squares[:, axis - 1])
     field = field.abs_()
-    return field.masked_fill_(torch.isinf(field), absent)
+    constant = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
+    return torch.where(torch.isinf(field), constant[:, None, None, None], field)
 
 
 def _steps(masks: Bool[Tensor, "N X Y Z"]) -> Float[Tensor, "N X Y Z"]:

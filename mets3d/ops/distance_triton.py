@@ -1,4 +1,4 @@
-"""Squared distances to the other class on CUDA: three Triton kernels' launches for all volumes at once.
+"""Squared distances to the other class on CUDA: three Triton launches for all volumes at once.
 
 The first axis is scanned: a program walks its columns up and down and counts voxels since the last change of class. The
 other two take a min-plus pass each, brute force over the pairs of a line: at lines of some hundred voxels that beats the
@@ -23,18 +23,19 @@ ROWS, COLUMNS = 32, 64
 
 
 def squared_field(
-    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: float
+    masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in a volume of one class."""
+    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class."""
     volumes, nx, ny, nz = masks.shape
     squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
+    constants = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
     one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     two = torch.empty_like(one)
     _scan[volumes, triton.cdiv(ny * nz, SCAN_COLUMNS)](masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS)
     for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
         rows = min(ROWS, triton.next_power_of_2(n))
         grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
-        _min_plus[grid](source, out, squares, absent, nx, n, inner, axis, axis == 2, rows, COLUMNS)
+        _min_plus[grid](source, out, squares, constants, nx, n, inner, axis, axis == 2, rows, COLUMNS)
     return one
 
 
@@ -76,7 +77,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
     source,
     out,
     squares,
-    absent,
+    constants,
     outer_per_volume,
     n,
     inner,
@@ -108,7 +109,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
         # Of the same class: sign x value is the size. Of the other: it is negative, and the maximum is 0.
         nearest = tl.minimum(nearest, tl.maximum(sign * value, 0.0) + apart * apart * square)
     if LAST:
-        nearest = tl.where(nearest == float("inf"), absent, nearest)
+        nearest = tl.where(nearest == float("inf"), tl.load(constants + outer // outer_per_volume), nearest)
     else:
         nearest = sign * nearest
     tl.store(out + column[None, :] * n + row[:, None], nearest, mask=both)

@@ -142,23 +142,52 @@ class Loss(Section):
     )
     no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
     query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
-    boundary: Literal["none", "hausdorff_distance"] = Field("none", description="term added to the base loss")
-    boundary_weight: float = Field(
-        300.0, ge=0, description="its weight once the ramp is over; the bare term is about 1e-5 to 1e-3 by then"
+    boundary: Literal[
+        "none",
+        "hausdorff_distance",
+        "hausdorff_log",
+        "hausdorff_erosion",
+        "hausdorff_convolution",
+        "signed_distance",
+        "blob",
+    ] = Field("none", description="term added to the base loss; docs/losses.md has the formulas")
+    boundary_schedule: Literal["constant", "ramp", "balanced"] = Field(
+        "balanced", description="its weight: constant, ramped, or ramped and times the running ratio base loss / term"
     )
-    boundary_alpha: float = Field(2.0, gt=0, description="exponent of the distance")
+    boundary_weight: float = Field(1.0, ge=0, description="its weight; balanced: in multiples of the base loss")
     boundary_ramp: Range = Field(
         (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"
     )
     boundary_reduction: Literal["mean", "sum"] = Field("mean", description="how the term's labels are combined")
+    boundary_label_weights: tuple[float, ...] | None = Field(
+        None, description="weight of each region or label in it, background left out; none: all alike"
+    )
+    boundary_alpha: float = Field(2.0, gt=0, description="exponent of a Hausdorff term's distance, depth or radius")
+    boundary_sides: Literal["both", "target", "directed"] = Field(
+        "both", description="distances to target and prediction, to the target alone, or of each to the other"
+    )
+    boundary_absent: Length | Literal["diagonal", "zero", "skip"] = Field(
+        "diagonal", description="distance where a label is absent: the patch diagonal, mm, 0; or leave the label out"
+    )
+    boundary_cap_mm: float | None = Field(None, gt=0, description="distances above count as this; none: no cap")
+    boundary_class_balanced: bool = Field(
+        False, description="mean of the means inside and outside the target, not over all voxels (distance, log)"
+    )
+    boundary_erosions: int = Field(10, ge=1, description="erosions of hausdorff_erosion")
+    boundary_radii_mm: tuple[Length, ...] = Field(
+        (3, 6, 9, 12, 15, 18), min_length=1, description="balls of hausdorff_convolution"
+    )
 
     @model_validator(mode="after")
-    def _ramp_ascends(self) -> Loss:
+    def _boundary_fits(self) -> Loss:
         start, end = self.boundary_ramp
         if not 0 <= start <= end <= 1:
             raise ValueError(
                 f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
             )
+        weights = self.boundary_label_weights
+        if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
+            raise ValueError(f"boundary_label_weights is {weights}; expected numbers from 0, not all of them 0")
         return self
 
 
@@ -232,7 +261,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _patch_divides(self) -> Config:
+    def _numbers_go_together(self) -> Config:
         for axis, name in enumerate("XYZ"):
             stride = 1
             for level in self.model.strides:
@@ -244,6 +273,12 @@ class Config(Section):
                     f"{max(stride, self.data.patch[axis] // stride * stride)} and "
                     f"{(self.data.patch[axis] // stride + 1) * stride}"
                 )
+        weights, labels = self.loss.boundary_label_weights, 4 if self.data.cavity else 3
+        if weights is not None and len(weights) != labels:
+            raise ValueError(
+                f"loss.boundary_label_weights has {len(weights)} entries, expected {labels}: one for each of "
+                f"{'WT, TC, ET' if self.data.target == 'regions' else 'NETC, SNFH, ET'}{', RC' * self.data.cavity}"
+            )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} is not divisible by train.accumulation "

@@ -17,9 +17,20 @@ class LossFunction(Protocol):
     """What the training loop calls."""
 
     def __call__(
-        self, output: SegOutput, target_masks: Tensor, /, *, step: int, masks: Tensor | None
+        self,
+        output: SegOutput,
+        target_masks: Tensor,
+        /,
+        *,
+        step: int,
+        masks: Tensor | None,
+        ratio: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise at optimizer step `step`, and its detached parts for the log."""
+        """The scalar to minimise at optimizer step `step`, and its detached parts for the log.
+
+        Parts named `boundary...` are of the boundary term, unweighted, and `boundary_weight` is its weight; the others
+        add up to the base loss. ratio: base loss over boundary term, for the balanced schedule.
+        """
         ...
 
 
@@ -30,7 +41,13 @@ def build(settings: Loss, *, target: Target, spacing_mm: tuple[float, float, flo
     from mets3d.losses.total import base_loss, boundary_term, ramp
 
     def loss(
-        output: SegOutput, target_masks: Tensor, /, *, step: int, masks: Tensor | None
+        output: SegOutput,
+        target_masks: Tensor,
+        /,
+        *,
+        step: int,
+        masks: Tensor | None,
+        ratio: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         parts = base_loss(
             output,
@@ -46,7 +63,7 @@ def build(settings: Loss, *, target: Target, spacing_mm: tuple[float, float, flo
             query_pairing=settings.query_pairing,
         )
         value = torch.stack(list(parts.values())).sum()
-        share = ramp(step, steps, *settings.boundary_ramp)
+        share = 1.0 if settings.boundary_schedule == "constant" else ramp(step, steps, *settings.boundary_ramp)
         if settings.boundary != "none" and share > 0:
             boundary = boundary_term(
                 output,
@@ -54,11 +71,23 @@ def build(settings: Loss, *, target: Target, spacing_mm: tuple[float, float, flo
                 kind=settings.boundary,
                 names=target.names,
                 spacing_mm=spacing_mm,
-                alpha=settings.boundary_alpha,
                 reduction=settings.boundary_reduction,
+                label_weights=settings.boundary_label_weights,
+                alpha=settings.boundary_alpha,
+                sides=settings.boundary_sides,
+                absent=settings.boundary_absent,
+                cap_mm=settings.boundary_cap_mm,
+                class_balanced=settings.boundary_class_balanced,
+                erosions=settings.boundary_erosions,
+                radii_mm=settings.boundary_radii_mm,
             )
-            value = value + settings.boundary_weight * share * boundary["boundary"]
-            parts |= boundary
+            weight = torch.full_like(value.detach(), settings.boundary_weight * share)
+            if settings.boundary_schedule == "balanced":
+                if ratio is None:
+                    raise ValueError("ratio: expected the running ratio that the balanced schedule needs, found None")
+                weight = weight * ratio
+            value = value + weight * boundary["boundary"]
+            parts |= boundary | {"boundary_weight": weight}
         return value, {name: part.detach() for name, part in parts.items()}
 
     return loss

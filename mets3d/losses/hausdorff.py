@@ -8,8 +8,8 @@ exponent alpha and means over the voxels of one item and channel:
     convolution   sum over r of r^a mean [ fp (S(1 - B_r*g) + S(B_r*p)) + fn (S(B_r*g) + S(1 - B_r*p)) ]
                   fp = (p - g)^2 p,  fn = (p - g)^2 g,  B_r: ball of radius r of sum 1,  S: soft threshold
 
-Each takes [B, R, X, Y, Z] to [B, R]. The distances are constants for the gradient, as in the paper; lengths are in mm and,
-unless `normalise` is off, divided by D0, the diagonal of the volume.
+Each takes [B, R, X, Y, Z] to [B, R]. The distances are constants for the gradient, as in the paper; lengths are in mm
+and, unless `normalise` is off, divided by D0, the diagonal of the volume.
 """
 
 from __future__ import annotations
@@ -53,18 +53,17 @@ def hausdorff_distance_loss(
     float thresholded at > 0.5. spacing_mm: three numbers, or [B, 3]. predicted: the predicted mask where it is not
     probability > 0.5 (softmax labels: the argmax).
 
-    sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees a
-    missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
+    sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees
+    a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
     normalise: distances in units of D0, so that the value depends neither on the size of the patch nor on its spacing.
     absent: d_g everywhere where the target lacks the label or is nothing but the label: D0 or a length in mm (a false
     positive on an absent label has full weight), `zero` (no weight, as elsewhere), or `skip` (the channel's loss is 0).
-    Where nothing or everything is predicted, d_p has that value on target voxels and is 0 elsewhere: a missed lesion has
-    full weight. With `skip` it is D0.
-    cap_mm: distances above it count as it; applied after the exact transform.
+    Where nothing or everything is predicted, d_p has that value on target voxels and is 0 elsewhere: a missed lesion
+    has full weight. With `skip` it is D0. cap_mm: distances above it count as it; applied after the exact transform.
     class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
 
-    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given, no
-    division by D0, distance 0 for a mask without a boundary; the other options keep their meaning but `absent`.
+    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given,
+    no division by D0, distance 0 for a mask without a boundary; the other options keep their meaning but `absent`.
 
     Raises ValueError for a wrong rank, shapes that differ, alpha or cap not above 0, a bad spacing, an unknown option
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
@@ -98,7 +97,7 @@ def hausdorff_log_loss(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     **options: Any,
 ) -> Float[Tensor, "B R"]:
-    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: far errors count less than linearly.
+    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: far errors count less.
 
     Distances stay in mm unless `normalise` is set: divided by D0 the loss is so small that the logarithm does nothing.
     Arguments and errors as `hausdorff_distance_loss`.
@@ -118,11 +117,12 @@ def hausdorff_erosion_loss(
 ) -> Float[Tensor, "B R"]:
     """Loss_ER of each item and channel: how thick the errors are, whatever their distance to the target.
 
-    erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5 and brought
-    back to [0, 1]: by (x - 0.5)+ / 0.5 (`fixed`), or by minimum and maximum of the volume as PatRyg99's and kornia's
-    code (`peak`: one strong error then hides the weak ones). Without either, nothing would survive two erosions.
-    An erosion is taken to be as deep as the cube root of the voxel's volume, s: k^alpha stands for (k s)^alpha mm, divided
-    by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError for erosions below 1.
+    erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5 and
+    brought back to [0, 1]: by (x - 0.5)+ / 0.5 (`fixed`), or by minimum and maximum of the volume as PatRyg99's and
+    kornia's code (`peak`: one strong error then hides the weak ones). Without either, nothing would survive two
+    erosions. An erosion is taken to be as deep as the cube root of the voxel's volume, s: k^alpha stands for (k
+    s)^alpha mm, divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError
+    for erosions below 1.
     """
     checked_positive("alpha", alpha)
     if erosions < 1:
@@ -151,8 +151,8 @@ def hausdorff_convolution_loss(
 
     radii_mm: the balls, in mm on the given spacing; a voxel belongs to a ball if its centre does. Outside the volume is
     background. S(x) = (x - 0.5)+ / 0.5. The gradient passes through the convolutions too, as the formula is written.
-    r^alpha is divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError for
-    radii that are not above 0.
+    r^alpha is divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError
+    for radii that are not above 0.
     """
     checked_positive("alpha", alpha)
     if not radii_mm:
@@ -250,7 +250,7 @@ class _WeightedSquare(torch.autograd.Function):
         return error.mul_(weighted).mean((-3, -2, -1))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (weighted,) = ctx.saved_tensors
         scale = gradient * (2 / math.prod(weighted.shape[-3:]))

@@ -30,13 +30,14 @@ def signed_distance_loss(
 ) -> Float[Tensor, "B R"]:
     """mean phi_g (p - g) of each item and channel, [B, R, X, Y, Z] to [B, R].
 
-    The constant mean phi_g g, which the authors drop, is kept: the value is 0 for p = g and never negative. phi_g is the
-    distance in mm to the nearest voxel of the other class, divided by D0, the diagonal, with `normalise`. Where the target
-    lacks the label, or is nothing but it, phi_g is `absent` outside and -`absent` inside: D0, a length in mm, or zero.
+    The constant mean phi_g g, which the authors drop, is kept: the value is 0 for p = g and never negative. phi_g is
+    the distance in mm to the nearest voxel of the other class, divided by D0, the diagonal, with `normalise`. Where the
+    target lacks the label, or is nothing but it, phi_g is `absent` outside and -`absent` inside: D0, a length in mm, or
+    zero.
 
-    parity="kervadec": as their SurfaceLoss: distances in mm, inside -(d - 1), 0 without a boundary, the constant dropped.
-    One-sided and linear in p: it grades a false positive by its distance, and a missed lesion by its depth alone.
-    Types, spacing and errors as `hausdorff_distance_loss`.
+    parity="kervadec": as their SurfaceLoss: distances in mm, inside -(d - 1), 0 without a boundary, the constant
+    dropped. One-sided and linear in p: it grades a false positive by its distance, and a missed lesion by its depth
+    alone. Types, spacing and errors as `hausdorff_distance_loss`.
     """
     truth, spacing = checked(probability, target, spacing_mm)
     if parity is not None:

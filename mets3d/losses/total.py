@@ -9,12 +9,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mets3d.losses.hausdorff import hausdorff_distance_loss
+from mets3d.losses.blob import blob_loss
+from mets3d.losses.hausdorff import (
+    Absent,
+    Sides,
+    hausdorff_convolution_loss,
+    hausdorff_distance_loss,
+    hausdorff_erosion_loss,
+    hausdorff_log_loss,
+)
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import downsampled, region_loss
+from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.shapes import SegOutput
 
 Parts = dict[str, Float[Tensor, ""]]
+Kind = Literal[
+    "hausdorff_distance", "hausdorff_log", "hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"
+]
 
 
 def base_loss(
@@ -74,34 +86,58 @@ def boundary_term(
     output: SegOutput,
     target: Bool[Tensor, "B R X Y Z"],
     *,
-    kind: Literal["hausdorff_distance"],
+    kind: Kind,
     names: Sequence[str],
     spacing_mm: tuple[float, float, float],
-    alpha: float,
-    reduction: Literal["mean", "sum"],
+    reduction: Literal["mean", "sum"] = "mean",
+    label_weights: Sequence[float] | None = None,
+    alpha: float = 2.0,
+    sides: Sides = "both",
+    absent: Absent = "diagonal",
+    cap_mm: float | None = None,
+    class_balanced: bool = False,
+    erosions: int = 10,
+    radii_mm: Sequence[float] = (3, 6, 9, 12, 15, 18),
 ) -> Parts:
     """The boundary term of the full-resolution probabilities, unweighted: `boundary`, and `boundary/NAME` per channel.
 
-    In label mode the background is left out and the predicted mask is the argmax.
+    reduction: sum or mean over channels, weighted by label_weights where given (the mean by their sum). In label mode
+    the background is left out and the predicted mask is the argmax.
     """
     exclusive = output.activation == "softmax"
     first = 1 if exclusive else 0
-    probabilities = output.probabilities
-    predicted = None
-    if exclusive:
-        winner = probabilities.detach().argmax(1, keepdim=True)
-        channels = torch.arange(first, probabilities.shape[1], device=winner.device)
-        predicted = winner == channels[:, None, None, None]
+    probabilities, truth = output.probabilities[:, first:], target[:, first:]
+    distances = {
+        "alpha": alpha, "sides": sides, "absent": absent, "cap_mm": cap_mm, "class_balanced": class_balanced,
+    }  # fmt: skip
     match kind:
-        case "hausdorff_distance":
-            per_item = hausdorff_distance_loss(
-                probabilities[:, first:], target[:, first:], spacing_mm, alpha=alpha, predicted=predicted
-            )
+        case "hausdorff_distance" | "hausdorff_log":
+            loss = hausdorff_distance_loss if kind == "hausdorff_distance" else hausdorff_log_loss
+            predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
+            per_item = loss(probabilities, truth, spacing_mm, predicted=predicted, **distances)  # type: ignore[arg-type]
+        case "hausdorff_erosion":
+            per_item = hausdorff_erosion_loss(probabilities, truth, spacing_mm, alpha=alpha, erosions=erosions)
+        case "hausdorff_convolution":
+            per_item = hausdorff_convolution_loss(probabilities, truth, spacing_mm, alpha=alpha, radii_mm=radii_mm)
+        case "signed_distance":
+            # Without a distance a term that is linear in it leaves the label out.
+            constant = "zero" if absent == "skip" else absent
+            per_item = signed_distance_loss(probabilities, truth, spacing_mm, absent=constant)
+        case "blob":
+            per_item = blob_loss(probabilities, truth, spacing_mm)
     per_label = per_item.mean(0)
-    term = per_label.mean() if reduction == "mean" else per_label.sum()
+    weights = torch.tensor([1.0] * len(per_label) if label_weights is None else list(label_weights))
+    if reduction == "mean":
+        weights = weights / weights.sum()
+    term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
     return {"boundary": term} | {
         f"boundary/{name}": value.detach() for name, value in zip(names[first:], per_label, strict=True)
     }
+
+
+def _argmax(probabilities: Float[Tensor, "B R X Y Z"]) -> Bool[Tensor, "B R X Y Z"]:
+    channels = torch.arange(probabilities.shape[1], device=probabilities.device)
+    return probabilities.argmax(1, keepdim=True) == channels[:, None, None, None]
 
 
 def ramp(step: int, steps: int, start: float, end: float) -> float:

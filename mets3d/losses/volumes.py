@@ -50,7 +50,8 @@ def checked_positive(name: str, value: float) -> float:
 def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     """D0, the diagonal of each volume: the unit in which a distance does not depend on patch size and spacing."""
     extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])
-    return np.sqrt((extents**2).sum(-1))
+    diagonals: Float[np.ndarray, "N"] = np.sqrt((extents**2).sum(-1))
+    return diagonals
 
 
 def per_item(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1"]:

@@ -60,7 +60,8 @@ def distance_to_other_class(
 
     Equal to the sum of the distance transforms of the mask and of its complement, so that every voxel is at least one
     voxel size away. A volume that is all True or all False has no other class: it is `absent_mm` everywhere,
-    whatever the backend (one number, or an array that broadcasts to the leading axes). Arguments, `squared` and errors as `distance_transform`.
+    whatever the backend (one number, or an array that broadcasts to the leading axes). Arguments, `squared` and errors
+    as `distance_transform`.
     """
     spacing = checked_spacing(spacing_mm, mask)
     if not mask.numel():
@@ -73,7 +74,7 @@ def distance_to_other_class(
 
 
 def checked_spacing(spacing_mm: Spacing, volumes: Tensor) -> np.ndarray:
-    """Spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z]; ValueError names what is wrong with either."""
+    """Spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z]; ValueError names what is wrong."""
     if volumes.dtype != torch.bool:
         raise ValueError(f"mask: expected a boolean tensor, found {volumes.dtype}; threshold it first")
     if volumes.ndim < 3:

@@ -1,4 +1,4 @@
-"""Squared distances to the other class on the CPU by the package `edt` (LGPL, not a dependency), where numba is missing.
+"""Squared distances to the other class on the CPU by `edt` (LGPL, not a dependency), where numba is missing.
 
 Its multi-label form gives every voxel the distance to the nearest voxel of another label: with two labels that is the
 field, in one pass.

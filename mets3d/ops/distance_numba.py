@@ -29,8 +29,8 @@ def squared_field(
 ) -> Float[Tensor, "N X Y Z"]:
     """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class.
 
-    Volumes are shared over as many threads as torch is set to use. They are threads of this call, so neither torch's nor
-    numba's setting changes, and a forked loader process inherits none.
+    Volumes are shared over as many threads as torch is set to use. They are threads of this call, so neither torch's
+    nor numba's setting changes, and a forked loader process inherits none.
     """
     out = torch.empty(masks.shape, dtype=torch.float32)
     jobs = zip(masks.numpy(), spacing_mm**2, absent, out.numpy(), strict=True)
@@ -139,7 +139,7 @@ def _line(line, square, half_reciprocal, site, height, start):  # type: ignore[n
         for lowest in range(parabolas):
             end = last + 1
             if lowest + 1 < parabolas and start[lowest + 1] < last:
-                end = max(int(math.floor(start[lowest + 1])) + 1, i)
+                end = max(math.floor(start[lowest + 1]) + 1, i)
             base = height[lowest] - site[lowest] * site[lowest]
             for k in range(i, end):
                 offset = k - site[lowest]

@@ -1,9 +1,9 @@
 """Squared distances to the other class on CUDA: three Triton launches for all volumes at once.
 
 The first axis is scanned: a program walks its columns up and down and counts voxels since the last change of class. The
-other two take a min-plus pass each, brute force over the pairs of a line: at lines of some hundred voxels that beats the
-envelope, which is serial and scatters. A pass reads [outer, n, inner] and writes [outer, inner, n], so that both reads
-and writes are contiguous, and two of them restore the order of the axes.
+other two take a min-plus pass each, brute force over the pairs of a line: at lines of some hundred voxels that beats
+the envelope, which is serial and scatters. A pass reads [outer, n, inner] and writes [outer, inner, n], so that both
+reads and writes are contiguous, and two of them restore the order of the axes.
 
 Nothing waits for the device, nothing scatters, no volume is padded, and beside the masks there are two fp32 copies of
 them, the result included.
@@ -39,7 +39,7 @@ def squared_field(
     return one
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Signed squared distance along the first axis of masks [N, n, inner]: negative inside, infinite without a change.
 
@@ -72,7 +72,7 @@ def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: igno
         before = here
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _min_plus(  # type: ignore[no-untyped-def]
     source,
     out,

@@ -30,11 +30,10 @@ def soft_erosion(values: Volumes, rescale: Literal["fixed", "peak"] = "fixed") -
     padded = F.pad(values, (1, 1) * 3)
     middle = slice(1, -1)
     total = values
-    for axis in (-3, -2, -1):
-        for neighbour in (slice(0, -2), slice(2, None)):
-            place = [middle] * 3
-            place[axis] = neighbour
-            total = total + padded[(..., *place)]
+    for neighbour in (slice(0, -2), slice(2, None)):
+        total = total + padded[..., neighbour, middle, middle]
+        total = total + padded[..., middle, neighbour, middle]
+        total = total + padded[..., middle, middle, neighbour]
     if rescale == "fixed":
         return soft_threshold(total / 7)
     if rescale != "peak":
@@ -64,8 +63,8 @@ def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: 
 def _ball(
     radius: float, size_mm: Float[np.ndarray, "3"], shape: Sequence[int], padded: Sequence[int]
 ) -> Float[np.ndarray, "X Y Z"]:
-    """Kernel of sum 1 with its centre at the origin of a periodic grid; what reaches past the volume meets only zeros."""
-    whole = [int(math.floor(radius / size)) for size in size_mm]
+    """Kernel of sum 1, its centre at the origin of a periodic grid; beyond the volume it would meet only zeros."""
+    whole = [math.floor(radius / size) for size in size_mm]
     axes = np.ogrid[tuple(slice(-n, n + 1) for n in whole)]
     inside = sum((axis * size) ** 2 for axis, size in zip(axes, size_mm, strict=True)) <= radius**2
     kernel = np.zeros(tuple(padded))

@@ -22,6 +22,7 @@ from mets3d.losses.queries import count_masks
 from mets3d.regions import Target
 from mets3d.rundir import RunDir
 from mets3d.training import launch, optim, state
+from mets3d.training.balance import Balance
 from mets3d.training.stop import StopWish, listening
 from mets3d.training.track import Tracker
 
@@ -57,6 +58,10 @@ def fit(job: Job, accelerator: Accelerator) -> int:
     )
     network = torch.compile(job.network) if settings.compile else job.network
     network, optimizer = accelerator.prepare(network, optimizer)
+    balance = None
+    if job.config.loss.boundary != "none" and job.config.loss.boundary_schedule == "balanced":
+        balance = Balance(accelerator.device)
+        accelerator.register_for_checkpointing(balance)
     with launch.one_message(accelerator):
         progress = state.resume(job.run, accelerator, network)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
@@ -64,7 +69,7 @@ def fit(job: Job, accelerator: Accelerator) -> int:
         tracker.say(f"resuming at step {progress.step} of {settings.steps}")
     try:
         with listening() as wish:
-            _run_steps(job, accelerator, network, optimizer, progress, tracker, wish)
+            _run_steps(job, accelerator, network, optimizer, progress, tracker, wish, balance)
             return wish.exit_code
     finally:
         tracker.close()
@@ -78,6 +83,7 @@ def _run_steps(
     progress: state.Progress,
     tracker: Tracker,
     wish: StopWish,
+    balance: Balance | None,
 ) -> None:
     settings = job.config.train
     remaining = range(progress.step, settings.steps)
@@ -99,7 +105,7 @@ def _run_steps(
     ):
         return
     for step, micro_batches in zip(remaining, host_batches, strict=True):
-        values = train_step(job, accelerator, network, optimizer, micro_batches, step, wish)
+        values = train_step(job, accelerator, network, optimizer, micro_batches, step, wish, balance)
         readback.push(step, values)
         progress.step = step + 1
         numbers = readback.drain() if _is_due(job.config, progress.step) else readback.ready()
@@ -161,6 +167,7 @@ def train_step(
     micro_batches: list[Batch],
     step: int,
     wish: StopWish,
+    balance: Balance | None = None,
 ) -> dict[str, Tensor]:
     """One optimizer step on this process's share of the global batch; its numbers, averaged over all processes.
 
@@ -183,11 +190,13 @@ def train_step(
         synchronised = turn == len(prepared) - 1
         with contextlib.nullcontext() if synchronised else accelerator.no_sync(network):
             output = network(image)
-            loss, parts = job.loss(output, target, step=step, masks=masks)
+            loss, parts = job.loss(output, target, step=step, masks=masks, ratio=balance.ratio() if balance else None)
             accelerator.backward(loss / len(prepared))
-        collected.append({"loss": loss.detach()} | {f"loss/{name}": part for name, part in parts.items()})
+        collected.append({"loss": loss.detach()} | {_logged(name): part for name, part in parts.items()})
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
     values = _averaged(collected, accelerator, stop=bool(wish))
+    if balance is not None:
+        balance.update(values)
     skip = ~(torch.isfinite(values["loss"]) & torch.isfinite(norm))
     scaled = accelerator.scaler is not None
     lr = _learning_rate(job.config, step)
@@ -195,6 +204,10 @@ def train_step(
     # Under fp16 an overflowing gradient lowers the loss scale, which is no fault of the loss.
     values["skipped"] = (~torch.isfinite(values["loss"]) if scaled else skip).float()
     return values | {"grad_norm": norm.detach().float(), "lr": torch.tensor(lr)}
+
+
+def _logged(part: str) -> str:
+    return part if part == "boundary_weight" else f"loss/{part}"
 
 
 def _on_device(job: Job, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

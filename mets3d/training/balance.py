@@ -1,0 +1,52 @@
+"""The running ratio of base loss and boundary term, by which the balanced schedule weighs the term.
+
+Karimi and Salcudean (IEEE TMI 2020) weigh their two terms by the ratio of their means, so that both count the same.
+Here it follows the training: both values are averaged exponentially, over all processes, and stay on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+DECAY = 0.99  # a horizon of 100 steps
+# A term that falls to nothing must not take over, nor one that explodes vanish.
+LOWEST, HIGHEST = 1e-3, 1e6
+
+
+class Balance:
+    """Exponential averages of |base loss| and |boundary term|; checkpointed through Accelerate.
+
+    Fed with values that are averaged over processes it is the same on every process.
+    """
+
+    def __init__(self, device: torch.device):
+        self.averages = torch.zeros(2, device=device)
+
+    def ratio(self) -> Tensor:
+        """|base| / |boundary|, clipped; 0 as long as no term was seen."""
+        base, boundary = self.averages
+        tiny = torch.finfo(self.averages.dtype).tiny
+        ratio = (base / boundary.clamp_min(tiny)).clamp(LOWEST, HIGHEST)
+        return torch.where(boundary > 0, ratio, 0.0)
+
+    def update(self, values: Mapping[str, Tensor]) -> None:
+        """Takes in the numbers of a step, as the log has them; those of a step that is not finite are left out."""
+        if "loss/boundary" not in values:
+            return
+        base = torch.stack([value for name, value in values.items() if _is_base(name)]).sum()
+        new = torch.stack([base, values["loss/boundary"]]).abs()
+        averaged = DECAY * self.averages + (1 - DECAY) * new
+        self.averages = torch.where(torch.isfinite(new).all(), averaged, self.averages)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"averages": self.averages}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.averages = state["averages"].to(self.averages.device)
+
+
+def _is_base(name: str) -> bool:
+    return name.startswith("loss/") and not name.startswith("loss/boundary")

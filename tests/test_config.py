@@ -98,7 +98,7 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         "loss.boundry: unknown key; did you mean loss.boundary?",
         "patch: unknown key; did you mean data.patch?",
         "optim.lr: input should be a valid number",
-        "'none' or 'hausdorff_distance'; found 'x'",
+        "'signed_distance' or 'blob'; found 'x'",
         "fold is 9, but folds are numbered 0 to 4",
     ):
         assert part in found

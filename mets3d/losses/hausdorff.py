@@ -56,10 +56,13 @@ def hausdorff_distance_loss(
     sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees
     a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
     normalise: distances in units of D0, so that the value depends neither on the size of the patch nor on its spacing.
-    absent: d_g everywhere where the target lacks the label or is nothing but the label: D0 or a length in mm (a false
-    positive on an absent label has full weight), `zero` (no weight, as elsewhere), or `skip` (the channel's loss is 0).
-    Where nothing or everything is predicted, d_p has that value on target voxels and is 0 elsewhere: a missed lesion
-    has full weight. With `skip` it is D0. cap_mm: distances above it count as it; applied after the exact transform.
+    absent: d_g where the target lacks the label, or is nothing but the label: D0, a length in mm, or `zero` (no weight,
+    as in public code); `skip`: D0, but a channel that the target lacks has loss 0. Of a label that the target lacks
+    the predicted voxels have this weight and their d_p^alpha, all others together as much as they (each the weight
+    itself where nothing is predicted): most of the gradient is on the false positives, however large the volume.
+    Where nothing or everything is predicted, d_p has the same value on target voxels and is 0 elsewhere: a missed
+    lesion has full weight.
+    cap_mm: distances above it count as it; applied after the exact transform.
     class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
 
     parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given,
@@ -69,6 +72,8 @@ def hausdorff_distance_loss(
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
     """
     checked_positive("alpha", alpha)
+    if cap_mm is not None:
+        checked_positive("cap_mm", cap_mm)
     if sides not in get_args(Sides):
         raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
     truth, spacing = checked(probability, target, spacing_mm)
@@ -82,11 +87,17 @@ def hausdorff_distance_loss(
         exact = raised(probability)
         with torch.no_grad():
             mask = exact.detach() > 0.5 if predicted is None else predicted
-            weight = _weight(truth, mask, spacing, alpha, sides, normalise, _absent_mm(absent, truth, spacing), cap_mm)
+            unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
+            constant = np.broadcast_to(_absent_mm(absent, truth, spacing) / unit, (len(truth),))
+            cap = None if cap_mm is None else cap_mm / unit
+            weight = _weight(truth, mask, spacing / unit[:, None], alpha, sides, constant, cap)
+            if absent != "zero":
+                capped = constant if cap is None else np.minimum(constant, cap)
+                weight = _on_false_positives(weight, truth, mask, capped**alpha)
             if class_balanced:
                 weight *= _balance(truth)
             if absent == "skip":
-                weight *= truth.any(-1).any(-1).any(-1)[..., None, None, None]
+                weight *= _any(truth)
         loss: Tensor = _WeightedSquare.apply(exact, truth, weight)  # type: ignore[no-untyped-call]
     return loss
 
@@ -180,40 +191,57 @@ def _weight(
     spacing: Float[np.ndarray, "N 3"],
     alpha: float,
     sides: Sides,
-    normalise: bool,
-    absent_mm: Float[np.ndarray, "N"],
-    cap_mm: float | None,
+    constant: Float[np.ndarray, "B"],
+    cap: Float[np.ndarray, "N"] | None,
 ) -> Tensor:
-    """w of each voxel, fp32 [B, R, X, Y, Z].
+    """w of each voxel, fp32 [B, R, X, Y, Z], all lengths in the unit of the result.
 
-    The transform works in the unit of the result, so that no pass over the voxels goes into a division.
+    The transform works in it too, so that no pass over the voxels goes into a division.
     """
-    unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
-    constant = np.broadcast_to(absent_mm / unit, (len(truth),))
     masks = torch.stack([truth, mask] if sides != "target" else [truth], 1)
     # Of the prediction first 0, which no voxel of two classes has.
     of_side = np.stack([constant, np.zeros_like(constant)], 1)[:, : masks.shape[1], None]
-    of_item = np.broadcast_to(spacing / unit[:, None], (len(truth), 3))
-    field = distance_to_other_class(masks, of_item, squared=True, absent_mm=of_side)
-    d_g = _power(field[:, 0], alpha, cap_mm, unit)
+    field = distance_to_other_class(masks, np.broadcast_to(spacing, (len(truth), 3)), squared=True, absent_mm=of_side)
+    d_g = _power(field[:, 0], alpha, cap)
     if sides == "target":
         return d_g
     d_p = field[:, 1]
     alone = d_p[..., :1, :1, :1] == 0
     # Where the host may look it saves a pass over the voxels; it is not asked to wait for a GPU.
     if alone.device.type != "cpu" or alone.any():
-        missed = torch.from_numpy(constant**2).float().to(alone.device, non_blocking=True)
-        d_p = torch.where(alone & truth, missed[:, None, None, None, None], d_p)
-    d_p = _power(d_p, alpha, cap_mm, unit)
+        d_p = torch.where(alone & truth, _of_items(constant**2, d_p), d_p)
+    d_p = _power(d_p, alpha, cap)
     return torch.where(truth, d_p, d_g) if sides == "directed" else d_g.add_(d_p)
 
 
-def _power(squared: Tensor, alpha: float, cap_mm: float | None, unit: Float[np.ndarray, "N"]) -> Tensor:
-    """d^alpha of d^2, in place; no root where alpha is 2."""
-    if cap_mm is not None:
-        cap = torch.from_numpy((checked_positive("cap_mm", cap_mm) / unit) ** 2).float()
-        squared = torch.minimum(squared, cap.to(squared.device, non_blocking=True)[:, None, None, None, None])
+def _power(squared: Tensor, alpha: float, cap: Float[np.ndarray, "N"] | None) -> Tensor:
+    """min(d, cap)^alpha of d^2, in place; no root where alpha is 2."""
+    if cap is not None:
+        squared = torch.minimum(squared, _of_items(cap**2, squared))
     return squared if alpha == 2 else squared.pow_(alpha / 2)
+
+
+def _of_items(values: Float[np.ndarray, "N"], like: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None, None, None, None]
+
+
+def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: Float[np.ndarray, "N"]) -> Tensor:
+    """Where the target lacks the label, `constant` shared out among all voxels that are not predicted.
+
+    They outnumber a false positive thousands of times, and d_p of the prediction grows away from it: without this the
+    gradient would lie on background that is right.
+    """
+    lacking = ~_any(truth)
+    if weight.device.type == "cpu" and not lacking.any():
+        return weight
+    predicted = mask.sum((-3, -2, -1), keepdim=True)
+    rest = math.prod(mask.shape[-3:]) - predicted
+    share = torch.where(predicted > 0, (predicted / rest.clamp_min(1)).clamp_max(1), 1.0)
+    return torch.where(lacking & ~mask, share * _of_items(constant, weight), weight)
+
+
+def _any(mask: Tensor) -> Tensor:
+    return mask.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
 
 
 def _balance(truth: Tensor) -> Tensor:
@@ -230,7 +258,7 @@ def _absent_mm(absent: Absent, truth: Tensor, spacing: Float[np.ndarray, "N 3"])
         return np.zeros(len(spacing))
     if isinstance(absent, str):
         raise ValueError(f"absent: expected diagonal, zero, skip or a length in mm, found {absent!r}")
-    return np.full(len(spacing), checked_positive("absent", absent))
+    return np.full(len(spacing), float(checked_positive("absent", absent)))
 
 
 def _in_unit(

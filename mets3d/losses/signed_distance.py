@@ -48,7 +48,7 @@ def signed_distance_loss(
             raise ValueError(f"absent: expected diagonal, zero or a length in mm, found {absent!r}")
         absent_mm = diagonal if absent == "diagonal" else np.zeros(len(spacing))
     else:
-        absent_mm = np.full(len(spacing), checked_positive("absent", absent))
+        absent_mm = np.full(len(spacing), float(checked_positive("absent", absent)))
     unit = diagonal if normalise else np.ones(len(spacing))
     with torch.autocast(probability.device.type, enabled=False):
         exact = raised(probability)

@@ -68,7 +68,7 @@ def distance_to_other_class(
         return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     volumes = mask.detach().contiguous().view(-1, *mask.shape[-3:])
     of_volume = np.repeat(spacing, len(volumes) // len(spacing), axis=0)
-    absent = np.broadcast_to(np.square(absent_mm), mask.shape[:-3]).reshape(-1)
+    absent = np.broadcast_to(np.square(absent_mm), mask.shape[:-3]).flatten()
     field = _backend(mask.device.type)(volumes, of_volume, absent).view(mask.shape)
     return field if squared else field.sqrt_()
 

@@ -78,14 +78,26 @@ def _boundary(config: Config) -> str:
     if loss.boundary == "none":
         return "no boundary term"
     start, end = (round(share * steps) for share in loss.boundary_ramp)
-    return (
-        f"plus {boundary_name(config)} loss, its weight rising from 0 to {loss.boundary_weight:g} between steps "
-        f"{start:,} and {end:,}, exponent {loss.boundary_alpha:g}, {loss.boundary_reduction} over labels"
-    )
+    ramped = f"between steps {start:,} and {end:,}"
+    match loss.boundary_schedule:
+        case "constant":
+            weight = f"with weight {loss.boundary_weight:g}"
+        case "ramp":
+            weight = f"its weight rising from 0 to {loss.boundary_weight:g} {ramped}"
+        case "balanced":
+            share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
+            weight = f"weighed by their running ratio to count {share} the base loss, rising from 0 {ramped}"
+    exponent = f", exponent {loss.boundary_alpha:g}" if loss.boundary.startswith("hausdorff") else ""
+    return f"plus {boundary_name(config)} loss, {weight}{exponent}, {loss.boundary_reduction} over labels"
 
 
 def boundary_name(config: Config) -> str:
-    return config.loss.boundary.replace("_", " ").replace("hausdorff", "Hausdorff")
+    """The term and what of it differs from the default, as a reader says it."""
+    loss = config.loss
+    name = loss.boundary.replace("_", " ").replace("hausdorff", "Hausdorff")
+    if loss.boundary in ("hausdorff_distance", "hausdorff_log"):
+        name = {"both": "", "target": "one-sided ", "directed": "directed "}[loss.boundary_sides] + name
+    return name
 
 
 def lede(record: RunRecord) -> str:

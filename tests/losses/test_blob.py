@@ -1,0 +1,44 @@
+"""Blob loss: against one soft Dice a lesion with the others cut out, by a loop."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from mets3d.losses.blob import blob_loss
+from mets3d.losses.region import soft_dice_loss
+from tests.losses.test_hausdorff import ball
+
+
+def test_equals_the_mean_of_the_dice_of_each_lesion() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(2, 2, 9, 8, 7, generator=generator, dtype=torch.float64)
+    g = torch.rand(2, 2, 9, 8, 7, generator=generator) > 0.95
+    g[1, 0] = False
+    found = blob_loss(p, g)
+    for b in range(2):
+        for r in range(2):
+            lesions, count = ndimage.label(g[b, r].numpy(), ndimage.generate_binary_structure(3, 3))
+            labels = torch.from_numpy(lesions)
+            dices = []
+            for lesion in range(1, count + 1) if count else [-1]:
+                kept = (labels == 0) | (labels == lesion)
+                dices.append(soft_dice_loss((p[b, r] * kept)[None, None], (labels == lesion)[None, None]))
+            torch.testing.assert_close(found[b, r], torch.stack(dices).mean())
+
+
+def test_a_small_lesion_counts_as_much_as_a_large_one() -> None:
+    shape = (48, 24, 24)
+    large, small = ball(shape, (12, 12, 12), 8)[None, None], ball(shape, (38, 12, 12), 2)[None, None]
+    without_small = blob_loss(large.float(), large | small).item()
+    without_large = blob_loss(small.float(), large | small).item()
+    assert without_small == pytest.approx(without_large, abs=0.02)
+    assert soft_dice_loss(large.float(), large | small) < 0.02, "what it is there for"
+
+
+def test_gradcheck() -> None:
+    generator = torch.Generator().manual_seed(1)
+    p = torch.rand(1, 2, 4, 3, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    g = torch.rand(1, 2, 4, 3, 4, generator=generator) > 0.8
+    assert g[0, 0].any()
+    assert torch.autograd.gradcheck(lambda values: blob_loss(values, g), (p,))
+    assert blob_loss(p.detach().bfloat16(), g).dtype == torch.float32

@@ -95,7 +95,12 @@ def trained_run(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -
         phantom_store,
         name="tiny",
         model={"mode": "decoder"},
-        loss={"boundary": "hausdorff_distance", "boundary_weight": 2.0, "boundary_ramp": [0.0, 0.5]},
+        loss={
+            "boundary": "hausdorff_distance",
+            "boundary_schedule": "ramp",
+            "boundary_weight": 2.0,
+            "boundary_ramp": [0.0, 0.5],
+        },
     )
     assert train(config) == 0
     return folder / "runs" / "tiny"

@@ -231,3 +231,26 @@ def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> No
         names.add(loaded.name)
     assert len(names) == 10, "each run has a directory of its own"
     assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/dice/mean", "goal": "maximize"})
+
+
+def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:
+    assert Config(loss={"boundary_label_weights": [1, 0, 2]}).loss.boundary_label_weights == (1, 0, 2)
+    assert Config(data={"cavity": True}, loss={"boundary_label_weights": [1, 1, 1, 1]})
+    with pytest.raises(ValueError, match="has 2 entries, expected 3: one for each of WT, TC, ET"):
+        Config(loss={"boundary_label_weights": [1, 2]})
+    with pytest.raises(ValueError, match="expected 4: one for each of NETC, SNFH, ET, RC"):
+        Config(data={"cavity": True, "target": "labels"}, loss={"boundary_label_weights": [1, 2, 3]})
+    for weights in ([0, 0, 0], [1, -1, 1], []):
+        with pytest.raises(ValueError, match="boundary_label_weights is"):
+            Config(loss={"boundary_label_weights": weights})
+
+
+def test_the_constant_of_an_absent_label_is_a_word_or_a_length() -> None:
+    assert load_loss("zero").boundary_absent == "zero"
+    assert load_loss("12.5").boundary_absent == 12.5
+    with pytest.raises(ConfigError, match="boundary_absent"):
+        load_loss("0")
+
+
+def load_loss(absent: str) -> Any:
+    return load(["--config", str(ROOT / "configs" / "base.yaml"), f"--loss.boundary_absent={absent}"]).loss

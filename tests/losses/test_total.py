@@ -1,13 +1,22 @@
 """How the parts of the loss come together."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from mets3d import losses
 from mets3d.config import Loss
-from mets3d.losses.hausdorff import hausdorff_distance_loss
+from mets3d.losses.blob import blob_loss
+from mets3d.losses.hausdorff import (
+    hausdorff_convolution_loss,
+    hausdorff_distance_loss,
+    hausdorff_erosion_loss,
+    hausdorff_log_loss,
+)
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import downsampled, region_loss
+from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.losses.total import base_loss, boundary_term, ramp
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
@@ -70,6 +79,73 @@ def test_boundary_term_combines_labels_and_names_each(reduction: str) -> None:
     torch.testing.assert_close(parts["boundary/TC"], per_label[1])
 
 
+BY_KIND = {
+    "hausdorff_distance": hausdorff_distance_loss,
+    "hausdorff_log": hausdorff_log_loss,
+    "hausdorff_erosion": hausdorff_erosion_loss,
+    "hausdorff_convolution": hausdorff_convolution_loss,
+    "signed_distance": signed_distance_loss,
+    "blob": blob_loss,
+}
+
+
+def test_every_value_of_the_setting_is_known_here() -> None:
+    assert set(get_args(Loss.model_fields["boundary"].annotation)) == {"none", *BY_KIND}
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("weights", [None, (1.0, 0.0, 3.0)])
+def test_each_kind_is_its_loss_weighted_over_labels(kind: str, weights: tuple[float, ...] | None) -> None:
+    output, target = output_of("cnn"), target_masks()
+    target[0, 2] = False
+    term = {"kind": kind, "names": ("WT", "TC", "ET"), "spacing_mm": (1.0, 1.0, 2.0), "label_weights": weights}
+    per_label = BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(0)
+    factors = torch.tensor(weights or (1.0, 1.0, 1.0))
+    mean = boundary_term(output, target, **term)  # type: ignore[arg-type]
+    torch.testing.assert_close(mean["boundary"], (per_label * factors).sum() / factors.sum())
+    torch.testing.assert_close(mean["boundary/ET"], per_label[2])
+    total = boundary_term(output, target, reduction="sum", **term)  # type: ignore[arg-type]
+    torch.testing.assert_close(total["boundary"], (per_label * factors).sum())
+
+
+OPTIONS = [
+    ("hausdorff_distance", {"alpha": 1.0, "sides": "directed", "cap_mm": 3.0, "class_balanced": True}, {}),
+    ("hausdorff_distance", {"absent": "skip"}, {}),
+    ("hausdorff_log", {"alpha": 1.5, "absent": 4.0}, {}),
+    ("hausdorff_erosion", {"alpha": 1.0, "erosions": 2}, {}),
+    ("hausdorff_convolution", {"alpha": 1.0, "radii_mm": (2.0, 4.0)}, {}),
+    ("signed_distance", {"absent": 4.0}, {}),
+    ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "as_loss"), OPTIONS)
+def test_options_reach_the_loss_from_the_settings(
+    kind: str, options: dict[str, object], as_loss: dict[str, object]
+) -> None:
+    output, target = output_of("cnn"), target_masks()
+    target[0, 2] = False
+    named = {f"boundary_{name}": value for name, value in options.items()}
+    settings = Loss(boundary=kind, boundary_schedule="constant", boundary_weight=2.0, **named)  # type: ignore[arg-type]
+    loss = losses.build(settings, target=Target(), spacing_mm=(1.0, 1.0, 2.0), steps=100)
+    value, parts = loss(output, target, step=0, masks=None)
+    expected = BY_KIND[kind](output.probabilities, target, (1, 1, 2), **(as_loss or options)).mean()  # type: ignore[arg-type]
+    torch.testing.assert_close(parts["boundary"], expected)
+    assert not torch.isclose(expected, BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(), rtol=1e-4)
+    base = sum(base_loss(output, target).values())
+    torch.testing.assert_close(value, base + 2.0 * expected)
+    assert parts["boundary_weight"] == 2
+
+
+@pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"])
+def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
+    output = output_of("cnn", channels=4, activation="softmax")
+    labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
+    target = torch.stack(Target("labels").masks(labels), 1)
+    parts = boundary_term(output, target, kind=kind, names=Target("labels").names, spacing_mm=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
+    torch.testing.assert_close(parts["boundary"], BY_KIND[kind](output.probabilities[:, 1:], target[:, 1:]).mean())
+
+
 def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
@@ -100,7 +176,9 @@ def test_ramp_by_hand() -> None:
 def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) -> None:
     net = network(mode, vit_depth=1, vit_width=24, vit_mlp=24, vit_heads=2)
     image, target = torch.randn(2, 4, 16, 16, 16), target_masks()
-    settings = Loss(boundary="hausdorff_distance", boundary_weight=3.0, boundary_ramp=(0.0, 0.5))
+    settings = Loss(
+        boundary="hausdorff_distance", boundary_schedule="ramp", boundary_weight=3.0, boundary_ramp=(0.0, 0.5)
+    )
     loss = losses.build(settings, target=Target(), spacing_mm=(1.0, 1.0, 1.0), steps=100)
     output = net(image)
     value, parts = loss(output, target, step=25, masks=None)
@@ -109,6 +187,16 @@ def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) 
     value.backward()
     without = [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
     assert not without
+    balanced = losses.build(
+        settings.model_copy(update={"boundary_schedule": "balanced"}),
+        target=Target(),
+        spacing_mm=(1.0, 1.0, 1.0),
+        steps=100,
+    )
+    value, parts = balanced(output, target, step=25, masks=None, ratio=torch.tensor(7.0))
+    torch.testing.assert_close(value, base + 3.0 * 0.5 * 7.0 * parts["boundary"])
+    with pytest.raises(ValueError, match="ratio: expected"):
+        balanced(output, target, step=25, masks=None)
     early, early_parts = loss(net(image), target, step=0, masks=None)
     assert "boundary" not in early_parts
     torch.testing.assert_close(early, sum(early_parts.values()))

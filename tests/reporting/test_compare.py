@@ -161,12 +161,23 @@ def test_the_loss_in_words(make_run):
         "soft Dice + CE; no boundary term"
     )
     assert words("c", model={"mode": "cnn"}, loss={"dice_weight": 0, "ce_weight": 0.5}).startswith("0.5 x BCE with")
-    text = words("d", loss={"boundary": "hausdorff_distance", "boundary_weight": 0.25}, train={"steps": 1000})
+    ramp = {"boundary": "hausdorff_distance", "boundary_schedule": "ramp", "boundary_weight": 0.25}
+    text = words("d", loss=ramp, train={"steps": 1000})
     assert text == (
         "query loss with Hungarian matching (class 2, cross-entropy 5, Dice 5); soft Dice + BCE on the CNN's deep "
         "heads; plus Hausdorff distance loss, its weight rising from 0 to 0.25 between steps 100 and 500, exponent 2, "
         "mean over labels"
     )
+    balanced = {"boundary": "hausdorff_log", "boundary_sides": "target", "boundary_reduction": "sum"}
+    assert words("e", model={"mode": "cnn"}, loss=balanced, train={"steps": 1000}).endswith(
+        "; plus one-sided Hausdorff log loss, weighed by their running ratio to count as much as the base loss, rising "
+        "from 0 between steps 100 and 500, exponent 2, sum over labels"
+    )
+    constant = {"boundary": "blob", "boundary_schedule": "constant", "boundary_weight": 2}
+    assert words("f", model={"mode": "cnn"}, loss=constant).endswith(
+        "; plus blob loss, with weight 2, mean over labels"
+    )
+    assert "to count 0.5 times as much as" in words("g", loss=balanced | {"boundary_weight": 0.5})
 
 
 def test_what_was_trained_in_words(make_run, scores_of):

@@ -38,6 +38,7 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
         if name in ("loss/deep", *(f"loss/query_{p}" for p in ("class", "bce", "dice")))
     )
     ramp = 1 / 2  # step 1 of 4 with a ramp from 0 to half of the run
+    assert parts["boundary_weight"] == 2.0 * ramp
     assert parts["loss"] == pytest.approx(base + 2.0 * ramp * parts["loss/boundary"], rel=1e-5)
     assert {"loss/boundary/WT", "lr", "grad_norm", "samples_per_second"} <= parts.keys()
     assert [row["step"] for row in rows if row["kind"] == "validation"] == [4]
@@ -54,7 +55,9 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, phantom_store: Path, mode: str) -> None:
     # Both modes have dropout, so this also shows that its masks depend on the step alone.
     model = {"mode": mode, "vit_dropout": 0.2}
-    config = write_config(tmp_path, phantom_store, model=model, train={"steps": 4, "checkpoint_every": 2})
+    # The running ratio of the balanced weight is the one number that a step does not follow from.
+    loss = {"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.25]}
+    config = write_config(tmp_path, phantom_store, model=model, loss=loss, train={"steps": 4, "checkpoint_every": 2})
     assert train(config, "--name=whole") == 0
     # A run that is cut: its later checkpoint is lost, as if the machine had gone.
     assert train(config, "--name=cut") == 0
@@ -102,6 +105,7 @@ def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str)
         # Without lesion-centred samples, some crops hold no foreground.
         data={"lesion_fraction": 0.25},
         model={"mode": mode},
+        loss={"boundary": "hausdorff_distance", "boundary_ramp": [0.2, 0.4]},
         optim={"name": "sgd", "lr": 0.01, "warmup_steps": 0},
         train={"steps": 10, "batch_size": 4, "checkpoint_every": 10},
         validate={"every": 10, "cases": 2},
@@ -116,6 +120,10 @@ def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str)
     assert [row["loss"] for row in one_rows if "loss" in row] == pytest.approx(
         [row["loss"] for row in two_rows if "loss" in row], rel=1e-4
     )
+    weights = [[row["boundary_weight"] for row in rows if "boundary_weight" in row] for rows in (one_rows, two_rows)]
+    assert len(weights[0]) == 7
+    assert weights[0][-1] > 1
+    assert weights[0] == pytest.approx(weights[1], rel=1e-4)
     assert one_rows[-1]["dice/mean"] == pytest.approx(two_rows[-1]["dice/mean"], abs=1e-3)
     assert crops_without_foreground(config, phantom_store), "the case is only of use with such a crop"
 

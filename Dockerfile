@@ -23,8 +23,9 @@ LABEL org.opencontainers.image.title="mets3d" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# Triton compiles a launcher for the distance kernels on the host at first use: it needs a C compiler and Python.h.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends tini procps \
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev python3-dev tini procps \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 mets3d
 COPY --from=dependencies /opt/venv /opt/venv

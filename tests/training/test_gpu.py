@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,8 +36,20 @@ def test_every_mode_trains_in_every_precision(tmp_path: Path, phantom_store: Pat
     assert all(loss is not None and math.isfinite(loss) for loss in losses)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {},
+        {"boundary": "hausdorff_distance"},
+        {"boundary": "hausdorff_log", "boundary_cap_mm": 9.0, "boundary_sides": "directed"},
+        {"boundary": "hausdorff_distance", "boundary_class_balanced": True, "boundary_absent": "skip"},
+        {"boundary": "hausdorff_erosion"},
+        {"boundary": "hausdorff_convolution"},
+        {"boundary": "signed_distance"},
+    ],
+)
 def test_a_step_without_queries_never_waits_for_the_device(
-    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, loss: dict[str, Any]
 ) -> None:
     from mets3d.training import loop
 
@@ -50,4 +63,5 @@ def test_a_step_without_queries_never_waits_for_the_device(
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(loop, "train_step", watched)
-    assert train(write_config(tmp_path, phantom_store, precision="bf16")) == 0
+    loss = loss | {"boundary_ramp": [0.0, 0.1]}
+    assert train(write_config(tmp_path, phantom_store, precision="bf16", loss=loss)) == 0

@@ -55,7 +55,8 @@ def hausdorff_distance_loss(
 
     sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees
     a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
-    normalise: distances in units of D0, so that the value depends neither on the size of the patch nor on its spacing.
+    normalise: distances in units of D0, so that the value does not depend on the unit of length; it does on the patch,
+    whose right voxels are in the mean.
     absent: d_g where the target lacks the label, or is nothing but the label: D0, a length in mm, or `zero` (no weight,
     as in public code); `skip`: D0, but a channel that the target lacks has loss 0. Of a label that the target lacks
     the predicted voxels have this weight and their d_p^alpha, all others together as much as they (each the weight
@@ -108,7 +109,7 @@ def hausdorff_log_loss(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     **options: Any,
 ) -> Float[Tensor, "B R"]:
-    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: far errors count less.
+    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: damped where the mean is above 1.
 
     Distances stay in mm unless `normalise` is set: divided by D0 the loss is so small that the logarithm does nothing.
     Arguments and errors as `hausdorff_distance_loss`.

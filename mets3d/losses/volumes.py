@@ -48,7 +48,7 @@ def checked_positive(name: str, value: float) -> float:
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    """D0, the diagonal of each volume: the unit in which a distance does not depend on patch size and spacing."""
+    """D0, the diagonal of each volume: the unit in which a distance does not depend on the unit of length."""
     extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])
     diagonals: Float[np.ndarray, "N"] = np.sqrt((extents**2).sum(-1))
     return diagonals

@@ -168,10 +168,10 @@ def test_the_loss_in_words(make_run):
         "heads; plus Hausdorff distance loss, its weight rising from 0 to 0.25 between steps 100 and 500, exponent 2, "
         "mean over labels"
     )
-    balanced = {"boundary": "hausdorff_log", "boundary_sides": "target", "boundary_reduction": "sum"}
+    balanced = {"boundary": "hausdorff_log", "boundary_sides": "target", "boundary_weight": 1}
     assert words("e", model={"mode": "cnn"}, loss=balanced, train={"steps": 1000}).endswith(
         "; plus one-sided Hausdorff log loss, weighed by their running ratio to count as much as the base loss, rising "
-        "from 0 between steps 100 and 500, exponent 2, sum over labels"
+        "from 0 between steps 100 and 500, exponent 2, mean over labels"
     )
     constant = {"boundary": "blob", "boundary_schedule": "constant", "boundary_weight": 2}
     assert words("f", model={"mode": "cnn"}, loss=constant).endswith(

@@ -154,7 +154,9 @@ class Loss(Section):
     boundary_schedule: Literal["constant", "ramp", "balanced"] = Field(
         "balanced", description="its weight: constant, ramped, or ramped and times the running ratio base loss / term"
     )
-    boundary_weight: float = Field(0.1, ge=0, description="its weight; balanced: in multiples of the base loss, 1 as published")
+    boundary_weight: float = Field(
+        0.1, ge=0, description="its weight; balanced: in multiples of the base loss, 1 as published"
+    )
     boundary_ramp: Range = Field(
         (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"
     )

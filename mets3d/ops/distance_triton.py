@@ -31,11 +31,14 @@ def squared_field(
     constants = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
     one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     two = torch.empty_like(one)
-    _scan[volumes, triton.cdiv(ny * nz, SCAN_COLUMNS)](masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS)
-    for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
-        rows = min(ROWS, triton.next_power_of_2(n))
-        grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
-        _min_plus[grid](source, out, squares, constants, nx, n, inner, axis, axis == 2, rows, COLUMNS)
+    with torch.cuda.device_of(masks):  # Triton launches on the current device, whatever its arguments are on
+        _scan[volumes, triton.cdiv(ny * nz, SCAN_COLUMNS)](
+            masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS
+        )
+        for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
+            rows = min(ROWS, triton.next_power_of_2(n))
+            grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
+            _min_plus[grid](source, out, squares, constants, nx, n, inner, axis, axis == 2, rows, COLUMNS)
     return one
 
 

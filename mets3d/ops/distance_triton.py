@@ -31,8 +31,9 @@ def squared_field(
     constants = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
     one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     two = torch.empty_like(one)
-    with torch.cuda.device_of(masks):  # Triton launches on the current device, whatever its arguments are on
-        _scan[volumes, triton.cdiv(ny * nz, SCAN_COLUMNS)](
+    # Triton launches on the current device, whatever its arguments are on.
+    with torch.cuda.device_of(masks):  # type: ignore[no-untyped-call]
+        _scan[triton.cdiv(ny * nz, SCAN_COLUMNS), volumes](
             masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS
         )
         for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
@@ -48,8 +49,8 @@ def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: igno
 
     A program takes COLUMNS lines of a volume.
     """
-    volume = tl.program_id(0)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    volume = tl.program_id(1)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     exists = column < inner
     start = volume.to(tl.int64) * n * inner
     masks += start

@@ -169,7 +169,7 @@ class Loss(Section):
         "both", description="distances to target and prediction, to the target alone, or of each to the other"
     )
     boundary_absent: Length | Literal["diagonal", "zero", "skip"] = Field(
-        "diagonal", description="distance where a label is absent: the patch diagonal, mm, 0; or leave the label out"
+        "diagonal", description="distance of an absent label: the patch diagonal, zero or mm; skip: no loss for it"
     )
     boundary_cap_mm: float | None = Field(None, gt=0, description="distances above count as this; none: no cap")
     boundary_class_balanced: bool = Field(
@@ -186,6 +186,11 @@ class Loss(Section):
         if not 0 <= start <= end <= 1:
             raise ValueError(
                 f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
+            )
+        if self.boundary_schedule == "balanced" and self.boundary_weight > 10:
+            raise ValueError(
+                f"boundary_weight is {self.boundary_weight:g} and boundary_schedule balanced, where 1 counts as much "
+                "as the base loss; expected at most 10, or boundary_schedule ramp or constant for a plain factor"
             )
         weights = self.boundary_label_weights
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):

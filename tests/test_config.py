@@ -245,6 +245,12 @@ def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:
             Config(loss={"boundary_label_weights": weights})
 
 
+def test_a_plain_factor_is_not_taken_for_a_balanced_weight() -> None:
+    assert Config(loss={"boundary_weight": 300, "boundary_schedule": "ramp"})
+    with pytest.raises(ValueError, match="boundary_weight is 300 and boundary_schedule balanced"):
+        Config(loss={"boundary_weight": 300})
+
+
 def test_the_constant_of_an_absent_label_is_a_word_or_a_length() -> None:
     assert load_loss("zero").boundary_absent == "zero"
     assert load_loss("12.5").boundary_absent == 12.5

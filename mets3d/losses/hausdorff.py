@@ -29,6 +29,9 @@ from mets3d.ops.distance import Spacing, distance_to_other_class
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
 
+# Radius of a ball in voxels, beyond which building it would take gigabytes.
+MOST_VOXELS = 256
+
 Sides = Literal["both", "target", "directed"]
 Absent = float | int | Literal["diagonal", "zero", "skip"]
 
@@ -59,8 +62,8 @@ def hausdorff_distance_loss(
     whose right voxels are in the mean.
     absent: d_g where the target lacks the label, or is nothing but the label: D0, a length in mm, or `zero` (no weight,
     as in public code); `skip`: D0, but a channel that the target lacks has loss 0. Of a label that the target lacks
-    the predicted voxels have this weight and their d_p^alpha, all others together as much as they (each the weight
-    itself where nothing is predicted): most of the gradient is on the false positives, however large the volume.
+    the predicted voxels have this weight and their d_p^alpha, all others together as much of it as they, or as one
+    voxel where nothing is predicted: most of the gradient is on the false positives, however large the volume.
     Where nothing or everything is predicted, d_p has the same value on target voxels and is 0 elsewhere: a missed
     lesion has full weight.
     cap_mm: distances above it count as it; applied after the exact transform.
@@ -77,19 +80,22 @@ def hausdorff_distance_loss(
         checked_positive("cap_mm", cap_mm)
     if sides not in get_args(Sides):
         raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
+    if parity not in (None, "monai"):
+        raise ValueError(f"parity: expected monai or None, found {parity!r}")
     truth, spacing = checked(probability, target, spacing_mm)
     if predicted is not None and (predicted.shape != truth.shape or predicted.dtype != torch.bool):
         raise ValueError(
             f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
         )
-    if parity is not None:
-        normalise, absent = False, "zero"
+    absent_mm = _absent_mm(absent, truth, spacing)
+    if parity == "monai":
+        normalise, absent, absent_mm = False, "zero", np.zeros(len(spacing))
     with torch.autocast(probability.device.type, enabled=False):
         exact = raised(probability)
         with torch.no_grad():
             mask = exact.detach() > 0.5 if predicted is None else predicted
             unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
-            constant = np.broadcast_to(_absent_mm(absent, truth, spacing) / unit, (len(truth),))
+            constant = np.broadcast_to(absent_mm / unit, (len(truth),))
             cap = None if cap_mm is None else cap_mm / unit
             weight = _weight(truth, mask, spacing / unit[:, None], alpha, sides, constant, cap)
             if absent != "zero":
@@ -137,8 +143,8 @@ def hausdorff_erosion_loss(
     for erosions below 1.
     """
     checked_positive("alpha", alpha)
-    if erosions < 1:
-        raise ValueError(f"erosions: expected at least 1, found {erosions}")
+    if not isinstance(erosions, int) or erosions < 1:  # type: ignore[redundant-expr]
+        raise ValueError(f"erosions: expected a whole number from 1, found {erosions}")
     truth, spacing = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
         error = (raised(probability) - truth.to(raised(probability).dtype)).square()
@@ -167,11 +173,12 @@ def hausdorff_convolution_loss(
     for radii that are not above 0.
     """
     checked_positive("alpha", alpha)
-    if not radii_mm:
-        raise ValueError("radii_mm: expected at least one radius, found none")
-    for radius in radii_mm:
-        checked_positive("radii_mm", radius)
     truth, spacing = checked(probability, target, spacing_mm)
+    if not isinstance(radii_mm, Sequence) or not len(radii_mm):  # type: ignore[redundant-expr]
+        raise ValueError(f"radii_mm: expected a sequence of one radius or more, found {radii_mm!r}")
+    for radius in radii_mm:
+        if checked_positive("radii_mm", radius) > MOST_VOXELS * spacing.min():
+            raise ValueError(f"radii_mm: expected at most {MOST_VOXELS} voxels, found {radius} at {spacing.min():g} mm")
     with torch.autocast(probability.device.type, enabled=False):
         p = raised(probability)
         g = truth.to(p.dtype)
@@ -237,7 +244,8 @@ def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: F
         return weight
     predicted = mask.sum((-3, -2, -1), keepdim=True)
     rest = math.prod(mask.shape[-3:]) - predicted
-    share = torch.where(predicted > 0, (predicted / rest.clamp_min(1)).clamp_max(1), 1.0)
+    # At least one voxel's share: a first false positive must not lower the loss.
+    share = (predicted.clamp_min(1) / rest.clamp_min(1)).clamp_max(1)
     return torch.where(lacking & ~mask, share * _of_items(constant, weight), weight)
 
 

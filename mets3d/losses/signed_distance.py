@@ -40,7 +40,9 @@ def signed_distance_loss(
     alone. Types, spacing and errors as `hausdorff_distance_loss`.
     """
     truth, spacing = checked(probability, target, spacing_mm)
-    if parity is not None:
+    if parity not in (None, "kervadec"):
+        raise ValueError(f"parity: expected kervadec or None, found {parity!r}")
+    if parity == "kervadec":
         normalise, absent = False, "zero"
     diagonal = diagonal_mm(truth.shape, spacing)
     if isinstance(absent, str):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,11 @@ def checked(
     Raises ValueError for a wrong rank, shapes that differ, a bad spacing and, on CPU tensors alone (a check on a GPU
     would wait for it), probabilities outside [0, 1].
     """
-    if probability.ndim != 5 or not probability.is_floating_point():
+    arguments: dict[str, Any] = {"probability": probability, "target": target}
+    for name, value in arguments.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name}: expected a tensor [B, R, X, Y, Z], found {type(value).__name__}")
+    if probability.ndim != 5 or not probability.is_floating_point() or not probability.numel():
         raise ValueError(
             f"probability: expected [B, R, X, Y, Z] of floating point, found {probability.dtype} of shape "
             f"{tuple(probability.shape)}"
@@ -30,19 +36,23 @@ def checked(
         raise ValueError(
             f"target: expected the shape of probability, {tuple(probability.shape)}, found {tuple(target.shape)}"
         )
-    if probability.device.type == "cpu" and probability.numel():
+    if target.dtype != torch.bool and not target.is_floating_point():
+        raise ValueError(
+            f"target: expected bool, or float thresholded at > 0.5, found {target.dtype}; make a mask of each label"
+        )
+    if probability.device.type == "cpu":
         low, high = probability.detach().aminmax()
         if low < 0 or high > 1:  # neither is true of NaN, which is to reach the loss
             raise ValueError(
-                f"probability: expected values in [0, 1], found {low:g} to {high:g}; pass probabilities, not logits"
+                f"probability: expected values in [0, 1], found {low:.9g} to {high:.9g}; pass probabilities, not logits"
             )
     mask = target if target.dtype == torch.bool else target > 0.5
     return mask, checked_spacing(spacing_mm, mask)
 
 
-def checked_positive(name: str, value: float) -> float:
+def checked_positive(name: str, value: Any) -> Any:
     """The value; ValueError unless it is a finite number above 0."""
-    if not (math.isfinite(value) and value > 0):
+    if not isinstance(value, Real) or not (math.isfinite(value) and float(value) > 0):
         raise ValueError(f"{name}: expected a number above 0, found {value}")
     return value
 

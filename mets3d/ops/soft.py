@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.fft import next_fast_len
 from torch import Tensor
 
@@ -61,13 +62,28 @@ def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: 
     shape = values.shape[-3:]
     widest = max(radii_mm)
     reach = [min(int(widest / size), n - 1) for size, n in zip(spacing_mm.min(0), shape, strict=True)]
-    padded = [int(next_fast_len(n + extent, real=True)) for n, extent in zip(shape, reach, strict=True)]
-    spectrum = torch.fft.rfftn(values, s=padded)
+    padding = tuple(int(next_fast_len(n + extent, real=True)) for n, extent in zip(shape, reach, strict=True))
+    spectrum = torch.fft.rfftn(values, s=padding)
     for radius in radii_mm:
-        balls = np.stack([_ball(radius, size, shape, padded) for size in spacing_mm])
-        ball = torch.from_numpy(balls).to(values.dtype).to(values.device, non_blocking=True)[:, None]
-        blurred = torch.fft.irfftn(spectrum * torch.fft.rfftn(ball, dim=(-3, -2, -1)), s=padded, dim=(-3, -2, -1))
+        of_items = [_ball_spectrum(radius, tuple(s), shape, padding, values.dtype, values.device) for s in spacing_mm]
+        blurred = torch.fft.irfftn(spectrum * torch.stack(of_items)[:, None], s=padding, dim=(-3, -2, -1))
         yield blurred[..., : shape[0], : shape[1], : shape[2]].clamp(0, 1)
+
+
+# A step asks for the same six as the one before, and making them takes longer than the rest.
+@lru_cache(maxsize=8)
+def _ball_spectrum(
+    radius: float,
+    size_mm: tuple[float, ...],
+    shape: tuple[int, ...],
+    padded: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Shaped[Tensor, "X Y Z"]:
+    with torch.inference_mode(False), torch.no_grad():
+        ball = torch.from_numpy(_ball(radius, np.array(size_mm), shape, padded)).to(dtype)
+        spectrum: Tensor = torch.fft.rfftn(ball.to(device, non_blocking=True))
+        return spectrum
 
 
 def _ball(

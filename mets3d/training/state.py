@@ -119,7 +119,15 @@ def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progres
             "fp16 carries a loss scaler that the others lack; launch with the same precision"
         )
     check_weights(folder / "model.safetensors", accelerator.unwrap_model(network))
-    accelerator.load_state(str(folder))
+    try:
+        accelerator.load_state(str(folder))
+    except RuntimeError as error:
+        if "custom checkpoints" not in str(error):
+            raise
+        raise ValueError(
+            f"{folder} holds no running ratio for loss.boundary_schedule=balanced, or one that is not asked for: it "
+            "was written under another schedule or by an older version; use another --name"
+        ) from None
     return Progress(**{name: manifest[name] for name in Progress.__dataclass_fields__})
 
 

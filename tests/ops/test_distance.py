@@ -180,6 +180,21 @@ def test_the_next_backend_serves_where_one_is_missing(missing: list[str], expect
     assert done.stdout.split() == [f"mets3d.ops.distance_{expected}", str(int(expected == "torch"))]
 
 
+def test_where_triton_cannot_build_plain_torch_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> torch.Tensor:
+        raise subprocess.CalledProcessError(1, "gcc")
+
+    real = distance.backend
+    monkeypatch.setattr(distance, "backend", lambda name: broken if name == "triton" else real(name))
+    monkeypatch.setattr(torch, "zeros", lambda *_shape, **_options: None)  # no device to make them on
+    distance._backend.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="Triton does not work here.*gcc"):
+            assert distance._backend("cuda") is real("torch")
+    finally:
+        distance._backend.cache_clear()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 def test_triton_kernels_compile_for_gpus_without_one(capability: int) -> None:
@@ -230,6 +245,7 @@ BAD_SPACING: list[tuple[Any, str]] = [
     (("a", 1, 1), "spacing_mm.*three.*'a'"),
     ((1, math.nan, 1), "spacing_mm.*nan"),
     ((1, math.inf, 1), "spacing_mm.*inf"),
+    ((1, 1e-30, 1), "spacing_mm.*1e-30"),
     ([(1, 1, 1)] * 2, "spacing_mm.*2 rows"),
 ]
 

@@ -381,6 +381,17 @@ def test_cases_never_change_sides_of_a_run(
     assert "other cases" in capsys.readouterr().err
 
 
+def test_a_checkpoint_without_the_running_ratio_is_refused(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 2}, loss={"boundary": "hausdorff_distance"})
+    assert train(config) == 0
+    folder = RunDir(tmp_path / "runs" / "run").checkpoint(2)
+    (folder / "custom_checkpoint_0.pkl").unlink()
+    assert train(config) == 2
+    assert "no running ratio" in capsys.readouterr().err
+
+
 def test_a_truncated_checkpoint_is_named(
     tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,22 @@ def test_a_different_seed_gives_different_weights(tmp_path: Path, phantom_store:
     assert difference(weights_at(tmp_path / "runs" / "a", 1), weights_at(tmp_path / "runs" / "b", 1)) > 0.1
 
 
+def test_the_balanced_weight_is_the_ratio_of_what_was_logged_before(tmp_path: Path, phantom_store: Path) -> None:
+    loss = {"boundary": "hausdorff_distance", "boundary_weight": 0.5, "boundary_ramp": [0.2, 0.4]}
+    config = write_config(tmp_path, phantom_store, loss=loss, train={"steps": 5, "checkpoint_every": 5})
+    assert train(config) == 0
+    rows = [row for row in RunDir(tmp_path / "runs" / "run").read_metrics() if row["kind"] == "train"]
+    assert ["boundary_weight" in row for row in rows] == [False, False, True, True, True]
+    assert rows[2]["boundary_weight"] == 0, "nothing to go by yet"
+    base = boundary = 0.0
+    for row in rows[2:]:
+        if boundary:
+            assert row["boundary_weight"] == pytest.approx(0.5 * base / boundary, rel=1e-5)
+        parts = [value for name, value in row.items() if name.startswith("loss/") and "boundary" not in name]
+        assert row["loss"] == pytest.approx(sum(parts) + row["boundary_weight"] * row["loss/boundary"], rel=1e-5)
+        base, boundary = 0.99 * base + sum(parts), 0.99 * boundary + row["loss/boundary"]
+
+
 def test_accumulation_equals_one_large_batch(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(
         tmp_path,

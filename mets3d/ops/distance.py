@@ -65,6 +65,8 @@ def distance_to_other_class(
     as `distance_transform`.
     """
     spacing = checked_spacing(spacing_mm, mask)
+    if not np.all(np.asarray(absent_mm) >= 0):
+        raise ValueError(f"absent_mm: expected lengths from 0, found {absent_mm}")
     if not mask.numel():
         return torch.empty(mask.shape, dtype=torch.float32, device=mask.device)
     volumes = mask.detach().contiguous().view(-1, *mask.shape[-3:])

@@ -262,6 +262,8 @@ def test_bad_input_names_the_argument(function: Any) -> None:
         function(mask.float())
     with pytest.raises(ValueError, match=r"mask.*\(3, 3\)"):
         function(mask[0])
+    with pytest.raises(ValueError, match="absent_mm: expected lengths from 0, found -1"):
+        distance_to_other_class(mask, absent_mm=-1.0)
 
 
 @pytest.mark.gpu

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item
+from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item, per_voxel
 from mets3d.ops.distance import Spacing, distance_to_other_class
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
@@ -217,7 +217,7 @@ def _weight(
     alone = d_p[..., :1, :1, :1] == 0
     # Where the host may look it saves a pass over the voxels; it is not asked to wait for a GPU.
     if alone.device.type != "cpu" or alone.any():
-        d_p = torch.where(alone & truth, _of_items(constant**2, d_p), d_p)
+        d_p = torch.where(alone & truth, per_voxel(constant**2, d_p), d_p)
     d_p = _power(d_p, alpha, cap)
     return torch.where(truth, d_p, d_g) if sides == "directed" else d_g.add_(d_p)
 
@@ -225,12 +225,8 @@ def _weight(
 def _power(squared: Tensor, alpha: float, cap: Float[np.ndarray, "N"] | None) -> Tensor:
     """min(d, cap)^alpha of d^2, in place; no root where alpha is 2."""
     if cap is not None:
-        squared = torch.minimum(squared, _of_items(cap**2, squared))
+        squared = torch.minimum(squared, per_voxel(cap**2, squared))
     return squared if alpha == 2 else squared.pow_(alpha / 2)
-
-
-def _of_items(values: Float[np.ndarray, "N"], like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None, None, None, None]
 
 
 def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: Float[np.ndarray, "N"]) -> Tensor:
@@ -246,7 +242,7 @@ def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: F
     rest = math.prod(mask.shape[-3:]) - predicted
     # At least one voxel's share: a first false positive must not lower the loss.
     share = (predicted.clamp_min(1) / rest.clamp_min(1)).clamp_max(1)
-    return torch.where(lacking & ~mask, share * _of_items(constant, weight), weight)
+    return torch.where(lacking & ~mask, share * per_voxel(constant, weight), weight)
 
 
 def _any(mask: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mets3d.losses.volumes import checked, checked_positive, diagonal_mm
+from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_voxel
 from mets3d.ops.distance import Spacing, distance_to_other_class
 from mets3d.shapes import raised
 
@@ -56,8 +56,7 @@ def signed_distance_loss(
         exact = raised(probability)
         with torch.no_grad():
             field = distance_to_other_class(truth, np.broadcast_to(spacing / unit[:, None], (len(truth), 3)))
-            constant = torch.from_numpy(absent_mm / unit).float().to(field.device, non_blocking=True)
-            field = torch.where(torch.isinf(field), constant[:, None, None, None, None], field)
+            field = torch.where(torch.isinf(field), per_voxel(absent_mm / unit, field), field)
             inside = (field - 1 if parity else field) * (field > 0)
             signed = torch.where(truth, -inside, field)
         compared = exact if parity else exact - truth.to(exact.dtype)

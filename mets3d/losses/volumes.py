@@ -67,3 +67,8 @@ def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> F
 def per_item(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1"]:
     """Host numbers, one an item or one for all, as a column beside [B, R]; copied without waiting for the device."""
     return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None]
+
+
+def per_voxel(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1 1 1 1"]:
+    """The same beside [B, R, X, Y, Z]."""
+    return per_item(values, like)[..., None, None, None]

@@ -26,7 +26,10 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "numpy", "scipy", "numba", "edt", "monai", "triton", "cupy", "cucim")
+LIBRARIES = (
+    *("torch", "numpy", "scipy", "numba", "edt", "monai", "triton", "cupy", "cucim"),
+    *("connected-components-3d", "panoptica", "surface-distance", "nnunetv2"),
+)
 LABELS = 3
 MIB = 2**20
 

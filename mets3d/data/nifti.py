@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer, Num, UInt8
@@ -77,6 +79,17 @@ class LabelVolume:
     source: Grid
 
 
+@dataclass(frozen=True, eq=False)
+class ProbabilityVolume:
+    """Probabilities in RAS+, otherwise as `ImageVolume`. `names` has one name a channel."""
+
+    names: tuple[str, ...]
+    data: Float32[np.ndarray, "R X Y Z"]
+    affine: Float64[np.ndarray, "4 4"]
+    spacing_mm: Spacing
+    source: Grid
+
+
 def read_image(path: Path) -> ImageVolume:
     """The image in `path` as float32 in RAS+; NaN and infinity are kept for the caller to judge.
 
@@ -105,6 +118,28 @@ def read_labels(path: Path) -> LabelVolume:
     return LabelVolume(whole.astype(np.uint8), spacing_mm, affine, grid)
 
 
+def read_probabilities(path: Path) -> ProbabilityVolume:
+    """Probabilities as `write_probabilities` wrote them, in RAS+.
+
+    Raises as `read_image`, and DataError if the file is not 4-D or its header does not name every channel.
+    """
+    import nibabel
+
+    with _faults_named(path):
+        image = _decompressed(path)
+        grid = _grid(image, path, axes=4)
+        stored = np.asarray(image.dataobj, dtype=np.float32)
+        names = tuple(image.header["descrip"].item().decode("latin-1").split())
+    if len(names) != stored.shape[3]:
+        raise DataError(
+            f"{path}: expected a header that names {stored.shape[3]} channels, such as 'WT TC ET', found "
+            f"{' '.join(names)!r}; write the file with `mets3d predict --probabilities`"
+        )
+    orientation = nibabel.io_orientation(grid.affine)
+    data = np.ascontiguousarray(np.moveaxis(nibabel.apply_orientation(stored, orientation), 3, 0))
+    return ProbabilityVolume(names, data, _ras_affine(grid, orientation), _ras_spacing(grid, orientation), grid)
+
+
 def read_header(path: Path) -> Header:
     """Shape, affine, spacing and orientation of `path` without decompressing its voxels. Raises as `read_image`."""
     import nibabel
@@ -125,6 +160,26 @@ def read_header(path: Path) -> Header:
     )
 
 
+def in_file_order(ras: Num[np.ndarray, "X Y Z"], grid: Grid) -> Num[np.ndarray, "x y z"]:
+    """A RAS+ array with the axes and directions of the file that it came from."""
+    import nibabel
+    from nibabel.orientations import axcodes2ornt, ornt_transform
+
+    own = nibabel.io_orientation(grid.affine)
+    return np.asarray(nibabel.apply_orientation(ras, ornt_transform(axcodes2ornt("RAS"), own)))
+
+
+def ras_position_mm(position_mm: Spacing, grid: Grid) -> Spacing:
+    """A position along a file's own axes, index times voxel size, told along the axes of its RAS+ array."""
+    import nibabel
+
+    along = [0.0, 0.0, 0.0]
+    for axis, (ras_axis, direction) in enumerate(nibabel.io_orientation(grid.affine)):
+        last_mm = (grid.shape[axis] - 1) * grid.zooms[axis]
+        along[int(ras_axis)] = position_mm[axis] if direction > 0 else last_mm - position_mm[axis]
+    return _three(along)
+
+
 def write_labels(path: Path, labels_ras: Integer[np.ndarray, "X Y Z"], grid: Grid) -> None:
     """Writes a RAS+ label map as uint8 on the file grid that it came from: same shape, affines, codes and units.
 
@@ -135,9 +190,34 @@ def write_labels(path: Path, labels_ras: Integer[np.ndarray, "X Y Z"], grid: Gri
     _write(path, labels_ras.astype(np.uint8), grid)
 
 
-def write_probabilities(path: Path, probabilities_ras: Float32[np.ndarray, "R X Y Z"], grid: Grid) -> None:
-    """Writes RAS+ probabilities as a 4-D float32 file, regions on the last axis, on the file grid of the case."""
-    _write(path, np.moveaxis(probabilities_ras, 0, -1), grid)
+def write_scalar(path: Path, values_ras: Float32[np.ndarray, "X Y Z"], grid: Grid) -> None:
+    """Writes a RAS+ map of numbers as float32 on the file grid of the case. Raises as `write_labels`."""
+    _write(path, values_ras, grid)
+
+
+def write_probabilities(
+    path: Path,
+    probabilities_ras: Float32[np.ndarray, "R X Y Z"] | Sequence[Float32[np.ndarray, "X Y Z"]],
+    grid: Grid,
+    names: Sequence[str],
+) -> None:
+    """Writes RAS+ probabilities as a 4-D float32 file, channels on the last axis, on the file grid of the case.
+
+    `probabilities_ras` is an array [R, X, Y, Z] or a sequence of volumes, of which one is asked for and held at a time.
+    The names of the channels go to the header's `descrip`, as in "WT TC ET". Equal arrays make equal files, byte for
+    byte. Raises DataError if the volumes do not fit the grid, or the names neither the volumes nor the header.
+    """
+    description = " ".join(names).encode()
+    if len(names) != len(probabilities_ras) or any(len(name.split()) != 1 for name in names) or len(description) > 79:
+        raise DataError(
+            f"{path}: expected {len(probabilities_ras)} names without spaces, 79 characters in all, found {list(names)}"
+        )
+    header = _header(grid, (*grid.shape, len(names)), np.dtype(np.float32))
+    header["descrip"] = description
+    with replacing(path) as temporary, _stream(temporary) as stream:
+        stream.write(header.binaryblock + bytes(4))  # 4 bytes: no extensions
+        for volume in probabilities_ras:
+            stream.write(_stored(path, volume.astype(np.float32, copy=False), grid).T.data)  # X fastest
 
 
 def write_image(path: Path, data: Num[np.ndarray, "X Y Z"], affine: Float64[np.ndarray, "4 4"]) -> None:
@@ -172,7 +252,7 @@ def _read(
         with np.errstate(over="ignore", invalid="ignore"):
             stored = np.asarray(image.dataobj, dtype=np.float32)
     orientation = nibabel.io_orientation(grid.affine)
-    data = np.ascontiguousarray(nibabel.apply_orientation(stored, orientation))
+    data = _laid_out(nibabel.apply_orientation(stored, orientation), "C")
     return data, _ras_spacing(grid, orientation), _ras_affine(grid, orientation), grid
 
 
@@ -216,9 +296,10 @@ class _faults_named:  # noqa: N801 - reads as a statement
         ) from error
 
 
-def _grid(image: Any, path: Path) -> Grid:
-    if len(image.shape) != 3:
-        raise DataError(f"{path}: expected a 3-D volume, found shape {tuple(image.shape)}; split it into 3-D files")
+def _grid(image: Any, path: Path, axes: int = 3) -> Grid:
+    if len(image.shape) != axes:
+        advice = "; split it into 3-D files" if axes == 3 else ""
+        raise DataError(f"{path}: expected a {axes}-D volume, found shape {tuple(image.shape)}{advice}")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(f"{path}: its affine has no inverse, so its orientation is unknown: {affine[:3].tolist()}")
@@ -226,7 +307,7 @@ def _grid(image: Any, path: Path) -> Grid:
     return Grid(
         shape=(int(image.shape[0]), int(image.shape[1]), int(image.shape[2])),
         affine=affine,
-        zooms=_three(header.get_zooms()),
+        zooms=_three(header.get_zooms()[:3]),
         placement={field: header[field].copy() for field in _PLACEMENT},
     )
 
@@ -251,20 +332,50 @@ def _ras_affine(grid: Grid, orientation: Any) -> Float64[np.ndarray, "4 4"]:
 # ---------------------------------------------------------------- writing
 
 
-def _write(path: Path, ras: Num[np.ndarray, "X Y Z *R"], grid: Grid) -> None:
+def _write(path: Path, ras: Num[np.ndarray, "X Y Z"], grid: Grid) -> None:
     import nibabel
-    from nibabel.orientations import axcodes2ornt, ornt_transform
 
-    own = nibabel.io_orientation(grid.affine)
-    stored = nibabel.apply_orientation(ras, ornt_transform(axcodes2ornt("RAS"), own))
-    if stored.shape[:3] != grid.shape:
-        raise DataError(f"{path}: expected an array for a grid of {grid.shape}, found {stored.shape[:3]}")
+    stored = _stored(path, ras, grid)
+    image = nibabel.Nifti1Image(stored, None, _header(grid, stored.shape, stored.dtype))
+    with replacing(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def _stored(path: Path, ras: Num[np.ndarray, "X Y Z"], grid: Grid) -> Num[np.ndarray, "x y z"]:
+    """A RAS+ array in the file's own orientation."""
+    stored = in_file_order(ras, grid)
+    if stored.shape != grid.shape:
+        raise DataError(f"{path}: expected an array for a grid of {grid.shape}, found {stored.shape}")
+    return _laid_out(stored, "F")
+
+
+def _laid_out(volume: Num[np.ndarray, "X Y Z"], order: Literal["C", "F"]) -> Num[np.ndarray, "X Y Z"]:
+    """A copy in this memory order. Files have X fastest, arrays Z: plane by plane both stay in the cache."""
+    copy = np.empty(volume.shape, volume.dtype, order=order)
+    for y in range(volume.shape[1]):
+        copy[:, y] = volume[:, y]
+    return copy
+
+
+def _header(grid: Grid, shape: Shape, dtype: np.dtype[Any]) -> Any:
+    import nibabel
+
     header = nibabel.Nifti1Header()
-    header.set_data_shape(stored.shape)
-    header.set_data_dtype(stored.dtype)
+    header.set_data_shape(shape)
+    header.set_data_dtype(dtype)
     for field, value in grid.placement.items():
         header[field] = value
     header["pixdim"][4:] = 1
-    image = nibabel.Nifti1Image(np.ascontiguousarray(stored), None, header)
-    with replacing(path) as temporary:
-        nibabel.save(image, temporary)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    return header
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """A file to write to, compressed if its name says so, without the time and name that gzip would put in."""
+    with path.open("wb") as file:
+        if path.suffix != ".gz":
+            yield file
+            return
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+            yield packed

@@ -1,7 +1,5 @@
-"""A folder of predictions against a folder of references -> scores.csv and lesions.csv.
+"""A folder of predictions against a folder of references -> scores.csv, lesions.csv, froc.csv and cohort.csv.
 
-A folder is flat, FOLDER/CASE.nii.gz or FOLDER/CASE-seg.nii.gz, or a data set with CASE-seg.nii.gz at any depth; `.nii`
-is read too.
 What is wrong with one case is collected and does not keep the others from being scored.
 """
 
@@ -10,17 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mets3d.data import DataError, Progress, quiet
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
-from mets3d.evaluation.lesions import Row, lesion_scores, rules_named
+from mets3d.data import Progress, quiet
+from mets3d.evaluation.cohort import cohort_csv, cohort_table
+from mets3d.evaluation.folders import FilePair, file_pairs
+from mets3d.evaluation.froc import FROC_COLUMNS, froc_rows
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, Row, lesion_scores
+from mets3d.evaluation.rules import rules_named
 from mets3d.regions import KNOWN_LABELS
 from mets3d.rundir import write_text
 
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 SCORE_COLUMNS = (
     *("case", "region", "rules", "lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95"),
     *("lesions_found", "lesions_missed", "lesions_false"),
-    *("sensitivity", "specificity", "reference_volume_mm3", "prediction_volume_mm3"),
-)
+    *("lesion_wise_nsd_0.5", "lesion_wise_nsd_1.0", "lesion_wise_nsd_spacing", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
+    *("precision", "recall", "f1", "sensitivity", "specificity"),
+    *("reference_volume_mm3", "prediction_volume_mm3", "volume_error_mm3", "smallest_spacing_mm"),
+)  # the first of every table; what a rule set or the size classes add comes after them
 LESION_COLUMNS = (
-    *("case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "prediction_volume_mm3"),
-    *("x_mm", "y_mm", "z_mm", "dice", "hd95"),
+    *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
+    *("x_mm", "y_mm", "z_mm", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
 )
-SUMMARISED = ("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95")
 AFFINE_TOLERANCE = 1e-3  # mm; headers round, and a voxel is never that small
 REGRID = "write the prediction on the case's own grid"
 
@@ -47,17 +48,23 @@ class EvaluationReport:
 
     rows: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)
+    froc: list[Row] = field(default_factory=list)
+    cohort: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unpredicted: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One score over the cases that have a value."""
+class _Work:
+    """One case to score. prediction: None where there is none and the rules count that."""
 
-    mean: float
-    median: float
-    n: int
+    case: str
+    prediction: Path | None
+    reference: Path
+    probabilities: Path | None
+    rules: str
+    compat: str | None
+    size_edges_mm3: tuple[float, ...]
 
 
 def evaluate(
@@ -65,100 +72,53 @@ def evaluate(
     references: Path,
     *,
     rules: str = "brats2023",
+    compat: str | None = None,
+    size_edges_mm3: Sequence[float] = SIZE_EDGES_MM3,
     scores: Path,
     lesions: Path | None = None,
+    probabilities: Path | None = None,
+    froc: Path | None = None,
+    cohort: Path | None = None,
     jobs: int = 1,
     progress: Progress = quiet,
 ) -> EvaluationReport:
     """Scores every prediction that has a reference of the same case name and writes the tables.
 
-    `scores` gets one row per case and region, `lesions` (where given) one per lesion, both sorted by case, numbers in
-    full precision, no value as an empty cell. A table is written whole or, when no case could be scored, not at all.
-    `jobs` processes share the cases; the result does not depend on their number.
+    `scores` gets one row per case and region, `lesions` (where given) one per lesion, `froc` one per case, region and
+    threshold from the maps CASE.nii.gz in `probabilities`, `cohort` one per region and number. The first three are
+    sorted by case, numbers in full precision, no value as an empty cell. A table is written whole or, when no case
+    could be scored, not at all. `jobs` processes share the cases; the result does not depend on their number.
+
+    References without a prediction are in `unpredicted`. Under brats2026 they count: Dice, NSD and F1 0, HD95 373 mm,
+    all lesions missed. Under the others they are not scored, since those rules do not say.
 
     Collected in `problems`, one line each, naming the case: a case found twice, a prediction without a reference, a
     file that cannot be read, grids that differ (shape, or affine by more than 1e-3), and labels outside 0 to 4, which
-    are scored as background. References without a prediction are in `unpredicted` and no problem.
+    are scored as background or, under brats2026, keep the case from being scored.
 
     Raises ValueError for unknown rules, and FileNotFoundError or DataError (a ValueError) for a folder that does not
     exist or holds no label map.
     """
-    rules_named(rules)
-    predicted, expected = _label_files(predictions, "predictions"), _label_files(references, "references")
-    report = EvaluationReport(unpredicted=sorted(set(expected) - set(predicted)))
-    work = []
-    for case in sorted(predicted):
-        problem = _no_pair(case, predicted[case], expected.get(case, []), references)
-        if problem:
-            report.problems.append(problem)
-        else:
-            work.append((case, predicted[case][0], expected[case][0], rules))
+    rule_set = rules_named(rules)
+    found = file_pairs(predictions, references)
+    report = EvaluationReport(problems=list(found.problems), unpredicted=list(found.unpredicted))
+    pairs: list[FilePair | tuple[str, Path]] = [*found.pairs]
+    if rule_set.missing_prediction == "worst":
+        pairs += found.unpredicted.items()
+    edges = tuple(float(edge) for edge in size_edges_mm3)
+    nothing = np.zeros((1, 1, 1), np.uint8)
+    lesion_scores(nothing, nothing, (1.0, 1.0, 1.0), rules=rules, compat=compat, size_edges_mm3=edges)  # or refuses
+    work = sorted((_work(pair, probabilities, rules, compat, edges) for pair in pairs), key=lambda item: item.case)
     for done, result in enumerate(_results(work, jobs), start=1):
         report.rows += result.rows
         report.lesions += result.lesions
+        report.froc += result.froc
         report.problems += result.problems
         progress(done, len(work), result.case)
     if report.rows:
-        write_text(scores, _table(SCORE_COLUMNS, report.rows))
-        if lesions is not None:
-            write_text(lesions, _table(LESION_COLUMNS, report.lesions))
+        report.cohort = cohort_table(report.rows, report.lesions)
+        _write(report, scores, lesions, froc, cohort)
     return report
-
-
-def summarise(rows: Iterable[Row]) -> dict[str, dict[str, Summary]]:
-    """Mean, median and number of cases by region (in the rows' order) and score; empty values are left out."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        scores = values.setdefault(row["region"], {name: [] for name in SUMMARISED})
-        for name, found in scores.items():
-            if _has_value(row[name]):
-                found.append(row[name])
-    return {
-        region: {
-            name: Summary(statistics.fmean(found), statistics.median(found), len(found))
-            for name, found in scores.items()
-            if found
-        }
-        for region, scores in values.items()
-    }
-
-
-# ---------------------------------------------------------------- pairs
-
-
-def _label_files(folder: Path, role: str) -> dict[str, list[Path]]:
-    """The label maps in a folder by case name; more than one path where a case is there twice."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of {role}; expected label maps CASE.nii.gz or a data set")
-    found: dict[str, list[Path]] = {}
-    for place, names in visible_files(folder):
-        for name in names:
-            case = _case_of(name, flat=place == folder)
-            if case:
-                found.setdefault(case, []).append(place / name)
-    if not found:
-        raise DataError(
-            f"{folder}: expected {role} as CASE.nii.gz or CASE-{LABELS}.nii.gz in it, or as a data set "
-            f"CASE/CASE-{LABELS}.nii.gz, found no label map; name the folder that holds them"
-        )
-    return found
-
-
-def _case_of(name: str, flat: bool) -> str | None:
-    """The case whose label map a file is by its name, None if it is something else."""
-    stem = next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), "")
-    if stem.endswith(f"-{LABELS}"):
-        return stem.removesuffix(f"-{LABELS}")
-    return stem if flat and not stem.endswith(tuple(f"-{sequence}" for sequence in SEQUENCES)) else None
-
-
-def _no_pair(case: str, predicted: list[Path], expected: list[Path], references: Path) -> str | None:
-    for role, files in (("predictions", predicted), ("references", expected)):
-        if len(files) > 1:
-            return f"{case}: twice among the {role}: {', '.join(map(str, files))}; not scored, keep one of them"
-    if not expected:
-        return f"{case}: {references} holds no reference {case}-{LABELS}.nii.gz for {predicted[0]}; not scored"
-    return None
 
 
 # ---------------------------------------------------------------- one case
@@ -167,43 +127,114 @@ def _no_pair(case: str, predicted: list[Path], expected: list[Path], references:
 @dataclass(frozen=True)
 class _Result:
     case: str
-    rows: list[Row]
-    lesions: list[Row]
-    problems: list[str]
+    rows: list[Row] = field(default_factory=list)
+    lesions: list[Row] = field(default_factory=list)
+    froc: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def _results(work: Sequence[tuple[str, Path, Path, str]], jobs: int) -> Iterator[_Result]:
+def _work(
+    pair: FilePair | tuple[str, Path],
+    probabilities: Path | None,
+    rules: str,
+    compat: str | None,
+    edges: tuple[float, ...],
+) -> _Work:
+    if not isinstance(pair, FilePair):
+        return _Work(pair[0], None, pair[1], None, rules, compat, edges)
+    soft = None if probabilities is None else probabilities / f"{pair.case}.nii.gz"
+    return _Work(pair.case, pair.prediction, pair.reference, soft, rules, compat, edges)
+
+
+def _results(work: Sequence[_Work], jobs: int) -> Iterator[_Result]:
     """The results in the order of the work."""
     if jobs <= 1 or len(work) <= 1:
-        yield from (_score(*item) for item in work)
+        yield from map(_score, work)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     # Spawned, for the caller may hold threads, which a fork would leave locked.
     with ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_score, *zip(*work, strict=True))
+        yield from pool.map(_score, work)
 
 
-def _score(case: str, prediction: Path, reference: Path, rules: str) -> _Result:
+def _score(work: _Work) -> _Result:
     from mets3d.data.nifti import read_labels
 
     try:
-        ours, theirs = read_labels(prediction), read_labels(reference)
+        theirs = read_labels(work.reference)
+        ours = theirs if work.prediction is None else read_labels(work.prediction)
+        differs = _grids_differ(ours, theirs)
+        if differs:
+            return _failed(work, f"{work.prediction} and {work.reference} {differs}")
+        scores = _worst(theirs, work) if work.prediction is None else _scores(ours, theirs, work)
+        froc = [] if work.probabilities is None else _froc(work.probabilities, theirs, work)
     except (OSError, ValueError) as error:
-        return _Result(case, [], [], [f"{case}: {error}; not scored"])
-    differs = _grids_differ(ours, theirs)
-    if differs:
-        return _Result(case, [], [], [f"{case}: {prediction} and {reference} {differs}; not scored"])
-    problems = [
-        f"{case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
-        for path, volume in ((prediction, ours), (reference, theirs))
-        if (found := _unknown_labels(volume))
-    ]
-    scores = lesion_scores(ours.labels, theirs.labels, _header_spacing(ours), rules=rules)
+        return _failed(work, str(error))
+    named = {"case": work.case}
     return _Result(
-        case, [{"case": case} | row for row in scores], [{"case": case} | row for row in scores.lesions], problems
+        work.case,
+        [named | row for row in scores],
+        [named | row for row in scores.lesions],
+        [named | row for row in froc],
+        [
+            f"{work.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
+            for path, volume in ((work.prediction, ours), (work.reference, theirs))
+            if (found := _unknown_labels(volume))
+        ],
     )
+
+
+def _failed(work: _Work, reason: str) -> _Result:
+    return _Result(work.case, problems=[f"{work.case}: {reason}; not scored"])
+
+
+def _scores(ours: LabelVolume, theirs: LabelVolume, work: _Work) -> CaseScores:
+    """Scored in the axis order of the file, as the organisers' programs do: it decides what `compat` swaps.
+
+    It also decides which part of NETC is the first, and so what it joins. Positions are then told in RAS order.
+    """
+    from mets3d.data.nifti import in_file_order, ras_position_mm
+
+    grid = ours.source
+    scores = lesion_scores(
+        in_file_order(ours.labels, grid),
+        in_file_order(theirs.labels, grid),
+        grid.zooms,
+        rules=work.rules,
+        compat=work.compat,
+        size_edges_mm3=work.size_edges_mm3,
+    )
+    for row in scores.lesions:
+        position = ras_position_mm((row["x_mm"], row["y_mm"], row["z_mm"]), grid)
+        row |= dict(zip(("x_mm", "y_mm", "z_mm"), position, strict=True))
+    return scores
+
+
+def _worst(theirs: LabelVolume, work: _Work) -> CaseScores:
+    """A missing prediction by the rules of 2026: 0 and the penalty everywhere, where others have no value too."""
+    empty = replace(theirs, labels=np.zeros_like(theirs.labels))
+    scores = _scores(empty, theirs, work)
+    penalty_mm = rules_named(work.rules).penalty_mm(theirs.labels.shape)
+    for row in scores:
+        for name, value in row.items():
+            if name in ("hd95", "lesion_wise_hd95", "global_hd95"):
+                row[name] = penalty_mm
+            elif isinstance(value, float) and math.isnan(value):
+                row[name] = 0.0
+    return scores
+
+
+def _froc(file: Path, theirs: LabelVolume, work: _Work) -> list[Row]:
+    from mets3d.data.nifti import read_probabilities
+
+    soft = read_probabilities(file)
+    if soft.data.shape[1:] != theirs.labels.shape:
+        raise ValueError(
+            f"{file} and {work.reference} differ in shape, {soft.data.shape[1:]} and {theirs.labels.shape}"
+        )
+    return froc_rows(soft.data, soft.names, theirs.labels, theirs.spacing_mm, rules=work.rules)
 
 
 def _grids_differ(ours: LabelVolume, theirs: LabelVolume) -> str | None:
@@ -221,16 +252,23 @@ def _unknown_labels(volume: LabelVolume) -> str:
     return ", ".join(str(label) for label in np.unique(volume.labels).tolist() if label not in KNOWN_LABELS)
 
 
-def _header_spacing(volume: LabelVolume) -> tuple[float, float, float]:
-    """The voxel size to the last bit of the header, in RAS order.
-
-    `read_labels` rounds it to six digits; the organisers' programs do not, and over 30 mm that is more than 1e-6.
-    """
-    x, y, z = (min(volume.source.zooms, key=lambda zoom: abs(zoom - side)) for side in volume.spacing_mm)
-    return x, y, z
-
-
 # ---------------------------------------------------------------- tables
+
+
+def _write(
+    report: EvaluationReport, scores: Path, lesions: Path | None, froc: Path | None, cohort: Path | None
+) -> None:
+    more = dict.fromkeys(column for row in report.rows for column in row if column not in SCORE_COLUMNS)
+    write_text(scores, _table((*SCORE_COLUMNS, *more), report.rows))
+    if lesions is not None:
+        write_text(lesions, _table(LESION_COLUMNS, report.lesions))
+    if cohort is not None:
+        write_text(cohort, cohort_csv(report.cohort))
+    if froc is not None:
+        if report.froc:
+            write_text(froc, _table(FROC_COLUMNS, report.froc))
+        else:
+            froc.unlink(missing_ok=True)  # of an earlier evaluation, which the other tables no longer belong to
 
 
 def _table(columns: Sequence[str], rows: Iterable[Row]) -> str:

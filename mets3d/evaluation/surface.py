@@ -16,7 +16,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-Spacing = tuple[float, float, float]
+from mets3d.evaluation.grid import Spacing, Voxels, bounding_box, voxels_of
+from mets3d.evaluation.nearest import nearest_mm
 
 CODES = 256  # eight voxels meet at a corner, each in the mask or not; bit 4x + 2y + z is the voxel at (x, y, z) in 0, 1
 
@@ -25,7 +26,7 @@ CODES = 256  # eight voxels meet at a corner, each in the mask or not; bit 4x + 
 class Surface:
     """The surface elements of one mask."""
 
-    corners: Int[np.ndarray, "N 3"]  # corner (i, j, k) lies between voxels (i-1, j-1, k-1) and (i, j, k)
+    corners: Voxels  # corner (i, j, k) lies between voxels (i-1, j-1, k-1) and (i, j, k)
     areas_mm2: Float[np.ndarray, " N"]
 
     @property
@@ -43,17 +44,16 @@ class SurfaceDistances:
     reference_areas_mm2: Float[np.ndarray, " R"]
 
 
-def surface_distances(
-    prediction: Bool[np.ndarray, "X Y Z"], reference: Bool[np.ndarray, "X Y Z"], spacing_mm: Spacing
-) -> SurfaceDistances:
-    """Both directed sets of distances in mm between the surfaces of two masks on one grid.
+def surface_distances(prediction: Surface, reference: Surface, spacing_mm: Spacing) -> SurfaceDistances:
+    """Both directed sets of distances in mm between two surfaces on one grid of corners.
 
-    A mask that fills the image has its surface on the image's border: outside is background. An empty mask has no
-    elements, and all distances to it are +inf.
+    An empty surface has no elements, and all distances to it are +inf.
     """
-    ours, theirs = surface(prediction, spacing_mm), surface(reference, spacing_mm)
     return SurfaceDistances(
-        _nearest(ours, theirs, spacing_mm), _nearest(theirs, ours, spacing_mm), ours.areas_mm2, theirs.areas_mm2
+        nearest_mm(prediction.corners, reference.corners, spacing_mm),
+        nearest_mm(reference.corners, prediction.corners, spacing_mm),
+        prediction.areas_mm2,
+        reference.areas_mm2,
     )
 
 
@@ -71,25 +71,21 @@ def hausdorff(distances: SurfaceDistances, percent: float = 95.0) -> float:
 
 def hd95(prediction: Bool[np.ndarray, "X Y Z"], reference: Bool[np.ndarray, "X Y Z"], spacing_mm: Spacing) -> float:
     """95 % Hausdorff distance in mm of two masks. Both empty: 0; one empty: +inf."""
-    return hausdorff(surface_distances(prediction, reference, spacing_mm))
+    ours, theirs = surface(prediction, spacing_mm), surface(reference, spacing_mm)
+    return hausdorff(surface_distances(ours, theirs, spacing_mm))
 
 
 def surface(mask: Bool[np.ndarray, "X Y Z"], spacing_mm: Spacing) -> Surface:
-    """Surface elements of a mask [X, Y, Z], their areas in mm2. An empty mask has none."""
+    """Surface elements of a mask [X, Y, Z], their areas in mm2. An empty mask has none.
+
+    A mask that fills the image has its surface on the image's border: outside is background.
+    """
     box = bounding_box(mask)
     if box is None:
         return Surface(np.zeros((0, 3), np.int64), np.zeros(0))
     codes = _corner_codes(mask[box])
-    corners = np.argwhere((codes != 0) & (codes != CODES - 1))
+    corners = voxels_of((codes != 0) & (codes != CODES - 1))
     return Surface(corners + [side.start for side in box], area_table(spacing_mm)[codes[tuple(corners.T)]])
-
-
-def bounding_box(mask: Bool[np.ndarray, "X Y Z"]) -> tuple[slice, slice, slice] | None:
-    """The smallest box that holds a mask; None for an empty one."""
-    if not mask.any():
-        return None
-    x, y, z = (np.flatnonzero(mask.any(axes)).tolist() for axes in ((1, 2), (0, 2), (0, 1)))
-    return slice(x[0], x[-1] + 1), slice(y[0], y[-1] + 1), slice(z[0], z[-1] + 1)
 
 
 def _corner_codes(mask: Bool[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "X+1 Y+1 Z+1"]:
@@ -99,23 +95,6 @@ def _corner_codes(mask: Bool[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "X+1 Y+1
     for bit, (x, y, z) in enumerate(np.ndindex(2, 2, 2)):
         codes |= voxels[x : x + codes.shape[0], y : y + codes.shape[1], z : z + codes.shape[2]] << bit
     return codes
-
-
-def _nearest(start: Surface, goal: Surface, spacing_mm: Spacing) -> Float[np.ndarray, " N"]:
-    """Distance in mm from each element of one surface to the nearest of the other."""
-    from scipy import ndimage
-
-    if start.empty or goal.empty:
-        return np.full(len(start.corners), np.inf)
-    first = np.minimum(start.corners.min(0), goal.corners.min(0))
-    last = np.maximum(start.corners.max(0), goal.corners.max(0))
-    free = np.ones(last - first + 1, bool)
-    free[tuple((goal.corners - first).T)] = False
-    # Asked which corner is nearest, not how far it is: half the time, and the box can be as large as the image.
-    nearest = ndimage.distance_transform_edt(free, spacing_mm, return_distances=False, return_indices=True)
-    here = start.corners - first
-    steps = nearest[:, *here.T].T - here
-    return np.asarray(np.sqrt(((steps * spacing_mm) ** 2).sum(1)))
 
 
 def _quantile(distances_mm: Float[np.ndarray, " N"], areas_mm2: Float[np.ndarray, " N"], share: float) -> float:

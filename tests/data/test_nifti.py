@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from mets3d.data import DataError
-from mets3d.data.nifti import read_header, read_image, read_labels, write_image, write_labels, write_probabilities
+from mets3d.data.nifti import (
+    read_header,
+    read_image,
+    read_labels,
+    read_probabilities,
+    write_image,
+    write_labels,
+    write_probabilities,
+)
 
 SPACING = np.array([0.9, 1.1, 5.5])
 
@@ -97,12 +105,55 @@ def test_probabilities_have_the_region_axis_last(tmp_path: Path) -> None:
     stored = np.zeros((5, 6, 7), dtype=np.uint8)
     volume = read_labels(saved(tmp_path / "a.nii.gz", stored, affine_of("LPS")))
     probabilities = np.random.default_rng(0).random((3, *volume.labels.shape), dtype=np.float32)
-    write_probabilities(tmp_path / "p.nii.gz", probabilities, volume.source)
+    write_probabilities(tmp_path / "p.nii.gz", probabilities, volume.source, ("WT", "TC", "ET"))
     written = nibabel.load(tmp_path / "p.nii.gz")
     assert written.get_data_dtype() == np.float32
     for region in range(3):
         expected = probabilities[region][::-1, ::-1]
         np.testing.assert_array_equal(np.asarray(written.dataobj)[..., region], expected)
+    np.testing.assert_array_equal(written.affine, volume.source.affine)
+    for affine, code in (written.get_sform(coded=True), written.get_qform(coded=True)):
+        np.testing.assert_allclose(affine, volume.source.affine, atol=1e-5)
+        assert code == 1
+
+
+@pytest.mark.parametrize("axes", ["RAS", "PSL"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_probabilities_come_back_with_their_names(tmp_path: Path, axes: str, suffix: str) -> None:
+    volume = read_labels(saved(tmp_path / "a.nii.gz", np.zeros((5, 6, 7), dtype=np.uint8), affine_of(axes)))
+    probabilities = np.random.default_rng(0).random((2, *volume.labels.shape), dtype=np.float32)
+    write_probabilities(tmp_path / f"p{suffix}", probabilities, volume.source, ("WT", "RC"))
+    found = read_probabilities(tmp_path / f"p{suffix}")
+    assert found.names == ("WT", "RC")
+    np.testing.assert_array_equal(found.data, probabilities)
+    assert found.data.dtype == np.float32
+    np.testing.assert_allclose(found.affine, volume.affine)
+    assert found.spacing_mm == volume.spacing_mm
+    assert found.source.shape == (5, 6, 7)
+
+
+def test_equal_probabilities_are_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = read_labels(saved(tmp_path / "a.nii.gz", np.zeros((5, 6, 7), dtype=np.uint8), affine_of("RAS")))
+    probabilities = np.random.default_rng(0).random((1, 5, 6, 7), dtype=np.float32)
+    write_probabilities(tmp_path / "one.nii.gz", probabilities, volume.source, ["WT"])
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    write_probabilities(tmp_path / "other.nii.gz", list(probabilities), volume.source, ["WT"])
+    assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "other.nii.gz").read_bytes()
+
+
+def test_probabilities_without_the_names_of_their_channels_are_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4, 3), dtype=np.float32), np.eye(4)), tmp_path / "p.nii.gz")
+    with pytest.raises(DataError, match=r"p\.nii\.gz: expected a header that names 3 channels, such as 'WT TC ET'"):
+        read_probabilities(tmp_path / "p.nii.gz")
+    volume = read_labels(saved(tmp_path / "a.nii.gz", np.zeros((5, 6, 7), dtype=np.uint8), affine_of("RAS")))
+    with pytest.raises(DataError, match="expected a 4-D volume"):
+        read_probabilities(tmp_path / "a.nii.gz")
+    for names in (["WT"], ["WT", "T C"], ["WT", "x" * 90]):
+        with pytest.raises(DataError, match="expected 2 names without spaces"):
+            write_probabilities(tmp_path / "q.nii.gz", np.zeros((2, 5, 6, 7), np.float32), volume.source, names)
+    with pytest.raises(DataError, match=r"grid of \(5, 6, 7\), found \(5, 6, 8\)"):
+        write_probabilities(tmp_path / "q.nii.gz", np.zeros((1, 5, 6, 8), np.float32), volume.source, ["WT"])
+    assert not (tmp_path / "q.nii.gz").exists()
 
 
 def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def row(rows: list[dict[str, Any]], region: str) -> dict[str, Any]:
     return found
 
 
+def told(rows: list[dict[str, Any]]) -> list[Any]:
+    """For comparison to the bit: NaN, which equals nothing, as None."""
+    return [{name: None if str(value) == "nan" else value for name, value in each.items()} for each in rows]
+
+
 def counts(scores: dict[str, Any]) -> tuple[int, int, int]:
     return scores["lesions_found"], scores["lesions_false"], scores["lesions_missed"]
 
@@ -241,13 +246,13 @@ def test_place_in_the_image_mirror_and_memory_order_change_nothing(
     prediction, reference = pair
     scores = lesion_scores(prediction, reference, UNIT)
     other_memory = lesion_scores(np.asfortranarray(prediction), np.asfortranarray(reference), UNIT)
-    assert other_memory == scores
-    assert other_memory.lesions == scores.lesions
+    assert told(other_memory) == told(scores)
+    assert told(other_memory.lesions) == told(scores.lesions)
     moved = lesion_scores(np.pad(prediction, margin), np.pad(reference, margin), UNIT)
     flipped = lesion_scores(np.flip(prediction, axis), np.flip(reference, axis), UNIT)
     for before, *after in zip(scores, moved, flipped, strict=True):
         for name in set(before) - {"region", "rules", "specificity"}:
-            assert [each[name] for each in after] == pytest.approx([before[name]] * 2, abs=1e-9), name
+            assert [each[name] for each in after] == pytest.approx([before[name]] * 2, abs=1e-9, nan_ok=True), name
     shift = {f"{side}_mm": float(before) for side, (before, _) in zip("xyz", margin, strict=True)}
     expected = [each | {name: each[name] + by for name, by in shift.items()} for each in scores.lesions]
     assert moved.lesions == [pytest.approx(each) for each in expected]
@@ -260,7 +265,7 @@ def test_place_in_the_image_mirror_and_memory_order_change_nothing(
 def test_any_number_type_that_holds_labels(kind: type) -> None:
     prediction, reference, *_ = SITUATIONS["one lesion in two parts"]
     scores = lesion_scores(prediction.astype(kind), reference.astype(kind), np.array([1, 1, 1], np.float32))
-    assert scores == lesion_scores(prediction, reference, [1, 1, 1])
+    assert told(scores) == told(lesion_scores(prediction, reference, [1, 1, 1]))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_any_number_type_that_holds_labels(kind: type) -> None:
         (volume(), volume(), (1.0, 0.0, 1.0), "brats2023", "spacing_mm"),
         (volume(), volume(), (1.0, float("nan"), 1.0), "brats2023", "spacing_mm"),
         (volume(), volume(), (1.0, float("inf"), 1.0), "brats2023", "spacing_mm"),
-        (volume(), volume(), UNIT, "brats2022", "brats2023; found 'brats2022'"),
+        (volume(), volume(), UNIT, "brats2022", "brats2023, brats2024, brats2026; found 'brats2022'"),
     ],
 )
 def test_bad_arguments(

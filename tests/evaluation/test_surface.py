@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
-from mets3d.evaluation.surface import area_table, bounding_box, hausdorff, hd95, surface, surface_distances
+from mets3d.evaluation.grid import bounding_box
+from mets3d.evaluation.surface import SurfaceDistances, area_table, hausdorff, hd95, surface, surface_distances
 
 UNIT = (1.0, 1.0, 1.0)
 UNEVEN = (0.5, 1.25, 3.0)
@@ -142,9 +144,13 @@ def test_corners_are_those_between_the_voxels_even_at_the_image_border() -> None
 # ---------------------------------------------------------------- distances
 
 
+def distances_of(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
+    return surface_distances(surface(a, spacing), surface(b, spacing), spacing)
+
+
 def test_distances_of_two_cubes_by_hand() -> None:
     a, b = box((12, 5, 5), (1, 1, 1), (3, 3, 3)), box((12, 5, 5), (6, 1, 1), (3, 3, 3))
-    distances = surface_distances(a, b, UNIT)
+    distances = distances_of(a, b, UNIT)
     values, counts = np.unique(distances.prediction_to_reference_mm, return_counts=True)
     assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {2.0: 16, 3.0: 12, 4.0: 12, 5.0: 16}
     end = 4 * math.sqrt(3) / 8 + 8 * math.sqrt(2) / 2 + 4
@@ -159,7 +165,7 @@ def test_distances_of_two_cubes_by_hand() -> None:
 def test_area_decides_not_the_number_of_elements() -> None:
     """A bar one voxel longer: its end is 4 of 48 elements, more than 5 %, and 2.9 % of the area."""
     short, long = box((3, 3, 14), (1, 1, 1), (1, 1, 10)), box((3, 3, 14), (1, 1, 1), (1, 1, 11))
-    distances = surface_distances(long, short, UNIT)
+    distances = distances_of(long, short, UNIT)
     assert (distances.prediction_to_reference_mm == 1).mean() == pytest.approx(4 / 48)
     assert hausdorff(distances) == 0.0
     assert hausdorff(distances, 100.0) == 1.0
@@ -175,7 +181,7 @@ def test_empty_masks() -> None:
     empty, full = np.zeros((3, 3, 3), bool), box((3, 3, 3), (0, 0, 0), (2, 2, 2))
     assert hd95(empty, empty, UNIT) == 0.0
     assert hd95(empty, full, UNIT) == hd95(full, empty, UNIT) == math.inf
-    assert np.isinf(surface_distances(full, empty, UNIT).prediction_to_reference_mm).all()
+    assert np.isinf(distances_of(full, empty, UNIT).prediction_to_reference_mm).all()
     assert surface(empty, UNIT).empty
     assert bounding_box(empty) is None
 
@@ -186,7 +192,7 @@ def test_equals_the_slow_construction(
     a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float], percent: float
 ) -> None:
     """Exactly on the asked share the last bit decides, so a share just below and one just above are the bounds."""
-    fast = hausdorff(surface_distances(a, b, spacing), percent)
+    fast = hausdorff(distances_of(a, b, spacing), percent)
     below, above = (slow_hausdorff(a, b, spacing, percent / 100 + tip) for tip in (-1e-9, 1e-9))
     assert below - 1e-9 <= fast <= above + 1e-9
 
@@ -210,3 +216,18 @@ def test_axes_and_units_go_with_the_spacing(a: np.ndarray, b: np.ndarray, order:
     x, y, z = (UNEVEN[k] for k in order)
     assert hd95(a.transpose(order), b.transpose(order), (x, y, z)) == pytest.approx(value, abs=1e-9)
     assert hd95(a, b, (4 * UNEVEN[0], 4 * UNEVEN[1], 4 * UNEVEN[2])) == pytest.approx(4 * value, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of that program
+@settings(max_examples=40, deadline=None)
+@given(a=FILLED, b=FILLED, spacing=SPACINGS, percent=st.sampled_from([50.0, 95.0, 100.0]))
+def test_equals_the_program_that_the_challenge_calls(
+    a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float], percent: float
+) -> None:
+    """DeepMind's surface-distance; beyond the image it sees the image's edge repeated, so the masks get a margin."""
+    padded = np.pad(a, 1), np.pad(b, 1)
+    theirs = compute_robust_hausdorff(compute_surface_distances(*padded, spacing), percent)
+    ours = hausdorff(distances_of(*padded, spacing), percent)
+    tip = 1e-9  # where the share is reached exactly, the last bit decides
+    below, above = (hausdorff(distances_of(*padded, spacing), min(percent + by, 100.0)) for by in (-tip, tip))
+    assert ours == pytest.approx(theirs) or below - 1e-9 <= theirs <= above + 1e-9

@@ -1,0 +1,99 @@
+"""Which files of two folders are a case's prediction and its reference.
+
+A folder is flat, FOLDER/CASE.nii.gz or FOLDER/CASE-seg.nii.gz, or a data set with CASE-seg.nii.gz at any depth; `.nii`
+is read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mets3d.data import DataError
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
+from mets3d.rundir import read_json
+
+PROVENANCE = "predict.json"  # what `predict` writes beside its label maps
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """The two label maps of a case."""
+
+    case: str
+    prediction: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cases with both files; references without a prediction, by case; and what is wrong, a line each."""
+
+    pairs: Sequence[FilePair]
+    unpredicted: Mapping[str, Path]
+    problems: Sequence[str]
+
+
+def file_pairs(predictions: Path, references: Path) -> Pairs:
+    """Pairs up the label maps of two folders by case name.
+
+    A prediction is missing where a reference has none; but where `predict` noted that it was asked for certain cases
+    alone, the other references are no concern of these predictions. Raises FileNotFoundError or DataError (a
+    ValueError) for a folder that does not exist or holds no label map.
+    """
+    predicted, expected = _label_files(predictions, "predictions"), _label_files(references, "references")
+    asked = _asked_for(predictions)
+    pairs, problems = [], []
+    for case in sorted(predicted):
+        problem = _no_pair(case, predicted[case], expected.get(case, []), references)
+        if problem:
+            problems.append(problem)
+        else:
+            pairs.append(FilePair(case, predicted[case][0], expected[case][0]))
+    missing = sorted(case for case in set(expected) - set(predicted) if asked is None or case in asked)
+    return Pairs(pairs, {case: expected[case][0] for case in missing}, problems)
+
+
+def _asked_for(predictions: Path) -> set[str] | None:
+    """The cases that these predictions were to cover, failed ones included, if `predict` left word of it."""
+    note = predictions / PROVENANCE
+    if not note.is_file():
+        return None
+    told = read_json(note)
+    return {*told.get("cases", ()), *told.get("failures", ())} if isinstance(told, dict) else None
+
+
+def _label_files(folder: Path, role: str) -> dict[str, list[Path]]:
+    """The label maps in a folder by case name; more than one path where a case is there twice."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of {role}; expected label maps CASE.nii.gz or a data set")
+    found: dict[str, list[Path]] = {}
+    for place, names in visible_files(folder):
+        for name in names:
+            case = _case_of(name, flat=place == folder)
+            if case:
+                found.setdefault(case, []).append(place / name)
+    if not found:
+        raise DataError(
+            f"{folder}: expected {role} as CASE.nii.gz or CASE-{LABELS}.nii.gz in it, or as a data set "
+            f"CASE/CASE-{LABELS}.nii.gz, found no label map; name the folder that holds them"
+        )
+    return found
+
+
+def _case_of(name: str, flat: bool) -> str | None:
+    """The case whose label map a file is by its name, None if it is something else."""
+    stem = next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), "")
+    if stem.endswith(f"-{LABELS}"):
+        return stem.removesuffix(f"-{LABELS}")
+    return stem if flat and not stem.endswith(tuple(f"-{sequence}" for sequence in SEQUENCES)) else None
+
+
+def _no_pair(case: str, predicted: list[Path], expected: list[Path], references: Path) -> str | None:
+    for role, files in (("predictions", predicted), ("references", expected)):
+        if len(files) > 1:
+            return f"{case}: twice among the {role}: {', '.join(map(str, files))}; not scored, keep one of them"
+    if not expected:
+        return f"{case}: {references} holds no reference {case}-{LABELS}.nii.gz for {predicted[0]}; not scored"
+    return None

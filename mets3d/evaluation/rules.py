@@ -1,0 +1,248 @@
+"""What the editions of the challenge call a lesion, what matches it, and what a miss costs: one value per rule set.
+
+  brats2023  The reference grown by one voxel (18 neighbours) falls into 26-connected parts; the reference inside one is
+             a lesion, so that pieces up to two voxels apart are one. The prediction is not grown. All predicted
+             components that meet a grown lesion are its match, and one may match several lesions. Lesions of at most
+             2 mm3 count for nothing, yet what meets them is not false.
+  brats2024  As 2023, and of 2025: the prediction is merged by growing too, then predicted lesions of at most 2 voxels
+             are deleted. Parts of ET that touch the same part of NETC are one lesion. RC is scored. NSD besides HD95.
+  brats2026  26-connected components on both sides, matched one to one so that the sum of 1 - Dice is least. Lesions
+             from 27 mm3 and every false one make the segmentation score; detection is scored apart.
+
+Facts from the organisers' programs: rachitsaluja/BraTS-2023-Metrics at 43c9052, rachitsaluja/BraTS-2024-Metrics at
+f1131e3, BraTS-evaluation 0.0.10 with panoptica 2.1.7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int, Integer, UInt8
+
+from mets3d.evaluation.grid import voxels_of
+from mets3d.evaluation.islands import Island
+from mets3d.regions import ET, NETC, Region, scored_regions
+
+Mask = Bool[np.ndarray, "X Y Z"]
+Numbers = Integer[np.ndarray, "X Y Z"]  # 0 background, then 1, 2, ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a rule set calls a lesion in one island and one region, and what belongs to it.
+
+    matches: for lesion i + 1 the numbers of its predicted components. false: numbers of components that count as false.
+    """
+
+    lesions: Numbers
+    components: Numbers
+    matches: Sequence[Integer[np.ndarray, " _"]]
+    false: Integer[np.ndarray, " F"]
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """One edition's rules."""
+
+    name: str
+    regions: tuple[Region, ...]
+    detect: Callable[[Island, Region], Detection]
+    penalty_mm: Callable[[Sequence[int]], float]  # HD95 of a miss, by the image's shape
+    hd95: Literal["area", "pooled"]  # surface elements weighted by area, or border voxels of both directions pooled
+    ignored_up_to_mm3: float = 0.0  # smaller lesions are neither found nor missed
+    scored_from_mm3: float = 0.0  # smaller lesions are found or missed, but not in the lesion-wise means
+    detected_from_dice: float | None = None  # Dice from which a match counts in the detection of large and small ones
+    score_of_nothing: float = 1.0  # Dice and NSD where neither mask has a voxel
+    nsd_smoothing: float = 0.0  # what the edition's program adds to the denominator, which is 2
+    deleted_up_to_voxels: int = 0  # predicted lesions that vanish before anything is scored
+    unknown_labels: Literal["background", "refused"] = "background"
+    missing_prediction: Literal["not scored", "worst"] = "not scored"
+
+
+def rules_named(name: str) -> RuleSet:
+    """The rule set of this name. Raises ValueError saying which there are."""
+    for rule_set in RULE_SETS:
+        if rule_set.name == name:
+            return rule_set
+    raise ValueError(f"expected rules to be one of {', '.join(known.name for known in RULE_SETS)}; found {name!r}")
+
+
+# ---------------------------------------------------------------- detection
+
+
+def detect_2023(island: Island, region: Region) -> Detection:
+    """Lesions of the grown reference, components of the prediction; every pair that shares a voxel is a match."""
+    grown = grown_parts(region.mask(island.reference))
+    return _many_to_many(grown, region.mask(island.reference), components(region.mask(island.prediction)))
+
+
+def detect_2024(island: Island, region: Region) -> Detection:
+    """As 2023 with both sides merged by growing, small predicted lesions deleted, and parts of ET joined by NETC."""
+    prediction, reference = region.mask(island.prediction), region.mask(island.reference)
+    grown = grown_parts(reference)
+    predicted = _kept(grown_parts(prediction) * prediction)
+    if region == ET:
+        grown = _joined(grown, reference, _netc_parts(island.reference))
+        predicted = _joined(predicted, prediction, _kept(_netc_parts(island.prediction)))
+    return _many_to_many(grown, reference, predicted)
+
+
+def detect_2026(island: Island, region: Region) -> Detection:
+    """Components of both sides, matched one to one: the pairing with the least sum of 1 - Dice, unmatched costing 1."""
+    from scipy.optimize import linear_sum_assignment
+
+    lesions, predicted = components(region.mask(island.reference)), components(region.mask(island.prediction))
+    lesion_count, component_count = int(lesions.max()), int(predicted.max())
+    cost = np.full((lesion_count, component_count), UNMATCHED)
+    lesion, component, voxels = meetings(lesions, predicted)
+    sizes = np.bincount(lesions[lesions > 0])[lesion] + np.bincount(predicted[predicted > 0])[component]
+    cost[lesion - 1, component - 1] = 1 - 2 * voxels / sizes
+    matches = [np.zeros(0, np.int64) for _ in range(lesion_count)]
+    for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        if cost[row, column] < 1:
+            matches[row] = np.array([column + 1])
+    used = np.concatenate([*matches, np.zeros(0, np.int64)])
+    return Detection(lesions, predicted, matches, np.setdiff1d(np.arange(1, component_count + 1), used))
+
+
+UNMATCHED = 1.0 + 1e-6  # what a pair without a common voxel costs; the organisers' program, so that ties fall alike
+
+
+def _many_to_many(grown: Numbers, reference: Mask, predicted: Numbers) -> Detection:
+    """`grown` numbers the grown reference, 1 to L; `predicted` the predicted components, 1 to C."""
+    lesion_count, component_count = int(grown.max()), int(predicted.max())
+    lesion, component, _ = meetings(grown, predicted)
+    ends = np.searchsorted(lesion, np.arange(1, lesion_count + 2))
+    matches = [component[start:end] for start, end in pairwise(ends)]
+    return Detection(grown * reference, predicted, matches, np.setdiff1d(np.arange(1, component_count + 1), component))
+
+
+def meetings(
+    lesions: Numbers, predicted: Numbers
+) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
+    """Lesion, component and number of common voxels of each pair that has any, sorted by lesion and component."""
+    common = np.flatnonzero((lesions > 0) & (predicted > 0))
+    base = int(predicted.max()) + 1
+    pairs, voxels = np.unique(
+        lesions.ravel()[common].astype(np.int64) * base + predicted.ravel()[common], return_counts=True
+    )
+    return *np.divmod(pairs, base), voxels
+
+
+# ---------------------------------------------------------------- components
+
+
+def components(mask: Mask) -> Numbers:
+    """26-connected components, numbered from 1."""
+    import cc3d
+
+    return np.asarray(cc3d.connected_components(mask, connectivity=26)).astype(np.int32)
+
+
+def grown_parts(mask: Mask) -> Numbers:
+    """The 26-connected parts of the grown mask, numbered from 1. The mask needs an empty margin of one voxel."""
+    return components(grow(mask))
+
+
+def grow(mask: Mask) -> Mask:
+    """The mask and its 18 neighbours: all voxels one step away along one axis or two."""
+    along_x, along_y = _spread(mask, 0), _spread(mask, 1)
+    return np.asarray(_spread(along_x, 1) | _spread(along_x, 2) | _spread(along_y, 2))
+
+
+def _spread(mask: Mask, axis: int) -> Mask:
+    wider = mask.copy()
+    moved, still = np.moveaxis(wider, axis, 0), np.moveaxis(mask, axis, 0)
+    moved[1:] |= still[:-1]
+    moved[:-1] |= still[1:]
+    return wider
+
+
+def _kept(numbers: Numbers) -> Numbers:
+    """Without the parts that the rules of 2024 delete, numbered anew."""
+    keep = np.bincount(numbers[numbers > 0], minlength=1) > BRATS_2024.deleted_up_to_voxels
+    keep[0] = False
+    return np.asarray(np.where(keep, np.cumsum(keep), 0).astype(np.int32)[numbers])
+
+
+def _netc_parts(labels: UInt8[np.ndarray, "X Y Z"]) -> Numbers:
+    """NETC merged by growing, numbered in the order of the grown parts' first voxel, x running fastest.
+
+    That is the order of the organisers' program, and it decides what joins what.
+    """
+    netc = labels == NETC
+    parts = grown_parts(netc)
+    last_to_first = parts.transpose(2, 1, 0)
+    found, first = np.unique(last_to_first.ravel(), return_index=True)
+    rank = np.zeros(len(found), np.int32)
+    rank[found[found > 0][np.argsort(first[found > 0])]] = np.arange(1, (found > 0).sum() + 1)
+    return np.asarray(rank[parts] * netc)
+
+
+def _joined(parts: Numbers, mask: Mask, netc: Numbers) -> Numbers:
+    """Parts of ET whose lowest-numbered touching part of NETC is the same get one number.
+
+    Touching: an 18-neighbour. Each part goes with one part of NETC, so joining is not passed on.
+    """
+    amount = int(parts.max())
+    if not amount or not netc.any():
+        return parts
+    nobody = int(netc.max()) + 1
+    lowest = np.full(amount + 1, nobody)
+    own = np.where(mask, parts, 0)
+    voxels = voxels_of(netc > 0)
+    number = netc[tuple(voxels.T)]
+    for shift in SHIFTS:  # the margin of an island keeps them inside
+        touched = own[tuple((voxels + shift).T)]
+        np.minimum.at(lowest, touched[touched > 0], number[touched > 0])
+    group = np.where(lowest < nobody, amount + lowest, np.arange(amount + 1))
+    _, numbered = np.unique(group, return_inverse=True)
+    return np.asarray(numbered.astype(np.int32)[parts])
+
+
+SHIFTS = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if 0 < abs(x) + abs(y) + abs(z) < 3]
+
+
+# ---------------------------------------------------------------- the rule sets
+
+
+def _diagonal(shape: Sequence[int]) -> float:
+    return math.sqrt(sum(side**2 for side in shape))
+
+
+BRATS_2023 = RuleSet(
+    name="brats2023",
+    regions=scored_regions(),
+    detect=detect_2023,
+    penalty_mm=lambda _shape: 374.0,  # the diagonal of 240 x 240 x 155 voxels of 1 mm, rounded up
+    hd95="area",
+    ignored_up_to_mm3=2.0,
+)
+BRATS_2024 = RuleSet(
+    name="brats2024",
+    regions=scored_regions(cavity=True),
+    detect=detect_2024,
+    penalty_mm=_diagonal,  # in voxels, whatever their size
+    hd95="area",
+    ignored_up_to_mm3=2.0,
+    nsd_smoothing=1e-8,
+    deleted_up_to_voxels=2,
+)
+BRATS_2026 = RuleSet(
+    name="brats2026",
+    regions=scored_regions(cavity=True),
+    detect=detect_2026,
+    penalty_mm=lambda _shape: 373.0,  # the same diagonal, rounded down
+    hd95="pooled",
+    scored_from_mm3=27.0,
+    detected_from_dice=0.2,
+    score_of_nothing=math.nan,
+    unknown_labels="refused",
+    missing_prediction="worst",
+)
+RULE_SETS = (BRATS_2023, BRATS_2024, BRATS_2026)

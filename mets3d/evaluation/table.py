@@ -1,0 +1,75 @@
+"""Score tables as files: what `evaluate` wrote, read back row by row; tables of earlier versions lack columns."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+KEYS = ("case", "region", "rules")
+SCORES = "scores.csv"
+
+
+def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]:
+    """The rows of a CSV file, every cell a text. Raises ValueError naming the columns of `needed` that it lacks."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream, restval="")
+        lacking = sorted(set(needed) - set(reader.fieldnames or ()))
+        if lacking:
+            raise ValueError(f"expected the columns {', '.join(needed)}, found none called {', '.join(lacking)}")
+        return list(reader)
+
+
+def numbers(row: Mapping[str, object]) -> dict[str, float]:
+    """The finite numbers of a row by column; an empty cell, `nan` and `inf` are no value."""
+    found = {column: finite(cell) for column, cell in row.items()}
+    return {column: value for column, value in found.items() if value is not None}
+
+
+def finite(cell: object) -> float | None:
+    """The number in a cell, or None where it holds none."""
+    if not isinstance(cell, str | Real):
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_scores(path: Path) -> list[Row]:
+    """The rows of a score table: case, region, rules as text, and every column that holds a number.
+
+    `path` is the file or a folder that holds `scores.csv`, such as a run directory. Raises FileNotFoundError where
+    there is none, ValueError for a file that is no score table, holds no row, or holds a case and region twice.
+    """
+    file = path / SCORES if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such table; expected scores.csv as `mets3d evaluate` writes it")
+    try:
+        cells = read_cells(file)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{file}: {error}; name a table that `mets3d evaluate` wrote") from None
+    rows: list[Row] = [{key: row[key] for key in KEYS} | numbers(_without_keys(row)) for row in cells if row["case"]]
+    if not rows:
+        raise ValueError(f"{file}: expected a row per case and region, found none")
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        if (row["case"], row["region"]) in seen:
+            raise ValueError(f"{file}: expected one row per case and region, found {row['case']} {row['region']} twice")
+        seen.add((row["case"], row["region"]))
+    return rows
+
+
+def _without_keys(row: Mapping[str, str]) -> dict[str, str]:
+    return {column: cell for column, cell in row.items() if column not in KEYS}
+
+
+def columns_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """Every column of the rows, in the order in which they are met."""
+    return list(dict.fromkeys(column for row in rows for column in row))

@@ -40,7 +40,7 @@ from mets3d.settings import (
 __all__ = [
     "Augment", "Config", "ConfigError", "Data", "Loss", "Model", "Optim", "Predict", "Preprocess", "Section", "Track",
     "Train", "Validate", "as_dict", "differing_keys", "flatten", "from_command_line", "help_text", "leaves", "load",
-    "load_file", "read_value", "read_yaml", "to_yaml", "validate",
+    "load_file", "overridden", "read_value", "read_yaml", "to_yaml", "validate",
 ]  # fmt: skip
 
 
@@ -77,6 +77,26 @@ def load(arguments: Sequence[str]) -> Config:
 def load_file(path: Path) -> Config:
     """The configuration in one YAML file."""
     return validate(read_yaml(path), [])
+
+
+def overridden(config: Config, words: Sequence[str], *, sections: Sequence[str]) -> Config:
+    """The configuration with `--section.key=value` words laid over it; only keys of `sections` can be changed so.
+
+    Raises ConfigError with every fault: as `load`, and keys of other sections.
+    """
+    faults: list[str] = []
+    files, overrides = _split_arguments(words, faults)
+    faults += [
+        f"--config {file}: expected --section.key=value alone; the configuration is that of the run" for file in files
+    ]
+    tree = as_dict(config)
+    known = {key for key, _, _ in leaves()}
+    for key, value in overrides:
+        if key in known and not any(key == name or key.startswith(f"{name}.") for name in sections):
+            faults.append(f"{key}: belongs to the training; only {' and '.join(sections)} can be changed now")
+        else:
+            _set(tree, key, value, faults)
+    return validate(tree, faults)
 
 
 def validate(tree: dict[str, Any], faults: list[str]) -> Config:

@@ -9,8 +9,9 @@ runs/NAME/
     metrics.jsonl      one JSON object a line, `step` in each
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
     model.safetensors  weights for prediction: the best validated ones
+    decoding.json      thresholds and component limits that `mets3d tune` chose; predictions are made with them
     predictions/       CASE.nii.gz, predict.json
-    scores.csv, lesions.csv
+    scores.csv, lesions.csv, froc.csv, cohort.csv
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ class RunDir:
     metrics = property(lambda self: self.path / "metrics.jsonl")
     weights = property(lambda self: self.path / "model.safetensors")
     checkpoints = property(lambda self: self.path / "checkpoints")
+    decoding = property(lambda self: self.path / "decoding.json")
     predictions = property(lambda self: self.path / "predictions")
     scores = property(lambda self: self.path / "scores.csv")
     lesions = property(lambda self: self.path / "lesions.csv")
+    froc = property(lambda self: self.path / "froc.csv")
+    cohort = property(lambda self: self.path / "cohort.csv")
 
     @property
     def name(self) -> str:

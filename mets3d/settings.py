@@ -226,7 +226,20 @@ class Validate(Section):
 class Predict(Section):
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of neighbouring windows, share of the patch")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a region is predicted")
-    window_batch: int = Field(2, gt=0, description="windows per forward pass")
+    window_batch: int = Field(2, gt=0, description="windows and mirrored copies per forward pass")
+    mirror: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(
+        (), description="axes (0 X, 1 Y, 2 Z) whose mirrored copies are averaged; each doubles the time: [0, 1, 2] is 8"
+    )
+    query_classes: Literal["product", "claimed"] = Field(
+        "product", description="query modes: masks weigh by class probability, or in full where a query claims a region"
+    )
+    compile: bool = Field(False, description="torch.compile the networks")
+
+    @model_validator(mode="after")
+    def _axes_differ(self) -> Predict:
+        if len(set(self.mirror)) != len(self.mirror):
+            raise ValueError(f"mirror is {list(self.mirror)}; expected each axis once")
+        return self
 
 
 class Track(Section):

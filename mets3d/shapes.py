@@ -20,6 +20,7 @@ Probabilities = Float[Tensor, "B R X Y Z"]
 Masks = Bool[Tensor, "B R X Y Z"]
 MaskLogits = Float[Tensor, "B Q X Y Z"]
 VoxelSize = tuple[float, float, float]
+QueryClasses = Literal["product", "claimed"]
 
 
 def raised(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -106,9 +107,41 @@ class SegOutput:
         score = self.score
         return score + (score.clamp(max=1) - score).detach()
 
+    def region_probabilities(self, classes: QueryClasses = "product") -> Probabilities:
+        """What prediction uses, in [0, 1]: `probabilities`, or in the query modes with `claimed` another weighting.
+
+        The product counts a doubt about the class as a doubt about every voxel: a query that is 0.45 sure of its region
+        puts a mask of 0.95 at 0.43, below any default threshold, and the lesion is lost whole. `claimed` takes the
+        classes as decided: a query claims the class that is its most likely one ("no object" included), and its weight
+        is its class probability over the highest of those that claim the same region, so that the surest mask counts in
+        full. min(1, sum_{q claims r} m_q(v) p_q(r) / max_{q' claims r} p_q'(r)). A region that no query claims, as in a
+        window without it, keeps the product.
+
+        Labels exclude each other, yet the sums of several can be large at one voxel: there they are divided by their
+        total where it exceeds 1, which changes no argmax.
+        """
+        if not self.queries:
+            return self.probabilities
+        found = self.probabilities if classes == "product" else self._claimed()
+        return found / found.sum(1, keepdim=True).clamp(min=1) if self.activation == "softmax" else found
+
+    def _claimed(self) -> Probabilities:
+        weights = self._class_probabilities()
+        regions = weights[..., :-1]
+        claims = weights.argmax(-1, keepdim=True) == torch.arange(regions.shape[-1], device=regions.device)
+        highest = torch.where(claims, regions, 0).amax(1, keepdim=True)
+        claimed = torch.where(claims, regions / highest.clamp_min(torch.finfo(regions.dtype).tiny), 0)
+        return self._weighted_masks(torch.where(highest > 0, claimed, regions)).clamp(max=1)
+
     @property
     def score(self) -> Float[Tensor, "B R X Y Z"]:
         """Sum over queries of class probability (no object dropped) times mask probability, not clamped."""
+        return self._weighted_masks(self._class_probabilities()[..., :-1])
+
+    def _class_probabilities(self) -> Float[Tensor, "B Q K"]:
         with torch.autocast(self.queries[-1].class_logits.device.type, enabled=False):
-            classes = raised(self.queries[-1].class_logits).softmax(-1)[..., :-1]
-            return torch.einsum("bqr,bqxyz->brxyz", classes, self.mask_logits(-1).sigmoid())
+            return raised(self.queries[-1].class_logits).softmax(-1)
+
+    def _weighted_masks(self, weights: Float[Tensor, "B Q R"]) -> Float[Tensor, "B R X Y Z"]:
+        with torch.autocast(weights.device.type, enabled=False):
+            return torch.einsum("bqr,bqxyz->brxyz", weights, self.mask_logits(-1).sigmoid())

@@ -1,30 +1,39 @@
-"""A trained run meets cases: label maps on each case's own grid."""
+"""A trained run, or several averaged, meet a data set: label maps and what goes beside them, case after case.
+
+While one case is computed, the next is read and prepared and the one before is decoded and written. So three cases are
+in memory at once, and no more.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
-from torch import nn
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
-from mets3d import models
 from mets3d.config import Config
-from mets3d.data import Progress, nifti, quiet
+from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
-from mets3d.data.preprocess import prepare, put_back
-from mets3d.inference.sliding import window_probabilities
-from mets3d.models.saved import load_weights
+from mets3d.inference import outputs
+from mets3d.inference.decoding import Decoding, decode, decoding_for
+from mets3d.inference.ensemble import Channels, Ensemble, Member, load_members, member_weights
+from mets3d.inference.predictor import Loaded, decoding_file, read_case, settings_of
 from mets3d.regions import Target
 from mets3d.rundir import RunDir, open_run, read_json, write_json
 
-PROBABILITIES = "probabilities"  # folder beside the label maps, which other programs expect alone in theirs
+Result = TypeVar("Result")
+
+FORMAT = 1  # raised when the same recipe gives other files
+# A change of these makes no other prediction, so a rerun need not start anew.
+FOR_SPEED = ("window_batch", "compile", "threshold")  # the threshold is in the decoding
 
 
 @dataclass
@@ -32,8 +41,10 @@ class Prediction:
     """What was written where, and the cases that could not be predicted with the reason."""
 
     folder: Path
-    cases: list[str] = field(default_factory=list)
+    cases: list[str] = field(default_factory=list)  # whose files are there, those of an earlier call included
+    skipped: list[str] = field(default_factory=list)  # of them: already there, from the same files by the same recipe
     failures: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def predict(
@@ -41,68 +52,67 @@ def predict(
     data: Path,
     out: Path | None = None,
     *,
+    also: Sequence[Path] = (),
+    region_weights: Sequence[str] = (),
+    decoding: str | None = None,
+    overrides: Sequence[str] = (),
     probabilities: bool = False,
     held_out: bool = False,
     progress: Progress = quiet,
 ) -> Prediction:
-    """Writes OUT/CASE.nii.gz for every case of a data set, or the run's held-out ones. OUT: RUN/predictions.
+    """Predicts every case of a data set, or the held-out ones, into OUT (default RUN/predictions).
 
-    With `probabilities` also OUT/probabilities/CASE.nii.gz, float32, channels on the last axis. Cases are shared over
-    the processes of the launch. Raises FileNotFoundError or ValueError before the first case if the run is not whole,
-    its weights are another network's, or a case lacks a sequence; a case that fails later is named in the result.
+    Writes what `mets3d.inference.outputs` lists, and predict.json. A case that is there already, from the same files by
+    the same recipe (weights, plan, settings, decoding), is skipped. Cases are shared over the processes of the launch,
+    whose number changes no byte of the files.
+
+    also: more runs, whose probabilities are averaged with the run's; OUT is then required. region_weights: words like
+    `WT=1,2`, see `mets3d.inference.ensemble.member_weights`. decoding: `default`, a file, or None for the run's own
+    decoding.json where it has one and is alone. overrides: words like `--predict.overlap=0.75`. The settings are the
+    first run's; held-out cases are those that no member was trained on.
+
+    Raises FileNotFoundError or ValueError before the first case if a run is not whole, its weights are another
+    network's, members answer other regions, or a case lacks a sequence; a case that fails later is named in the result.
     """
-    run = open_run(run_path, needs=("config", "plan", "weights"))
-    cases = _chosen(run, data, held_out)
-    config, plan = run.load_config(), read_json(run.plan)
-    accelerator = Accelerator(mixed_precision=config.precision)
-    target = Target(config.data.target, config.data.cavity)
-    network = load_network(run, config, target, len(plan["sequences"])).to(accelerator.device).eval()
-    folder = Path(run.predictions) if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    result = Prediction(folder)
-    mine = cases[accelerator.process_index :: accelerator.num_processes]
-    for done, case in enumerate(mine, 1):
-        try:
-            with accelerator.autocast():
-                _predict_case(case, network, config, plan, target, folder, accelerator.device, probabilities)
-            result.cases.append(case.name)
-        except (ValueError, OSError) as error:
-            result.failures[case.name] = str(error)
-        progress(done, len(mine), case.name)
-    everyone = gather_object([(result.cases, result.failures)])
-    result.cases = sorted(name for names, _ in everyone for name in names)
-    result.failures = {name: reason for _, failures in everyone for name, reason in failures.items()}
+    if also and out is None:
+        raise ValueError("with --also the predictions belong to no single run; name a folder OUT for them")
+    runs = [open_run(path, needs=("config", "plan", "weights")) for path in (run_path, *also)]
+    cases = _chosen(runs, data, held_out)
+    members = load_members([run_path, *also])
+    config = settings_of(members[0], overrides)
+    target = members[0].target
+    weights = member_weights(region_weights, members)
+    tuned = decoding_file(members, decoding)
+    decoded_by = decoding_for(target, config.predict, tuned)
+    accelerator = _accelerator(config)
+    ensemble = Ensemble(members, config.predict, weights, accelerator.device, accelerator.autocast)
+    made_by = _recipe(members, config, accelerator.mixed_precision, ensemble.shares.tolist(), decoded_by)
+    recipe = outputs.recipe_hash(made_by)
+    folder = Path(runs[0].predictions) if out is None else out
+    skipped = _already_there(accelerator, folder, cases, recipe, probabilities)
+    todo = [case for case in cases if case.name not in skipped]
+    work = _Work(ensemble, decoded_by, folder, recipe, probabilities)
+    mine = todo[accelerator.process_index :: accelerator.num_processes]
+    result = _gathered(folder, skipped, work.all(mine, progress))
+    others = outputs.other_predictions(folder, [case.name for case in cases], recipe)
+    if others:
+        shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        result.remarks.append(f"{folder} also holds {len(others)} label maps made otherwise: {shown}")
     if accelerator.is_main_process:
-        write_json(
-            folder / "predict.json",
-            {
-                "run": str(run_path.resolve()),
-                "data": str(data.resolve()),
-                "weights_sha256": hashlib.sha256(Path(run.weights).read_bytes()).hexdigest(),
-                "cases": result.cases,
-                "held_out": held_out,
-                "overlap": config.predict.overlap,
-                "threshold": config.predict.threshold,
-            },
-        )
+        told = _summary(members, config, data, weights.tolist(), decoded_by, tuned, made_by["precision"])
+        cases_and_recipe = {"cases": result.cases, "held_out": held_out, "failures": result.failures, "recipe": recipe}
+        write_json(folder / outputs.SUMMARY, told | cases_and_recipe)
     return result
 
 
-def load_network(run: RunDir, config: Config, target: Target, sequences: int) -> nn.Module:
-    """The run's network with its weights. Raises ValueError if model.safetensors is another network's."""
-    settings = config.model.model_copy(update={"vit_pretrained": None})  # all weights are the run's
-    network = models.build(settings, in_channels=sequences, target=target, patch=config.data.patch)
-    load_weights(network, run.weights)
-    return network
+# ---------------------------------------------------------------- before the first case
 
 
-def _chosen(run: RunDir, data: Path, held_out: bool) -> list[Case]:
+def _chosen(runs: Sequence[RunDir], data: Path, held_out: bool) -> list[Case]:
     cases = find_cases(data)
     chosen: list[Case] = list(cases)
     if held_out:
-        if not run.split.exists():
-            raise FileNotFoundError(f"{run.split} is missing, so the held-out cases are unknown; leave out --held-out")
-        names = set(read_json(run.split)["validation"])
+        names = _held_out(runs)
         chosen = [case for case in cases if case.name in names]
         absent = sorted(names - {case.name for case in chosen})
         if absent:
@@ -116,28 +126,194 @@ def _chosen(run: RunDir, data: Path, held_out: bool) -> list[Case]:
     return chosen
 
 
-def _predict_case(
-    case: Case,
-    network: nn.Module,
-    config: Config,
-    plan: dict[str, Any],
-    target: Target,
-    folder: Path,
-    device: torch.device,
-    probabilities: bool,
-) -> None:
-    images = [nifti.read_image(case.sequences[sequence]) for sequence in plan["sequences"]]
-    prepared = prepare(images, None, tuple(plan["spacing_mm"]), plan["margin_voxels"], config.data.cavity)
-    windows = window_probabilities(
-        network,
-        torch.from_numpy(prepared.image).to(device),
-        patch=config.data.patch,
-        overlap=config.predict.overlap,
-        window_batch=config.predict.window_batch,
+def _held_out(runs: Sequence[RunDir]) -> set[str]:
+    """Cases that every run was validated on and none was trained on."""
+    held_out: list[set[str]] = []
+    for run in runs:
+        if not run.split.exists():
+            raise FileNotFoundError(f"{run.split} is missing, so the held-out cases are unknown; leave out --held-out")
+        held_out.append(set(read_json(run.split)["validation"]))
+    common = set.intersection(*held_out)
+    if not common:
+        raise ValueError(
+            f"no case is held out by all of {', '.join(str(run.path) for run in runs)}: each was trained on what the "
+            "others hold out; predict each run's held-out cases by itself, or leave out --held-out"
+        )
+    return common
+
+
+def _accelerator(config: Config) -> Accelerator:
+    # A rank with large cases must not trip the watchdog of those that wait for it.
+    accelerator = Accelerator(
+        mixed_precision=config.precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))]
     )
-    background = [float(target.kind == "labels" and channel == 0) for channel in range(target.channels)]
-    on_grid = put_back(windows.float().cpu().numpy(), prepared.entry, outside=background)
-    labels = np.asarray(target.decode(on_grid, config.predict.threshold)).astype(np.uint8)
-    nifti.write_labels(folder / f"{case.name}.nii.gz", labels, images[0].source)
-    if probabilities:
-        nifti.write_probabilities(folder / PROBABILITIES / f"{case.name}.nii.gz", on_grid, images[0].source)
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ValueError(
+            f"the launcher started {launched} processes, but Accelerate sees {accelerator.num_processes}: each would "
+            "predict every case. On CPUs set ACCELERATE_USE_CPU=true and launch with --multi_gpu"
+        )
+    return accelerator
+
+
+def _recipe(
+    members: Sequence[Member], config: Config, precision: str, shares: list[list[float]], decoding: Decoding
+) -> dict[str, Any]:
+    """All that decides what is in a case's files, but the case."""
+    return {
+        "format": FORMAT,
+        "members": [
+            {
+                "weights_sha256": member.weights_sha256,
+                "plan": asdict(member.plan),
+                "patch": member.config.data.patch,
+                "model": member.config.model.model_dump(mode="json"),
+                "target": asdict(member.target),
+            }
+            for member in members
+        ],
+        "shares": shares,
+        "predict": config.predict.model_dump(mode="json", exclude=set(FOR_SPEED)),
+        "precision": precision,
+        "decoding": {name: asdict(setting) for name, setting in decoding.items()},
+    }
+
+
+def _already_there(
+    accelerator: Accelerator, folder: Path, cases: Sequence[Case], recipe: str, probabilities: bool
+) -> list[str]:
+    """Names of the finished cases, as rank 0 sees them: it looks before any rank writes, and the others are told."""
+    found: list[list[str]] = [[]]
+    if accelerator.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        outputs.remove_leftovers(folder)
+        summary = folder / outputs.SUMMARY
+        found = [
+            [case.name for case in cases if outputs.is_finished(folder, case, recipe, probabilities=probabilities)]
+        ]
+        if len(found[0]) < len(cases):
+            summary.unlink(missing_ok=True)  # it tells of what is about to be replaced
+    told: list[list[str]] = broadcast_object_list(found)
+    return told[0]
+
+
+# ---------------------------------------------------------------- case after case
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Reading, computing and writing overlap: each has at most one case."""
+
+    ensemble: Ensemble
+    decoding: Decoding
+    folder: Path
+    recipe: str
+    probabilities: bool
+
+    def all(self, cases: Sequence[Case], progress: Progress) -> tuple[list[str], dict[str, str]]:
+        """Names of the cases that were written, and why the others were not."""
+        outcome = _Outcome(len(cases), progress)
+        writing: tuple[Case, Future[None]] | None = None
+        with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+            coming = [reader.submit(self.read, case) for case in cases[:1]]
+            for case, following in zip_longest(cases, cases[1:]):
+                loaded = outcome.of(case, coming.pop().result)
+                if following is not None:
+                    coming.append(reader.submit(self.read, following))
+                channels = None if loaded is None else outcome.of(case, self.ensemble.probabilities, loaded.prepared)
+                outcome.settle(writing)
+                writing = None
+                if loaded is not None and channels is not None:
+                    writing = case, writer.submit(self.write, case, channels, loaded)
+                del loaded, channels  # the writer's alone now
+            outcome.settle(writing)
+        return outcome.written, outcome.failures
+
+    def read(self, case: Case) -> Loaded:
+        outputs.forget_case(self.folder, case.name)
+        return read_case(self.ensemble, case)
+
+    def write(self, case: Case, channels: Channels, loaded: Loaded) -> None:
+        target = self.ensemble.target
+        decoded = decode(channels, target, self.decoding, loaded.spacing_mm)
+        files = outputs.write_case(
+            self.folder, case.name, channels, decoded, loaded.grid, target, probabilities=self.probabilities
+        )
+        outputs.finish_record(self.folder, case, self.recipe, files)
+
+
+class _Outcome:
+    """What became of the cases so far. One case's fault is not the others'."""
+
+    def __init__(self, cases: int, progress: Progress):
+        self.cases, self.progress = cases, progress
+        self.written: list[str] = []
+        self.failures: dict[str, str] = {}
+
+    def of(self, case: Case, step: Callable[..., Result], *arguments: Any) -> Result | None:
+        """What the step returns; None where it raises, and the reason is kept."""
+        try:
+            return step(*arguments)
+        except Exception as error:
+            self.failures[case.name] = _reason(error)
+            self._tell(case)
+            return None
+
+    def settle(self, writing: tuple[Case, Future[None]] | None) -> None:
+        """Waits until a case is written."""
+        if writing is None:
+            return
+        case, future = writing
+        self.of(case, future.result)
+        if case.name not in self.failures:
+            self.written.append(case.name)
+            self._tell(case)
+
+    def _tell(self, case: Case) -> None:
+        self.progress(len(self.written) + len(self.failures), self.cases, case.name)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (ValueError, OSError)):
+        return str(error)
+    advice = "; lower predict.window_batch" if type(error).__name__ == "OutOfMemoryError" else ""
+    return f"{type(error).__name__}: {error}{advice}"
+
+
+# ---------------------------------------------------------------- after the last case
+
+
+def _gathered(folder: Path, skipped: Sequence[str], mine: tuple[list[str], dict[str, str]]) -> Prediction:
+    everyone = gather_object([mine])
+    written = [name for names, _ in everyone for name in names]
+    failures = {name: reason for _, failures in everyone for name, reason in failures.items()}
+    return Prediction(folder, sorted([*written, *skipped]), sorted(skipped), dict(sorted(failures.items())))
+
+
+def _summary(
+    members: Sequence[Member],
+    config: Config,
+    data: Path,
+    weights: list[list[float]],
+    decoding: Decoding,
+    tuned: Path | None,
+    precision: str,
+) -> dict[str, Any]:
+    target: Target = members[0].target
+    return {
+        "run": str(members[0].run.path.resolve()),
+        "data": str(data.resolve()),
+        "weights_sha256": members[0].weights_sha256,
+        "overlap": config.predict.overlap,
+        "threshold": config.predict.threshold,
+        "mirror": list(config.predict.mirror),
+        "query_classes": config.predict.query_classes,
+        "precision": precision,
+        "channels": list(target.names),
+        "members": [
+            {"run": str(member.run.path.resolve()), "weights_sha256": member.weights_sha256} for member in members
+        ],
+        "region_weights": {name: [row[i] for row in weights] for i, name in enumerate(target.names)},
+        "decoding": {name: asdict(setting) for name, setting in decoding.items()},
+        "decoding_from": "default" if tuned is None else str(tuned.resolve()),
+    }

@@ -54,7 +54,8 @@ class HeldOutCases:
             patch=self.config.data.patch,
             overlap=self.config.predict.overlap,
             window_batch=self.config.predict.window_batch,
-        )
+            query_classes=self.config.predict.query_classes,
+        ).to(device)
         predicted = self.target.decode(probabilities, self.config.predict.threshold)
         labels = case.labels(whole).to(device)
         scores = []

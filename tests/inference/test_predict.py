@@ -1,24 +1,37 @@
-"""A finished run meets cases."""
+"""A finished run, or several, meet cases."""
 
+import csv
+import gc
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from mets3d.data.nifti import read_labels
+from mets3d.__main__ import main
+from mets3d.data.nifti import read_image, read_labels, read_probabilities
+from mets3d.inference import outputs, predictor
+from mets3d.inference import predict as module
+from mets3d.inference.ensemble import Ensemble, load_network
 from mets3d.inference.imported import write_run
-from mets3d.inference.predict import load_network, predict
+from mets3d.inference.predict import predict
 from mets3d.models.transunet import TransUNet
 from mets3d.models.weights import from_original
 from mets3d.regions import Target
-from mets3d.rundir import RunDir, open_run, read_json
+from mets3d.rundir import RunDir, open_run, read_json, write_json
 from tests.models.test_weights import original
-from tests.runs import forget_accelerator
+from tests.runs import ROOT, forget_accelerator, launch
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +86,11 @@ def test_another_orientation_gives_the_same_labels_in_space(
 def test_probabilities_decode_to_the_labels(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
     result = predict(trained_run, phantom_data, tmp_path / "out", probabilities=True, held_out=True)
     name = result.cases[0]
-    stored = nibabel.load(tmp_path / "out" / "probabilities" / f"{name}.nii.gz")
-    probabilities = np.moveaxis(np.asarray(stored.dataobj), -1, 0)
-    assert probabilities.dtype == np.float32
-    labels = np.asarray(nibabel.load(tmp_path / "out" / f"{name}.nii.gz").dataobj)
-    assert np.array_equal(Target().decode(probabilities), labels)
+    stored = read_probabilities(tmp_path / "out" / "probabilities" / f"{name}.nii.gz")
+    assert stored.names == ("WT", "TC", "ET")
+    assert stored.data.dtype == np.float32
+    labels = read_labels(tmp_path / "out" / f"{name}.nii.gz").labels
+    assert np.array_equal(Target().decode(stored.data), labels)
     assert sorted(file.name for file in (tmp_path / "out").glob("*.nii.gz")) == [f"{n}.nii.gz" for n in result.cases]
 
 
@@ -158,3 +171,484 @@ def test_an_imported_checkpoint_is_a_run_directory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="4 classes for target labels"):
         write_run(file, tmp_path / "labels", patch=(32, 32, 32), target="labels")
     assert not (tmp_path / "labels").exists()
+
+
+# ---------------------------------------------------------------- what lies beside a label map
+
+
+def test_uncertainty_and_lesions_lie_beside_each_label_map(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    overrides = ["--predict.threshold=0.06"]  # the tiny run is that unsure
+    result = predict(trained_run, phantom_data, tmp_path, probabilities=True, overrides=overrides)
+    rows = 0
+    for name in result.cases:
+        probabilities = read_probabilities(tmp_path / "probabilities" / f"{name}.nii.gz").data.astype(np.float64)
+        image = nibabel.load(phantom_data / name / f"{name}-t1c.nii.gz")
+        written = nibabel.load(tmp_path / "uncertainty" / f"{name}.nii.gz")
+        np.testing.assert_array_equal(written.affine, image.affine)
+        clipped = probabilities.clip(1e-12, 1 - 1e-12)
+        bits = (-clipped * np.log2(clipped) - (1 - clipped) * np.log2(1 - clipped)).max(0)
+        uncertainty = read_image(tmp_path / "uncertainty" / f"{name}.nii.gz").data
+        np.testing.assert_allclose(uncertainty, bits, atol=1e-5)
+        labels = read_labels(tmp_path / f"{name}.nii.gz").labels
+        assert np.array_equal(labels, Target().decode(probabilities, 0.06))
+        with (tmp_path / "lesions" / f"{name}.csv").open() as file:
+            lesions = list(csv.DictReader(file))
+        for region in Target().regions:
+            voxels = [int(row["voxels"]) for row in lesions if row["region"] == region.name]
+            assert sum(voxels) == region.mask(labels).sum()
+        rows += len(lesions)
+    assert rows, "the test is only of use if something is predicted"
+
+
+def test_tuned_decoding_counts_where_it_is_there_and_not_asked_away(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    write_json(run / "decoding.json", {"regions": {"WT": {"threshold": 0.05}, "TC": {"threshold": 0.99}}})
+    predict(run, phantom_data, tmp_path / "tuned", probabilities=True)
+    told = read_json(tmp_path / "tuned" / "predict.json")
+    assert told["decoding"]["WT"]["threshold"] == 0.05
+    assert told["decoding"]["ET"]["threshold"] == 0.5
+    assert told["decoding_from"] == str(run.resolve() / "decoding.json")
+    name = told["cases"][0]
+    found = read_probabilities(tmp_path / "tuned" / "probabilities" / f"{name}.nii.gz").data
+    labels = read_labels(tmp_path / "tuned" / f"{name}.nii.gz").labels
+    assert np.array_equal(labels > 0, (found[0] > 0.05) | (found[1] > 0.99) | (found[2] > 0.5))
+    predict(run, phantom_data, tmp_path / "plain", decoding="default")
+    assert read_json(tmp_path / "plain" / "predict.json")["decoding_from"] == "default"
+    plain = read_labels(tmp_path / "plain" / f"{name}.nii.gz").labels
+    assert np.array_equal(plain, Target().decode(found))
+    elsewhere = tmp_path / "mine.json"
+    shutil.copy(run / "decoding.json", elsewhere)
+    predict(trained_run, phantom_data, tmp_path / "file", decoding=str(elsewhere))
+    assert np.array_equal(read_labels(tmp_path / "file" / f"{name}.nii.gz").labels, labels)
+    predict(run, phantom_data, tmp_path / "two", also=[trained_run])
+    assert read_json(tmp_path / "two" / "predict.json")["decoding_from"] == "default", (
+        "it was not tuned for the average"
+    )
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def copied(run: Path, to: Path, *, seed: int | None = None, **plan: Any) -> Path:
+    """A copy of a run without its predictions, with other weights if there is a seed, and other entries in its plan."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("checkpoints", "predictions"))
+    if seed is not None:
+        torch.manual_seed(seed)
+        weights = load_file(to / "model.safetensors")
+        save_file({name: t + 0.1 * torch.randn_like(t) for name, t in weights.items()}, to / "model.safetensors")
+    write_json(to / "plan.json", read_json(to / "plan.json") | plan)
+    return to
+
+
+def one_case(data: Path, to: Path) -> tuple[Path, str]:
+    name = sorted(folder.name for folder in data.iterdir())[0]
+    shutil.copytree(data / name, to / name)
+    return to, name
+
+
+@pytest.mark.parametrize("weights", [[], ["WT=1,3,2", "ET=0,1,0"]], ids=["alike", "weighted"])
+def test_runs_are_averaged_as_probabilities(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, weights: list[str]
+) -> None:
+    # The third sees the case on another grid: it is prepared anew, and meets the others on the case's own.
+    runs = [
+        trained_run,
+        copied(trained_run, tmp_path / "second", seed=1),
+        copied(trained_run, tmp_path / "third", seed=2, spacing_mm=[5.0, 4.0, 6.0], margin_voxels=2),
+    ]
+    data, name = one_case(phantom_data, tmp_path / "data")
+    alone = []
+    for number, run in enumerate(runs):
+        predict(run, data, tmp_path / f"out{number}", probabilities=True)
+        alone.append(read_probabilities(tmp_path / f"out{number}" / "probabilities" / f"{name}.nii.gz").data)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    assert np.abs(alone[1] - alone[2]).max() > 0.01
+    predict(runs[0], data, tmp_path / "all", also=runs[1:], region_weights=weights, probabilities=True)
+    found = read_probabilities(tmp_path / "all" / "probabilities" / f"{name}.nii.gz").data
+    shares = np.array([[1, 3, 2], [1, 1, 1], [0, 1, 0]] if weights else [[1, 1, 1]] * 3).astype(np.float64)
+    for region, share in enumerate(shares):
+        expected = np.average([probabilities[region] for probabilities in alone], axis=0, weights=share)
+        np.testing.assert_allclose(found[region], expected, atol=2e-6)
+    told = read_json(tmp_path / "all" / "predict.json")
+    assert [member["run"] for member in told["members"]] == [str(run.resolve()) for run in runs]
+    assert (
+        told["members"][1]["weights_sha256"] == hashlib.sha256((runs[1] / "model.safetensors").read_bytes()).hexdigest()
+    )
+    assert told["region_weights"] == dict(zip(("WT", "TC", "ET"), shares.tolist(), strict=True))
+    assert told["channels"] == ["WT", "TC", "ET"]
+
+
+def test_members_with_one_plan_prepare_a_case_once(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
+    real = Ensemble.prepare
+
+    def counted(self: Ensemble, images: Any) -> Any:
+        prepared.append(len(self.plans))
+        return real(self, images)
+
+    monkeypatch.setattr(Ensemble, "prepare", counted)
+    data, _ = one_case(phantom_data, tmp_path / "data")
+    second = copied(trained_run, tmp_path / "second", seed=1)
+    predict(trained_run, data, tmp_path / "out", also=[second])
+    assert prepared == [1]
+
+
+def test_runs_and_weights_that_do_not_go_together_are_refused_before_the_first_case(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    second = copied(trained_run, tmp_path / "second", seed=1)
+    with pytest.raises(ValueError, match="name a folder OUT"):
+        predict(trained_run, phantom_data, also=[second])
+    out = tmp_path / "out"
+    for words, message in (
+        (["XY=1,2"], "region weights XY=1,2: expected one of WT, TC, ET"),
+        (["WT=1"], "expected 2 numbers from 0, not all 0, one a run in the order of the runs, as in WT=1,1"),
+        (["WT=0,0"], "expected 2 numbers"),
+        (["WT=1,-1"], "expected 2 numbers"),
+        (["WT=1,nan"], "expected 2 numbers"),
+        (["WT=a,b"], "expected 2 numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            predict(trained_run, phantom_data, out, also=[second], region_weights=words)
+    other = copied(trained_run, tmp_path / "other")
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("cavity: false", "cavity: true"))
+    with pytest.raises(ValueError, match=r"other/model.safetensors holds the weights of another network:\n  .*: \("):
+        predict(trained_run, phantom_data, out, also=[other])
+    network = load_network(open_run(trained_run), open_run(trained_run).load_config(), Target(), 4)
+    settings = {**network.arguments, "channels": 4}
+    state = TransUNet(**settings).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, other / "model.safetensors")
+    with pytest.raises(ValueError, match=r"answer the same regions: .*tiny has regions WT, TC, ET, .*RC"):
+        predict(trained_run, phantom_data, out, also=[other])
+    (other / "plan.json").write_text("{")
+    with pytest.raises(ValueError, match=r"other/plan\.json: not JSON"):
+        predict(other, phantom_data, out)
+    write_json(other / "plan.json", {"sequences": []})
+    with pytest.raises(ValueError, match=r"plan\.json: not the plan of a run, spacing_mm, margin_voxels missing"):
+        predict(other, phantom_data, out)
+    (other / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors missing"):
+        predict(trained_run, phantom_data, out, also=[other])
+    assert not out.exists()
+
+
+def test_held_out_of_several_runs_is_what_none_was_trained_on(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    held_out = read_json(RunDir(trained_run).split)["validation"]
+    assert len(held_out) == 2
+    second = copied(trained_run, tmp_path / "second")
+    write_json(second / "split.json", {"validation": held_out[:1]})
+    result = predict(trained_run, phantom_data, tmp_path / "out", also=[second], held_out=True)
+    assert result.cases == held_out[:1]
+    write_json(second / "split.json", {"validation": ["another"]})
+    with pytest.raises(ValueError, match="no case is held out by all of"):
+        predict(trained_run, phantom_data, tmp_path / "out", also=[second], held_out=True)
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_overrides_change_the_prediction_and_are_told(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    found = []
+    for out, words in enumerate(
+        ([], ["--predict.mirror=[0, 2]"], ["--predict.overlap=0.75"], ["--predict.threshold=0.4"])
+    ):
+        predict(trained_run, data, tmp_path / str(out), overrides=words, probabilities=True)
+        found.append(read_probabilities(tmp_path / str(out) / "probabilities" / f"{name}.nii.gz").data)
+    told = [read_json(tmp_path / str(out) / "predict.json") for out in range(4)]
+    assert [one["mirror"] for one in told] == [[], [0, 2], [], []]
+    assert [one["overlap"] for one in told] == [0.5, 0.5, 0.75, 0.5]
+    assert [one["threshold"] for one in told] == [0.5, 0.5, 0.5, 0.4]
+    assert 1e-4 < np.abs(found[0] - found[1]).max() < 0.5
+    assert 1e-4 < np.abs(found[0] - found[2]).max() < 0.5
+    assert np.array_equal(found[0], found[3])
+    for word, message in (
+        ("--predict.overlop=0.75", "predict.overlop: unknown key; did you mean predict.overlap?"),
+        ("--model.features=8", "model.features: belongs to the training; only predict and precision can be changed"),
+        ("--predict.overlap=1.5", "predict.overlap: input should be less than 1"),
+        ("--predict.mirror=[0, 0]", r"predict: mirror is \[0, 0\]; expected each axis once"),
+        ("--predict.mirror=[3]", "predict.mirror.0: input should be less than or equal to 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            predict(trained_run, data, tmp_path / "never", overrides=[word])
+    assert not (tmp_path / "never").exists()
+
+
+def test_bf16_comes_from_the_precision(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    found = []
+    for out, overrides in (("no", []), ("bf16", ["--precision=bf16"])):
+        forget_accelerator()
+        predict(trained_run, data, tmp_path / out, overrides=overrides, probabilities=True)
+        found.append(read_probabilities(tmp_path / out / "probabilities" / f"{name}.nii.gz").data)
+        assert read_json(tmp_path / out / "predict.json")["precision"] == out
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.1
+
+
+def test_compile_is_asked_for_by_its_setting(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def compiled(network: Callable[..., Any], *, dynamic: bool) -> Callable[..., Any]:
+        def run(windows: torch.Tensor) -> Any:
+            seen.append(windows.is_contiguous())
+            return network(windows)
+
+        assert not dynamic
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    data, _ = one_case(phantom_data, tmp_path / "data")
+    predict(trained_run, data, tmp_path / "a", overrides=["--predict.window_batch=1"])
+    assert not seen
+    predict(trained_run, data, tmp_path / "b", overrides=["--predict.window_batch=1", "--predict.compile=true"])
+    assert seen
+    assert all(seen), "what is compiled for the strides of one case does not fit another"
+
+
+# ---------------------------------------------------------------- going on
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != "predict.json"
+    }
+
+
+def test_a_rerun_skips_what_is_there_and_redoes_what_changed(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(phantom_data, data)
+    first = predict(trained_run, data, out)
+    assert not first.skipped
+    times = {file: (out / file).stat().st_mtime_ns for file in content(out)}
+    told = read_json(out / "predict.json")
+
+    def rerun(**options: Any) -> list[str]:
+        """Names of the cases that were predicted anew."""
+        result = predict(trained_run, data, out, **options)
+        assert result.cases == first.cases
+        assert not result.failures
+        return sorted(set(result.cases) - set(result.skipped))
+
+    assert rerun() == []
+    assert {file: (out / file).stat().st_mtime_ns for file in content(out)} == times
+    assert read_json(out / "predict.json") == told
+    assert rerun(overrides=["--predict.window_batch=3"]) == [], "that changes the speed alone"
+    a, b, c, d, e, _ = first.cases
+    (out / f"{a}.nii.gz").unlink()
+    (out / "lesions" / f"{b}.csv").write_text("")
+    scan = data / c / f"{c}-t1c.nii.gz"
+    scan.write_bytes(scan.read_bytes())  # a later time
+    (out / "records" / f"{d}.json").write_text("{")
+    os.utime(data / e / f"{e}-seg.nii.gz")  # the reference says nothing about the prediction
+    assert rerun() == [a, b, c, d]
+    assert rerun(probabilities=True) == first.cases
+    assert rerun() == [], "more than was asked for is there"
+    assert rerun(overrides=["--predict.threshold=0.4"]) == first.cases
+    assert not (out / "probabilities" / f"{a}.nii.gz").exists(), "those of another recipe would be taken for these"
+    weights = load_file(trained_run / "model.safetensors")
+    other = copied(trained_run, tmp_path / "other")
+    save_file({name: tensor * 1.01 for name, tensor in weights.items()}, other / "model.safetensors")
+    result = predict(other, data, out)
+    assert not result.skipped
+    one_case(data, tmp_path / "one")
+    result = predict(trained_run, tmp_path / "one", out)
+    assert result.remarks == [f"{out} also holds 5 label maps made otherwise: {', '.join(first.cases[1:5])}, ..."]
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from mets3d.inference import outputs, predict
+step, number = sys.argv[4], int(sys.argv[5])
+real, calls = getattr(outputs, step), 0
+def dying(*arguments, **keywords):
+    global calls
+    calls += 1
+    if calls == number:
+        leftover = Path(sys.argv[3]) / ".1.tmp.half.nii.gz"
+        leftover.write_bytes(b"half")
+        os._exit(9)
+    return real(*arguments, **keywords)
+setattr(outputs, step, dying)
+predict.predict(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["write_case", "finish_record", "write_scalar"])
+def test_a_run_that_was_killed_goes_on_to_the_same_files(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, step: str
+) -> None:
+    predict(trained_run, phantom_data, tmp_path / "whole")
+    out = tmp_path / "killed"
+    words = [str(trained_run), str(phantom_data), str(out), step, "3"]
+    done = subprocess.run([sys.executable, "-c", DIES, *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    assert not (out / "predict.json").exists()
+    result = predict(trained_run, phantom_data, out)
+    assert result.skipped == result.cases[:2]
+    assert content(out) == content(tmp_path / "whole")
+    assert read_json(out / "predict.json")["cases"] == result.cases
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_files_as_one(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantom_data, data)
+    broken = sorted(folder.name for folder in data.iterdir())[3]
+    scan = data / broken / f"{broken}-t2f.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:3000])
+    more = ["--probabilities", "--predict.mirror=[0]"]
+    for processes in (1, 2):
+        threads = str(3 - processes)  # as launchers share the cores out
+        words = ["-m", "mets3d", "predict", str(trained_run), str(data), str(tmp_path / str(processes))]
+        done = launch(*words, *more, processes=processes, OMP_NUM_THREADS=threads)
+        assert f"{broken}-t2f.nii.gz" in done.stderr
+        assert "5 label maps in" in done.stdout
+        again = launch(*words, *more, processes=processes, OMP_NUM_THREADS=threads)
+        assert "5 of them were there already" in again.stdout
+    one, two = content(tmp_path / "1"), content(tmp_path / "2")
+    assert len(one) == 5 * 5
+    assert one == two
+    assert read_json(tmp_path / "1" / "predict.json") == read_json(tmp_path / "2" / "predict.json")
+
+
+# ---------------------------------------------------------------- one case's faults, and how many are held
+
+
+def test_any_fault_of_one_case_leaves_the_others(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(folder.name for folder in phantom_data.iterdir())
+    real_read, real_write, real_answer = module.read_case, outputs.write_case, Ensemble.probabilities
+    answered: list[int] = []
+
+    def read(ensemble: Ensemble, case: Any) -> Any:
+        if case.name == names[0]:
+            raise MemoryError("no room")
+        return real_read(ensemble, case)
+
+    def answer(self: Ensemble, prepared: Any) -> Any:
+        answered.append(1)
+        if len(answered) == 2:
+            raise torch.OutOfMemoryError("device full")
+        channels = real_answer(self, prepared)
+        if len(answered) == 3:
+            channels.parts[0].total[0, 3, 3, 3] = np.nan
+        return channels
+
+    def write(folder: Path, name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name == names[4]:
+            raise OSError(28, "No space left on device", str(folder))
+        return real_write(folder, name, *arguments, **keywords)
+
+    monkeypatch.setattr(module, "read_case", read)
+    monkeypatch.setattr(outputs, "write_case", write)
+    monkeypatch.setattr(Ensemble, "probabilities", answer)
+    told: list[tuple[int, int]] = []
+    result = predict(trained_run, phantom_data, tmp_path, progress=lambda done, total, name: told.append((done, total)))
+    assert result.cases == [names[1], names[5]]
+    assert set(result.failures) == {names[0], names[2], names[3], names[4]}
+    assert result.failures[names[0]] == "MemoryError: no room"
+    assert result.failures[names[2]] == "OutOfMemoryError: device full; lower predict.window_batch"
+    assert "NaN" in result.failures[names[3]]
+    assert "No space left" in result.failures[names[4]]
+    assert told == [(done, 6) for done in range(1, 7)]
+    assert read_json(tmp_path / "predict.json")["failures"] == result.failures
+
+
+def test_a_network_that_answers_nan_fails_its_case(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    weights = load_file(run / "model.safetensors")
+    save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}, run / "model.safetensors")
+    data, name = one_case(phantom_data, tmp_path / "data")
+    result = predict(run, data, tmp_path / "out")
+    assert "the network's answer holds NaN" in result.failures[name]
+
+
+def test_at_most_one_case_is_read_one_computed_and_one_written(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: "weakref.WeakSet[Any]" = weakref.WeakSet()
+    most: list[int] = []
+    threads: dict[str, set[str]] = {}
+
+    def watched(step: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            threads.setdefault(step, set()).add(threading.current_thread().name.split("_")[0])
+            result = real(*arguments, **keywords)
+            if isinstance(result, predictor.Loaded):
+                alive.add(result)
+            gc.collect()
+            most.append(len(alive))
+            return result
+
+        return run
+
+    monkeypatch.setattr(module, "read_case", watched("read", module.read_case))
+    monkeypatch.setattr(module, "decode", watched("write", module.decode))
+    monkeypatch.setattr(Ensemble, "probabilities", watched("compute", Ensemble.probabilities))
+    predict(trained_run, phantom_data, tmp_path)
+    assert max(most) <= 3
+    assert threads == {"read": {"read"}, "compute": {"MainThread"}, "write": {"write"}}
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_takes_overrides_and_more_runs(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = one_case(phantom_data, tmp_path / "data")
+    second = copied(trained_run, tmp_path / "second", seed=1)
+    words = [
+        "predict",
+        str(trained_run),
+        str(data),
+        str(tmp_path / "out"),
+        "--predict.mirror=[1]",
+        "--also",
+        str(second),
+    ]
+    words += ["--region-weights", "WT=1,2", "TC=2,1", "--decoding", "default", "--precision=no"]
+    assert main(words) == 0
+    told = read_json(tmp_path / "out" / "predict.json")
+    assert told["mirror"] == [1]
+    assert told["region_weights"] == {"WT": [1, 2], "TC": [2, 1], "ET": [1, 1]}
+    assert "there already" not in capsys.readouterr().out
+    assert main(words) == 0
+    assert "1 of them were there already" in capsys.readouterr().out
+    assert main([*words[:-1], "--predict.nothing=1"]) == 2
+    assert "predict.nothing: unknown key" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["check", str(data), "--predict.mirror=[1]"])  # a verb without a run
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_cpu_finds(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    found = []
+    for variable in ("true", "false"):
+        monkeypatch.setenv("ACCELERATE_USE_CPU", variable)
+        forget_accelerator()
+        predict(trained_run, data, tmp_path / variable, overrides=["--predict.mirror=[0, 1, 2]"], probabilities=True)
+        found.append(read_probabilities(tmp_path / variable / "probabilities" / f"{name}.nii.gz").data)
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+    forget_accelerator()

@@ -1,0 +1,143 @@
+"""Which of many settings is best, region by region, given what each scores on every case.
+
+The regions are gone through from the inside out (RC, ET, TC, WT), for an outer region's mask in the label map is what
+its own settings leave of it plus what is painted inside. So a region's score depends on choices already made and its
+own, and is that of the final label map. (One exception, see `held_out.needs_outer`: there the outer regions are as by
+default.)
+
+Per region, from the default on: the best pair of threshold and peak, of threshold and smallest volume, of peak and
+smallest volume, for the cavity of largest-only and hole filling, and again until nothing changes. Pairs, for a peak and
+a smallest volume do the same work: where the one is set, the other alone gains nothing, though it were better. Of equal
+settings the one with the fewest steps on the grid from the default is taken, so that nothing is changed without gain.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from mets3d.inference.decoding import Decoding, RegionDecoding
+from mets3d.regions import RC, Region, Target
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+PEAKS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+VOLUMES_MM3 = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 27.0, 50.0)
+CAVITY_VOLUMES_MM3 = (0.0, 10.0, 27.0, 50.0, 100.0, 200.0, 300.0)
+MOST_SWEEPS = 4
+GAIN = 1e-9  # what a mean must rise by; less is rounding
+
+# Of one region, the other regions being decoded as told: a score per candidate and case, NaN for no value.
+Scores = Callable[[Region, Decoding, Sequence[RegionDecoding]], Float64[np.ndarray, "S C"]]
+Cases = Int64[np.ndarray, " _"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values that are tried of each setting of one region; the default is one of them."""
+
+    default: RegionDecoding
+    thresholds: tuple[float, ...]
+    peaks: tuple[float, ...] = PEAKS  # besides none; only those above the threshold
+    volumes_mm3: tuple[float, ...] = VOLUMES_MM3
+    switches: tuple[bool, ...] = (False,)  # of largest-only and of hole filling
+
+    @property
+    def groups(self) -> list[dict[str, Sequence[Any]]]:
+        """What is varied together while the rest stays as it is."""
+        return [
+            {"threshold": self.thresholds, "peak": (None, *self.peaks)},
+            {"threshold": self.thresholds, "min_volume_mm3": self.volumes_mm3},
+            {"peak": (None, *self.peaks), "min_volume_mm3": self.volumes_mm3},
+            {"largest_only": self.switches, "fill_holes": self.switches},
+        ]
+
+    def candidates(self, now: RegionDecoding, group: Mapping[str, Sequence[Any]]) -> list[RegionDecoding]:
+        """`now` with every combination of a group's values, those with the fewest steps from the default first."""
+        tried = (asdict(now) | dict(zip(group, values, strict=True)) for values in product(*group.values()))
+        changed = [
+            RegionDecoding(**values)
+            for values in tried
+            if values["peak"] is None or values["peak"] > values["threshold"] or values == asdict(now)
+        ]
+        return sorted(changed, key=self.steps)
+
+    def steps(self, setting: RegionDecoding) -> int:
+        """How far a setting is from the default, in steps on the grid over all values."""
+        peaks = (None, *self.peaks)
+        return (
+            abs(self.thresholds.index(setting.threshold) - self.thresholds.index(self.default.threshold))
+            + peaks.index(setting.peak)
+            + self.volumes_mm3.index(setting.min_volume_mm3)
+            + setting.largest_only
+            + setting.fill_holes
+        )
+
+
+def grid_for(default: RegionDecoding, target: Target, region: Region) -> Grid:
+    """The grid of one region. Label mode: no thresholds."""
+    thresholds = {default.threshold} if target.kind == "labels" else {default.threshold, *THRESHOLDS}
+    if region == RC:
+        return Grid(default, tuple(sorted(thresholds)), PEAKS, CAVITY_VOLUMES_MM3, (False, True))
+    return Grid(default, tuple(sorted(thresholds)))
+
+
+def choose(
+    scores: Scores,
+    target: Target,
+    grids: Mapping[str, Grid],
+    default: Decoding,
+    cases: Cases,
+    after: Callable[[str], None],
+) -> dict[str, RegionDecoding]:
+    """The best decoding on some cases; regions without a grid stay as by default. `after` is told each region."""
+    chosen = dict(default)
+    for region in reversed(target.regions):
+        if region.name in grids:
+            chosen[region.name] = _best(scores, region, grids[region.name], chosen, cases)
+            after(region.name)
+    return chosen
+
+
+def cross_validated(
+    scores: Scores,
+    target: Target,
+    grids: Mapping[str, Grid],
+    default: Decoding,
+    folds: Sequence[Cases],
+    after: Callable[[str], None],
+) -> dict[str, Float64[np.ndarray, " C"]]:
+    """What each case scores, by region, with a decoding that was chosen on the other folds' cases."""
+    every = np.sort(np.concatenate(folds))
+    found = {name: np.full(len(every), np.nan) for name in grids}
+    for fold in folds:
+        chosen = choose(scores, target, grids, default, np.setdiff1d(every, fold), after)
+        for region in target.regions:
+            if region.name in grids:
+                found[region.name][fold] = scores(region, chosen, [chosen[region.name]])[0][fold]
+    return found
+
+
+def mean(values: Float64[np.ndarray, "*S C"]) -> Float64[np.ndarray, "*S"]:
+    """Over the cases that have a value; NaN where none has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice")
+        return np.asarray(np.nanmean(values, axis=-1))
+
+
+def _best(scores: Scores, region: Region, grid: Grid, decoding: Decoding, cases: Cases) -> RegionDecoding:
+    now = grid.default
+    for _ in range(MOST_SWEEPS):
+        before = now
+        for group in grid.groups:
+            candidates = grid.candidates(now, group)
+            means = np.nan_to_num(mean(scores(region, decoding, candidates)[:, cases]), nan=-1.0)
+            now = candidates[int(np.argmax(means > means.max() - GAIN))]
+        if now == before:
+            break
+    return now

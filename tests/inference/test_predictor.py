@@ -1,0 +1,192 @@
+"""The predictor in Python: the command's arrays, from arrays, files, folders and the hub."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+import mets3d
+from mets3d.data import DataError
+from mets3d.data.cases import SEQUENCES
+from mets3d.data.nifti import read_image, read_labels, read_probabilities
+from mets3d.inference.decoding import LESION_COLUMNS, lesion_csv
+from mets3d.inference.predict import predict
+from mets3d.inference.predictor import Predictor
+from mets3d.rundir import write_json
+from tests.inference.test_predict import content, copied, one_case
+from tests.runs import forget_accelerator
+
+THRESHOLD = "--predict.threshold=0.06"  # at which the tiny run predicts something
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> None:
+    forget_accelerator()
+
+
+@pytest.fixture
+def case(phantom_data: Path, tmp_path: Path) -> Path:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    return data / name
+
+
+def arrays(case: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    images = [read_image(case / f"{case.name}-{sequence}.nii.gz") for sequence in SEQUENCES]
+    return np.stack([image.data for image in images]), images[0].spacing_mm
+
+
+def test_python_and_the_command_find_equal_arrays(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    second = copied(trained_run, tmp_path / "second", seed=1, spacing_mm=[5.0, 4.0, 6.0])
+    overrides = [THRESHOLD, "--predict.mirror=[0]"]
+    options: dict[str, Any] = {"also": [second], "region_weights": ["WT=2,1"], "overrides": overrides}
+    predict(trained_run, case.parent, tmp_path / "out", probabilities=True, **options)
+    predictor = Predictor.from_pretrained(trained_run, device="cpu", **options)
+    images, spacing_mm = arrays(case)
+    by_array = predictor(images, spacing_mm)
+    by_files = predictor.predict_files({name: case / f"{case.name}-{name}.nii.gz" for name in SEQUENCES})
+    written = read_probabilities(tmp_path / "out" / "probabilities" / f"{case.name}.nii.gz")
+    labels = read_labels(tmp_path / "out" / f"{case.name}.nii.gz").labels
+    uncertainty = read_image(tmp_path / "out" / "uncertainty" / f"{case.name}.nii.gz").data
+    assert labels.any(), "the test is only of use if something is predicted"
+    for found in (by_array, by_files):
+        np.testing.assert_array_equal(found.labels, labels)
+        np.testing.assert_array_equal(found.uncertainty, uncertainty)
+        assert list(found.probabilities) == ["WT", "TC", "ET"]
+        np.testing.assert_array_equal(np.stack(list(found.probabilities.values())), written.data)
+        assert lesion_csv(found.lesions) == (tmp_path / "out" / "lesions" / f"{case.name}.csv").read_text()
+        assert set(found.lesions[0]) == set(LESION_COLUMNS)
+
+
+def test_files_are_written_as_the_command_writes_them(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    predict(trained_run, case.parent, tmp_path / "command", probabilities=True, overrides=[THRESHOLD])
+    predictor = Predictor.from_pretrained(trained_run, device="cpu", overrides=[THRESHOLD])
+    predictor.predict_files(case, tmp_path / "folder", probabilities=True)
+    files = {name: str(case / f"{case.name}-{name}.nii.gz") for name in SEQUENCES}
+    predictor.predict_files(files, tmp_path / "mapping", probabilities=True)
+    expected = content(tmp_path / "command")
+    del expected[f"records/{case.name}.json"]
+    assert len(expected) == 4
+    assert content(tmp_path / "folder") == content(tmp_path / "mapping") == expected
+    predictor.predict_files(case, tmp_path / "fewer")
+    assert not (tmp_path / "fewer" / "probabilities").exists()
+
+
+def test_an_exported_folder_is_enough_and_brings_its_decoding(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    for name in ("config.yaml", "plan.json", "model.safetensors"):
+        shutil.copy(trained_run / name, folder)
+    images, spacing_mm = arrays(case)
+    plain = Predictor.from_pretrained(str(folder))(images, spacing_mm)
+    write_json(folder / "decoding.json", {"regions": {"WT": {"threshold": 0.05}}})
+    tuned = Predictor.from_pretrained(folder)(images, spacing_mm)
+    np.testing.assert_array_equal(tuned.probabilities["WT"], plain.probabilities["WT"])
+    only_wt = (plain.probabilities["WT"] > 0.05) & (plain.labels == 0)
+    assert only_wt.any()
+    np.testing.assert_array_equal(tuned.labels, np.where(only_wt, 2, plain.labels))
+    default = Predictor.from_pretrained(folder, decoding="default")(images, spacing_mm)
+    np.testing.assert_array_equal(default.labels, plain.labels)
+
+
+def test_a_hub_id_is_fetched_only_where_no_such_folder_is(
+    trained_run: Path, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def fetched(repo: str, *, allow_patterns: Any) -> str:
+        asked.append((repo, allow_patterns))
+        return str(trained_run)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
+    monkeypatch.chdir(tmp_path)
+    assert Predictor.from_pretrained("someone/mets").sequences == SEQUENCES
+    assert asked == [("someone/mets", ["config.yaml", "plan.json", "model.safetensors", "decoding.json"])]
+    copied(trained_run, tmp_path / "someone" / "mets")
+    Predictor.from_pretrained("someone/mets")
+    assert len(asked) == 1
+    with pytest.raises(FileNotFoundError, match="nowhere/at/all: no such folder; name a run directory, or org"):
+        Predictor.from_pretrained("nowhere/at/all")
+
+    def offline(repo: str, *, allow_patterns: Any) -> str:
+        raise LocalEntryNotFoundError("no connection\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(FileNotFoundError, match=r"other/mets: no such folder here, .* hub: no connection$"):
+        Predictor.from_pretrained("other/mets")
+
+
+def test_precision_is_the_runs_unless_asked(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    images, spacing_mm = arrays(case)
+    plain = Predictor.from_pretrained(trained_run, device="cpu")(images, spacing_mm).probabilities["WT"]
+    half = Predictor.from_pretrained(trained_run, device="cpu", precision="bf16")(images, spacing_mm)
+    assert 0 < np.abs(plain - half.probabilities["WT"]).max() < 0.1
+    run = copied(trained_run, tmp_path / "run")
+    (run / "config.yaml").write_text(
+        re.sub("(?m)^precision: .*$", "precision: bf16", (run / "config.yaml").read_text())
+    )
+    own = Predictor.from_pretrained(run, device="cpu")(images, spacing_mm)
+    np.testing.assert_array_equal(own.probabilities["WT"], half.probabilities["WT"])
+    full = Predictor.from_pretrained(run, device="cpu", precision="no")(images, spacing_mm)
+    np.testing.assert_array_equal(full.probabilities["WT"], plain)
+
+
+def test_integers_and_other_spacings_are_taken(trained_run: Path, case: Path) -> None:
+    images, _ = arrays(case)
+    predictor = Predictor.from_pretrained(trained_run, device="cpu", overrides=[THRESHOLD])
+    found = predictor(images.astype(np.int16), [2, 2, 3])
+    assert found.labels.shape == images.shape[1:]
+    assert found.lesions
+    voxels = sum(row["voxels"] for row in found.lesions if row["region"] == "WT")
+    assert sum(row["volume_mm3"] for row in found.lesions if row["region"] == "WT") == pytest.approx(12 * voxels)
+
+
+def test_bad_arrays_and_files_are_named(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    predictor = Predictor.from_pretrained(trained_run, device="cpu")
+    images, spacing_mm = arrays(case)
+    with pytest.raises(ValueError, match=r"expected 4 channels \(t1n, t1c, t2w, t2f\), found 3"):
+        predictor(images[:3], spacing_mm)
+    with pytest.raises(DataError, match="expected a brain, found zeros"):
+        predictor(np.zeros_like(images), spacing_mm)
+    images[1, 20, 20, 20] = np.nan
+    with pytest.raises(DataError, match="t1c holds NaN"):
+        predictor(images, spacing_mm)
+    files = {name: case / f"{case.name}-{name}.nii.gz" for name in SEQUENCES}
+    with pytest.raises(DataError, match="missing"):
+        predictor.predict_files({name: file for name, file in files.items() if name != "t2w"})
+    with pytest.raises(DataError, match="missing"):
+        predictor.predict_files({})
+    files["t2w"].unlink()
+    with pytest.raises(DataError, match="t2w"):
+        predictor.predict_files(case)
+    shutil.copytree(case, tmp_path / "data" / "two" / "another")
+    (tmp_path / "data" / "two" / "another" / f"{case.name}-t1c.nii.gz").rename(
+        tmp_path / "data" / "two" / "another" / "another-t1c.nii.gz"
+    )
+    with pytest.raises(DataError, match="expected the folder of one case, found 2 cases"):
+        predictor.predict_files(tmp_path / "data")
+
+
+def test_the_package_offers_it_without_importing_torch_or_accelerate() -> None:
+    assert mets3d.Predictor is Predictor
+    assert not hasattr(mets3d, "Nothing")
+    code = "import sys, mets3d; print('torch' in sys.modules); mets3d.Predictor; print('accelerate' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.gpu
+def test_the_first_gpu_is_taken_where_there_is_one(trained_run: Path, case: Path) -> None:
+    images, spacing_mm = arrays(case)
+    expected = Predictor.from_pretrained(trained_run, device="cpu")(images, spacing_mm)
+    predictor = Predictor.from_pretrained(trained_run)
+    assert predictor.ensemble.device == torch.device("cuda")
+    found = predictor(images, spacing_mm)
+    np.testing.assert_allclose(found.probabilities["WT"], expected.probabilities["WT"], atol=2e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Verb = Callable[[argparse.Namespace], int]
-LESIONS = "lesions.csv"
+BESIDE_SCORES = ("lesions.csv", "froc.csv", "cohort.csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Brain-metastasis segmentation in 3D MRI, from raw cases to a comparison of losses. "
         "Training itself is `accelerate launch train.py --config FILE`.",
     )
-    verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="name", required=True, metavar="VERB", parser_class=_VerbParser)
 
-    def verb(name: str, function: Verb, summary: str) -> argparse.ArgumentParser:
+    def verb(name: str, function: Verb, summary: str) -> _VerbParser:
         sub = verbs.add_parser(name, help=summary, description=summary)
         sub.set_defaults(verb=function)
         return sub
@@ -73,13 +74,48 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write (default RUN/predictions)")
     predict.add_argument("--probabilities", action="store_true", help="write them too, in OUT/probabilities")
     predict.add_argument("--held-out", action="store_true", help="only the cases that the run was validated on")
+    predict.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN",
+                         help="more runs, such as folds, to average as probabilities; needs OUT")  # fmt: skip
+    predict.add_argument("--region-weights", nargs="+", default=[], metavar="WT=1,2",
+                         help="weights of the average, per region one number a run")  # fmt: skip
+    predict.add_argument("--decoding", metavar="FILE",
+                         help="thresholds: a file, or `default`: as if the run were not tuned")  # fmt: skip
+    predict.takes_overrides("settings of the run to change, as --predict.overlap=0.75 or --precision=bf16")
+
+    tune = verb("tune", _tune, "choose thresholds and component limits on held-out predictions")
+    tune.add_argument("run", type=Path, metavar="RUN", help="run directory with predictions/probabilities")
+    tune.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
+    tune.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
+                      help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
+    tune.add_argument("--rules", default="brats2023", help="rule set of the score (default brats2023)")
+    tune.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    tune.add_argument("--out", type=Path, metavar="FILE", help="file to write (default RUN/decoding.json)")
 
     evaluate = verb("evaluate", _evaluate, "lesion-wise and whole-volume scores of predictions against references")
     evaluate.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
     evaluate.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
     evaluate.add_argument("--out", type=Path, required=True, metavar="scores.csv", help="one row a case and region")
-    evaluate.add_argument("--rules", default="brats2023", help="rule set (default brats2023)")
+    evaluate.add_argument("--rules", default="brats2023", help="brats2023 (default), brats2024 or brats2026")
+    evaluate.add_argument(
+        "--compat", choices=["organisers"], help="brats2026: swap the first and last voxel size, as that program does"
+    )
+    evaluate.add_argument(
+        "--size-edges", type=float, nargs="+", default=[2, 27, 100, 275], metavar="MM3", help="between size classes"
+    )
+    evaluate.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="DIR",
+        help="maps for froc.csv (default PREDICTIONS/probabilities, if there)",
+    )
     evaluate.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+    compare = verb("compare", _compare, "paired tests between the score tables of two or more methods, and their ranks")
+    compare.add_argument("tables", type=Path, nargs="+", metavar="SCORES.csv", help="score tables, or run directories")
+    compare.add_argument("--names", nargs="+", metavar="NAME", help="what the methods are called, in the same order")
+    compare.add_argument("--scores", nargs="+", metavar="COLUMN",
+                         help="scores to test (default those that the rule set ranks by, f1, dice, hd95)")  # fmt: skip
+    compare.add_argument("--out", type=Path, metavar="comparison.csv", help="write the numbers there too")
 
     report = verb("report", _report, "one HTML page of a run, or of several runs compared")
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
@@ -95,6 +131,25 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--target", choices=("regions", "labels"), default="regions", help="what its classes are")
     weights.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory to write")
     return parser
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """A verb's arguments; where it takes overrides, words like `--section.key=value` become `overrides`."""
+
+    overridable = False
+
+    def takes_overrides(self, meaning: str) -> None:
+        self.overridable = True
+        self.set_defaults(overrides=[])
+        self.epilog = f"--SECTION.KEY=VALUE ...  {meaning}"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        overrides = [word for word in words if self.overridable and re.match(r"--(\w+\.[\w.]+|precision)=", word)]
+        options, unknown = super().parse_known_args([word for word in words if word not in overrides], namespace)
+        if overrides:
+            options.overrides = overrides
+        return options, unknown
 
 
 def _synth(options: argparse.Namespace) -> int:
@@ -158,6 +213,10 @@ def _predict(options: argparse.Namespace) -> int:
         options.run,
         options.data,
         options.out,
+        also=options.also,
+        region_weights=options.region_weights,
+        decoding=options.decoding,
+        overrides=options.overrides,
         probabilities=options.probabilities,
         held_out=options.held_out,
         progress=_counter("predict"),
@@ -166,40 +225,95 @@ def _predict(options: argparse.Namespace) -> int:
     if _speaks():
         for case, reason in result.failures.items():
             print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
+        for remark in result.remarks:
+            print(remark)
         print(f"{len(result.cases)} label maps in {result.folder}")
+        if result.skipped:
+            print(f"{len(result.skipped)} of them were there already, made the same way from the same files")
     return 1 if result.failures else 0
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.score import evaluate, summarise
+def _tune(options: argparse.Namespace) -> int:
+    from mets3d.inference.tune import tune
 
-    if options.out.name == LESIONS:
-        raise ValueError(f"--out: {LESIONS} is the name of the table of lesions, written beside it; name another file")
+    tuning = tune(
+        options.run,
+        options.data,
+        objective=options.objective,
+        rules=options.rules,
+        jobs=options.jobs,
+        out=options.out,
+        progress=_counter("tune"),
+    )
+    print(f"mean {tuning.objective} by {tuning.rules}")
+    print(tuning.table())
+    for caveat in tuning.caveats():
+        print(caveat)
+    print(f"decoding in {tuning.file}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mets3d.evaluation.cohort import cohort_text
+    from mets3d.evaluation.rules import rules_named
+    from mets3d.evaluation.score import evaluate
+
+    beside = [options.out.with_name(name) for name in BESIDE_SCORES]
+    if options.out in beside:
+        raise ValueError(f"--out: {options.out.name} is the name of a table written beside it; name another file")
     if options.out.is_dir():
         raise ValueError(
             f"--out: {options.out} is a folder; name the table's file, such as {options.out / 'scores.csv'}"
         )
+    if options.probabilities is not None and not options.probabilities.is_dir():
+        raise FileNotFoundError(f"--probabilities: {options.probabilities} is no folder of maps CASE.nii.gz")
+    if options.compat and options.rules != "brats2026":
+        raise ValueError(f"--compat organisers: only --rules brats2026 has something to swap, found {options.rules}")
+    soft = options.predictions / "probabilities"
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    lesions, froc, cohort = beside
     report = evaluate(
         options.predictions,
         options.references,
         rules=options.rules,
+        compat=options.compat,
+        size_edges_mm3=options.size_edges,
         scores=options.out,
-        lesions=options.out.with_name(LESIONS),
+        lesions=lesions,
+        probabilities=options.probabilities or (soft if soft.is_dir() else None),
+        froc=froc,
+        cohort=cohort,
         jobs=options.jobs,
         progress=_counter("evaluate"),
     )
-    for region, scores in summarise(report.rows).items():
-        means = "  ".join(f"{name} {score.mean:.3f} (n {score.n})" for name, score in scores.items() if score.n)
-        print(f"{region}  {means}")
+    if report.cohort:
+        print(cohort_text(report.cohort))
     if report.unpredicted:
         shown = ", ".join(report.unpredicted[:4]) + (", ..." if len(report.unpredicted) > 4 else "")
-        print(f"{len(report.unpredicted)} references without a prediction, not scored: {shown}", file=sys.stderr)
+        counted = rules_named(options.rules).missing_prediction == "worst"
+        how = "scored as the worst, as the rules say" if counted else "not scored, the rules do not count them"
+        print(f"{len(report.unpredicted)} references without a prediction, {how}: {shown}", file=sys.stderr)
     for problem in report.problems:
         print(f"mets3d evaluate: {problem}", file=sys.stderr)
     if report.rows:
         print(f"scores in {options.out}")
     return 1 if report.problems else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from mets3d.evaluation.comparison import compare_methods, method_names
+    from mets3d.evaluation.comparison_tables import comparison_csv, comparison_text
+    from mets3d.evaluation.table import read_scores
+    from mets3d.rundir import write_text
+
+    names = method_names(options.tables, options.names)
+    tables = dict(zip(names, map(read_scores, options.tables), strict=True))
+    comparison = compare_methods(tables, scores=options.scores)
+    print(comparison_text(comparison))
+    if options.out is not None:
+        write_text(options.out, comparison_csv(comparison))
+        print(f"comparison in {options.out}")
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

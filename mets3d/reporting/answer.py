@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mets3d.reporting.compare import COUNTS, FEWEST_CASES, METRICS, SHARED_LESIONS, Difference, compare
+from mets3d.evaluation.comparison_tables import p_text
+from mets3d.evaluation.intervals import FEWEST_PATIENTS, patient_numbers
+from mets3d.reporting.compare import COUNTS, METRICS, SHARED_LESIONS, Corrected, Difference, compare
 from mets3d.reporting.record import RunRecord
 from mets3d.reporting.words import boundary_name, count, number
 
 LESION_WISE_HD95, VOLUME_HD95 = METRICS[1], METRICS[3]
 FOUND, FALSE = COUNTS[0], COUNTS[2]
+LEVEL = 0.05
 NARROW_BELOW = 20  # cases; by then a percentile interval is about a tenth too narrow (Hesterberg 2015)
 
 
@@ -21,12 +24,15 @@ def question(reference: RunRecord, run: RunRecord) -> str:
     return f"Does {run.label} give better boundaries (HD95) and more lesions found than {reference.label}?"
 
 
-def answer(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> list[tuple[str, str]]:
+def answer(
+    reference: RunRecord, run: RunRecord, cases: Sequence[str], corrected: Corrected | None = None
+) -> list[tuple[str, str]]:
     """(what, sentence) for the verdict, then for the numbers it rests on.
 
     Boundaries are judged twice: by lesion-wise HD95, which holds a penalty for each missed and false lesion, and by the
     HD95 of the lesions that both runs found, which does not. A verdict is given per region where there are at least six
-    cases: `better` or `worse` where the interval leaves 0 out, else `no difference shown`.
+    patients: `better` or `worse` where the interval leaves 0 out, else `no difference shown`. What Wilcoxon's test says
+    after Holm's correction (`corrected`, of all runs on the page) stands below it.
     """
     lesion_wise, shared, volume, found, false = (
         compare(metric, reference, run, cases)
@@ -40,6 +46,7 @@ def answer(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> list[t
         "lesions found": found,
     }
     details = (
+        ("After Holm's correction", _significant(run, cases, corrected or {})),
         ("Lesion-wise HD95", _changes(lesion_wise, len(cases))),
         ("HD95, lesions found by both", _changes(shared, len(cases))),
         ("Whole-volume HD95", _changes(volume, len(cases))),
@@ -47,7 +54,7 @@ def answer(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> list[t
         ("", _changes(found, len(cases), per_case=True)),
         ("False lesions", _totals(FALSE.column, false, reference, run, cases)),
     )
-    return [("Answer", _verdict(len(cases), judged)), *((what, text) for what, text in details if text)]
+    return [("Answer", _verdict(cases, judged)), *((what, text) for what, text in details if text)]
 
 
 def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
@@ -61,15 +68,29 @@ def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
     )
 
 
-def _verdict(cases: int, judged: dict[str, dict[str, Difference]]) -> str:
-    if cases < FEWEST_CASES:
+def _verdict(cases: Sequence[str], judged: dict[str, dict[str, Difference]]) -> str:
+    _, patients = patient_numbers(cases)
+    if patients < FEWEST_PATIENTS:
+        of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
         return (
-            f"Cannot be concluded from {count(cases, 'case')}. With fewer than {FEWEST_CASES} pairs, even a difference "
-            "that goes the same way in every case is compatible with chance (two-sided sign test above 5 %). The "
-            "numbers describe these cases only."
+            f"Cannot be concluded from {count(len(cases), 'case')}{of}. With fewer than {FEWEST_PATIENTS} pairs, even "
+            "a difference that goes the same way in every case is compatible with chance (two-sided sign test above "
+            "5 %). The numbers describe these cases only."
         )
     parts = [f"{what}: {_grouped(differences)}" for what, differences in judged.items() if differences]
-    return f"On {count(cases, 'held-out case')}, {'; '.join(parts)}."
+    return f"On {count(len(cases), 'held-out case')}, {'; '.join(parts)}."
+
+
+def _significant(run: RunRecord, cases: Sequence[str], corrected: Corrected) -> str:
+    """Which of the run's tests stay below 5 %; empty where there are too few patients for that to be possible."""
+    own = {key: p for key, p in corrected.items() if key[0] == run.label}
+    if not own or patient_numbers(cases)[1] < FEWEST_PATIENTS:
+        return ""
+    over = f"Wilcoxon's test corrected over {count(len(corrected), 'test')}"
+    low = [f"{name} in {region} (p {p_text(p)})" for (_, name, region), p in own.items() if p < LEVEL]
+    if not low:
+        return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(own.values()))}."
+    return f"{over}, p is below {LEVEL:g} for {', '.join(low)}."
 
 
 def _grouped(differences: dict[str, Difference]) -> str:
@@ -92,7 +113,7 @@ def change(found: Difference, cases: int) -> str:
         said.append("\u00a0to\u00a0".join(number(bound, digits, sign=True) for bound in found.interval))
     if found.n != cases:
         said.append(f"n = {found.n}")
-    return f"{number(found.mean, digits, sign=True)}{unit}" + (f" ({', '.join(said)})" if said else "")
+    return f"{number(found.difference, digits, sign=True)}{unit}" + (f" ({', '.join(said)})" if said else "")
 
 
 def _totals(

@@ -1,4 +1,4 @@
-"""Numbers of the page: a summary over cases, and one run against another on the same cases."""
+"""Numbers of the page: one run against another on the same cases, and what its tests say."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from mets3d.config import differing_keys
+from mets3d.evaluation.comparison import Paired, paired
+from mets3d.evaluation.intervals import FEWEST_PATIENTS
+from mets3d.evaluation.signs import holm
 from mets3d.reporting.record import CaseValues, Note, RunRecord
-
-RESAMPLES = 10_000
-# Below six pairs even a unanimous result has a two-sided sign test above 5 %: 2 x 0.5**5 = 0.0625.
-FEWEST_CASES = 6
 
 
 @dataclass(frozen=True)
@@ -39,46 +36,21 @@ COUNTS = (
     Metric("lesions_false", "False lesions", "", 0, "lower"),
 )
 SHARED_LESIONS = Metric("", "HD95 of lesions found by both runs", "mm", 1, "lower")
+COMPARED = (*METRICS, SHARED_LESIONS, *COUNTS)
+
+Corrected = dict[tuple[str, str, str], float]  # label of the run, name of the metric, region -> p by Holm
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Location and spread of one score over cases. `sd` is the sample's (n - 1) and None for a single case."""
-
-    n: int
-    mean: float
-    sd: float | None
-    median: float
-    quartiles: tuple[float, float]
-
-
-def summarise(values: Mapping[str, float]) -> Summary | None:
-    """Summary of case -> value; None where no case has a value. Quartiles are interpolated linearly."""
-    if not values:
-        return None
-    array = np.array(list(values.values()), float)
-    lower, median, upper = (float(value) for value in np.percentile(array, [25, 50, 75]))
-    sd = float(array.std(ddof=1)) if len(array) > 1 else None
-    return Summary(len(array), float(array.mean()), sd, median, (lower, upper))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """`run` minus `reference` for one score, paired by case."""
+class Difference(Paired):
+    """`run` minus `reference` for one score, paired by case, and how to read it."""
 
     metric: Metric
-    n: int
-    reference_mean: float
-    run_mean: float
-    mean: float
-    interval: tuple[float, float] | None  # None for fewer than two cases
-    improved: int
-    worsened: int
 
     @property
     def verdict(self) -> Literal["too few cases", "better", "worse", "no difference shown"]:
-        """What the interval allows to say: nothing below FEWEST_CASES, and nothing where it holds 0."""
-        if self.n < FEWEST_CASES or self.interval is None:
+        """What the interval allows to say: nothing below FEWEST_PATIENTS, and nothing where it holds 0."""
+        if self.patients < FEWEST_PATIENTS or self.interval is None:
             return "too few cases"
         low, high = self.interval
         if low <= 0 <= high:
@@ -87,35 +59,9 @@ class Difference:
 
 
 def difference(metric: Metric, reference: Mapping[str, float], run: Mapping[str, float]) -> Difference | None:
-    """Mean of the differences over the cases that both have, with a 95 % percentile bootstrap interval over cases.
-
-    10,000 resamples (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), always the same ones:
-    the same scores give the same page. From few cases such an interval is too narrow (Hesterberg, The American
-    Statistician 69, 2015). None where no case has both values.
-    """
-    shared = sorted(set(reference) & set(run))
-    if not shared:
-        return None
-    before = np.array([reference[case] for case in shared], float)
-    after = np.array([run[case] for case in shared], float)
-    differences = after - before
-    gain = differences if metric.better == "higher" else -differences
-    return Difference(
-        metric,
-        len(shared),
-        float(before.mean()),
-        float(after.mean()),
-        float(differences.mean()),
-        _bootstrap(differences) if len(shared) > 1 else None,
-        int((gain > 0).sum()),
-        int((gain < 0).sum()),
-    )
-
-
-def _bootstrap(differences: np.ndarray) -> tuple[float, float]:
-    drawn = np.random.default_rng(0).integers(len(differences), size=(RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+    """`evaluation.comparison.paired` of one score; None where no case has both values."""
+    found = paired(reference, run, lower_is_better=metric.better == "lower")
+    return None if found is None else Difference(**vars(found), metric=metric)
 
 
 def compared_values(
@@ -148,6 +94,17 @@ def compare(metric: Metric, reference: RunRecord, run: RunRecord, cases: Sequenc
         for region in reference.regions
     }
     return {region: found for region, found in both.items() if found is not None}
+
+
+def holm_corrected(reference: RunRecord, others: Sequence[RunRecord], cases: Sequence[str]) -> Corrected:
+    """Wilcoxon's p of every run against the reference by every score in every region, corrected as one family."""
+    tested = {
+        (run.label, metric.name, region): found.p
+        for run in others
+        for metric in COMPARED
+        for region, found in compare(metric, reference, run, cases).items()
+    }
+    return dict(zip(tested, holm(list(tested.values())), strict=True))
 
 
 def reference_first(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.compare import Metric
+from mets3d.reporting.plotting import FAINT, INK, legend_of_runs, millimetres, panels, run_colours
 from mets3d.reporting.record import Row, RunRecord
 from mets3d.reporting.words import shortened
 
-# What Okabe and Ito's palette has left beside the regions' colours, then greys.
-RUN_COLOURS = ("#0072B2", "#D55E00", "#000000", "#8C8C8C")
 PART_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-INK, FAINT = "#22272e", "#c9ced6"
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a919c",
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e8ec",
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": "#57606a",
-    "ytick.color": "#57606a",
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "mets3d",
-}
 RAW_POINTS, SMOOTH_POINTS = 1200, 60
 
 Curve = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
@@ -57,7 +30,7 @@ def training_figure(record: RunRecord) -> bytes:
         _validation(axes[2], record.validation)
         _schedule(axes[3], record.training)
 
-    return _panels(2, 2, draw, height=5.2, across="optimizer step")
+    return panels(2, 2, draw, height=5.2, across="optimizer step")
 
 
 def overlay_figure(records: Sequence[RunRecord]) -> bytes:
@@ -82,11 +55,11 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
             axis.set_ylim(0, 1)
         for axis in panels:
             axis.set_axis_off()
-        _legend_of_runs(axes[0], coloured)
+        legend_of_runs(axes[0], coloured)
 
     wanted = 1 + bounded + len(regions)
     rows = -(-wanted // 3)
-    return _panels(rows, 3, draw, height=2.7 * rows, across="optimizer step")
+    return panels(rows, 3, draw, height=2.7 * rows, across="optimizer step")
 
 
 def dots_figure(records: Sequence[RunRecord], cases: Sequence[str], metrics: Sequence[Metric]) -> bytes:
@@ -99,12 +72,7 @@ def dots_figure(records: Sequence[RunRecord], cases: Sequence[str], metrics: Seq
             for region in regions:
                 _dots(next(panels), records, cases, metric, region)
 
-    return _panels(len(metrics), len(regions), draw, height=2.7 * len(metrics), across="")
-
-
-def run_colours(amount: int) -> list[str]:
-    """A colour per run; from the fourth on they are grey and told apart by the legend's order alone."""
-    return [RUN_COLOURS[min(index, len(RUN_COLOURS) - 1)] for index in range(amount)]
+    return panels(len(metrics), len(regions), draw, height=2.7 * len(metrics), across="")
 
 
 def curve(rows: Sequence[Row], key: str) -> Curve:
@@ -214,24 +182,9 @@ def _dots(axis: Axes, records: Sequence[RunRecord], cases: Sequence[str], metric
     unit = f" [{metric.unit}]" if metric.unit else ""
     axis.set_title(f"{region.name}: {metric.name}{unit}")
     if metric.unit:
-        _millimetres(axis, max([1.0, *(value for column in columns for value in column.values())]))
+        millimetres(axis, max([1.0, *(value for column in columns for value in column.values())]))
     else:
         axis.set_ylim(-0.03, 1.03)
-
-
-def _millimetres(axis: Axes, largest: float) -> None:
-    """Linear up to 1 mm, then logarithmic: one penalty of some hundred mm must not flatten all other cases."""
-    axis.set_yscale("symlog", linthresh=1.0, linscale=0.5)
-    ticks = [tick for tick in (0, 1, 3, 10, 30, 100, 300) if tick <= largest * 1.3]
-    axis.set_yticks(ticks, [str(tick) for tick in ticks])
-    axis.set_yticks([], minor=True)
-    axis.set_ylim(-0.15, largest * 1.4)
-
-
-def _legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]]) -> None:
-    for record, colour in coloured:
-        axis.plot([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
-    axis.legend(fontsize=7.5, loc="best")
 
 
 def _no_curve(axis: Axes) -> None:
@@ -250,15 +203,3 @@ def _part_name(key: str) -> str:
 
 def _validated(record: RunRecord, region: Region) -> bool:
     return bool(len(curve(record.validation, f"dice/{region.name}")[0]))
-
-
-def _panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:
-    """An SVG of 11.5 in x `height` with rows x columns axes that `draw` fills."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11.5, height), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.08))
-        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-        draw(axes)
-        figure.supxlabel(across, fontsize=8.5, color="#57606a")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()

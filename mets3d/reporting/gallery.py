@@ -1,4 +1,4 @@
-"""The slices of a page: a figure per chosen case, with the scores of that case beneath."""
+"""The cases of a page: slices and lesions of each chosen case, with the scores of that case beneath."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from mets3d.data.cases import Case, find_cases
 from mets3d.reporting.compare import METRICS
 from mets3d.reporting.drawing import case_svg
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.lesion_drawing import lesions_svg
+from mets3d.reporting.lesion_planes import KINDS
+from mets3d.reporting.lesions import LesionPicture, lesion_picture
 from mets3d.reporting.record import Note, RunRecord
-from mets3d.reporting.slices import chosen_cases, read_volumes, views
+from mets3d.reporting.slices import CaseVolumes, chosen_cases, read_volumes, views
 from mets3d.reporting.words import count, number
+
+MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
+RULES = "brats2023"  # of lesions in a run without scores
 
 
 def gallery(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> str:
-    """A figure per chosen case; what stands in the way goes to the notes of the first run."""
+    """Slices and lesions of each chosen case; what stands in the way goes to the notes of the first run."""
     first = records[0]
     available = _cases_with_predictions(records)
     if not available:
@@ -40,11 +46,12 @@ def gallery(records: Sequence[RunRecord], figures: Figures, progress: Progress) 
         if dice
         else ""
     )
-    return (
-        f'<h2>Slices</h2><p class="small">{escape(picked + order)}. Radiological orientation: the patient\'s right is '
-        "on the left. Grey levels from the 0.5 to the 99.5 percentile inside the brain; outlines follow voxel edges, "
-        f"corners rounded, and where two coincide the inner region's is on top.</p>{''.join(drawn)}"
+    said = (
+        f"{picked}{order}. Radiological orientation: the patient's right is on the left. Grey levels from the 0.5 to "
+        "the 99.5 percentile inside the brain; outlines follow voxel edges, corners rounded, and where two coincide "
+        "the inner region's is on top. Lesions have the numbers of lesions.csv."
     )
+    return f'<h2>Slices and lesions</h2><p class="small">{escape(said)}</p>{"".join(drawn)}'
 
 
 def _cases_with_predictions(records: Sequence[RunRecord]) -> dict[str, Case]:
@@ -70,7 +77,32 @@ def _case_figure(case: Case, records: Sequence[RunRecord], figures: Figures, sta
     svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
     head = case.name + (f" ({standing})" if standing else "")
     scores = [_case_scores(record, case.name, named=len(records) > 1) for record in records]
-    return figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
+    slices = figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
+    return slices + "".join(_lesion_figure(volumes, record, figures, several=len(records) > 1) for record in records)
+
+
+def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *, several: bool) -> str:
+    """The lesions of one run's prediction; nothing without a reference or without any tumour."""
+    rules, most = record.rules.split(", ")[0] or RULES, MOST_TILES_COMPARED if several else MOST_TILES
+    try:
+        picture = lesion_picture(volumes, record.label, rules=rules, most=most)
+    except ValueError as error:
+        record.notes.append(Note(f"No lesions of {volumes.name} are pictured: {error}"))
+        return ""
+    if picture is None:
+        return ""
+    run = record.label if several else ""
+    name = f"lesions_{volumes.name}" + (f"_{record.label}" if several else "")
+    return figures.add(name, lesions_svg(volumes.name, picture, run), _lesion_caption(volumes.name, picture, run))
+
+
+def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
+    kinds = [lesion.kind for lesion in picture.lesions]
+    amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS[:3]]
+    amounts += [f"{kinds.count('ignored')} too small to count"] if "ignored" in kinds else []
+    of = f" of {run}" if run else ""
+    tile = "Each lesion at its centroid; volume of the reference, of false ones of the prediction"
+    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}. {tile}."
 
 
 def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:

@@ -10,19 +10,26 @@ from pathlib import Path
 from mets3d import __version__
 from mets3d.config import to_yaml
 from mets3d.data import Progress, quiet
+from mets3d.evaluation.cohort import summarise
+from mets3d.evaluation.intervals import RESAMPLES
+from mets3d.evaluation.signs import EXACT_UP_TO
 from mets3d.reporting.answer import answer, caveat, question
+from mets3d.reporting.cohort_section import cohort_section
+from mets3d.reporting.cohort_tables import cohort_tables
 from mets3d.reporting.compare import (
     COUNTS,
     METRICS,
+    Corrected,
     comparison_notes,
     configuration_differences,
+    holm_corrected,
     reference_first,
     shared_cases,
-    summarise,
 )
 from mets3d.reporting.curves import dots_figure, overlay_figure, training_figure
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.gallery import gallery
+from mets3d.reporting.ranks import ranks_section
 from mets3d.reporting.record import Note, RunRecord, read_runs
 from mets3d.reporting.style import GENERATOR, page_html
 from mets3d.reporting.summary import summary_text
@@ -96,9 +103,11 @@ def _single(record: RunRecord, figures: Figures, slices: str) -> str:
             f"<h2>Scores on {count(len(record.held_out), 'held-out case')}</h2>",
             f'<p class="small">{escape(said)}</p>',
             region_tables(record),
+            cohort_tables(record),
         ]
     if baseline:
         parts.append(f"<h3>Against a threshold</h3><p>{escape(baseline)}</p>")
+    parts.append(cohort_section([record], record.held_out, figures))
     parts += [slices, "<h2>What was trained</h2>", facts_table([facts(record)], [record.label])]
     if record.training or record.validation:
         caption = "Thin line: as logged; thick line: mean over neighbouring steps. Validation is on held-out cases."
@@ -140,7 +149,9 @@ def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> st
     notes = comparison_notes(records)
     notes += [Note(f"{record.label}: {note.text}", note.command) for record in records for note in record.notes]
     first, *others = records
-    parts = [_notes(notes), *(_pair(first, other, cases, named=len(others) > 1) for other in others)]
+    corrected = holm_corrected(first, others, cases)
+    parts = [_notes(notes), *(_pair(first, other, cases, corrected, named=len(others) > 1) for other in others)]
+    parts.append(ranks_section(records, cases))
     if cases:
         caption = (
             "Every dot is a case, the same case is joined by a line, the bar is the mean. HD95 is linear up to 1 mm "
@@ -150,6 +161,7 @@ def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> st
     baselines = [(record.label, text) for record in records if (text := against_threshold(record))]
     parts += ["<h3>Against a threshold</h3>"] if baselines else []
     parts += [f"<p><b>{escape(label)}.</b> {escape(text)}</p>" for label, text in baselines]
+    parts.append(cohort_section(records, cases, figures))
     parts.append(slices)
     if any(record.training or record.validation for record in records):
         caption = "Thin line: as logged; thick line: mean over neighbouring steps."
@@ -160,19 +172,25 @@ def _compared(records: Sequence[RunRecord], figures: Figures, slices: str) -> st
     return "".join(parts)
 
 
-def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], *, named: bool) -> str:
+def _pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], corrected: Corrected, *, named: bool) -> str:
     heading = (f"{run.label}: " if named else "") + question(reference, run)
-    lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in answer(reference, run, cases))
+    said = answer(reference, run, cases, corrected)
+    lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in said)
     html = f'<h2>{escape(heading)}</h2><dl class="answer">{lines}</dl>'
     if not cases:
         return html
     how = (
         f"Means over the same {count(len(cases), 'held-out case')}. Intervals are percentile bootstrap intervals over "
-        "cases (10,000 resamples, fixed seed), not corrected for the number of comparisons. Better/worse counts cases."
+        f"patients ({RESAMPLES:,} resamples, fixed seed), not corrected for the number of comparisons. p is that of "
+        "Wilcoxon's signed-rank test over patients (zeros left out, exact given the ties up to "
+        f"{EXACT_UP_TO} patients), beside it Holm's correction over the {count(len(corrected), 'test')} of this page. "
+        "Effect is the rank-biserial correlation: 1 better in every patient, −1 worse in every one. Better/worse "
+        "counts cases."
     )
     return (
         f'{html}<p class="small">{escape(caveat(reference, run, len(cases)))}</p><h3>{escape(run.label)} against '
-        f'{escape(reference.label)}</h3><p class="small">{escape(how)}</p>{pair_tables(reference, run, cases)}'
+        f'{escape(reference.label)}</h3><p class="small">{escape(how)}</p>'
+        f"{pair_tables(reference, run, cases, corrected)}"
     )
 
 

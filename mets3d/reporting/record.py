@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config
+from mets3d.evaluation.table import numbers, read_cells
 from mets3d.regions import Region, Target, scored_regions
 from mets3d.rundir import RunDir, open_run, read_json
 
@@ -37,6 +37,30 @@ class Score:
     values: CaseValues
 
 
+@dataclass(frozen=True)
+class LesionRow:
+    """One row of lesions.csv: a reference lesion or a false component. Cells without a value are left out."""
+
+    case: str
+    region: str
+    lesion: str
+    kind: str
+    size_class: str  # empty in tables without the column
+    values: CaseValues
+
+
+@dataclass(frozen=True)
+class FrocRow:
+    """One row of froc.csv: the counts of a case and region when the map is cut at `threshold`."""
+
+    case: str
+    region: str
+    threshold: float
+    found: float
+    missed: float
+    false: float
+
+
 @dataclass
 class RunRecord:
     """One run as the page shows it. Whatever is missing is empty here and has a note."""
@@ -51,6 +75,8 @@ class RunRecord:
     training: list[Row] = field(default_factory=list)
     validation: list[Row] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    lesions: list[LesionRow] = field(default_factory=list)
+    froc: list[FrocRow] = field(default_factory=list)
     found_lesions: dict[LesionKey, float] = field(default_factory=dict)  # HD95 in mm of each reference lesion found
     predictions: dict[str, Path] = field(default_factory=dict)
     data: Path | None = None
@@ -82,6 +108,25 @@ class RunRecord:
         """Scored cases that training has not seen; all scored cases where there are no others."""
         return [case for case in self.cases if case not in self.trained_on] or self.cases
 
+    def score_rows(self, cases: Sequence[str]) -> list[Row]:
+        """The rows of scores.csv of `cases`, as `evaluation` takes them."""
+        wanted = set(cases)
+        return [
+            {**score.values, "case": score.case, "region": score.region, "rules": score.rules}
+            for score in self.scores
+            if score.case in wanted
+        ]
+
+    def lesion_rows(self) -> list[Row]:
+        """The rows of lesions.csv of scored cases, as `evaluation` takes them."""
+        rules = {(score.case, score.region): score.rules for score in self.scores}
+        return [
+            {**row.values, "case": row.case, "region": row.region, "rules": rules[row.case, row.region]}
+            | {"kind": row.kind, "size_class": row.size_class}
+            for row in self.lesions
+            if (row.case, row.region) in rules
+        ]
+
     def values(self, region: str, column: str, cases: Sequence[str] | None = None) -> CaseValues:
         """A column of scores.csv for a region: case -> value, over those of `cases` (None: held out) that have one."""
         wanted = set(self.held_out if cases is None else cases)
@@ -103,6 +148,7 @@ def read_run(path: Path) -> RunRecord:
     _read_predictions(record)
     _read_scores(record)
     _read_lesions(record)
+    _read_froc(record)
     return record
 
 
@@ -166,9 +212,9 @@ def _read_scores(record: RunRecord) -> None:
     if not file.exists():
         record.notes.append(Note("No scores.csv: no scores on this page.", command))
         return
-    rows = _guarded(record, file, lambda: _table(file, ("case", "region", "rules"))) or []
+    rows = _guarded(record, file, lambda: read_cells(file, ("case", "region", "rules"))) or []
     record.scores = [
-        Score(row["case"], row["region"], row["rules"], _numbers(row)) for row in rows if row["case"] and row["region"]
+        Score(row["case"], row["region"], row["rules"], numbers(row)) for row in rows if row["case"] and row["region"]
     ]
     if not record.scores:
         record.notes.append(Note("scores.csv holds no score: no scores on this page.", command))
@@ -184,38 +230,29 @@ def _read_scores(record: RunRecord) -> None:
 
 
 def _read_lesions(record: RunRecord) -> None:
-    """lesions.csv is the finer table beside scores.csv; without it one comparison is left out and nothing is said."""
+    """lesions.csv is the finer table beside scores.csv; what it lacks is said where it would have been shown."""
     file = Path(record.run.lesions)
     if not file.exists():
         return
-    columns = ("case", "region", "lesion", "kind", "hd95")
-    rows = _guarded(record, file, lambda: _table(file, columns)) or []
+    rows = _guarded(record, file, lambda: read_cells(file, ("case", "region", "lesion", "kind"))) or []
     for row in rows:
-        if row["kind"] == "found" and "hd95" in (numbers := _numbers(row)):
-            record.found_lesions[row["case"], row["region"], row["lesion"]] = numbers["hd95"]
+        values = numbers(row)
+        key = row["case"], row["region"], row["lesion"]
+        record.lesions.append(LesionRow(*key, row["kind"], row.get("size_class", ""), values))
+        if row["kind"] == "found" and "hd95" in values:
+            record.found_lesions[key] = values["hd95"]
 
 
-def _table(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file, every cell a text. Raises ValueError naming the columns of `needed` it lacks."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream, restval="")
-        lacking = sorted(set(needed) - set(reader.fieldnames or ()))
-        if lacking:
-            raise ValueError(f"expected the columns {', '.join(needed)}, found none called {', '.join(lacking)}")
-        return list(reader)
-
-
-def _numbers(row: dict[str, str]) -> CaseValues:
-    """The finite numbers of a row by column."""
-    numbers = {}
-    for column, text in row.items():
-        try:
-            value = float(text)
-        except (TypeError, ValueError):
-            continue  # an empty cell, a name, or the surplus cells of a row
-        if math.isfinite(value):
-            numbers[column] = value
-    return numbers
+def _read_froc(record: RunRecord) -> None:
+    """froc.csv is there when probabilities were kept; rows without their numbers are left out."""
+    file = Path(record.run.froc)
+    if not file.exists():
+        return
+    counts = ("threshold", "lesions_found", "lesions_missed", "lesions_false")
+    for row in _guarded(record, file, lambda: read_cells(file, ("case", "region", *counts))) or []:
+        values = numbers(row)
+        if all(column in values for column in counts):
+            record.froc.append(FrocRow(row["case"], row["region"], *(values[column] for column in counts)))
 
 
 def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:

@@ -174,11 +174,25 @@ def grey_levels(
     image: Float32[np.ndarray, "X Y Z"], brain: Bool[np.ndarray, "X Y Z"], index: int
 ) -> UInt8[np.ndarray, "rows columns"]:
     """Slice `index` in 8 bits; the 0.5 and 99.5 percentiles of the brain's intensities become black and white."""
-    inside = image[brain & np.isfinite(image)]
-    low, high = np.percentile(inside, WINDOW_PERCENTILES) if inside.size else (0.0, 1.0)
-    shown = np.nan_to_num(radiological(image[:, :, index]))
-    scaled = (shown - low) / max(high - low, 1e-6) * 255
-    return np.where(radiological(brain[:, :, index]), scaled.clip(0, 255), 0).astype(np.uint8)
+    return shades(radiological(image[:, :, index]), radiological(brain[:, :, index]), grey_window(image[brain]))
+
+
+def grey_window(values: Float32[np.ndarray, " n"]) -> tuple[float, float]:
+    """The 0.5 and 99.5 percentiles of the finite values, shown black and white; 0 and 1 where there are none."""
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, WINDOW_PERCENTILES) if finite.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def shades(
+    shown: Float32[np.ndarray, "rows columns"],
+    inside: Bool[np.ndarray, "rows columns"],
+    window: tuple[float, float],
+) -> UInt8[np.ndarray, "rows columns"]:
+    """Intensities in 8 bits between the two of a window; black where not `inside`."""
+    low, high = window
+    scaled = (np.nan_to_num(shown) - low) / max(high - low, 1e-6) * 255
+    return np.where(inside, scaled.clip(0, 255), 0).astype(np.uint8)
 
 
 def whole_frame(brain: Bool[np.ndarray, "rows columns"], voxel_mm: tuple[float, float]) -> Frame:
@@ -187,7 +201,7 @@ def whole_frame(brain: Bool[np.ndarray, "rows columns"], voxel_mm: tuple[float, 
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     centre = (rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2
     side = 1.05 * max((rows[-1] + 1 - rows[0]) * voxel_mm[0], (columns[-1] + 1 - columns[0]) * voxel_mm[1])
-    return _square(centre, side, voxel_mm)
+    return square_frame(centre, side, voxel_mm)
 
 
 def zoom_frame(mask: Bool[np.ndarray, "rows columns"], voxel_mm: tuple[float, float]) -> Frame:
@@ -198,7 +212,7 @@ def zoom_frame(mask: Bool[np.ndarray, "rows columns"], voxel_mm: tuple[float, fl
     held = {side: _fullest_window(mask, 0.75 * side, voxel_mm) for side in ZOOM_SIDES_MM}
     most = held[ZOOM_SIDES_MM[-1]][0]
     side = next(side for side in ZOOM_SIDES_MM if held[side][0] >= 0.9 * most)
-    return _square(held[side][1], side, voxel_mm)
+    return square_frame(held[side][1], side, voxel_mm)
 
 
 def _fullest_window(
@@ -216,6 +230,7 @@ def _fullest_window(
     return int(inside.max()), (float(middle[0]), float(middle[1]))
 
 
-def _square(centre: tuple[float, float], side: float, voxel_mm: tuple[float, float]) -> Frame:
+def square_frame(centre: tuple[float, float], side: float, voxel_mm: tuple[float, float]) -> Frame:
+    """The square of `side` mm around a point (row, column, from the slice's corner in voxels), to the nearest voxel."""
     rows, columns = (max(1, round(side / size)) for size in voxel_mm)
     return Frame(round(centre[0] - rows / 2), round(centre[1] - columns / 2), rows, columns)

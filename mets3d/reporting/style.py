@@ -39,6 +39,7 @@ p code, li code { background: var(--tint); border: 1px solid var(--line); border
 .answer dd:first-of-type { font-size: 17px; margin-bottom: 4px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 26px 40px; margin: 16px 0; }
 .grid > table { align-self: start; }
+.grid.one { grid-template-columns: minmax(0, 1fr); gap: 20px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums lining-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: 5px; }
 caption span { color: var(--soft); font-weight: 400; font-size: 13px; margin-left: 6px; }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mets3d.reporting.compare import COUNTS, METRICS, summarise
+from mets3d.evaluation.cohort import summarise
+from mets3d.reporting.compare import COUNTS, METRICS
 from mets3d.reporting.record import RunRecord, read_run
 from mets3d.reporting.words import against_threshold, count
 

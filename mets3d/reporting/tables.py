@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from mets3d.config import as_dict, flatten
+from mets3d.evaluation.cohort import summarise
+from mets3d.evaluation.comparison_tables import p_text
 from mets3d.regions import Region
-from mets3d.reporting.compare import COUNTS, METRICS, SHARED_LESIONS, Metric, compare, summarise
+from mets3d.reporting.cells import number_cell, region_cell, spanned, table, table_row, text_cell
+from mets3d.reporting.compare import COMPARED, COUNTS, METRICS, Corrected, Metric, compare
 from mets3d.reporting.record import RunRecord
 from mets3d.reporting.words import number, shortened
 
 
 def region_tables(record: RunRecord) -> str:
-    """A table per score (cases, mean, SD, median, quartiles per region) and one of lesions found, missed and false."""
+    """A table per score (cases, mean, its interval, SD, median, quartiles per region) and one of lesion counts."""
     tables = "".join(_score_table(record, metric) for metric in METRICS)
     return f'<div class="grid">{tables}{_lesion_table(record)}</div>'
 
@@ -23,12 +26,13 @@ def _score_table(record: RunRecord, metric: Metric) -> str:
     for region in record.regions:
         summary = summarise(record.values(region.name, metric.column))
         if summary is None:
-            cells = ["0", *["–"] * 5]
+            cells = ["0", *["–"] * 6]
         else:
-            spread = (summary.mean, summary.sd, summary.median, *summary.quartiles)
-            cells = [str(summary.n), *(number(value, metric.digits) for value in spread)]
-        rows.append(_row([_region(region), *map(_number, cells)]))
-    return _table(_title(metric), ["Region", "Cases", "Mean", "SD", "Median", "25 %", "75 %"], rows)
+            spread = (summary.sd, summary.median, *summary.quartiles)
+            mean = number(summary.mean, metric.digits), spanned(summary.interval, metric.digits)
+            cells = [str(summary.n), *mean, *(number(value, metric.digits) for value in spread)]
+        rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
+    return table(_title(metric), ["Region", "n", "Mean", "95 % interval", "SD", "Median", "25 %", "75 %"], rows)
 
 
 def _lesion_table(record: RunRecord) -> str:
@@ -41,9 +45,15 @@ def _lesion_table(record: RunRecord) -> str:
             else "–"
         )
         rows.append(
-            _row([_region(region), *(_number(number(value, 0)) for value in (found, missed, false)), _number(share)])
+            table_row(
+                [
+                    region_cell(region),
+                    *(number_cell(number(value, 0)) for value in (found, missed, false)),
+                    number_cell(share),
+                ]
+            )
         )
-    return _table(
+    return table(
         "Lesions <span>of the reference, all cases together</span>",
         ["Region", "Found", "Missed", "False", "Share found"],
         rows,
@@ -73,11 +83,11 @@ def case_table(record: RunRecord) -> str:
         cells = [f'<th scope="row">{escape(case)}</th>']
         for region in record.regions:
             cells += [
-                _number(number(values[region.name, metric.column].get(case), metric.digits), first=index == 0)
+                number_cell(number(values[region.name, metric.column].get(case), metric.digits), first=index == 0)
                 for index, metric in enumerate(METRICS)
             ]
             counts = [number(values[region.name, metric.column].get(case), 0) for metric in COUNTS]
-            cells.append(_number("/".join(counts) if set(counts) != {"–"} else "–"))
+            cells.append(number_cell("/".join(counts) if set(counts) != {"–"} else "–"))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f'<div class="wide"><table class="cases"><thead><tr><td></td>{head}</tr><tr><th>Case</th>{columns}</tr></thead>'
@@ -86,13 +96,15 @@ def case_table(record: RunRecord) -> str:
     )
 
 
-def pair_tables(reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> str:
-    """A table per score, a row per region: means of both runs on `cases`, difference, interval, better and worse."""
-    metrics = (*METRICS, SHARED_LESIONS, *COUNTS)
-    return f'<div class="grid">{"".join(_pair_table(metric, reference, run, cases) for metric in metrics)}</div>'
+def pair_tables(reference: RunRecord, run: RunRecord, cases: Sequence[str], corrected: Corrected) -> str:
+    """A table per score, a row per region: means of both runs on `cases`, difference, interval, tests, better/worse."""
+    tables = "".join(_pair_table(metric, reference, run, cases, corrected) for metric in COMPARED)
+    return f'<div class="grid one">{tables}</div>'
 
 
-def _pair_table(metric: Metric, reference: RunRecord, run: RunRecord, cases: Sequence[str]) -> str:
+def _pair_table(
+    metric: Metric, reference: RunRecord, run: RunRecord, cases: Sequence[str], corrected: Corrected
+) -> str:
     digits = max(metric.digits, 2)
     differences = compare(metric, reference, run, cases)
     if not differences:
@@ -101,31 +113,35 @@ def _pair_table(metric: Metric, reference: RunRecord, run: RunRecord, cases: Seq
     for region in reference.regions:
         found = differences.get(region.name)
         if found is None:
-            rows.append(_row([_region(region), *[_number("–")] * 6]))
+            rows.append(table_row([region_cell(region), *[number_cell("–")] * 9]))
             continue
-        interval = [number(bound, digits, sign=True) for bound in found.interval or ()]
         cells = (
             number(found.reference_mean, digits),
-            number(found.run_mean, digits),
-            number(found.mean, digits, sign=True),
-            " to ".join(interval) or "–",
+            number(found.method_mean, digits),
+            number(found.difference, digits, sign=True),
+            spanned(found.interval, digits, sign=True),
+            p_text(found.p),
+            p_text(corrected[run.label, metric.name, region.name]),
+            number(found.effect, 2, sign=True),
             str(found.n),
             f"{found.improved}/{found.worsened}",
         )
-        rows.append(_row([_region(region), *map(_number, cells)]))
+        rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
     names = [shortened(record.label, 14) for record in (reference, run)]
-    headings = ["Region", *names, "Difference", "95 % interval", "n", "Better/worse"]
-    return _table(_title(metric, per_case=metric in COUNTS), headings, rows)
+    headings = ["Region", *names, "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n", "Better/worse"]
+    return table(_title(metric, per_case=metric in COUNTS), headings, rows)
 
 
 def settings_table(records: Sequence[RunRecord], keys: Sequence[str]) -> str:
     """The value of each dotted configuration key in each run."""
     flat = [flatten(as_dict(record.config)) for record in records]
     rows = [
-        _row([f'<th scope="row"><code>{escape(key)}</code></th>', *(_text(_value(tree.get(key))) for tree in flat)])
+        table_row(
+            [f'<th scope="row"><code>{escape(key)}</code></th>', *(text_cell(_value(tree.get(key))) for tree in flat)]
+        )
         for key in keys
     ]
-    return _table("", ["Setting", *(record.label for record in records)], rows, kind="text settings")
+    return table("", ["Setting", *(record.label for record in records)], rows, kind="text settings")
 
 
 def facts_table(columns: Sequence[dict[str, str]], labels: Sequence[str]) -> str:
@@ -138,8 +154,8 @@ def facts_table(columns: Sequence[dict[str, str]], labels: Sequence[str]) -> str
             content = [_fact(label, cells[0], span=len(cells))]
         else:
             content = [_fact(label, cell) for cell in cells]
-        rows.append(_row([f'<th scope="row">{escape(label)}</th>', *content]))
-    return _table("", ["", *labels] if len(columns) > 1 else [], rows, kind="text")
+        rows.append(table_row([f'<th scope="row">{escape(label)}</th>', *content]))
+    return table("", ["", *labels] if len(columns) > 1 else [], rows, kind="text")
 
 
 def _fact(label: str, text: str, span: int = 1) -> str:
@@ -151,34 +167,6 @@ def _value(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-# ---------------------------------------------------------------- parts of a table
-
-
-def _table(title: str, headings: Sequence[str], rows: Iterable[str], kind: str = "numbers") -> str:
-    """`title` is HTML; headings are text."""
-    caption = f"<caption>{title}</caption>" if title else ""
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    thead = f"<thead><tr>{head}</tr></thead>" if headings else ""
-    return f'<table class="{kind}">{caption}{thead}<tbody>{"".join(rows)}</tbody></table>'
-
-
 def _title(metric: Metric, *, per_case: bool = False) -> str:
     unit = f"{metric.unit}, " if metric.unit else "mean per case, " if per_case else ""
     return f"{escape(metric.name)} <span>{unit}{metric.better} is better</span>"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _region(region: Region) -> str:
-    return f'<th scope="row"><i style="background:{region.colour}"></i>{escape(region.name)}</th>'
-
-
-def _number(text: str, *, first: bool = False) -> str:
-    kind = "n start" if first else "n"
-    return f'<td class="{kind}">{escape(text)}</td>'
-
-
-def _text(text: str) -> str:
-    return f"<td>{escape(text)}</td>"

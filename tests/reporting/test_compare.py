@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mets3d.reporting.answer import answer, caveat, change, question
-from mets3d.reporting.compare import METRICS, SHARED_LESIONS, compare, difference, summarise
+from mets3d.reporting.compare import METRICS, SHARED_LESIONS, compare, difference, holm_corrected
 from mets3d.reporting.record import read_run
 from mets3d.reporting.words import duration, facts, lede, loss_in_words, number, shortened
 
@@ -10,16 +10,10 @@ DICE, HD95 = METRICS[0], METRICS[1]
 CASES = tuple("ABCDEFGH")
 
 
-def test_summary_of_nothing_and_of_one_case():
-    assert summarise({}) is None
-    one = summarise({"A": 0.25})
-    assert (one.n, one.mean, one.sd, one.median, one.quartiles) == (1, 0.25, None, 0.25, (0.25, 0.25))
-
-
 def test_difference_pairs_by_case_and_ignores_the_rest():
     found = difference(DICE, {"A": 0.5, "B": 0.25, "X": 0.0}, {"B": 0.75, "A": 0.25, "Y": 1.0})
-    assert (found.n, found.reference_mean, found.run_mean) == (2, 0.375, 0.5)
-    assert found.mean == 0.125
+    assert (found.n, found.reference_mean, found.method_mean) == (2, 0.375, 0.5)
+    assert found.difference == 0.125
     assert (found.improved, found.worsened) == (1, 1)
     assert difference(DICE, {"A": 1.0}, {"B": 1.0}) is None
     assert difference(DICE, {"A": 1.0}, {"A": 0.5}).interval is None
@@ -82,8 +76,8 @@ def test_shared_lesions_are_those_that_both_found(make_run, scores_of):
     )
     found = compare(SHARED_LESIONS, one, two, ("A", "B"))
     assert set(found) == {"WT", "ET"}
-    assert (found["ET"].n, found["ET"].reference_mean, found["ET"].run_mean) == (1, 3.0, 1.5)
-    assert found["WT"].mean == -2.0
+    assert (found["ET"].n, found["ET"].reference_mean, found["ET"].method_mean) == (1, 3.0, 1.5)
+    assert found["WT"].difference == -2.0
     assert compare(SHARED_LESIONS, one, two, ("A",)).keys() == {"ET"}
 
 
@@ -128,6 +122,42 @@ def test_the_answer_follows_the_numbers(make_run):
     few = answer(base, other, CASES[:3])[0][1]
     assert few.startswith("Cannot be concluded from 3 cases.")
     assert "better" not in few
+
+
+def test_the_answer_names_what_survives_the_correction(make_run):
+    base = read_run(make_run("base", cases=CASES, scores=scored(0.0, 1)))
+    other = read_run(make_run("other", cases=CASES, scores=scored(-5.0, 2)))
+    corrected = holm_corrected(base, [other], CASES)
+    # Four columns of scores and three of counts in three regions; no lesions.csv, so none of the lesions found by both.
+    assert len(corrected) == 21
+    smallest = 2 / 2**8
+    by_name = {name: p for (_, name, region), p in corrected.items() if region == "WT"}
+    assert by_name["Lesion-wise HD95"] == by_name["Lesions found"] == pytest.approx(21 * smallest)
+    assert by_name["Whole-volume HD95"] == 1.0  # nothing differs
+    said = dict(answer(base, other, CASES, corrected))
+    assert said["After Holm's correction"] == (
+        "Wilcoxon's test corrected over 21 tests: no p is below 0.05, the smallest is 0.16."
+    )
+    third = read_run(make_run("third", cases=CASES, scores=scored(1.0, 3)))
+    assert len(holm_corrected(base, [other, third], CASES)) == 42  # all runs on the page are one family
+    small = {("other", "Lesion-wise HD95", "WT"): 0.0081, ("other", "Lesions found", "ET"): 0.0004}
+    assert dict(answer(base, other, CASES, corrected | small))["After Holm's correction"] == (
+        "Wilcoxon's test corrected over 21 tests, p is below 0.05 for Lesion-wise HD95 in WT (p 0.008), Lesions found "
+        "in ET (p < 0.001)."
+    )
+    assert "After Holm's correction" not in dict(answer(base, other, CASES[:5], corrected))
+
+
+def test_time_points_of_few_patients_conclude_nothing(make_run):
+    cases = [f"P-{patient}-{time:03d}" for patient in range(3) for time in range(4)]
+    runs = []
+    for name, dice in (("base", 0.2), ("other", 0.9)):
+        row = {"lesion_wise_dice": dice, "lesion_wise_hd95": 1.0, "lesions_found": 1}
+        scores = {(case, region): row for case in cases for region in ("WT", "TC", "ET")}
+        runs.append(read_run(make_run(name, cases=cases, scores=scores)))
+    base, other = runs
+    assert {found.verdict for found in compare(DICE, base, other, cases).values()} == {"too few cases"}
+    assert answer(base, other, cases)[0][1].startswith("Cannot be concluded from 12 cases of 3 patients.")
 
 
 def test_change_in_words():

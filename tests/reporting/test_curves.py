@@ -4,7 +4,8 @@ import numpy as np
 
 from mets3d.regions import scored_regions
 from mets3d.reporting.compare import METRICS
-from mets3d.reporting.curves import base_loss, curve, dots_figure, overlay_figure, run_colours, thinned, training_figure
+from mets3d.reporting.curves import base_loss, curve, dots_figure, overlay_figure, thinned, training_figure
+from mets3d.reporting.plotting import run_colours
 from mets3d.reporting.record import read_run
 
 

@@ -1,4 +1,5 @@
 import base64
+import itertools
 import json
 import re
 import subprocess
@@ -7,16 +8,21 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from mets3d.evaluation.comparison_tables import p_text
 from mets3d.reporting import report, summary_text
+from mets3d.reporting.compare import holm_corrected
+from mets3d.reporting.record import read_runs
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 
 
 @pytest.fixture
 def empty_curves(monkeypatch):
-    """Drawing curves takes most of a report's time; they have their own tests."""
+    """Drawing diagrams takes most of a report's time; they have their own tests."""
     monkeypatch.setattr("mets3d.reporting.page.training_figure", lambda record: b"<svg/>")
+    monkeypatch.setattr("mets3d.reporting.page.cohort_section", lambda records, cases, figures: "")
 
 
 def test_one_run_has_every_part_and_its_figures(make_run, data_set, scores_of, read_page, tmp_path):
@@ -27,20 +33,21 @@ def test_one_run_has_every_part_and_its_figures(make_run, data_set, scores_of, r
     page = read_page(index)
     assert index == tmp_path / "out" / "index.html"
     assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
-        "slices_A.svg",
-        "slices_B.svg",
-        "training.svg",
+        *("cohort_scores.svg", "lesions_A.svg", "lesions_B.svg", "slices_A.svg", "slices_B.svg", "training.svg"),
     ]
+    headings = ("Scores on 2 held-out cases", "Lesions and cohort", "Slices and lesions", "What was trained")
+    places = [index.read_text().index(f"<h2>{heading}</h2>") for heading in headings]
+    assert places == sorted(places)
     assert [(done, total) for done, total, _ in seen] == [(1, 2), (2, 2)]
-    for heading in ("Scores on 2 held-out cases", "Slices", "What was trained", "train.py --a=b", "1,234,567"):
-        assert heading in page.text
+    for said in ("train.py --a=b", "1,234,567", "A, lesions by ET: 1 found, 0 missed, 0 false."):
+        assert said in page.text
 
 
 def test_the_page_loads_nothing_from_elsewhere(make_run, data_set, scores_of, read_page, tmp_path):
     run = make_run(cases=("A",), data=data_set(("A",)), scores=scores_of(("A",), 0))
     index = report([run], tmp_path / "out")
     page = read_page(index)
-    assert len(page.sources) == 2  # one case, one training figure
+    assert len(page.sources) == 4  # slices and lesions of one case, training, cohort
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
     assert not page.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
     style = re.search(r"<style>(.*?)</style>", index.read_text(), re.DOTALL).group(1)
@@ -75,8 +82,14 @@ def test_region_table_values(make_run, scores_of, read_page, tmp_path, empty_cur
             values = sorted(scores[case, region][column] for case in CASES if scores[case, region][column] != "")
             n, mean = len(values), sum(values) / len(values)
             sd = (sum((value - mean) ** 2 for value in values) / (n - 1)) ** 0.5
-            expected = [mean, sd, *(at(values, share) for share in (0.5, 0.25, 0.75))]
-            assert rows[region] == [str(n), *(f"{value:.{digits}f}" for value in expected)]
+            by_case = [scores[case, region][column] for case in CASES if scores[case, region][column] != ""]
+            drawn = np.random.default_rng(0).integers(n, size=(10_000, n))
+            low, high = np.quantile(np.array(by_case)[drawn].mean(1), [0.025, 0.975])
+            spread = [sd, *(at(values, share) for share in (0.5, 0.25, 0.75))]
+            assert rows[region] == [
+                *(str(n), f"{mean:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"),
+                *(f"{value:.{digits}f}" for value in spread),
+            ]
 
 
 def at(ordered, share):
@@ -280,6 +293,8 @@ def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_pat
         make_run("hausdorff", cases=CASES, scores=other, settings={"loss": {"boundary": "hausdorff_distance"}}),
     ]
     page = read_page(report(runs, tmp_path / "out"))
+    first, second = read_runs(runs)
+    family = holm_corrected(first, [second], CASES)
     rng = np.random.default_rng(0)
     drawn = rng.integers(7, size=(10_000, 7))
     for caption, column, digits, better in (
@@ -289,21 +304,34 @@ def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_pat
         ("False lesions", "lesions_false", 2, -1),
     ):
         assert page.tables[caption][0] == [
-            *("Region", "base", "hausdorff", "Difference", "95 % interval", "n", "Better/worse"),
+            *("Region", "base", "hausdorff", "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n"),
+            "Better/worse",
         ]
         rows = {row[0]: row[1:] for row in page.tables[caption][1:]}
         for region in ("WT", "TC", "ET"):
             before, after = (np.array([run[case, region][column] for case in CASES], float) for run in (base, other))
             change = after - before
             low, high = np.quantile(change[drawn].mean(1), [0.025, 0.975])
+            ranks = stats.rankdata(np.abs(change[change != 0])) * np.sign(better * change[change != 0])
+            p, corrected = rows[region][4:6]
+            assert p == by_enumeration(ranks)
+            assert corrected == p_text(family["hausdorff", caption, region])
             assert rows[region] == [
                 f"{before.mean():.{digits}f}",
                 f"{after.mean():.{digits}f}",
                 signed(change.mean(), digits),
                 f"{signed(low, digits)} to {signed(high, digits)}",
+                *(p, corrected, signed(ranks.sum() / max(np.abs(ranks).sum(), 1), 2)),
                 "7",
                 f"{(better * change > 0).sum()}/{(better * change < 0).sum()}",
             ]
+
+
+def by_enumeration(ranks):
+    """Wilcoxon's p over every choice of signs, as the page writes it."""
+    sums = np.array([np.dot(signs, ranks) for signs in itertools.product((1, -1), repeat=len(ranks))])
+    p = (np.abs(sums) >= abs(ranks.sum()) - 1e-9).mean()
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
 
 
 def signed(value, digits):
@@ -329,7 +357,9 @@ def test_comparison_asks_the_question_and_shows_what_differs(make_run, data_set,
     settings = next(rows for rows in page.tables.values() if rows[0] == ["Setting", "base", "hausdorff"])
     assert settings[1:] == [["loss.boundary", "none", "hausdorff_distance"]]
     assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
-        *("dots.svg", "slices_A.svg", "slices_B.svg", "training.svg"),
+        *("cohort_scores.svg", "dots.svg"),
+        *("lesions_A_base.svg", "lesions_A_hausdorff.svg", "lesions_B_base.svg", "lesions_B_hausdorff.svg"),
+        *("slices_A.svg", "slices_B.svg", "training.svg"),
     ]
     svg = (tmp_path / "out" / "figures" / "slices_A.svg").read_text()
     assert re.findall(r'font-weight="400"[^>]*>([^<]+)', svg) == ["zoom", "reference", "base", "hausdorff"]

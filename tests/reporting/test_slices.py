@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.image import imread
 
 from mets3d.regions import scored_regions
-from mets3d.reporting.drawing import case_svg, grey_png, outlines
+from mets3d.reporting.drawing import case_svg
 from mets3d.reporting.slices import (
     CaseVolumes,
     Frame,
@@ -21,6 +21,7 @@ from mets3d.reporting.slices import (
     whole_frame,
     zoom_frame,
 )
+from mets3d.reporting.svg import grey_png, outlines
 
 REGIONS = scored_regions()
 XLINK = "{http://www.w3.org/1999/xlink}href"

@@ -1,0 +1,132 @@
+"""The cohort's tables and the ranks on the page, against the evaluation's own numbers and by hand."""
+
+import csv
+
+import pytest
+
+from mets3d.evaluation.cohort import cohort_table
+from mets3d.evaluation.ranking import rank_methods
+from mets3d.evaluation.table import read_scores
+from mets3d.reporting.cohort_tables import cohort_tables
+from mets3d.reporting.ranks import ranks_section
+from mets3d.reporting.record import read_run, read_runs
+from tests.reporting.conftest import Page
+
+CASES = ("A", "B", "C", "D", "E", "F", "G")
+
+
+def tables(html):
+    return {name: {row[0]: row[1:] for row in rows[1:]} for name, rows in Page(html).tables.items()}
+
+
+def interval(row, digits):
+    if row["ci_low"] is None:
+        return f"{row['mean']:.{digits}f}"
+    return f"{row['mean']:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
+
+
+def test_detection_is_the_cohorts(make_run, scores_of):
+    scores = scores_of(CASES, 1)
+    scores["A", "ET"]["lesion_wise_dice"] = 0.0
+    scores["B", "ET"]["lesion_wise_dice"] = ""
+    run = make_run(cases=CASES, scores=scores)
+    found = tables(cohort_tables(read_run(run)))["Detection"]
+    expected = {row["score"]: row for row in cohort_table(read_scores(run)) if row["region"] == "ET"}
+    assert found["ET"] == [
+        *(interval(expected[f"pooled_{name}"], 3) for name in ("precision", "recall", "f1")),
+        interval(expected["false_per_patient"], 2),
+        interval(expected["lesion_wise_dice_zeros"], 3),
+        interval(expected["lesion_wise_dice_without_value"], 3),
+    ]
+    assert found["ET"][4].startswith("0.167 (")
+    assert found["ET"][5].startswith("0.143 (")
+    assert found["WT"][5] == "0.000"
+
+
+def test_held_out_cases_alone_make_the_cohort(make_run, scores_of):
+    scores = scores_of(("A", "B", "T1"), 2)
+    found = tables(cohort_tables(read_run(make_run(cases=("A", "B"), scores=scores))))["Detection"]["WT"]
+    counts = [sum(scores[case, "WT"][f"lesions_{kind}"] for case in "AB") for kind in ("found", "missed", "false")]
+    assert found[1] == f"{counts[0] / (counts[0] + counts[1]):.3f}"
+    assert found[3] == f"{counts[2] / 2:.2f}"
+
+
+def test_recall_by_size_from_either_table(make_run, scores_of):
+    run = make_run(cases=CASES, scores=scores_of(CASES, 3))
+    assert "Recall by lesion size" not in tables(cohort_tables(read_run(run)))
+    lesions = [(case, "found", 10.0) for case in CASES] + [
+        ("A", "missed", 10.0),
+        ("unscored", "missed", 10.0),
+        ("A", "missed", 1.0),
+        ("B", "found", 300),
+    ]
+    rows = "".join(f"{case},ET,brats2023,{kind},{mm3},{n}\n" for n, (case, kind, mm3) in enumerate(lesions))
+    (run / "lesions.csv").write_text("case,region,rules,kind,reference_volume_mm3,lesion\n" + rows)
+    html = cohort_tables(read_run(run))
+    shown = [row[1:] for row in Page(html).tables["Recall by lesion size"][1:]]
+    assert shown[0] == ["< 2", "0", "1", "0.000", "1"]
+    assert shown[1][:3] == ["2 to < 27", "7", "8"]
+    assert shown[1][3].startswith("0.875 (0.5")
+    assert shown[2] == ["≥ 275", "1", "1", "1.000", "1"]
+
+
+def test_volumes(make_run, scores_of):
+    run = make_run(cases=CASES[:4], scores=scores_of(CASES[:4], 4))
+    assert "Agreement of volumes" not in tables(cohort_tables(read_run(run)))
+    with (run / "scores.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row, difference in zip(rows[2::3], (1, 3, -1, 1), strict=True):
+        row |= {"reference_volume_mm3": 100, "prediction_volume_mm3": 100 + difference}
+    with (run / "scores.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[2]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = tables(cohort_tables(read_run(run)))["Agreement of volumes"]
+    assert list(found) == ["ET"]
+    assert found["ET"][:4] == ["4", "+1", "−2", "+4"]
+
+
+def test_runs_without_scores_have_no_tables(make_run):
+    assert cohort_tables(read_run(make_run())) == ""
+
+
+def test_ranks_are_the_evaluations(make_run, scores_of):
+    runs = [
+        make_run(name, cases=CASES, scores=scores_of(CASES, seed)) for seed, name in enumerate(("one", "two", "<3>"))
+    ]
+    html = ranks_section(read_runs(runs), CASES)
+    found = tables(html)
+    expected = rank_methods(
+        {run.name: read_scores(run) for run in runs},
+        CASES,
+        ("WT", "TC", "ET"),
+        ("lesion_wise_dice", "lesion_wise_hd95"),
+    )
+    assert found["Mean rank"] == {
+        name: [f"{rank:.3f}"] for name, rank in sorted(expected.mean_ranks.items(), key=lambda item: item[1])
+    }
+    assert list(found["Difference of mean ranks"]) == ["two minus one", "<3> minus one", "<3> minus two"]
+    pair, row = expected.pairs[0], found["Difference of mean ranks"]["two minus one"]
+    assert row[0].replace("−", "-") == f"{pair.difference:+.3f}"
+    assert float(row[2]) == pytest.approx(pair.p, abs=0.005)
+    assert row[4] == f"{pair.better}/{pair.worse}"
+    assert "within 7 patients" in Page(html).text
+    assert "nothing can be concluded" not in Page(html).text
+    assert "<3>" not in html
+    few = Page(ranks_section(read_runs(runs), CASES[:5])).text
+    assert "With fewer than 6 patients no p can be below 0.05: nothing can be concluded." in few
+
+
+def test_no_ranks_without_a_pair_or_one_rule_set(make_run, scores_of):
+    one, bare = make_run("one", scores=scores_of(("A", "B"), 0)), make_run("bare")
+    assert ranks_section(read_runs([one, bare]), ("A", "B")) == ""
+    other = make_run("other", scores=scores_of(("A", "B"), 1))
+    table = other / "scores.csv"
+    table.write_text(table.read_text().replace("brats2023", "brats2024"))
+    assert ranks_section(read_runs([one, other]), ("A", "B")) == ""
+    # Both under rules that rank by a column which these tables lack still rank by the one they have.
+    first = one / "scores.csv"
+    first.write_text(first.read_text().replace("brats2023", "brats2024"))
+    text = Page(ranks_section(read_runs([one, other]), ("A", "B"))).text
+    assert "by lesion_wise_dice in WT, TC, ET" in text
+    assert "No official ranking of these rules was found" in text

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +131,20 @@ class Ensemble:
         return Channels(parts)
 
     def _answer(self, index: int, image: Tensor) -> Float32[Tensor, "R x y z"]:
-        with self.autocast(), _all_cores(self.device):
+        def network(windows: Tensor) -> SegOutput:
+            with self.autocast():  # here, for a thread of the pool does not inherit it
+                return self.networks[index](windows)
+
+        with _threads(self.device) as pool:
             answer = window_probabilities(
-                self.networks[index],
+                network,
                 image,
                 patch=self.members[index].config.data.patch,
                 overlap=self.settings.overlap,
                 window_batch=self.settings.window_batch,
                 mirror=self.settings.mirror,
                 query_classes=self.settings.query_classes,
+                pool=pool,
             )
         if not torch.isfinite(answer.sum()):
             raise ValueError(
@@ -249,17 +255,22 @@ def _ready(network: nn.Module, device: torch.device, *, compiled: bool) -> Calla
 
 
 @contextmanager
-def _all_cores(device: torch.device) -> Iterator[None]:
-    """On a CPU as many threads as this process may use cores, whatever the launcher or a caller has set.
+def _threads(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
+    """On a CPU a thread for each core that is this process's share, each with a window of its own; elsewhere None.
 
-    Sums that are split over another number of threads are rounded otherwise, and launchers give each of N processes a
-    N-th of the threads: then the files would depend on the number of processes.
+    Torch itself gets one thread: sums that are split over another number of threads are rounded otherwise, and
+    launchers share the cores out over the processes, so the files would depend on how many there are.
     """
-    before = torch.get_num_threads()
+    if device.type != "cpu":
+        yield None
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores if device.type == "cpu" else before)
+    share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        yield
+        with ThreadPoolExecutor(share, "window") as pool:
+            yield pool
     finally:
         torch.set_num_threads(before)
 

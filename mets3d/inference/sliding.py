@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ def window_probabilities(
     window_batch: int = 2,
     mirror: Sequence[int] = (),
     query_classes: QueryClasses = "product",
+    pool: Executor | None = None,
 ) -> Float32[Tensor, "R X Y Z"]:
     """Probabilities of every channel, fp32, on the host: Gaussian-weighted mean over overlapping windows.
 
@@ -40,6 +42,9 @@ def window_probabilities(
 
     mirror: axes (0 X, 1 Y, 2 Z) to flip over. All 2^n combinations are answered, flipped back and averaged, which costs
     2^n times the forward passes. `window_batch` counts windows and mirrored copies alike.
+
+    pool: on a CPU, threads that each run one window of a batch by itself. Give torch a single thread then: a window's
+    sums do not depend on how many windows are run at once, so neither does the result.
 
     A window that is 0 everywhere is not run: all such windows are the same input, so the network answers once and the
     answer counts for each of them, and for their mirrored copies. The result is that of running them all.
@@ -54,7 +59,7 @@ def window_probabilities(
     windows = Windows.over(padded.shape[1:], patch, overlap)
     flips = tuple(itertools.chain.from_iterable(itertools.combinations(mirror, n) for n in range(len(mirror) + 1)))
     jobs = list(_jobs(windows, flips, windows.filled(padded), rolling=_leaves(padded.device)))
-    asked = _Asked(network, padded, windows.patch, window_batch, query_classes)
+    asked = _Asked(network, padded, windows.patch, window_batch, query_classes, pool)
     sums: _Sums | None = None
     for job, answer in asked.answers(jobs):
         sums = sums or _Sums(windows, len(answer), len(flips), padded.device)
@@ -178,8 +183,10 @@ class _Asked:
         patch: Triple,
         window_batch: int,
         query_classes: QueryClasses,
+        pool: Executor | None,
     ):
         self.network, self.image, self.patch, self.query_classes = network, image, patch, query_classes
+        self.pool = pool
         self.window_batch = window_batch
         self.batch = self._buffer((window_batch, len(image), *patch)) if window_batch > 1 else None
         self.shown: _Group | None = None
@@ -220,7 +227,14 @@ class _Asked:
             self.shown = job.group
         return self.rows[(slice(None), *_box(job.start, self.patch))]
 
-    def _ask(self, windows: Tensor) -> Tensor:
+    def _ask(self, windows: Tensor) -> Tensor | list[Tensor]:
+        """One answer a window."""
+        if self.pool is None:
+            return self._answers(windows)
+        return [answers[0] for answers in self.pool.map(self._answers, windows.split(1))]
+
+    @torch.inference_mode()  # which threads do not inherit
+    def _answers(self, windows: Tensor) -> Tensor:
         return self.network(windows).region_probabilities(self.query_classes)
 
     def _buffer(self, shape: tuple[int, ...]) -> Tensor:

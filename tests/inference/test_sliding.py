@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -330,3 +332,25 @@ def test_scores_of_labels_are_a_distribution_at_most() -> None:
 def test_without_queries_the_classes_do_not_matter() -> None:
     output = pointwise(brain((5, 6, 7))[None])
     assert torch.equal(output.region_probabilities("claimed"), output.probabilities)
+
+
+def test_threads_change_nothing_and_each_window_is_asked_alone() -> None:
+    """Also not what a caller that asks for larger batches gets."""
+    torch.manual_seed(0)
+    image = torch.rand(2, 20, 18, 16) + 0.1
+    layer = torch.nn.Conv3d(2, 3, 3, padding=1)
+    batches: list[int] = []
+
+    def network(windows: Tensor) -> SegOutput:
+        batches.append(len(windows))
+        assert not torch.is_grad_enabled()
+        return SegOutput(activation="sigmoid", logits=layer(windows))
+
+    how: dict[str, Any] = {"patch": (8, 8, 8), "mirror": (0, 2)}
+    alone = window_probabilities(network, image, window_batch=1, **how)
+    for size, threads in ((2, 2), (5, 3)):
+        batches.clear()
+        with ThreadPoolExecutor(threads) as pool:
+            found = window_probabilities(network, image, window_batch=size, pool=pool, **how)
+        assert set(batches) == {1}
+        assert torch.equal(found, alone)

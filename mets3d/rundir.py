@@ -10,7 +10,7 @@ runs/NAME/
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
     model.safetensors  weights for prediction: the best validated ones
     decoding.json      thresholds and component limits that `mets3d tune` chose; predictions are made with them
-    predictions/       CASE.nii.gz, predict.json
+    predictions/       CASE.nii.gz, predict.json, and what `mets3d.inference.outputs` lists
     scores.csv, lesions.csv, froc.csv, cohort.csv
 """
 

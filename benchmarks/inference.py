@@ -12,9 +12,10 @@ thread. The network copies three channels of its input; the time spent inside it
     probabilities       -> the same and probabilities on disk, compressed
 
 nnU-Net averages logits and takes the sigmoid in the export; here `SegOutput.probabilities` is what the network answers
-and what is averaged, so its sigmoid belongs to the forward pass. Two rows count it as overhead instead. Writes benchmarks/results/inference.json and prints medians (least - largest) over the rounds and, by round,
-how many times less than nnU-Net. `--peak` is for itself: peak memory of `mets3d predict` on a 512x512x176 case with a
-small network, in a process of its own.
+and what is averaged, so its sigmoid belongs to the forward pass. Two rows count it as overhead instead. Writes
+benchmarks/results/inference.json and prints medians (least - largest) over the rounds and, by round, how many times
+less than nnU-Net. `--peak` is for itself: peak memory of `mets3d predict` on a 512x512x176 case with a small network,
+in a process of its own.
 """
 
 from __future__ import annotations
@@ -359,7 +360,8 @@ def print_peak(options: argparse.Namespace) -> None:
         print("the peak of a large case could not be measured")
         return
     print(
-        f"\nmets3d predict, one case of {'x'.join(map(str, LARGE))}, small network, CPU: peak {peak / MIB:.0f} MiB resident"
+        f"\nmets3d predict, one case of {'x'.join(map(str, LARGE))}, small network, CPU: "
+        f"peak {peak / MIB:.0f} MiB resident"
     )
     if not options.quick:
         save("inference", "memory", {"shape": LARGE, "peak_mib": round(peak / MIB)}, CPU)

@@ -91,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     tune.add_argument("--out", type=Path, metavar="FILE", help="file to write (default RUN/decoding.json)")
 
+    export = verb("export", _export, "make a folder of a run to give away: weights, card, no paths or case names")
+    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    export.add_argument("--license", metavar="ID", help="of the weights, as cc-by-4.0; it is yours to choose")
+    export.add_argument("--name", dest="model", metavar="NAME", help="of the model (default the run's)")
+    export.add_argument("--dataset", metavar="NAME", help="what the scored cases are called in the card")
+    export.add_argument("--scores", type=Path, metavar="FILE",
+                        help="table for the card (default RUN/scores.csv, if there), or `none`")  # fmt: skip
+    export.add_argument("--onnx", action="store_true", help="write model.onnx too, checked against PyTorch")
+    export.add_argument("--bundle", action="store_true", help="make the folder a MONAI bundle too")
+
     evaluate = verb("evaluate", _evaluate, "lesion-wise and whole-volume scores of predictions against references")
     evaluate.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
     evaluate.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
@@ -250,6 +261,25 @@ def _tune(options: argparse.Namespace) -> int:
     for caveat in tuning.caveats():
         print(caveat)
     print(f"decoding in {tuning.file}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mets3d.inference.export import export
+
+    exported = export(
+        options.run,
+        options.out,
+        name=options.model,
+        license_id=options.license,
+        dataset=options.dataset,
+        scores=options.scores,
+        with_onnx=options.onnx,
+        with_bundle=options.bundle,
+    )
+    for remark in exported.remarks:
+        print(remark)
+    print(f"model in {exported.folder}, its card is {exported.folder / 'README.md'}")
     return 0
 
 

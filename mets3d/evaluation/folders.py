@@ -6,13 +6,13 @@ is read too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
-from mets3d.rundir import read_json
 
 PROVENANCE = "predict.json"  # what `predict` writes beside its label maps
 
@@ -42,30 +42,43 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     alone, the other references are no concern of these predictions. Raises FileNotFoundError or DataError (a
     ValueError) for a folder that does not exist or holds no label map.
     """
-    predicted, expected = _label_files(predictions, "predictions"), _label_files(references, "references")
-    asked = _asked_for(predictions)
-    pairs, problems = [], []
-    for case in sorted(predicted):
-        problem = _no_pair(case, predicted[case], expected.get(case, []), references)
+    asked, problems = _asked_for(predictions)
+    predicted = _label_files(predictions, "predictions", needed=not asked)
+    expected = _label_files(references, "references")
+    pairs, missing = [], {}
+    for case in sorted({*predicted, *expected}):
+        if case not in predicted and asked is not None and case not in asked:
+            continue
+        problem = _no_pair(case, predicted.get(case, []), expected.get(case, []), references)
         if problem:
             problems.append(problem)
-        else:
+        elif case in predicted:
             pairs.append(FilePair(case, predicted[case][0], expected[case][0]))
-    missing = sorted(case for case in set(expected) - set(predicted) if asked is None or case in asked)
-    return Pairs(pairs, {case: expected[case][0] for case in missing}, problems)
+        else:
+            missing[case] = expected[case][0]
+    return Pairs(pairs, missing, problems)
 
 
-def _asked_for(predictions: Path) -> set[str] | None:
-    """The cases that these predictions were to cover, failed ones included, if `predict` left word of it."""
+def _asked_for(predictions: Path) -> tuple[set[str] | None, list[str]]:
+    """The cases that these predictions were to cover, if `predict` left word of it; and what is wrong with the note."""
     note = predictions / PROVENANCE
     if not note.is_file():
-        return None
-    told = read_json(note)
-    return {*told.get("cases", ()), *told.get("failures", ())} if isinstance(told, dict) else None
+        return None, []
+    try:
+        told = json.loads(note.read_text())
+        names = [*told.get("asked", ()), *told.get("cases", ()), *told.get("failures", ())]
+        if all(isinstance(name, str) for name in names):
+            return set(names) or None, []
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    return None, [f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"]
 
 
-def _label_files(folder: Path, role: str) -> dict[str, list[Path]]:
-    """The label maps in a folder by case name; more than one path where a case is there twice."""
+def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:
+    """The label maps in a folder by case name; more than one path where a case is there twice.
+
+    needed: a folder without any is refused.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of {role}; expected label maps CASE.nii.gz or a data set")
     found: dict[str, list[Path]] = {}
@@ -74,7 +87,7 @@ def _label_files(folder: Path, role: str) -> dict[str, list[Path]]:
             case = _case_of(name, flat=place == folder)
             if case:
                 found.setdefault(case, []).append(place / name)
-    if not found:
+    if needed and not found:
         raise DataError(
             f"{folder}: expected {role} as CASE.nii.gz or CASE-{LABELS}.nii.gz in it, or as a data set "
             f"CASE/CASE-{LABELS}.nii.gz, found no label map; name the folder that holds them"
@@ -94,6 +107,6 @@ def _no_pair(case: str, predicted: list[Path], expected: list[Path], references:
     for role, files in (("predictions", predicted), ("references", expected)):
         if len(files) > 1:
             return f"{case}: twice among the {role}: {', '.join(map(str, files))}; not scored, keep one of them"
-    if not expected:
+    if predicted and not expected:
         return f"{case}: {references} holds no reference {case}-{LABELS}.nii.gz for {predicted[0]}; not scored"
     return None

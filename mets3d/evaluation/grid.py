@@ -23,8 +23,8 @@ def extent(voxels: Voxels) -> tuple[Int[np.ndarray, "3"], Int[np.ndarray, "3"]]:
 
 def bounding_box(mask: Bool[np.ndarray, "X Y Z"]) -> tuple[slice, slice, slice] | None:
     """The smallest box that holds a mask; None for an empty one."""
-    voxels = voxels_of(mask)
-    if not len(voxels):
+    filled = [np.flatnonzero(mask.any(axis=axes)).tolist() for axes in ((1, 2), (0, 2), (0, 1))]
+    if not filled[0]:
         return None
-    x, y, z = (slice(start, last + 1) for start, last in zip(*(end.tolist() for end in extent(voxels)), strict=True))
+    x, y, z = (slice(along[0], along[-1] + 1) for along in filled)
     return x, y, z

@@ -37,7 +37,7 @@ def islands(prediction: Integer[np.ndarray, "X Y Z"], reference: Integer[np.ndar
     if not len(voxels):
         return []
     number = _island_numbers(voxels)
-    order = np.argsort(number, kind="stable")
+    order = np.argsort(number.astype(np.uint16) if number.max() < 2**16 else number, kind="stable")  # 16 bits: radix
     found = []
     for own in np.split(voxels[order], np.flatnonzero(np.diff(number[order])) + 1):
         first, last = extent(own)

@@ -82,8 +82,9 @@ def lesion_scores(
         head = {"region": region.name, "rules": rules}
         surfaces = Surfaces(found, spacing, rule_set) if distances else None
         by_lesion = surfaces if distance_mm == spacing or not distances else Surfaces(found, distance_mm, rule_set)
-        own = _lesion_rows(found, spacing, _nothing_right(rule_set, shape, distances), by_lesion, rule_set)
+        own = numbered(_lesion_rows(found, spacing, _nothing_right(rule_set, shape, distances), by_lesion, rule_set))
         for row in own:
+            del row["part"]
             row["size_class"] = size_class(row, edges)
         rows.append(
             head
@@ -107,10 +108,11 @@ def lesion_maps(
     spacing = _checked_spacing(spacing_mm)
     maps = {}
     for region, found in _found(islands(ours, theirs), rule_set.regions, rule_set):
-        rows = _lesion_rows(found, spacing, {"dice": 0.0}, None, rule_set)
-        lesion_number = np.arange(len(found.matches) + 1)
+        rows = numbered(_lesion_rows(found, spacing, {"dice": 0.0}, None, rule_set))
+        lesion_number = np.zeros(len(found.matches) + 1, np.int64)
         false_number = np.zeros(len(found.prediction.voxels), np.int64)
-        false_number[found.false] = len(found.matches) + 1 + np.arange(len(found.false))
+        for row in rows:
+            (false_number if row["kind"] == "false" else lesion_number)[row["part"]] = row["lesion"]
         maps[region.name] = LesionMap(
             _drawn(found.reference, lesion_number, reference.shape),
             _drawn(found.prediction, false_number, reference.shape),
@@ -133,7 +135,7 @@ def _found(
 def _lesion_rows(
     found: Parts, spacing_mm: Spacing, nothing_right: Row, surfaces: Surfaces | None, rules: RuleSet
 ) -> list[Row]:
-    """One row per reference lesion, then, numbered on, one per false component."""
+    """One row per reference lesion, then one per false component; `part` is the number inside its mask."""
     voxel_mm3 = math.prod(spacing_mm)
     rows: list[Row] = []
     for number, (matched, common) in enumerate(zip(found.matches, found.common, strict=True), start=1):
@@ -146,6 +148,8 @@ def _lesion_rows(
             scores |= surfaces.scores(matched, number) if surfaces else {}
         rows.append(
             {
+                "lesion": 0,
+                "part": number,
                 "kind": ("found" if len(matched) else "missed") if counts else "ignored",
                 "reference_volume_mm3": reference_mm3,
                 "prediction_volume_mm3": float(predicted) * voxel_mm3,
@@ -156,6 +160,8 @@ def _lesion_rows(
     for component in found.false:
         rows.append(
             {
+                "lesion": 0,
+                "part": int(component),
                 "kind": "false",
                 "reference_volume_mm3": 0.0,
                 "prediction_volume_mm3": float(found.prediction.voxels[component]) * voxel_mm3,
@@ -163,7 +169,23 @@ def _lesion_rows(
                 **nothing_right,
             }
         )
-    return [{"lesion": number} | row for number, row in enumerate(rows, start=1)]
+    return rows
+
+
+def numbered(lesions: Iterable[Row]) -> list[Row]:
+    """Rows of one region in the order of their numbers: reference lesions, then false ones, largest first.
+
+    Equal volumes go by position, so that the numbers do not depend on how a file's axes lie.
+    """
+    rows = sorted(lesions, key=_rank)
+    return [row | {"lesion": number} for number, row in enumerate(rows, start=1)]
+
+
+def _rank(row: Row) -> tuple[bool, float, float, float, float]:
+    false = row["kind"] == "false"
+    volume_mm3 = row["prediction_volume_mm3" if false else "reference_volume_mm3"]
+    x, y, z = (round(row[f"{axis}_mm"], 3) for axis in "xyz")
+    return false, -round(volume_mm3, 6), z, y, x
 
 
 def _nothing_right(rules: RuleSet, shape: Sequence[int], distances: bool) -> Row:

@@ -67,7 +67,7 @@ def _near(start: Voxels, goal: Voxels, spacing_mm: Spacing, found: Nearest) -> I
     left, here = np.arange(len(start)), (start - first) @ strides
     left_before = len(left)
     for taken, (step, step_mm) in enumerate(zip(*_steps(spacing_mm), strict=True), start=1):
-        there = number[here + int(step @ strides)]
+        there = number.take(here + int(step @ strides))
         hit = there > 0
         if hit.any():
             found.distance_mm[left[hit]] = step_mm

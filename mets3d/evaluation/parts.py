@@ -34,13 +34,17 @@ class Side:
     @cached_property
     def voxels(self) -> Int[np.ndarray, " N"]:
         """Size of each part, in voxels; the first entry is of no part."""
-        return np.concatenate([[0], *(_sizes(numbers)[1:] for numbers in self.numbers)]).astype(np.int64)
+        return np.concatenate([[0], *(sizes for sizes, _ in self._measured)]).astype(np.int64)
 
     @cached_property
     def centres(self) -> Float[np.ndarray, "N 3"]:
         """Centre of each part in voxels of the image."""
-        own = [_centres(numbers)[1:] + corner for numbers, corner in zip(self.numbers, self.corners, strict=True)]
+        own = [centres + corner for (_, centres), corner in zip(self._measured, self.corners, strict=True)]
         return np.concatenate([np.zeros((1, 3)), *own])
+
+    @cached_property
+    def _measured(self) -> list[tuple[Int[np.ndarray, " _"], Float[np.ndarray, "_ 3"]]]:
+        return [_sizes_and_centres(numbers) for numbers in self.numbers]
 
     def borders(self) -> Points:
         """Border voxels of the mask."""
@@ -114,16 +118,13 @@ def _before(amounts: Iterable[int]) -> list[int]:
     return list(accumulate(amounts, initial=0))[:-1]
 
 
-def _sizes(numbers: Numbers) -> Int[np.ndarray, " N"]:
-    return np.bincount(numbers[numbers > 0], minlength=int(numbers.max()) + 1)
-
-
-def _centres(numbers: Numbers) -> Float[np.ndarray, "N 3"]:
+def _sizes_and_centres(numbers: Numbers) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
+    """Of the parts 1, 2, ... of one island."""
     voxels = voxels_of(numbers > 0)
     own = numbers[tuple(voxels.T)]
-    amount = int(numbers.max()) + 1
-    sums = np.stack([np.bincount(own, axis, minlength=amount) for axis in voxels.T], axis=1)
-    return np.asarray(sums / np.maximum(np.bincount(own, minlength=amount), 1)[:, None])
+    sizes = np.bincount(own, minlength=1)
+    sums = np.stack([np.bincount(own, axis, minlength=len(sizes)) for axis in voxels.T], axis=1)
+    return sizes[1:], np.asarray(sums[1:] / sizes[1:, None])
 
 
 def _around(numbers: Numbers, corners: Int[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:

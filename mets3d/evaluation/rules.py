@@ -141,7 +141,7 @@ def components(mask: Mask) -> Numbers:
     """26-connected components, numbered from 1."""
     import cc3d
 
-    return np.asarray(cc3d.connected_components(mask, connectivity=26)).astype(np.int32)
+    return np.asarray(cc3d.connected_components(mask, connectivity=26))
 
 
 def grown_parts(mask: Mask) -> Numbers:

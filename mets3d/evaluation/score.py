@@ -19,7 +19,7 @@ from mets3d.data import Progress, quiet
 from mets3d.evaluation.cohort import cohort_csv, cohort_table
 from mets3d.evaluation.folders import FilePair, file_pairs
 from mets3d.evaluation.froc import FROC_COLUMNS, froc_rows
-from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, Row, lesion_scores
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, Row, lesion_scores, numbered
 from mets3d.evaluation.rules import rules_named
 from mets3d.regions import KNOWN_LABELS
 from mets3d.rundir import write_text
@@ -39,6 +39,7 @@ LESION_COLUMNS = (
     *("x_mm", "y_mm", "z_mm", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
 )
 AFFINE_TOLERANCE = 1e-3  # mm; headers round, and a voxel is never that small
+BEYOND = 255  # stands for all labels that a byte does not hold; of no region either
 REGRID = "write the prediction on the case's own grid"
 
 
@@ -108,6 +109,9 @@ def evaluate(
     edges = tuple(float(edge) for edge in size_edges_mm3)
     nothing = np.zeros((1, 1, 1), np.uint8)
     lesion_scores(nothing, nothing, (1.0, 1.0, 1.0), rules=rules, compat=compat, size_edges_mm3=edges)  # or refuses
+    for table in filter(None, (scores, lesions, froc, cohort)):
+        if table.is_dir():
+            raise IsADirectoryError(f"{table} is a folder, and a table is to be written there; move it away")
     work = sorted((_work(pair, probabilities, rules, compat, edges) for pair in pairs), key=lambda item: item.case)
     for done, result in enumerate(_results(work, jobs), start=1):
         report.rows += result.rows
@@ -163,26 +167,31 @@ def _score(work: _Work) -> _Result:
     from mets3d.data.nifti import read_labels
 
     try:
-        theirs = read_labels(work.reference)
-        ours = theirs if work.prediction is None else read_labels(work.prediction)
+        theirs = read_labels(work.reference, beyond=BEYOND)
+        ours = theirs if work.prediction is None else read_labels(work.prediction, beyond=BEYOND)
         differs = _grids_differ(ours, theirs)
         if differs:
             return _failed(work, f"{work.prediction} and {work.reference} {differs}")
         scores = _worst(theirs, work) if work.prediction is None else _scores(ours, theirs, work)
-        froc = [] if work.probabilities is None else _froc(work.probabilities, theirs, work)
     except (OSError, ValueError) as error:
         return _failed(work, str(error))
+    problems = [
+        f"{work.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
+        for path, volume in ((work.prediction, ours), (work.reference, theirs))
+        if (found := _unknown_labels(volume))
+    ]
+    froc: list[Row] = []
+    try:
+        froc = [] if work.probabilities is None else _froc(work.probabilities, theirs, work)
+    except (OSError, ValueError) as error:
+        problems.append(f"{work.case}: {error}; scored, but not in the FROC table")
     named = {"case": work.case}
     return _Result(
         work.case,
         [named | row for row in scores],
         [named | row for row in scores.lesions],
         [named | row for row in froc],
-        [
-            f"{work.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
-            for path, volume in ((work.prediction, ours), (work.reference, theirs))
-            if (found := _unknown_labels(volume))
-        ],
+        problems,
     )
 
 
@@ -209,7 +218,8 @@ def _scores(ours: LabelVolume, theirs: LabelVolume, work: _Work) -> CaseScores:
     for row in scores.lesions:
         position = ras_position_mm((row["x_mm"], row["y_mm"], row["z_mm"]), grid)
         row |= dict(zip(("x_mm", "y_mm", "z_mm"), position, strict=True))
-    return scores
+    by_region = (numbered(row for row in scores.lesions if row["region"] == region["region"]) for region in scores)
+    return CaseScores(scores, [row for rows in by_region for row in rows])
 
 
 def _worst(theirs: LabelVolume, work: _Work) -> CaseScores:
@@ -227,13 +237,13 @@ def _worst(theirs: LabelVolume, work: _Work) -> CaseScores:
 
 
 def _froc(file: Path, theirs: LabelVolume, work: _Work) -> list[Row]:
-    from mets3d.data.nifti import read_probabilities
+    from mets3d.data.nifti import LabelVolume, read_probabilities
 
     soft = read_probabilities(file)
-    if soft.data.shape[1:] != theirs.labels.shape:
-        raise ValueError(
-            f"{file} and {work.reference} differ in shape, {soft.data.shape[1:]} and {theirs.labels.shape}"
-        )
+    ours = LabelVolume(np.zeros(soft.data.shape[1:], np.uint8), soft.spacing_mm, soft.affine, soft.source)
+    differs = _grids_differ(ours, theirs)
+    if differs:
+        raise ValueError(f"{file} and {work.reference} {differs}")
     return froc_rows(soft.data, soft.names, theirs.labels, theirs.spacing_mm, rules=work.rules)
 
 
@@ -243,13 +253,17 @@ def _grids_differ(ours: LabelVolume, theirs: LabelVolume) -> str | None:
     off = float(np.abs(ours.affine - theirs.affine).max())
     if off > AFFINE_TOLERANCE:
         return f"lie differently, affines {off:g} apart where {AFFINE_TOLERANCE:g} is allowed; {REGRID}"
+    off = float(np.abs(np.subtract(ours.spacing_mm, theirs.spacing_mm)).max())
+    if off > AFFINE_TOLERANCE:
+        return f"have voxels of {ours.spacing_mm} and {theirs.spacing_mm} mm by their headers; {REGRID}"
     return None
 
 
 def _unknown_labels(volume: LabelVolume) -> str:
     if volume.labels.max(initial=0) <= max(KNOWN_LABELS):
         return ""
-    return ", ".join(str(label) for label in np.unique(volume.labels).tolist() if label not in KNOWN_LABELS)
+    unknown = (label for label in np.unique(volume.labels).tolist() if label not in KNOWN_LABELS)
+    return ", ".join("outside 0 to 254" if label == BEYOND else str(label) for label in unknown)
 
 
 # ---------------------------------------------------------------- tables

@@ -101,7 +101,7 @@ def _quantile(distances_mm: Float[np.ndarray, " N"], areas_mm2: Float[np.ndarray
     """The smallest of the distances within which at least `share` of the area lies."""
     if not len(distances_mm):
         return 0.0
-    order = np.lexsort((areas_mm2, distances_mm))
+    order = np.argsort(distances_mm, kind="stable")
     distances_mm, areas_mm2 = distances_mm[order], areas_mm2[order]
     reached = int(np.searchsorted(np.cumsum(areas_mm2) / areas_mm2.sum(), share))
     return float(distances_mm[min(reached, len(order) - 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -288,3 +289,24 @@ def test_bad_arguments(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         lesion_scores(prediction, reference, spacing_mm, rules=rules)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pair=label_pairs(), order=st.permutations(range(3)), rules=st.sampled_from(["brats2023", "brats2026"]))
+def test_numbers_go_by_volume_however_the_axes_lie(
+    pair: tuple[np.ndarray, np.ndarray], order: list[int], rules: str
+) -> None:
+    """By position among equals, so here the numbers of one volume are compared as a set."""
+
+    def told(labels: tuple[np.ndarray, np.ndarray]) -> dict[tuple[str, str, float], list[int]]:
+        found: dict[tuple[str, str, float], list[int]] = {}
+        for lesion in lesion_scores(*labels, UNIT, rules=rules).lesions:
+            key = (lesion["region"], str(lesion["kind"] == "false"), lesion["reference_volume_mm3"])
+            found.setdefault((*key[:2], key[2] or -lesion["prediction_volume_mm3"]), []).append(lesion["lesion"])
+        return found
+
+    turned = tuple(np.flip(labels.transpose(order), 0) for labels in pair)
+    assert told(pair) == told(turned)
+    for region in ("WT", "TC", "ET"):
+        numbers = [n for key, n in told(pair).items() if key[0] == region and key[1] == "False"]
+        assert sorted(itertools.chain(*numbers)) == list(range(1, sum(map(len, numbers)) + 1))

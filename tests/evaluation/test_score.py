@@ -269,9 +269,72 @@ def test_predictions_of_certain_cases_miss_no_others(tmp_path: Path) -> None:
         save(tmp_path / "references" / f"{case}.nii.gz", labels())
     save(tmp_path / "predictions" / "A.nii.gz", labels())
     note = tmp_path / "predictions" / "predict.json"
-    note.write_text('{"cases": ["A"], "failures": {"B": "torn"}}')
+    folders = tmp_path / "predictions", tmp_path / "references"
+    for told, missing in (
+        ('{"cases": ["A"], "failures": {"B": "torn"}}', ["B"]),
+        ('{"asked": ["A", "C"], "cases": [], "failures": {}}', ["C"]),
+        ("{}", ["B", "C"]),
+    ):
+        note.write_text(told)
+        report = evaluate(*folders, rules="brats2026", scores=tmp_path / "s.csv")
+        assert (report.unpredicted, report.problems) == (missing, [])
+    note.write_text('{"asked": ["A", "C"]}')
+    (tmp_path / "predictions" / "A.nii.gz").unlink()
+    report = evaluate(*folders, rules="brats2026", scores=tmp_path / "s.csv")
+    assert {row["case"] for row in report.rows} == {"A", "C"}  # all failed, and all count
+
+
+@pytest.mark.parametrize("told", ["", "[]", "{", '{"cases": null}', '{"cases": [["A"]]}', "3"])
+def test_a_broken_note_is_named_and_keeps_no_case_from_being_scored(tmp_path: Path, told: str) -> None:
+    for role in ("predictions", "references"):
+        save(tmp_path / role / "A.nii.gz", labels())
+    (tmp_path / "predictions" / "predict.json").write_text(told)
+    report = run(tmp_path)
+    assert [row["case"] for row in report.rows] == ["A"] * 3
+    assert [problem.split(":")[0] for problem in report.problems] == [str(tmp_path / "predictions" / "predict.json")]
+
+
+def test_a_reference_that_is_there_twice_is_named_without_a_prediction_too(tmp_path: Path) -> None:
+    save(tmp_path / "predictions" / "A.nii.gz", labels())
+    for name in ("A.nii.gz", "B.nii.gz", "B-seg.nii.gz"):
+        save(tmp_path / "references" / name, labels())
     report = evaluate(tmp_path / "predictions", tmp_path / "references", rules="brats2026", scores=tmp_path / "s.csv")
-    assert report.unpredicted == ["B"]
+    assert [problem.split(",")[0].split(":")[0] for problem in report.problems] == ["B"]
+    assert {row["case"] for row in report.rows} == {"A"}
+
+
+@pytest.mark.parametrize("label", [-1, 300])
+def test_labels_that_a_byte_does_not_hold_are_background_or_refused(tmp_path: Path, label: int) -> None:
+    odd = labels().astype(np.int16)
+    odd[0, 0, 0] = label
+    save(tmp_path / "predictions" / "A.nii.gz", odd)
+    save(tmp_path / "references" / "A.nii.gz", labels())
+    report = run(tmp_path)
+    assert [row["dice"] for row in report.rows] == [1.0] * 3
+    assert "holds labels outside 0 to 254, expected 0 to 4; scored as background" in report.problems[0]
+    report = evaluate(tmp_path / "predictions", tmp_path / "references", rules="brats2026", scores=tmp_path / "s.csv")
+    assert (report.rows, len(report.problems)) == ([], 1)
+
+
+def test_voxel_sizes_that_differ_from_the_affine_are_compared_too(tmp_path: Path) -> None:
+    save(tmp_path / "references" / "A.nii.gz", labels())
+    image = nibabel.Nifti1Image(labels(), np.diag((*SPACING, 1.0)))
+    image.header["pixdim"][3] = 3.0
+    (tmp_path / "predictions").mkdir()
+    nibabel.save(image, tmp_path / "predictions" / "A.nii.gz")
+    report = run(tmp_path)
+    assert report.rows == []
+    assert "have voxels of (1.0, 0.5, 3.0) and (1.0, 0.5, 2.0) mm by their headers" in report.problems[0]
+
+
+def test_a_folder_where_a_table_is_to_be_is_refused_before_scoring(tmp_path: Path) -> None:
+    for role in ("predictions", "references"):
+        save(tmp_path / role / "A.nii.gz", labels())
+    (tmp_path / "cohort.csv").mkdir()
+    tables = {"scores": tmp_path / "scores.csv", "cohort": tmp_path / "cohort.csv"}
+    with pytest.raises(OSError, match=r"cohort.csv is a folder"):
+        evaluate(tmp_path / "predictions", tmp_path / "references", **tables)
+    assert not (tmp_path / "scores.csv").exists()
 
 
 def test_a_label_that_2026_refuses_keeps_its_case_from_being_scored(tmp_path: Path) -> None:
@@ -334,5 +397,10 @@ def test_froc_and_cohort_lie_beside_the_scores(tmp_path: Path) -> None:
     assert not tables["froc"].exists()
     (tmp_path / "soft" / "A.nii.gz").unlink()
     report = evaluate(*folders, probabilities=tmp_path / "soft", **tables)
-    assert {row["case"] for row in report.rows} == {"B"}
-    assert "A.nii.gz: no such file" in report.problems[0]
+    assert {row["case"] for row in report.rows} == {"A", "B"}
+    assert "A.nii.gz: no such file; scored, but not in the FROC table" in report.problems[0]
+    assert {row["case"] for row in read(tables["froc"])} == {"B"}
+    moved = nibabel.Nifti1Image(soft, np.diag((*SPACING, 1.0)) + 50 * np.eye(4, k=3))
+    moved.header["descrip"] = b"background NETC SNFH ET"
+    nibabel.save(moved, tmp_path / "soft" / "A.nii.gz")
+    assert "lie differently" in evaluate(*folders, probabilities=tmp_path / "soft", **tables).problems[0]

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, Integer, UInt8
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 
 from mets3d.evaluation.grid import voxels_of
 from mets3d.evaluation.islands import Island
@@ -94,20 +94,47 @@ def detect_2024(island: Island, region: Region) -> Detection:
 
 def detect_2026(island: Island, region: Region) -> Detection:
     """Components of both sides, matched one to one: the pairing with the least sum of 1 - Dice, unmatched costing 1."""
-    from scipy.optimize import linear_sum_assignment
-
     lesions, predicted = components(region.mask(island.reference)), components(region.mask(island.prediction))
     lesion_count, component_count = int(lesions.max()), int(predicted.max())
-    cost = np.full((lesion_count, component_count), UNMATCHED)
+    matches = [np.zeros(0, np.int64) for _ in range(lesion_count)]
     lesion, component, voxels = meetings(lesions, predicted)
     sizes = np.bincount(lesions[lesions > 0])[lesion] + np.bincount(predicted[predicted > 0])[component]
-    cost[lesion - 1, component - 1] = 1 - 2 * voxels / sizes
-    matches = [np.zeros(0, np.int64) for _ in range(lesion_count)]
-    for row, column in zip(*linear_sum_assignment(cost), strict=True):
-        if cost[row, column] < 1:
-            matches[row] = np.array([column + 1])
+    cost = 1 - 2 * voxels / sizes
+    for pairs in _overlapping_groups(lesion, component, lesion_count + 1):
+        for row, column in _cheapest_pairs(lesion[pairs], component[pairs], cost[pairs]):
+            matches[row - 1] = np.array([column])
     used = np.concatenate([*matches, np.zeros(0, np.int64)])
     return Detection(lesions, predicted, matches, np.setdiff1d(np.arange(1, component_count + 1), used))
+
+
+def _overlapping_groups(
+    lesion: Int[np.ndarray, " P"], component: Int[np.ndarray, " P"], first_component: int
+) -> list[Int[np.ndarray, " _"]]:
+    """Indices of the pairs of each group of lesions and components that hang together: groups do not compete."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(lesion):
+        return []
+    ends = lesion, component + first_component
+    nodes = int(ends[1].max()) + 1
+    graph = coo_matrix((np.ones(len(lesion), np.int8), ends), shape=(nodes, nodes))
+    group = connected_components(graph, directed=False)[1][lesion]
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def _cheapest_pairs(
+    lesion: Int[np.ndarray, " P"], component: Int[np.ndarray, " P"], cost: Float[np.ndarray, " P"]
+) -> list[tuple[int, int]]:
+    from scipy.optimize import linear_sum_assignment
+
+    rows, row = np.unique(lesion, return_inverse=True)
+    columns, column = np.unique(component, return_inverse=True)
+    table = np.full((len(rows), len(columns)), UNMATCHED)
+    table[row, column] = cost
+    chosen = zip(*linear_sum_assignment(table), strict=True)
+    return [(int(rows[i]), int(columns[j])) for i, j in chosen if table[i, j] < 1]
 
 
 UNMATCHED = 1.0 + 1e-6  # what a pair without a common voxel costs; the organisers' program, so that ties fall alike

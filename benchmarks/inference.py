@@ -1,7 +1,7 @@
 """What prediction costs besides the network: our pipeline beside nnU-Net's, for the same case and tiles.
 
     .venv/bin/python -m pip install --no-deps -r benchmarks/requirements.txt
-    .venv/bin/python benchmarks/inference.py [--rounds 5] [--quick]
+    .venv/bin/python benchmarks/inference.py [--rounds 5] [--quick] [--only steps | end-to-end | memory]
 
 The case is a phantom of 240x240x155 voxels with a brain of about 135x168x133, tiles of 128^3 at half overlap, one
 thread. The network copies three channels of its input; the time spent inside it is taken off. Steps:
@@ -14,14 +14,30 @@ thread. The network copies three channels of its input; the time spent inside it
 nnU-Net averages logits and takes the sigmoid in the export; here `SegOutput.probabilities` is what the network answers
 and what is averaged, so its sigmoid belongs to the forward pass. Two rows count it as overhead instead. Writes
 benchmarks/results/inference.json and prints medians (least - largest) over the rounds and, by round, how many times
-less than nnU-Net. `--peak` is for itself: peak memory of `mets3d predict` on a 512x512x176 case with a small network,
-in a process of its own.
+less than nnU-Net.
+
+End to end: `mets3d predict` as a function beside `nnUNetPredictor.predict_from_files`, files in, files out, over two
+phantoms and over five, without and with all 8 mirrored copies. Each call has a fresh process; what is timed is the call
+alone, after imports and set-up. Wall seconds, and CPU seconds with those of child processes; of both the time inside
+the network is taken off. One window at a time and one torch thread in either.
+
+    mets3d    reads the run's files and the headers, hashes the weights; reads and writes in two threads beside the
+              windows; writes label map, uncertainty map, lesion table and record of each case
+    nnU-Net   2 processes that preprocess and 2 that export, spawned by the call; their start (imports) is part of it,
+              as it is for its users; writes the label map of each case
+
+`each further case` leaves the starts out: the difference between five cases and two, over three.
+`--peak` is for itself: peak memory of `mets3d predict` on a 512x512x176 case with a small network, in a process of its
+own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -80,15 +96,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one round, nothing saved")
+    parser.add_argument("--only", choices=("steps", "end-to-end", "memory"))
     parser.add_argument("--peak", metavar="NAME", help="for itself")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.peak:
         print(peak_of_predict())
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        overhead(Path(scratch), options)
-    print_peak(options)
+    if options.only in (None, "steps"):
+        with tempfile.TemporaryDirectory() as scratch:
+            overhead(Path(scratch), options)
+    if options.only in (None, "end-to-end"):
+        with tempfile.TemporaryDirectory() as scratch:
+            end_to_end(Path(scratch), options)
+    if options.only in (None, "memory"):
+        print_peak(options)
 
 
 def overhead(scratch: Path, options: argparse.Namespace) -> None:
@@ -120,8 +142,15 @@ def overhead(scratch: Path, options: argparse.Namespace) -> None:
             for clock in ("wall_s", "cpu_s"):
                 pair = (results[title][name][clock]["rounds"] for name in (THEIRS, OURS))
                 results[title][f"times_less_{clock}"] = ratios(*pair)
+    print_comparison("Everything but the network, one case, one thread", "step", results)
+    if THEIRS in contestants and not options.quick:
+        shape = contestants[OURS].loaded.prepared[0].image.shape
+        save("inference", "overhead", {"case": {"stored": list(shape), "patch": PATCH}, "steps": results}, CPU)
+
+
+def print_comparison(title: str, first: str, results: dict[str, dict[str, Any]]) -> None:
     header = [
-        "step",
+        first,
         f"{OURS} wall s",
         f"{THEIRS} wall s",
         "times less",
@@ -130,16 +159,13 @@ def overhead(scratch: Path, options: argparse.Namespace) -> None:
         "times less",
     ]
     rows = []
-    for title, result in results.items():
-        row = [title]
+    for name_of_row, result in results.items():
+        row = [name_of_row]
         for clock in ("wall_s", "cpu_s"):
             row += [shown(result[name][clock]) if name in result else "-" for name in (OURS, THEIRS)]
             row += [shown(result.get(f"times_less_{clock}"))]
         rows.append(row)
-    print_table("Everything but the network, one case, one thread", header, rows)
-    if THEIRS in contestants and not options.quick:
-        shape = contestants[OURS].loaded.prepared[0].image.shape
-        save("inference", "overhead", {"case": {"stored": list(shape), "patch": PATCH}, "steps": results}, CPU)
+    print_table(title, header, rows)
 
 
 CPU = torch.device("cpu")
@@ -168,10 +194,11 @@ class Meter:
         self.wall += time.perf_counter() - wall
         self.cpu += time.thread_time() - cpu
 
-    def copy(self, windows: Tensor) -> Tensor:
-        """The network: a copy of three channels of its input."""
+    def copy(self, windows: Tensor, less: float = 0) -> Tensor:
+        """The network: a copy of three channels of its input, `less` taken off."""
         with self.inside_network():
-            return windows[:, : TARGET.channels].clone()
+            answer = windows[:, : TARGET.channels].clone()
+            return answer.sub_(less) if less else answer
 
     def taken_off(self, name: str, measured: dict[str, list[float]]) -> dict[str, list[float]]:
         inside = self.inside[name][-len(measured["wall_s"]) :]  # without the warm-up
@@ -231,14 +258,17 @@ class Ours:
 
     def labels(self, probabilities: bool = False) -> None:
         channels = Channels([Part(self.total.numpy(), self.loaded.prepared[0].entry, (0.0,) * TARGET.channels)])
-        decoded = decode(channels, TARGET, DECODING, self.loaded.spacing_mm)
+        within, inside = channels.inside()
+        decoded = decode(inside, TARGET, DECODING, self.loaded.spacing_mm, within=within)
         write_case(self.out, "case", channels, decoded, self.loaded.grid, TARGET, probabilities=probabilities)
 
     def label_map(self) -> None:
         channels = Channels([Part(self.total.numpy(), self.loaded.prepared[0].entry, (0.0,) * TARGET.channels)])
-        labels = np.zeros(self.loaded.grid.shape, np.uint8)
-        for region, probability in zip(TARGET.regions, channels, strict=True):
-            labels[probability > 0.5] = region.decoded_as
+        (box, shape), inside = channels.inside()
+        labels = np.zeros(shape, np.uint8)
+        painted = labels[tuple(slice(*ends) for ends in box)]
+        for region, probability in zip(TARGET.regions, inside, strict=True):
+            painted[probability > 0.5] = region.decoded_as
         write_labels(self.out / "label_map.nii.gz", labels, self.loaded.grid)
 
     def probabilities(self) -> None:
@@ -249,27 +279,12 @@ class Theirs:
     """nnU-Net's predictor, its preprocessor and its export, with the plan that it makes for such a data set."""
 
     def __init__(self, case: Case, out: Path, meter: Meter):
-        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
         out.mkdir()
         self.files = [str(case.sequences[name]) for name in SEQUENCES]
         self.out = str(out / "case")
-        self.plans = PlansManager(_plans())
-        self.configuration = self.plans.get_configuration("3d_fullres")
-        self.dataset = {
-            "channel_names": {str(index): name for index, name in enumerate(SEQUENCES)},
-            "labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3},
-            "regions_class_order": [2, 1, 3],
-            "file_ending": ".nii.gz",
-        }
-        self.predictor = nnUNetPredictor(
-            tile_step_size=0.5, use_gaussian=True, use_mirroring=False, perform_everything_on_device=False, device=CPU,
-            verbose=False, verbose_preprocessing=False, allow_tqdm=False,
-        )  # fmt: skip
-        self.predictor.manual_initialization(
-            _Copies(meter), self.plans, self.configuration, [{}], self.dataset, "nnUNetTrainer", (0, 1, 2)
-        )
+        self.predictor = nnunet_predictor(_Copies(meter))
+        self.plans, self.dataset = self.predictor.plans_manager, self.predictor.dataset_json
+        self.configuration = self.predictor.configuration_manager
         self.data, self.properties = self.prepare()
         total = answers(case, tuple((a, b) for a, b in self.properties["bbox_used_for_cropping"][::-1]))
         self.logits = torch.logit(torch.from_numpy(total.transpose(0, 3, 2, 1).copy()), 1e-6)  # SimpleITK's order
@@ -310,13 +325,34 @@ def answers(case: Case, box: tuple[tuple[int, int], ...]) -> np.ndarray:
     return np.stack([0.01 + 0.98 * gaussian_filter(mask.astype(np.float32), 1) for mask in TARGET.masks(inside)])
 
 
+def nnunet_predictor(network: nn.Module) -> Any:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = PlansManager(_plans())
+    dataset = {
+        "channel_names": {str(index): name for index, name in enumerate(SEQUENCES)},
+        "labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3},
+        "regions_class_order": [2, 1, 3],
+        "file_ending": ".nii.gz",
+    }
+    predictor = nnUNetPredictor(
+        tile_step_size=0.5, use_gaussian=True, use_mirroring=False, perform_everything_on_device=False, device=CPU,
+        verbose=False, verbose_preprocessing=False, allow_tqdm=False,
+    )  # fmt: skip
+    predictor.manual_initialization(
+        network, plans, plans.get_configuration("3d_fullres"), [{}], dataset, "nnUNetTrainer", (0, 1, 2)
+    )
+    return predictor
+
+
 class _Copies(nn.Module):
-    def __init__(self, meter: Meter):
+    def __init__(self, meter: Meter, less: float = 0):
         super().__init__()
-        self.meter = meter
+        self.meter, self.less = meter, less
 
     def forward(self, windows: Tensor) -> Tensor:
-        return self.meter.copy(windows)
+        return self.meter.copy(windows, self.less)
 
 
 def _plans() -> dict[str, Any]:
@@ -349,6 +385,126 @@ def _plans() -> dict[str, Any]:
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {str(channel): {} for channel in range(len(SEQUENCES))},
     }
+
+
+# ---------------------------------------------------------------- end to end
+
+FEW, CASES = 2, 5  # nnU-Net starts all its processes for two cases already
+BRIGHT = 3.0  # standard deviations above a brain's mean: what is more is a lesion, a few per cent of it
+
+
+PER_CASE: dict[str, tuple[float, float]] = {  # shares of the call with few cases and of that with all
+    f"one of {FEW} cases": (1 / FEW, 0),
+    f"one of {CASES} cases": (0, 1 / CASES),
+    "each further case": (-1 / (CASES - FEW), 1 / (CASES - FEW)),
+}
+
+
+def end_to_end(scratch: Path, options: argparse.Namespace) -> None:
+    rivals = [OURS] if find_spec("nnunetv2") is None else [OURS, THEIRS]
+    for count in (FEW, CASES):
+        synthesise(scratch / f"cases-{count}", count, 0)
+    measured: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+    for number in range(1 if options.quick else options.rounds):
+        for mirrored in ("", "mirrored"):
+            for count in (FEW, CASES):
+                for rival in rivals:
+                    out = scratch / f"out-{number}-{mirrored}-{count}-{rival}"
+                    seconds = _in_fresh_process(rival, mirrored, scratch / f"cases-{count}", out)
+                    for clock, value in seconds.items():
+                        measured.setdefault((rival, mirrored, count), {}).setdefault(clock, []).append(value)
+    results = {
+        title + ", 8 mirrored copies" * bool(mirrored): _compared(
+            {rival: (measured[rival, mirrored, FEW], measured[rival, mirrored, CASES]) for rival in rivals}, *shares
+        )
+        for mirrored in ("", "mirrored")
+        for title, shares in PER_CASE.items()
+    }
+    print_comparison("End to end, everything but the network, seconds a case", "cases", results)
+    if THEIRS in rivals and not options.quick:
+        save("inference", "end to end", {"cases": CASES, "patch": PATCH, "calls": results}, CPU)
+
+
+def _compared(
+    measured: dict[str, tuple[dict[str, list[float]], dict[str, list[float]]]], of_few: float, of_all: float
+) -> dict[str, Any]:
+    """By rival and clock, and how many times less; of each round the seconds of both calls times these shares."""
+    row: dict[str, Any] = {rival: {} for rival in measured}
+    for clock in ("wall_s", "cpu_s"):
+        rounds = {
+            rival: [of_few * a + of_all * b for a, b in zip(few[clock], every[clock], strict=True)]
+            for rival, (few, every) in measured.items()
+        }
+        for rival, values in rounds.items():
+            row[rival][clock] = spread(values)
+        if THEIRS in rounds:
+            row[f"times_less_{clock}"] = ratios(rounds[THEIRS], rounds[OURS])
+    return row
+
+
+def _in_fresh_process(rival: str, mirrored: str, data: Path, out: Path) -> dict[str, float]:
+    """Seconds of one call. Not as a script: nnU-Net's processes would run it again, with all it imports."""
+    code = f"import inference; inference.call({rival!r}, {mirrored!r}, {str(data)!r}, {str(out)!r})"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        "LOCAL_WORLD_SIZE": str(os.cpu_count()),  # one thread for windows: see `_threads` in ensemble.py
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{rival} did not finish\n{done.stdout}{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def call(rival: str, mirrored: str, data: str, out: str) -> None:
+    """Runs one call on all cases of a folder and prints its seconds, as JSON, in the last line."""
+    torch.set_num_threads(1)
+    meter = Meter()
+    run = (_our_call if rival == OURS else _their_call)(meter, bool(mirrored), Path(data), Path(out))
+    before, wall = os.times(), time.perf_counter()
+    run()
+    wall, after = time.perf_counter() - wall, os.times()
+    cpu = sum(after[:4]) - sum(before[:4])  # user and system, own and of children that have ended
+    print(json.dumps({"wall_s": wall - meter.wall, "cpu_s": cpu - meter.cpu}))
+
+
+def _our_call(meter: Meter, mirrored: bool, data: Path, out: Path) -> Callable[[], Any]:
+    from mets3d.inference import ensemble
+
+    run = RunDir(out.with_name(out.name + "-run"))
+    write_text(run.config, to_yaml(Config.model_validate({"data": {"patch": PATCH}})))
+    write_json(run.plan, {"sequences": SEQUENCES, "spacing_mm": (1.0, 1.0, 1.0), "margin_voxels": 0})
+    save_weights({"none": torch.zeros(1)}, run.weights)
+    ensemble.load_network = lambda *_: _Answers(meter)  # type: ignore[assignment]
+    overrides = [f"--predict.mirror={[0, 1, 2] if mirrored else []}"]
+
+    def run_it() -> None:
+        found = predict(run.path, data, out, overrides=overrides)
+        assert not found.failures, found.failures
+
+    return run_it
+
+
+class _Answers(_Copies):
+    def __init__(self, meter: Meter):
+        super().__init__(meter, BRIGHT)
+
+    def forward(self, windows: Tensor) -> SegOutput:  # type: ignore[override]
+        output = SegOutput("sigmoid", logits=super().forward(windows))
+        with self.meter.inside_network():
+            output.probabilities  # noqa: B018 - kept by the output
+        return output
+
+
+def _their_call(meter: Meter, mirrored: bool, data: Path, out: Path) -> Callable[[], Any]:
+    predictor = nnunet_predictor(_Copies(meter, BRIGHT))
+    predictor.use_mirroring = mirrored
+    cases = list(find_cases(data))
+    files = [[str(case.sequences[name]) for name in SEQUENCES] for case in cases]
+    to = [str(out / case.name) for case in cases]
+    return lambda: predictor.predict_from_files(
+        files, to, num_processes_preprocessing=2, num_processes_segmentation_export=2
+    )
 
 
 # ---------------------------------------------------------------- memory

@@ -16,7 +16,7 @@ BESIDE_SCORES = ("lesions.csv", "froc.csv", "cohort.csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb. Exit code 0 done, 1 done with findings, 2 the input is wrong."""
+    """Runs one verb. Exit code 0 done, 1 done with findings or a run's weights are unfit, 2 the input is wrong."""
     options = _parser().parse_args(arguments)
     verb: Verb = options.verb
     try:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if _speaks():
             print(f"mets3d {options.name}: {error}", file=sys.stderr)
-        return 2
+        return int(getattr(error, "exit_code", 2))  # see mets3d.rundir.WeightsError
     except BrokenExecutor:
         print(
             f"mets3d {options.name}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr
@@ -238,6 +238,7 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
         for remark in result.remarks:
             print(remark)
+        print(f"decoding: {result.decoded_by}")
         print(f"{len(result.cases)} label maps in {result.folder}")
         if result.skipped:
             print(f"{len(result.skipped)} of them were there already, made the same way from the same files")

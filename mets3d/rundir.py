@@ -18,15 +18,34 @@ from __future__ import annotations
 
 import filecmp
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, load_file
+
+LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
+
+
+class WeightsError(Exception):
+    """A run's weights are not there or not its network's: a finding about the run, not a wrong word of the command."""
+
+    exit_code = 1
+
+
+class MissingWeightsError(WeightsError, FileNotFoundError):
+    """A run directory that is whole but for its weights."""
+
+
+class WrongWeightsError(WeightsError, ValueError):
+    """Weights that are broken or another network's."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,10 @@ class RunDir:
 
 
 def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunDir:
-    """An existing run directory. Raises FileNotFoundError naming what is missing of `needs` (attributes of RunDir)."""
+    """An existing run directory. Raises FileNotFoundError naming what is missing of `needs` (attributes of RunDir).
+
+    Where the weights alone are missing it is a MissingWeightsError.
+    """
     run = RunDir(path)
     if not path.is_dir():
         raise FileNotFoundError(
@@ -95,7 +117,8 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
     missing = [getattr(run, name).name for name in needs if not getattr(run, name).exists()]
     if missing:
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
-        raise FileNotFoundError(
+        kind = MissingWeightsError if missing == [run.weights.name] else FileNotFoundError
+        raise kind(
             f"{path} is not a complete run directory: {', '.join(missing)} missing (found {found}); "
             "name a folder that train.py or import-weights wrote"
         )
@@ -131,6 +154,32 @@ def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary paths of `replacing` in a folder whose process is not alive on this host, or that are a day old."""
+    found = []
+    for path in folder.glob(".*.tmp.*"):
+        process = re.match(r"\.(\d+)\.tmp\.", path.name)
+        try:
+            age_s = time.time() - path.stat().st_mtime
+        except FileNotFoundError:  # its process has just finished it
+            continue
+        if process and (age_s > LEFT_BEHIND_S or not _is_alive(int(process[1]))):
+            found.append(path)
+    return found
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # elsewhere signal 0 would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text)
@@ -142,6 +191,59 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value of a small JSON file has to be: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str))
+OBJECT = Kind("an object in braces", lambda value: isinstance(value, dict))
+OBJECTS = Kind("a list of objects", lambda value: isinstance(value, list) and all(map(OBJECT.fits, value)))
+NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(TEXT.fits, value)))
+NUMBER = Kind("a number", lambda value: type(value) in (int, float))
+COUNT = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
+SPACING_MM = Kind(
+    "three numbers above 0, in mm, along X, Y, Z",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(NUMBER.fits(side) and side > 0 and math.isfinite(side) for side in value)
+    ),
+)
+
+
+def read_object(
+    path: Path, needs: Mapping[str, Kind] | None = None, may: Mapping[str, Kind] | None = None, *, advice: str = ""
+) -> dict[str, Any]:
+    """A JSON file that holds an object with the keys `needs`, of their kinds, and those of `may` where they are there.
+
+    Raises FileNotFoundError, and ValueError naming the file, the key and what is expected; `advice` is what to do.
+    """
+    needs, may = needs or {}, may or {}
+    rest = f"; {advice}" if advice else ""
+    try:
+        content = read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}){rest}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected {OBJECT.words}, found {_shown(content)}{rest}")
+    missing = [key for key in needs if key not in content]
+    if missing:
+        raise ValueError(f"{path}: {', '.join(missing)} missing{rest}")
+    for key, kind in {**needs, **may}.items():
+        if key in content and not kind.fits(content[key]):
+            raise ValueError(f"{path}: {key}: expected {kind.words}, found {_shown(content[key])}{rest}")
+    return content
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def write_with(path: Path, writer: Callable[[Path], object]) -> None:

@@ -7,6 +7,7 @@ remembers the file's own grid; writing puts an array back on that grid.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer, Num, UInt8
+from numpy.typing import DTypeLike
 
 from mets3d.data import DataError
 from mets3d.rundir import replacing
@@ -23,6 +25,8 @@ from mets3d.rundir import replacing
 Spacing = tuple[float, float, float]
 Shape = tuple[int, ...]
 WHOLE_NUMBER_TOLERANCE = 1e-3
+GZIP_MAGIC = b"\x1f\x8b\x08"
+DEFLATE_LIMIT = 1032  # no stream holds more times its length
 
 
 class NotLabelsError(DataError):
@@ -99,10 +103,11 @@ def read_image(path: Path) -> ImageVolume:
     return ImageVolume(*_read(path))
 
 
-def read_labels(path: Path) -> LabelVolume:
+def read_labels(path: Path, *, beyond: int | None = None) -> LabelVolume:
     """The label map in `path` as uint8 in RAS+. Integers stored as floats are accepted within 1e-3.
 
-    Raises as `read_image`, and NotLabelsError (a DataError) for values that are not whole numbers or not in 0..255.
+    beyond: the label that whole numbers outside 0..255 become. Raises as `read_image`, and NotLabelsError (a DataError)
+    for values that are not whole numbers or, without `beyond`, not in 0..255.
     """
     values, spacing_mm, affine, grid = _read(path)
     with np.errstate(invalid="ignore"):
@@ -114,6 +119,9 @@ def read_labels(path: Path) -> LabelVolume:
             f"{float(values[wrong][0]):g}; a label map must be resampled with nearest neighbours"
         )
     if whole.size and (whole.min() < 0 or whole.max() > 255):
+        if beyond is not None:
+            whole = np.where((whole < 0) | (whole > 255), np.float32(beyond), whole)
+            return LabelVolume(whole.astype(np.uint8), spacing_mm, affine, grid)
         raise NotLabelsError(f"{path}: expected labels from 0 to 255, found {whole.min():g} to {whole.max():g}")
     return LabelVolume(whole.astype(np.uint8), spacing_mm, affine, grid)
 
@@ -126,7 +134,7 @@ def read_probabilities(path: Path) -> ProbabilityVolume:
     import nibabel
 
     with _faults_named(path):
-        image = _decompressed(path)
+        image, _ = _decompressed(path)
         grid = _grid(image, path, axes=4)
         stored = np.asarray(image.dataobj, dtype=np.float32)
         names = tuple(image.header["descrip"].item().decode("latin-1").split())
@@ -187,7 +195,7 @@ def write_labels(path: Path, labels_ras: Integer[np.ndarray, "X Y Z"], grid: Gri
     """
     if labels_ras.size and (labels_ras.min() < 0 or labels_ras.max() > 255):
         raise DataError(f"{path}: expected labels from 0 to 255, found {labels_ras.min()} to {labels_ras.max()}")
-    _write(path, labels_ras.astype(np.uint8), grid)
+    _write(path, labels_ras.astype(np.uint8, copy=False), grid)
 
 
 def write_scalar(path: Path, values_ras: Float32[np.ndarray, "X Y Z"], grid: Grid) -> None:
@@ -247,24 +255,48 @@ def _read(
     import nibabel
 
     with _faults_named(path):
-        image = _decompressed(path)
+        image, content = _decompressed(path)
         grid = _grid(image, path)
-        with np.errstate(over="ignore", invalid="ignore"):
-            stored = np.asarray(image.dataobj, dtype=np.float32)
+        stored = _voxels(image.dataobj, content)
     orientation = nibabel.io_orientation(grid.affine)
-    data = _laid_out(nibabel.apply_orientation(stored, orientation), "C")
+    data = _laid_out(nibabel.apply_orientation(stored, orientation), "C", np.float32)
     return data, _ras_spacing(grid, orientation), _ras_affine(grid, orientation), grid
 
 
-def _decompressed(path: Path) -> Any:
-    """The image held in memory. Inflating the whole stream compares its checksum, which a partial read skips."""
+def _decompressed(path: Path) -> tuple[Any, bytes]:
+    """The image in memory, and its bytes. Inflating the whole stream compares its checksum: a partial read does not."""
     import nibabel
 
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
+        content = _inflated(content)
     kind = nibabel.Nifti2Image if 540 in _header_sizes(content) else nibabel.Nifti1Image
-    return kind.from_bytes(content)
+    return kind.from_bytes(content), content
+
+
+def _inflated(packed: bytes) -> bytes:
+    """As `gzip.decompress`, in less than half its time where one stream fills the file, by the length at its end.
+
+    zlib by itself stops after the first stream, so a file in which another could begin is left to gzip; and so is one
+    whose last bytes tell of another length: it is cut off, or has something behind the stream.
+    """
+    size = int.from_bytes(packed[-4:], "little")
+    if packed.find(GZIP_MAGIC, 1) > 0 or size > DEFLATE_LIMIT * len(packed):
+        return gzip.decompress(packed)
+    try:
+        content = zlib.decompress(packed, zlib.MAX_WBITS | 16, size)
+    except zlib.error:  # gzip says what is wrong
+        return gzip.decompress(packed)
+    return content if len(content) == size else gzip.decompress(packed)
+
+
+def _voxels(proxy: Any, content: bytes) -> Num[np.ndarray, "x y z"]:
+    """The values as they lie in the file where float32 holds each and nothing scales them, else as float32."""
+    whole = proxy.offset + math.prod(proxy.shape) * proxy.dtype.itemsize <= len(content)  # else nibabel says what lacks
+    if whole and (proxy.slope, proxy.inter) == (1, 0) and np.can_cast(proxy.dtype, np.float32):
+        return np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(proxy, dtype=np.float32)
 
 
 def _header_sizes(content: bytes) -> tuple[int, int]:
@@ -346,12 +378,27 @@ def _stored(path: Path, ras: Num[np.ndarray, "X Y Z"], grid: Grid) -> Num[np.nda
     stored = in_file_order(ras, grid)
     if stored.shape != grid.shape:
         raise DataError(f"{path}: expected an array for a grid of {grid.shape}, found {stored.shape}")
-    return _laid_out(stored, "F")
+    if stored.dtype.kind != "u":
+        return _laid_out(stored, "F")
+    whole = np.zeros(grid.shape, stored.dtype, order="F")  # of a label map most is 0
+    filled = _filled(stored)
+    whole[filled] = _laid_out(stored[filled], "F")
+    return whole
 
 
-def _laid_out(volume: Num[np.ndarray, "X Y Z"], order: Literal["C", "F"]) -> Num[np.ndarray, "X Y Z"]:
+def _filled(labels: Integer[np.ndarray, "X Y Z"]) -> tuple[slice, slice, slice]:
+    """The smallest box around what is not 0; an empty one where all is."""
+    plane = np.any(labels, axis=0)
+    lines = map(np.flatnonzero, (np.any(labels, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0)))
+    x, y, z = (slice(line[0], line[-1] + 1) if len(line) else slice(0) for line in lines)
+    return x, y, z
+
+
+def _laid_out(
+    volume: Num[np.ndarray, "X Y Z"], order: Literal["C", "F"], dtype: DTypeLike | None = None
+) -> Num[np.ndarray, "X Y Z"]:
     """A copy in this memory order. Files have X fastest, arrays Z: plane by plane both stay in the cache."""
-    copy = np.empty(volume.shape, volume.dtype, order=order)
+    copy = np.empty(volume.shape, volume.dtype if dtype is None else dtype, order=order)
     for y in range(volume.shape[1]):
         copy[:, y] = volume[:, y]
     return copy

@@ -5,6 +5,7 @@ Each case is read once: checked, prepared and saved by one process. The store ap
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from mets3d.ops.resample import resize, resize_labels, shape_at
 from mets3d.regions import BACKGROUND, RC_LABEL
 from mets3d.rundir import read_json, write_json
 
+CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
 NORMALISATION = "z-score inside the brain, per sequence; 0 outside"
 
 
@@ -105,13 +107,15 @@ def prepare(
        cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
     4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
 
-    Raises DataError if there is no brain or a sequence is constant in it.
+    Raises DataError if there is no brain or a sequence is constant in it, or varies no more than by rounding.
     """
     shape = images[0].data.shape
     arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
     if any(array.shape != shape for array in arrays):
         raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
-    brain = np.logical_or.reduce([image.data != 0 for image in images])
+    brain = images[0].data != 0
+    for image in images[1:]:
+        brain |= image.data != 0
     box = _bounding_box(brain, margin_voxels)
     crop = tuple(slice(start, stop) for start, stop in box)
     own_mm = images[0].spacing_mm
@@ -120,8 +124,8 @@ def prepare(
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
     for channel, image in enumerate(images):
-        stored[channel], *statistic = _z_score(resize(image.data[crop], size), inside, SEQUENCES[channel])
-        statistics.append(statistic)
+        values = resize(image.data[crop], size)
+        statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
     mean, std = zip(*statistics, strict=True)
     x, y, z = shape
     entry = Entry((x, y, z), own_mm, box, size, spacing_mm, mean, std)
@@ -143,8 +147,9 @@ def put_back(
     channels = len(probabilities)
     around = np.broadcast_to(np.asarray(outside, dtype=np.float32), (channels,))
     whole = np.empty((channels, *entry.shape), dtype=np.float32)
-    whole[:] = around[:, None, None, None]
-    size = [stop - start for start, stop in entry.box]
+    size = tuple(stop - start for start, stop in entry.box)
+    if size != entry.shape:
+        whole[:] = around[:, None, None, None]
     x, y, z = (slice(start, stop) for start, stop in entry.box)
     for channel, probability in enumerate(probabilities):
         whole[channel, x, y, z] = resize(probability, size)
@@ -234,25 +239,36 @@ def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, ca
 def _bounding_box(brain: Bool[np.ndarray, "X Y Z"], margin: int) -> Box3:
     if not brain.any():
         raise DataError("expected a brain, found zeros in all sequences")
+    plane = np.any(brain, axis=0)
+    lines = np.any(brain, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0)
     ends = []
     for axis in range(3):
-        filled = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
+        filled = np.flatnonzero(lines[axis])
         ends.append((max(0, int(filled[0]) - margin), min(brain.shape[axis], int(filled[-1]) + 1 + margin)))
     return ends[0], ends[1], ends[2]
 
 
 def _z_score(
-    values: Float32[np.ndarray, "X Y Z"], brain: Bool[np.ndarray, "X Y Z"], sequence: str
-) -> tuple[Float16[np.ndarray, "X Y Z"], float, float]:
+    values: Float32[np.ndarray, "X Y Z"],
+    brain: Bool[np.ndarray, "X Y Z"],
+    sequence: str,
+    out: Float16[np.ndarray, "X Y Z"],
+) -> tuple[float, float]:
+    """Puts the brain's voxels, z-scored, into `out`; returns mean and std."""
     own = values[brain].astype(np.float64)
-    mean, std = float(own.mean()), float(own.std())
-    if not std > 0:
+    largest = max(abs(float(own.min())), abs(float(own.max())))
+    mean = float(own.mean())
+    own -= mean
+    std = math.sqrt(np.square(own).mean())  # as np.std, which subtracts the mean anew
+    if not std > CONSTANT * largest:
         raise DataError(
-            f"{sequence} is {mean:g} everywhere in the brain" if std == 0 else f"{sequence} holds NaN or infinity"
+            f"{sequence} is {mean:g} everywhere in the brain"
+            if math.isfinite(std)
+            else f"{sequence} holds NaN or infinity"
         )
-    normal = np.zeros(values.shape, dtype=np.float16)
-    normal[brain] = (own - mean) / std
-    return normal, mean, std
+    own /= std
+    out[brain] = own
+    return mean, std
 
 
 def _stored_labels(

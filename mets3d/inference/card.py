@@ -17,7 +17,7 @@ from mets3d.evaluation.intervals import FEWEST_PATIENTS
 from mets3d.inference.decoding import RegionDecoding, decoding_for
 from mets3d.inference.ensemble import Member
 from mets3d.regions import LABEL_NAMES, Target
-from mets3d.rundir import RunDir, read_json
+from mets3d.rundir import NAMES, RunDir, read_object
 
 CARD, ONNX, BUNDLE = "README.md", "model.onnx", "configs"
 
@@ -212,7 +212,7 @@ def _training(run: RunDir, member: Member) -> str:
 
 def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     if run.split.exists():
-        split = read_json(run.split)
+        split = read_object(run.split, {"training": NAMES, "validation": NAMES})
         told = [f"{len(split[part])} cases of {_patients(split[part])} patients" for part in ("training", "validation")]
         yield f"Data: {told[0]} to train on, {told[1]} held out (fold {split['fold']} of {split['folds']})."
         yield (
@@ -270,7 +270,7 @@ def _cell(row: Row | None) -> str:
 
 def _versions(run: RunDir) -> str:
     packages = ("mets3d", "python", "torch", "accelerate", "monai")
-    told = read_json(run.environment) if run.environment.exists() else {}
+    told = read_object(run.environment) if run.environment.exists() else {}
     trained = ", ".join(f"{package} {told[package]}" for package in packages if told.get(package))
     exported = f"mets3d {__version__}, torch {importlib.metadata.version('torch')}"
     return (f"Trained with {trained}. " if trained else "") + f"Exported with {exported}."

@@ -15,25 +15,25 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Num, UInt8
 
 from mets3d.evaluation.grid import bounding_box
 from mets3d.regions import Region, Target
-from mets3d.rundir import read_json, write_json
+from mets3d.rundir import TEXT, read_object, write_json
 from mets3d.settings import Predict
 
 LESION_COLUMNS = (
     *("region", "lesion", "volume_mm3", "x_mm", "y_mm", "z_mm"),
     *("peak_probability", "mean_probability", "voxels"),
 )
+WEIGHTS = "weights_sha256"  # key of the file: what it was tuned for
 SLAB_VOXELS = 2**20  # what is worked on at once where a temporary of the whole volume would be many times as large
 ROUNDING = 1e-6  # voxels times a rounded spacing can miss a limit that they meet
 LABELS_HAVE_NO_THRESHOLD = (
@@ -90,8 +90,13 @@ def decode(
     target: Target,
     decoding: Decoding,
     spacing_mm: Sequence[SupportsFloat],
+    *,
+    within: tuple[Sequence[tuple[int, int]], tuple[int, int, int]] | None = None,
 ) -> Decoded:
     """Label map, uncertainty and lesions of one case on a grid with voxels of `spacing_mm`.
+
+    within: a box, as first and past-the-last voxel an axis, and the shape of the case's grid, where the channels are
+    those in the box and beyond it no region has any probability. The result is that of decoding the whole grid.
 
     `channels` are the target's, in its order, and may be made anew whenever they are asked for: one is held at a time,
     and each is asked for once (label mode: twice). A region's probability is its channel, or the sum of its labels'.
@@ -110,6 +115,7 @@ def decode(
     probability_of = _Probabilities(channels, target)
     painted = nearest = None
     painted_box: Box | None = None
+    origin = (0, 0, 0) if within is None else tuple(start for start, _ in within[0])
     lesions: dict[str, list[dict[str, Any]]] = {}
     # From the inside out: a voxel is painted once, and when a region's probability is at hand its lesions are final.
     for region in reversed(target.regions):
@@ -123,12 +129,15 @@ def decode(
             inside = selected(mask[box], probability[box], decoding[region.name], math.prod(spacing))
             paint(painted[box], inside, region)
             painted_box = box if painted_box is None else _hull(painted_box, box)
-        lesions[region.name] = _lesions(region, painted, probability, painted_box, spacing)
+        lesions[region.name] = _lesions(region, painted, probability, painted_box, spacing, origin)
         del probability, mask  # before the next one is made
     assert painted is not None
     assert nearest is not None
     rows = [row for region in target.regions for row in lesions[region.name]]
-    return Decoded(painted, _entropy_bits(nearest), rows)
+    uncertainty = _entropy_bits(nearest)
+    if within is not None:
+        painted, uncertainty = (_pasted(volume, *within) for volume in (painted, uncertainty))
+    return Decoded(painted, uncertainty, rows)
 
 
 def lesion_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -171,17 +180,23 @@ def read_decoding(path: Path, target: Target, default: RegionDecoding | None = N
     return decoding
 
 
+def check_tuned_for(path: Path, weights: Collection[str], *, otherwise: str = "take --decoding default") -> None:
+    """Raises ValueError, saying what to do, if the file names weights and they are none of these (sha256 each).
+
+    An older file, or one that a person wrote, names none.
+    """
+    told = read_object(path, may={WEIGHTS: TEXT}).get(WEIGHTS)
+    if told is not None and told not in weights:
+        raise ValueError(f"{path}: tuned for other weights than these; run `mets3d tune` again, or {otherwise}")
+
+
 def write_decoding(path: Path, decoding: Decoding, about: Mapping[str, Any] | None = None) -> None:
     """Writes the settings per region, then what else is told of them: how they were chosen, and what they score."""
     write_json(path, {"regions": {name: asdict(setting) for name, setting in decoding.items()}} | dict(about or {}))
 
 
 def _regions_in(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error})") from None
-    regions = content.get("regions") if isinstance(content, dict) else None
+    regions = read_object(path).get("regions")
     if not isinstance(regions, dict):
         raise ValueError(f'{path}: expected {{"regions": {{"ET": {{"threshold": 0.5}}, ...}}}}, found no "regions"')
     return regions
@@ -342,6 +357,15 @@ def _entropy_bits(nearest: Float32[np.ndarray, "X Y Z"]) -> Float32[np.ndarray, 
     return nearest
 
 
+def _pasted(
+    volume: Num[np.ndarray, "x y z"], box: Sequence[tuple[int, int]], shape: tuple[int, int, int]
+) -> Num[np.ndarray, "X Y Z"]:
+    """The volume where it lies in a larger one that is 0 elsewhere."""
+    whole = np.zeros(shape, volume.dtype)
+    whole[tuple(slice(start, stop) for start, stop in box)] = volume
+    return whole
+
+
 # ---------------------------------------------------------------- lesions
 
 
@@ -351,8 +375,12 @@ def _lesions(
     probability: Float32[np.ndarray, "X Y Z"],
     painted_box: Box | None,
     spacing_mm: Sequence[float],
+    origin: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """One row per component of a region in the label map, of which all that is painted lies in a box."""
+    """One row per component of a region in the label map, of which all that is painted lies in a box.
+
+    `origin` is where the label map's first voxel lies in the case.
+    """
     if painted_box is None:
         return []
     numbers, probability = components(region.mask(labels[painted_box])), probability[painted_box]
@@ -362,8 +390,10 @@ def _lesions(
     for number, component in enumerate(np.argsort(-parts.voxels, kind="stable"), start=1):
         voxels = int(parts.voxels[component])
         centre_mm = [
-            (side.start + float(index)) * spacing
-            for side, index, spacing in zip(painted_box, centres[component] / voxels, spacing_mm, strict=True)
+            (first + side.start + float(index)) * spacing
+            for first, side, index, spacing in zip(
+                origin, painted_box, centres[component] / voxels, spacing_mm, strict=True
+            )
         ]
         rows.append(
             {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,13 +18,14 @@ from torch import Tensor, nn
 
 from mets3d import models
 from mets3d.config import Config, Predict
+from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, Spacing
 from mets3d.data.preprocess import Prepared, prepare, put_back
-from mets3d.data.store import Entry
+from mets3d.data.store import Box3, Entry, Shape3
 from mets3d.inference.sliding import window_probabilities
 from mets3d.models.saved import load_weights
 from mets3d.regions import Target
-from mets3d.rundir import RunDir, open_run, read_json
+from mets3d.rundir import COUNT, NAMES, SPACING_MM, Kind, RunDir, open_run, read_object
 from mets3d.shapes import SegOutput
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -135,7 +135,7 @@ class Ensemble:
             with self.autocast():  # here, for a thread of the pool does not inherit it
                 return self.networks[index](windows)
 
-        with _threads(self.device) as pool:
+        with _threads(self.device) as (pool, width):
             answer = window_probabilities(
                 network,
                 image,
@@ -145,6 +145,7 @@ class Ensemble:
                 mirror=self.settings.mirror,
                 query_classes=self.settings.query_classes,
                 pool=pool,
+                pool_width=width,
             )
         if not torch.isfinite(answer.sum()):
             raise ValueError(
@@ -178,6 +179,14 @@ class Channels(Sequence[Float32[np.ndarray, "X Y Z"]]):
     def __len__(self) -> int:
         return len(self.parts[0].total)
 
+    def inside(self) -> tuple[tuple[Box3, Shape3], Channels]:
+        """The channels in the box beyond which no region has any probability; and that box, and the grid's shape."""
+        ends = [[part.entry.box[axis] for part in self.parts] for axis in range(3)]
+        first = [min(start for start, _ in along) for along in ends]
+        x, y, z = ((start, max(stop for _, stop in along)) for start, along in zip(first, ends, strict=True))
+        shape = self.parts[0].entry.shape
+        return ((x, y, z), shape), Channels([_moved(part, (x, y, z)) for part in self.parts])
+
     @overload
     def __getitem__(self, index: int) -> Float32[np.ndarray, "X Y Z"]: ...
     @overload
@@ -194,6 +203,13 @@ class Channels(Sequence[Float32[np.ndarray, "X Y Z"]]):
         return np.minimum(first, 1, out=first)  # weights that sum to 1 do so to a rounding
 
 
+def _moved(part: Part, box: Box3) -> Part:
+    """The part on a grid that is this box alone."""
+    x, y, z = ((start - first, stop - first) for (start, stop), (first, _) in zip(part.entry.box, box, strict=True))
+    nx, ny, nz = (stop - start for start, stop in box)
+    return replace(part, entry=replace(part.entry, shape=(nx, ny, nz), box=(x, y, z)))
+
+
 def member_weights(words: Sequence[str], members: Sequence[Member]) -> Float32[np.ndarray, "M R"]:
     """Weights from words like `WT=1,2`: a channel's name, then one number a member. Channels not named: all alike.
 
@@ -201,21 +217,34 @@ def member_weights(words: Sequence[str], members: Sequence[Member]) -> Float32[n
     """
     names = members[0].target.names
     weights = np.ones((len(members), len(names)), dtype=np.float32)
+    given: dict[str, str] = {}
     for word in words:
         name, _, numbers = word.partition("=")
         if name not in names:
             raise ValueError(f"region weights {word}: expected one of {', '.join(names)} before the =")
-        try:
-            column = [float(number) for number in numbers.split(",")]
-        except ValueError:
-            column = []
-        if len(column) != len(members) or min(column) < 0 or not 0 < sum(column) < np.inf:
+        if name in given:
+            raise ValueError(f"region weights {word}: {name} has weights already, {given[name]}; name it once")
+        given[name] = word
+        column = _column(numbers)
+        if len(column) != len(members) or min(column) < 0 or not 0 < column.sum(dtype=np.float64) <= _LARGEST:
             raise ValueError(
                 f"region weights {word}: expected {len(members)} numbers from 0, not all 0, one a run in the order of "
-                f"the runs, as in {name}={','.join('1' * len(members))}"
+                f"the runs, as in {name}={','.join('1' * len(members))}, their sum a number of single precision"
             )
         weights[:, names.index(name)] = column
     return weights
+
+
+_LARGEST = np.finfo(np.float32).max
+
+
+def _column(numbers: str) -> Float32[np.ndarray, " M"]:
+    """The numbers between the commas; none if one of them is no number."""
+    try:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.array([float(number) for number in numbers.split(",")]).astype(np.float32)
+    except ValueError:
+        return np.zeros(0, np.float32)
 
 
 # ---------------------------------------------------------------- one member
@@ -232,16 +261,19 @@ def _load_member(run: RunDir) -> Member:
 
 
 def read_plan(path: Path) -> Plan:
-    """What prediction needs of a plan.json. Raises ValueError naming the file and what it lacks."""
-    try:
-        tree = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); copy it from the run again") from None
-    missing = [key for key in ("sequences", "spacing_mm", "margin_voxels") if key not in tree]
-    if missing:
-        raise ValueError(f"{path}: not the plan of a run, {', '.join(missing)} missing; copy it from the run again")
+    """What prediction needs of a plan.json. Raises ValueError naming the file, the key and what is expected."""
+    needs = {"sequences": _SEQUENCES, "spacing_mm": SPACING_MM, "margin_voxels": COUNT}
+    tree = read_object(path, needs, advice="copy the plan from the run again")
     x, y, z = (float(side) for side in tree["spacing_mm"])
-    return Plan(tuple(tree["sequences"]), (x, y, z), int(tree["margin_voxels"]))
+    return Plan(tuple(tree["sequences"]), (x, y, z), tree["margin_voxels"])
+
+
+def _are_sequences(value: Any) -> bool:
+    known = NAMES.fits(value) and set(value) <= set(SEQUENCES)
+    return known and len(value) > 0 and len(set(value)) == len(value)
+
+
+_SEQUENCES = Kind(f"a list of {', '.join(SEQUENCES)}, or some of them, each once", _are_sequences)
 
 
 def _ready(network: nn.Module, device: torch.device, *, compiled: bool) -> Callable[[Tensor], SegOutput]:
@@ -255,14 +287,14 @@ def _ready(network: nn.Module, device: torch.device, *, compiled: bool) -> Calla
 
 
 @contextmanager
-def _threads(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
-    """On a CPU a thread for each core that is this process's share, each with a window of its own; elsewhere None.
+def _threads(device: torch.device) -> Iterator[tuple[ThreadPoolExecutor | None, int]]:
+    """On a CPU a thread for each core that is this process's share, and their number; elsewhere None.
 
     Torch itself gets one thread: sums that are split over another number of threads are rounded otherwise, and
     launchers share the cores out over the processes, so the files would depend on how many there are.
     """
     if device.type != "cpu":
-        yield None
+        yield None, 1
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -270,7 +302,7 @@ def _threads(device: torch.device) -> Iterator[ThreadPoolExecutor | None]:
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(share, "window") as pool:
-            yield pool
+            yield pool, share
     finally:
         torch.set_num_threads(before)
 

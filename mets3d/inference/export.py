@@ -14,8 +14,8 @@ OUT/
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,29 @@ from mets3d.data.preprocess import NORMALISATION
 from mets3d.evaluation.cohort import cohort_table
 from mets3d.evaluation.table import read_scores
 from mets3d.inference import bundle, card, onnx
-from mets3d.inference.decoding import decoding_for, write_decoding
+from mets3d.inference.decoding import WEIGHTS, check_tuned_for, decoding_for, write_decoding
 from mets3d.inference.ensemble import Member, load_members
 from mets3d.inference.outputs import SUMMARY
 from mets3d.models.saved import save_weights
-from mets3d.rundir import RunDir, open_run, read_json, replacing, write_json, write_text
+from mets3d.rundir import (
+    COUNT,
+    NAMES,
+    OBJECT,
+    OBJECTS,
+    TEXT,
+    Kind,
+    RunDir,
+    open_run,
+    read_object,
+    replacing,
+    write_json,
+    write_text,
+)
 
 # Every setting that is free text can hold a folder, a person or a project, and prediction needs none of them.
 PRIVATE = ("output", "weights", "data.store", "model.vit_pretrained", "track.project")
-TUNED = ("objective", "rules", "scores", "cross_validation_folds", "grid")  # of decoding.json, what names no case
+# Of decoding.json what names no case.
+TUNED = (WEIGHTS, "objective", "rules", "scores", "cross_validation_folds", "grid")
 NO_SCORES = Path("none")
 
 
@@ -88,7 +102,10 @@ def export(
         write_json(exported.plan, _plan(member))
         save_weights(load_file(run.weights), exported.weights)
         if decoding is not None:
-            write_decoding(exported.decoding, *decoding)
+            settings, about = decoding
+            if WEIGHTS in about:  # the same tensors, but another tool's header need not be ours
+                about |= {WEIGHTS: hashlib.sha256(Path(exported.weights).read_bytes()).hexdigest()}
+            write_decoding(exported.decoding, settings, about)
         if with_onnx:
             deviation = onnx.write_onnx(member, temporary / card.ONNX)
             remarks.append(f"{card.ONNX} gives PyTorch's probabilities within {deviation:.1e}, by onnxruntime")
@@ -145,10 +162,15 @@ def _decoding(run: RunDir, member: Member) -> tuple[Any, dict[str, Any]] | None:
     """The run's tuned decoding and how it was chosen, with the number of cases in place of their names."""
     if not run.decoding.exists():
         return None
+    check_tuned_for(run.decoding, [member.weights_sha256], otherwise="remove the file")
     decoding = decoding_for(member.target, member.config.predict, run.decoding)
-    about = read_json(run.decoding)
+    about = read_object(run.decoding, may={"cases": _CASES})
     told = {key: about[key] for key in TUNED if key in about}
-    return decoding, told | ({"cases": len(about["cases"])} if "cases" in about else {})
+    cases = about.get("cases")
+    return decoding, told | ({} if cases is None else {"cases": cases if isinstance(cases, int) else len(cases)})
+
+
+_CASES = Kind("a list of names, or their number", lambda value: NAMES.fits(value) or COUNT.fits(value))
 
 
 # ---------------------------------------------------------------- scores
@@ -163,7 +185,7 @@ def _scores(run: RunDir, member: Member, asked: Path | None) -> tuple[list[card.
         return [], []
     file = Path(run.scores) if asked is None else asked
     rows = read_scores(file)
-    trained_on = set(read_json(run.split)["training"]) if run.split.exists() else set()
+    trained_on = set(read_object(run.split, {"training": NAMES})["training"]) if run.split.exists() else set()
     seen = {row["case"] for row in rows} & trained_on
     if seen:
         raise ValueError(
@@ -174,8 +196,8 @@ def _scores(run: RunDir, member: Member, asked: Path | None) -> tuple[list[card.
     summary = Path(run.predictions) / SUMMARY
     if asked is not None or not summary.exists():
         return cohort_table(rows), []
-    told: Mapping[str, Any] = read_json(summary)
-    made_by = {made["weights_sha256"] for made in (told, *told.get("members", [])) if "weights_sha256" in made}
+    told = read_object(summary, may={WEIGHTS: TEXT, "members": OBJECTS, "decoding": OBJECT})
+    made_by = {made[WEIGHTS] for made in (told, *told.get("members", [])) if WEIGHTS in made}
     if made_by - {member.weights_sha256}:
         raise ValueError(
             f"{file}: {summary} tells of other weights than {run.weights}, most likely older ones; predict and "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mets3d.data.cases import Case
 from mets3d.data.nifti import Grid, write_labels, write_probabilities, write_scalar
 from mets3d.inference.decoding import Decoded, lesion_csv
 from mets3d.regions import Target
-from mets3d.rundir import read_json, write_json, write_text
+from mets3d.rundir import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, write_json, write_text
 
 PROBABILITIES, UNCERTAINTY, LESIONS, RECORDS = "probabilities", "uncertainty", "lesions", "records"
 SUMMARY = "predict.json"
@@ -59,13 +59,42 @@ def case_files(folder: Path, name: str) -> tuple[Path, Path, Path, Path]:
 # ---------------------------------------------------------------- records
 
 
+def note_cases(
+    folder: Path,
+    about: Mapping[str, Any],
+    recipe: str,
+    *,
+    asked: Iterable[str],
+    cases: Sequence[str],
+    failures: Mapping[str, str],
+) -> None:
+    """Writes predict.json: what the label maps were made by, and of which cases.
+
+    asked: cases that this recipe was to predict into this folder, those of earlier calls included; so it tells, also
+    after a kill, which are missing. cases: whose files are there, of this call. failures: why others are not.
+    """
+    told = {"asked": sorted({*asked, *_asked_before(folder, recipe)}), "cases": list(cases), "failures": dict(failures)}
+    write_json(folder / SUMMARY, {**about, "recipe": recipe, **told})
+
+
+def _asked_before(folder: Path, recipe: str) -> list[str]:
+    """By an earlier call with this recipe. A file of another version, or a broken one, is about to be replaced."""
+    try:
+        told = read_object(folder / SUMMARY, {"recipe": TEXT, "cases": NAMES, "failures": OBJECT}, {"asked": NAMES})
+    except (OSError, ValueError):
+        return []
+    if told["recipe"] != recipe:
+        return []
+    return [*told.get("asked", ()), *told["cases"], *told["failures"]]
+
+
 def recipe_hash(recipe: Mapping[str, Any]) -> str:
     """One text for how cases are predicted; another where anything in the recipe is different."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def forget_case(folder: Path, name: str) -> None:
-    """Takes back an earlier record and then its files: should this prediction fail, none is taken for its result."""
+    """Takes back a record and then its files: should this prediction fail, none is taken for its result."""
     for file in (_record(folder, name), *case_files(folder, name)):
         file.unlink(missing_ok=True)
 
@@ -97,25 +126,26 @@ def is_finished(folder: Path, case: Case, recipe: str, *, probabilities: bool) -
 def other_predictions(folder: Path, names: Sequence[str], recipe: str) -> list[str]:
     """Label maps in the folder, of other cases than these, that were not made by this recipe."""
     others = sorted({file.name.removesuffix(".nii.gz") for file in folder.glob("[!.]*.nii.gz")} - set(names))
-    return [name for name in others if _recipe_of(folder, name) != recipe]
+    return [name for name in others if recipe_of(folder, name) != recipe]
+
+
+def recipe_of(folder: Path, name: str) -> str | None:
+    """The recipe that a case's record names; None without a record."""
+    try:
+        return str(read_json(_record(folder, name))["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Half-written files of processes that were killed. Not while another process writes here."""
+    """Half-written files of processes that were killed; not those of a process that writes here now."""
     for place in (folder, *(folder / name for name in (PROBABILITIES, UNCERTAINTY, LESIONS, RECORDS))):
-        for leftover in place.glob(".*.tmp.*"):
+        for leftover in leftovers(place):
             leftover.unlink(missing_ok=True)
 
 
 def _record(folder: Path, name: str) -> Path:
     return folder / RECORDS / f"{name}.json"
-
-
-def _recipe_of(folder: Path, name: str) -> str | None:
-    try:
-        return str(read_json(_record(folder, name))["recipe"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _source(case: Case) -> dict[str, list[int]]:

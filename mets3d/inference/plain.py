@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mets3d.data.preprocess import CONSTANT
 from mets3d.inference.ensemble import load_members
 from mets3d.shapes import QueryClasses
 
@@ -42,7 +43,7 @@ def z_score(image: Float[Tensor, "C X Y Z"]) -> Float[Tensor, "C X Y Z"]:
         raise ValueError("expected a brain, found zeros in all sequences")
     inside = image[:, brain].double()
     std, mean = torch.std_mean(inside, dim=1, correction=0, keepdim=True)
-    if not (std > 0).all():
+    if not (std > CONSTANT * inside.abs().amax(1, keepdim=True)).all():
         raise ValueError("expected intensities that vary in the brain, found a sequence that is constant there, or NaN")
     normal = torch.zeros_like(image, dtype=torch.float32)
     normal[:, brain] = ((inside - mean) / std).half().to(normal.dtype)

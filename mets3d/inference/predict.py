@@ -7,7 +7,7 @@ in memory at once, and no more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -23,11 +23,11 @@ from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
 from mets3d.inference import outputs
-from mets3d.inference.decoding import Decoding, decode, decoding_for
+from mets3d.inference.decoding import Decoding, decode
 from mets3d.inference.ensemble import Channels, Ensemble, Member, load_members, member_weights
-from mets3d.inference.predictor import Loaded, decoding_file, read_case, settings_of
+from mets3d.inference.predictor import Loaded, chosen_decoding, read_case, settings_of
 from mets3d.regions import Target
-from mets3d.rundir import RunDir, open_run, read_json, write_json
+from mets3d.rundir import NAMES, RunDir, open_run, read_object
 
 Result = TypeVar("Result")
 
@@ -45,6 +45,7 @@ class Prediction:
     skipped: list[str] = field(default_factory=list)  # of them: already there, from the same files by the same recipe
     failures: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    decoded_by: str = ""  # the file, or that it was the default
 
 
 def predict(
@@ -72,7 +73,8 @@ def predict(
     first run's; held-out cases are those that no member was trained on.
 
     Raises FileNotFoundError or ValueError before the first case if a run is not whole, its weights are another
-    network's, members answer other regions, or a case lacks a sequence; a case that fails later is named in the result.
+    network's, members answer other regions, the decoding was tuned for other weights or overrules a threshold that is
+    asked for, or a case lacks a sequence; a case that fails later is named in the result.
     """
     if also and out is None:
         raise ValueError("with --also the predictions belong to no single run; name a folder OUT for them")
@@ -80,28 +82,32 @@ def predict(
     cases = _chosen(runs, data, held_out)
     members = load_members([run_path, *also])
     config = settings_of(members[0], overrides)
-    target = members[0].target
     weights = member_weights(region_weights, members)
-    tuned = decoding_file(members, decoding)
-    decoded_by = decoding_for(target, config.predict, tuned)
+    decoded_by, tuned = chosen_decoding(members, config, decoding, overrides)
     accelerator = _accelerator(config)
     ensemble = Ensemble(members, config.predict, weights, accelerator.device, accelerator.autocast)
     made_by = _recipe(members, config, accelerator.mixed_precision, ensemble.shares.tolist(), decoded_by)
     recipe = outputs.recipe_hash(made_by)
     folder = Path(runs[0].predictions) if out is None else out
-    skipped = _already_there(accelerator, folder, cases, recipe, probabilities)
+    told = _summary(members, config, data, weights.tolist(), decoded_by, tuned, made_by["precision"], held_out)
+    skipped = _already_there(accelerator, folder, cases, recipe, probabilities, told)
     todo = [case for case in cases if case.name not in skipped]
     work = _Work(ensemble, decoded_by, folder, recipe, probabilities)
     mine = todo[accelerator.process_index :: accelerator.num_processes]
     result = _gathered(folder, skipped, work.all(mine, progress))
+    result.decoded_by = _in_words(config, target=members[0].target, tuned=tuned)
+    kept = [name for name in result.failures if outputs.case_files(folder, name)[0].exists()]
+    if kept:
+        result.remarks.append(
+            f"{folder} keeps the earlier label map of {len(kept)} case{'s' * (len(kept) > 1)} that failed now: "
+            f"{_some(kept)}"
+        )
     others = outputs.other_predictions(folder, [case.name for case in cases], recipe)
     if others:
-        shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
-        result.remarks.append(f"{folder} also holds {len(others)} label maps made otherwise: {shown}")
+        result.remarks.append(f"{folder} also holds {len(others)} label maps made otherwise: {_some(others)}")
     if accelerator.is_main_process:
-        told = _summary(members, config, data, weights.tolist(), decoded_by, tuned, made_by["precision"])
-        cases_and_recipe = {"cases": result.cases, "held_out": held_out, "failures": result.failures, "recipe": recipe}
-        write_json(folder / outputs.SUMMARY, told | cases_and_recipe)
+        asked = [case.name for case in cases]
+        outputs.note_cases(folder, told, recipe, asked=asked, cases=result.cases, failures=result.failures)
     return result
 
 
@@ -132,7 +138,7 @@ def _held_out(runs: Sequence[RunDir]) -> set[str]:
     for run in runs:
         if not run.split.exists():
             raise FileNotFoundError(f"{run.split} is missing, so the held-out cases are unknown; leave out --held-out")
-        held_out.append(set(read_json(run.split)["validation"]))
+        held_out.append(set(read_object(run.split, {"validation": NAMES})["validation"]))
     common = set.intersection(*held_out)
     if not common:
         raise ValueError(
@@ -180,21 +186,28 @@ def _recipe(
 
 
 def _already_there(
-    accelerator: Accelerator, folder: Path, cases: Sequence[Case], recipe: str, probabilities: bool
+    accelerator: Accelerator,
+    folder: Path,
+    cases: Sequence[Case],
+    recipe: str,
+    probabilities: bool,
+    told: Mapping[str, Any],
 ) -> list[str]:
-    """Names of the finished cases, as rank 0 sees them: it looks before any rank writes, and the others are told."""
+    """Names of the finished cases, as rank 0 sees them: it looks before any rank writes, and the others are told.
+
+    Rank 0 also notes which cases are asked for, so that a kill does not take that along.
+    """
     found: list[list[str]] = [[]]
     if accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         outputs.remove_leftovers(folder)
-        summary = folder / outputs.SUMMARY
         found = [
             [case.name for case in cases if outputs.is_finished(folder, case, recipe, probabilities=probabilities)]
         ]
-        if len(found[0]) < len(cases):
-            summary.unlink(missing_ok=True)  # it tells of what is about to be replaced
-    told: list[list[str]] = broadcast_object_list(found)
-    return told[0]
+        asked = [case.name for case in cases]
+        outputs.note_cases(folder, told, recipe, asked=asked, cases=found[0], failures={})
+    heard: list[list[str]] = broadcast_object_list(found)
+    return heard[0]
 
 
 # ---------------------------------------------------------------- case after case
@@ -230,16 +243,22 @@ class _Work:
         return outcome.written, outcome.failures
 
     def read(self, case: Case) -> Loaded:
-        outputs.forget_case(self.folder, case.name)
-        return read_case(self.ensemble, case)
+        loaded = read_case(self.ensemble, case)
+        outputs.forget_case(self.folder, case.name)  # not before: what cannot be read costs no earlier prediction
+        return loaded
 
     def write(self, case: Case, channels: Channels, loaded: Loaded) -> None:
         target = self.ensemble.target
-        decoded = decode(channels, target, self.decoding, loaded.spacing_mm)
-        files = outputs.write_case(
-            self.folder, case.name, channels, decoded, loaded.grid, target, probabilities=self.probabilities
-        )
-        outputs.finish_record(self.folder, case, self.recipe, files)
+        within, inside = channels.inside()
+        decoded = decode(inside, target, self.decoding, loaded.spacing_mm, within=within)
+        try:
+            files = outputs.write_case(
+                self.folder, case.name, channels, decoded, loaded.grid, target, probabilities=self.probabilities
+            )
+            outputs.finish_record(self.folder, case, self.recipe, files)
+        except BaseException:
+            outputs.forget_case(self.folder, case.name)
+            raise
 
 
 class _Outcome:
@@ -298,6 +317,7 @@ def _summary(
     decoding: Decoding,
     tuned: Path | None,
     precision: str,
+    held_out: bool,
 ) -> dict[str, Any]:
     target: Target = members[0].target
     return {
@@ -316,4 +336,15 @@ def _summary(
         "region_weights": {name: [row[i] for row in weights] for i, name in enumerate(target.names)},
         "decoding": {name: asdict(setting) for name, setting in decoding.items()},
         "decoding_from": "default" if tuned is None else str(tuned.resolve()),
+        "held_out": held_out,
     }
+
+
+def _in_words(config: Config, *, target: Target, tuned: Path | None) -> str:
+    if tuned is not None:
+        return str(tuned)
+    return "default" + (f", threshold {config.predict.threshold:g}" if target.kind == "regions" else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

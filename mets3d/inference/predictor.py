@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -23,12 +23,16 @@ from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
 from mets3d.data.nifti import Grid, ImageVolume, Spacing, read_image
 from mets3d.data.preprocess import Prepared
-from mets3d.inference.decoding import Decoded, Decoding, decode, decoding_for
+from mets3d.inference.decoding import Decoded, Decoding, check_tuned_for, decode, decoding_for
 from mets3d.inference.ensemble import Autocast, Channels, Ensemble, Member, load_members, member_weights
-from mets3d.inference.outputs import write_case
+from mets3d.inference.outputs import forget_case, write_case
 from mets3d.regions import Target
 
+Word = TypeVar("Word", bound=str | Path)
+
 Precision = Literal["no", "fp16", "bf16"]
+# Sequences by their names now and before.
+SUFFIX = r"((^|[-_])(t1n|t1c|t2w|t2f|t1ce|t1|t2|flair))?\.nii(\.gz)?$"
 CHANGEABLE = ("predict", "precision")  # what can differ from the training
 EXPORTED = ("config.yaml", "plan.json", "model.safetensors", "decoding.json")
 
@@ -60,30 +64,31 @@ class Predictor:
         path_or_hub_id: str | Path,
         *,
         device: str | torch.device | None = None,
-        precision: Precision | None = None,
-        also: Sequence[str | Path] = (),
-        region_weights: Sequence[str] = (),
+        precision: Precision | str | None = None,
+        also: str | Path | Sequence[str | Path] = (),
+        region_weights: str | Sequence[str] = (),
         decoding: str | Path | None = None,
-        overrides: Sequence[str] = (),
+        overrides: str | Sequence[str] = (),
     ) -> Predictor:
         """The predictor of a run directory, of a folder that `mets3d export` wrote, or of such a folder on the hub.
 
         A local folder is taken where there is one; else `organisation/name` is fetched with `huggingface_hub`, which
-        keeps it in its cache. device: None is the first GPU, else the CPU. precision: None is the run's own. `also`:
-        more runs, averaged as probabilities; region_weights: `["ET=1,2"]`, one number a run. decoding: None is
-        decoding.json of a single run if it has one, else one threshold; `"default"`; or a file. overrides: words like
-        `--predict.overlap=0.75`.
+        keeps it in its cache. device: None is the first GPU, else the CPU. precision: `no`, `fp16`, `bf16`, or None for
+        the run's own. `also`: more runs, averaged as probabilities; region_weights: `["ET=1,2"]`, one number a run.
+        decoding: None is decoding.json of a single run if it has one, else one threshold; `"default"`; or a file.
+        overrides: words like `--predict.overlap=0.75`. A single text is one run, one word.
 
         Raises FileNotFoundError for what is not there, and ValueError for runs and settings that do not go together.
         """
-        members = load_members([_folder(path) for path in (path_or_hub_id, *also)])
-        config = settings_of(members[0], overrides)
-        target = members[0].target
-        tuned = decoding_file(members, decoding)
+        if precision is not None and precision not in get_args(Precision):
+            raise ValueError(f"precision: expected {', '.join(get_args(Precision))} or None, found {precision!r}")
+        members = load_members([_folder(path) for path in (path_or_hub_id, *_listed(also))])
+        config = settings_of(members[0], _listed(overrides))
+        found, _ = chosen_decoding(members, config, decoding, _listed(overrides))
+        weights = member_weights(_listed(region_weights), members)
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         autocast = _autocast(chosen, precision or config.precision)
-        ensemble = Ensemble(members, config.predict, member_weights(region_weights, members), chosen, autocast)
-        return cls(ensemble, decoding_for(target, config.predict, tuned))
+        return cls(Ensemble(members, config.predict, weights, chosen, autocast), found)
 
     @property
     def sequences(self) -> tuple[str, ...]:
@@ -95,18 +100,15 @@ class Predictor:
         """What the channels of the probabilities mean."""
         return self.ensemble.target
 
-    def __call__(self, images: Num[np.ndarray, "C X Y Z"], spacing_mm: Sequence[float]) -> Segmentation:
-        """One case as an array: RAS+, one channel a sequence in the order of `sequences`, intensities as in the files.
+    def __call__(self, images: Any, spacing_mm: Any) -> Segmentation:
+        """One case as numbers [C, X, Y, Z], an array or a tensor: RAS+, one channel a sequence in the order of
+        `sequences`, intensities as in the files; and its spacing along X, Y, Z in mm.
 
-        0 in all sequences is outside the brain. Raises ValueError for another number of channels, no brain, a
+        0 in all sequences is outside the brain. Raises ValueError for what is no such array or spacing, no brain, a
         sequence that is constant in it, NaN or infinity.
         """
-        if len(images) != len(self.sequences):
-            raise ValueError(
-                f"expected {len(self.sequences)} channels ({', '.join(self.sequences)}), found {len(images)}"
-            )
-        x_mm, y_mm, z_mm = (float(side) for side in spacing_mm)
-        volumes = {name: _volume(image, (x_mm, y_mm, z_mm)) for name, image in zip(self.sequences, images, strict=True)}
+        spacing, array = _spacing(spacing_mm), _image_array(images, self.sequences)
+        volumes = {name: _volume(image, spacing) for name, image in zip(self.sequences, array, strict=True)}
         return self._segment(loaded(self.ensemble, volumes))[0]
 
     def predict_files(
@@ -118,9 +120,10 @@ class Predictor:
     ) -> Segmentation:
         """One case as files: `{"t1n": FILE, "t1c": ..., "t2w": ..., "t2f": ...}` or its folder. On its RAS grid.
 
-        With `out` also writes OUT/CASE.nii.gz and what `mets3d predict` puts beside it, on the files' own grid; CASE is
-        the folder's name, or for a mapping the t1c file's name without sequence and suffix. Raises DataError for
-        missing sequences and grids that differ, and as `__call__`.
+        With `out` also writes OUT/CASE.nii.gz and what `mets3d predict` puts beside it, on the files' own grid, in
+        place of what is there of the case, and without a record: `mets3d predict` will not take it for its own. CASE is
+        the folder's name, or for a mapping the t1c file's name without sequence and suffix (`t1c.nii.gz`: its folder's
+        name). Raises DataError for missing sequences and grids that differ, and as `__call__`.
         """
         case = _case(files)
         faults = [finding for finding in check_headers(case) if finding.severity == "error"]
@@ -130,12 +133,14 @@ class Predictor:
         segmentation, channels = self._segment(found)
         if out is not None:
             decoded = Decoded(segmentation.labels, segmentation.uncertainty, segmentation.lesions)
+            forget_case(Path(out), case.name)
             write_case(Path(out), case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
         return segmentation
 
     def _segment(self, case: Loaded) -> tuple[Segmentation, Channels]:
         channels = self.ensemble.probabilities(case.prepared)
-        decoded = decode(channels, self.target, self.decoding, case.spacing_mm)
+        within, inside = channels.inside()
+        decoded = decode(inside, self.target, self.decoding, case.spacing_mm, within=within)
         by_name = dict(zip(self.target.names, channels, strict=True))
         return Segmentation(decoded.labels, by_name, decoded.uncertainty, decoded.lesions), channels
 
@@ -171,6 +176,26 @@ def settings_of(member: Member, overrides: Sequence[str]) -> Config:
         raise ValueError(str(error)) from None
 
 
+def chosen_decoding(
+    members: Sequence[Member], config: Config, asked: str | Path | None, overrides: Sequence[str]
+) -> tuple[Decoding, Path | None]:
+    """How to decode, and the file that says so, None for the default.
+
+    Raises ValueError for a file that was tuned for other weights, or that overrules a threshold in `overrides`; and as
+    `mets3d.inference.decoding.decoding_for`.
+    """
+    tuned = decoding_file(members, asked)
+    if tuned is not None:
+        thresholds = [word for word in overrides if word.partition("=")[0].strip() == "--predict.threshold"]
+        if thresholds:
+            raise ValueError(
+                f"{thresholds[-1]}: {tuned} has the thresholds of this prediction, so this one would not count; change "
+                "them there, or take --decoding default"
+            )
+        check_tuned_for(tuned, [member.weights_sha256 for member in members])
+    return decoding_for(members[0].target, config.predict, tuned), tuned
+
+
 def decoding_file(members: Sequence[Member], asked: str | Path | None) -> Path | None:
     """The file to decode with. A single run's own decoding.json counts unasked; for an average it was not tuned."""
     if asked == "default":
@@ -200,10 +225,47 @@ def _folder(path_or_hub_id: str | Path) -> Path:
         raise FileNotFoundError(f"{path}: no such folder here, and none fetched from the hub: {reason}") from error
 
 
-def _autocast(device: torch.device, precision: Precision | None) -> Autocast:
+def _autocast(device: torch.device, precision: str | None) -> Autocast:
     if precision in (None, "no"):
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.float16 if precision == "fp16" else torch.bfloat16)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _listed(words: Word | Sequence[Word]) -> Sequence[Word]:
+    """A text or path alone is one of them, not its letters."""
+    return [words] if isinstance(words, (str, Path)) else words
+
+
+def _spacing(spacing_mm: Any) -> Spacing:
+    try:
+        sides = np.asarray(spacing_mm)
+    except (TypeError, ValueError, RuntimeError):
+        sides = np.zeros(0)
+    if sides.shape != (3,) or sides.dtype.kind not in "iuf" or not (np.isfinite(sides) & (sides > 0)).all():
+        raise ValueError(f"spacing_mm: expected three numbers above 0, in mm, along X, Y, Z; found {spacing_mm!r}")
+    x_mm, y_mm, z_mm = map(float, sides)
+    return x_mm, y_mm, z_mm
+
+
+def _image_array(images: Any, sequences: Sequence[str]) -> Num[np.ndarray, "C X Y Z"]:
+    wanted = f"images: expected an array of numbers [{len(sequences)}, X, Y, Z]"
+    if isinstance(images, torch.Tensor):
+        images = images.detach().cpu()
+        images = images.float() if images.dtype == torch.bfloat16 else images  # which NumPy has not
+    try:
+        array = np.asarray(images)
+    except (TypeError, ValueError, RuntimeError):  # rows of different lengths
+        raise ValueError(f"{wanted}, found {type(images).__name__} that is none") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{wanted}, found {array.dtype}")
+    if array.ndim != 4 or not array.size:
+        raise ValueError(f"{wanted}, found shape {array.shape}")
+    if len(array) != len(sequences):
+        raise ValueError(f"expected {len(sequences)} channels ({', '.join(sequences)}), found {len(array)}")
+    return array
 
 
 def _volume(image: Num[np.ndarray, "X Y Z"], spacing_mm: Spacing) -> ImageVolume:
@@ -220,5 +282,5 @@ def _case(files: Mapping[str, str | Path] | str | Path) -> Case:
         return cases[0]
     sequences = {name: Path(file) for name, file in files.items()}
     first = sequences.get("t1c") or next(iter(sequences.values()), Path("case"))
-    name = re.sub(r"(-\w+)?\.nii(\.gz)?$", "", first.name)
+    name = re.sub(SUFFIX, "", first.name, flags=re.IGNORECASE) or first.resolve().parent.name
     return Case(name, first.parent, sequences, None)

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64
@@ -33,6 +34,7 @@ def window_probabilities(
     mirror: Sequence[int] = (),
     query_classes: QueryClasses = "product",
     pool: Executor | None = None,
+    pool_width: int = 1,
 ) -> Float32[Tensor, "R X Y Z"]:
     """Probabilities of every channel, fp32, on the host: Gaussian-weighted mean over overlapping windows.
 
@@ -43,13 +45,15 @@ def window_probabilities(
     mirror: axes (0 X, 1 Y, 2 Z) to flip over. All 2^n combinations are answered, flipped back and averaged, which costs
     2^n times the forward passes. `window_batch` counts windows and mirrored copies alike.
 
-    pool: on a CPU, threads that each run one window of a batch by itself. Give torch a single thread then: a window's
-    sums do not depend on how many windows are run at once, so neither does the result.
+    pool: on a CPU, `pool_width` threads that each run one window by itself. Windows are then handed out by a multiple
+    of the threads that is at least `window_batch`, so that none is idle, and memory holds that many windows with their
+    answers and, for each thread, the network's activations for one. Give torch a single thread then: a window's sums do
+    not depend on how many windows are run at once, so neither does the result.
 
     A window that is 0 everywhere is not run: all such windows are the same input, so the network answers once and the
     answer counts for each of them, and for their mirrored copies. The result is that of running them all.
 
-    The network runs on the image's device, and sees windows in fp32 (with `window_batch` 1 as views, not contiguous).
+    The network runs on the image's device, and sees windows in fp32 (alone in a pass as views, not contiguous).
     What lies there beside the image is bounded by one patch's extent along X, times Y times Z: the rows that the
     network is shown, their sums, and with `mirror` the sums of one mirrored copy, (C + R) or (C + 2 R) values of fp32.
     Rows that no later window touches are normalised and leave for the host while the device works on. Nothing in the
@@ -59,7 +63,8 @@ def window_probabilities(
     windows = Windows.over(padded.shape[1:], patch, overlap)
     flips = tuple(itertools.chain.from_iterable(itertools.combinations(mirror, n) for n in range(len(mirror) + 1)))
     jobs = list(_jobs(windows, flips, windows.filled(padded), rolling=_leaves(padded.device)))
-    asked = _Asked(network, padded, windows.patch, window_batch, query_classes, pool)
+    at_once = window_batch if pool is None else math.ceil(window_batch / pool_width) * pool_width
+    asked = _Asked(network, padded, windows.patch, at_once, query_classes, pool)
     sums: _Sums | None = None
     for job, answer in asked.answers(jobs):
         sums = sums or _Sums(windows, len(answer), len(flips), padded.device)
@@ -188,7 +193,7 @@ class _Asked:
         self.network, self.image, self.patch, self.query_classes = network, image, patch, query_classes
         self.pool = pool
         self.window_batch = window_batch
-        self.batch = self._buffer((window_batch, len(image), *patch)) if window_batch > 1 else None
+        self.batch: Tensor | None = None
         self.shown: _Group | None = None
         self.rows: Tensor | None = None
 
@@ -202,7 +207,7 @@ class _Asked:
                     yield job, next(answers)
                 else:
                     empty = (
-                        self._ask(self._buffer((1, len(self.image), *self.patch)).zero_())[0]
+                        self._ask([self._buffer((1, len(self.image), *self.patch)).zero_()])[0]
                         if empty is None
                         else empty
                     )
@@ -211,11 +216,15 @@ class _Asked:
     def _run(self, jobs: Sequence[_Job]) -> Iterator[Tensor]:
         if not jobs:
             return iter(())
+        apart = self.pool is not None or self.window_batch == 1
+        if apart and all(job.group == jobs[0].group for job in jobs):  # of whose rows all are views
+            return iter(self._ask([self._window(job)[None] for job in jobs]))
         if self.batch is None:
-            return iter(self._ask(self._window(jobs[0])[None]))
+            self.batch = self._buffer((self.window_batch, len(self.image), *self.patch))
         for place, job in zip(self.batch, jobs, strict=False):
             place.copy_(self._window(job))
-        return iter(self._ask(self.batch[: len(jobs)]))
+        filled = self.batch[: len(jobs)]
+        return iter(self._ask(list(filled[:, None]) if apart else [filled]))
 
     def _window(self, job: _Job) -> Float32[Tensor, "C x y z"]:
         """A view of the rows of its group, which are turned to fp32 and mirrored when the first window needs them."""
@@ -227,18 +236,17 @@ class _Asked:
             self.shown = job.group
         return self.rows[(slice(None), *_box(job.start, self.patch))]
 
-    def _ask(self, windows: Tensor) -> Tensor | list[Tensor]:
+    def _ask(self, batches: Sequence[Tensor]) -> list[Tensor]:
         """One answer a window."""
-        if self.pool is None:
-            return self._answers(windows)
-        return [answers[0] for answers in self.pool.map(self._answers, windows.split(1))]
+        run = map if self.pool is None else self.pool.map
+        return [answer for answers in run(self._answers, batches) for answer in answers]
 
     @torch.inference_mode()  # which threads do not inherit
     def _answers(self, windows: Tensor) -> Tensor:
         return self.network(windows).region_probabilities(self.query_classes)
 
     def _buffer(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, dtype=torch.float32, device=self.image.device)
+        return _memory(shape, self.image.device)
 
 
 # ---------------------------------------------------------------- the weighted sums
@@ -259,11 +267,14 @@ class _Sums:
         self.inverse_yz = (1 / (flips * torch.outer(y, z))).to(device, torch.float32)
         self.windows, self.device, self.rolling = windows, device, _leaves(device)
         whole = (channels, *windows.size)
-        self.result = torch.empty(whole, pin_memory=device.type == "cuda") if self.rolling else torch.zeros(whole)
+        self.result = (
+            torch.empty(whole, pin_memory=device.type == "cuda") if self.rolling else _memory(whole, device).zero_()
+        )
         rows = (channels, windows.patch[0], *windows.size[1:])
         self.rows = torch.zeros(rows, device=device) if self.rolling else self.result
-        self.mirrored = torch.empty_like(self.rows) if flips > 1 else None
-        self.group: _Group | None = None
+        self.mirrored = _memory(self.rows.shape, device).zero_() if flips > 1 else None  # 0 between groups
+        # On a CPU a few rows of all channels after the other, so that their weights are fetched once; else one launch.
+        self.parts = [slice(None)] if self.rolling else _parts(windows.patch[0])
         self.done = 0  # rows of the result that are finished; rolling: also where the sums begin
 
     def add(self, job: _Job, answer: Float[Tensor, "R x y z"]) -> None:
@@ -272,11 +283,12 @@ class _Sums:
             self._finish(job.group.rows[0])
         into = self.rows
         if job.group.flip and self.mirrored is not None:
-            into = self.mirrored if job.group == self.group else self.mirrored.zero_()
-        self.group = job.group
-        into[(slice(None), *_box(job.start, self.windows.patch))].addcmul_(answer, self.weight)
+            into = self.mirrored
+        window = into[(slice(None), *_box(job.start, self.windows.patch))]
+        for part in self.parts:
+            window[:, part].addcmul_(answer[:, part], self.weight[part])
         if job.last and job.group.flip:
-            _add_flipped(into, self.rows, job.group.flip)
+            _move_flipped(into, self.rows, job.group.flip)
 
     def finished(self) -> Float32[Tensor, "R X Y Z"]:
         self._finish(self.windows.size[0])
@@ -330,15 +342,22 @@ def _copy_flipped(volume: Float[Tensor, "C X Y Z"], out: Float32[Tensor, "C X Y 
         out[:, part].copy_(_flipped(volume, part, axes))
 
 
-def _add_flipped(volume: Float[Tensor, "C X Y Z"], out: Float32[Tensor, "C X Y Z"], axes: Sequence[int]) -> None:
+def _move_flipped(volume: Float32[Tensor, "C X Y Z"], out: Float32[Tensor, "C X Y Z"], axes: Sequence[int]) -> None:
+    """Adds the flipped volume, which is 0 then: rows still in the cache."""
     for part in _parts(out.shape[1]):
         out[:, part].add_(_flipped(volume, part, axes))
+        _rows(volume, part, axes).zero_()
+
+
+def _rows(volume: Float[Tensor, "C X Y Z"], part: slice, axes: Sequence[int]) -> Float[Tensor, "C x Y Z"]:
+    """The rows that are these in the flipped volume."""
+    size = volume.shape[1]
+    return volume[:, size - part.stop : size - part.start] if 0 in axes else volume[:, part]
 
 
 def _flipped(volume: Float[Tensor, "C X Y Z"], part: slice, axes: Sequence[int]) -> Float[Tensor, "C x Y Z"]:
     """These rows of the flipped volume."""
-    size = volume.shape[1]
-    rows = volume[:, size - part.stop : size - part.start] if 0 in axes else volume[:, part]
+    rows = _rows(volume, part, axes)
     # To fp32 first: torch flips the last axis of half types one value at a time.
     return rows.float().flip([axis + 1 for axis in axes]) if axes else rows
 
@@ -346,6 +365,13 @@ def _flipped(volume: Float[Tensor, "C X Y Z"], part: slice, axes: Sequence[int])
 def _parts(size: int) -> list[slice]:
     """Rows a few at a time: what is made of them on the way stays in a CPU's cache, and small on any device."""
     return [slice(first, min(first + ROWS, size)) for first in range(0, size, ROWS)]
+
+
+def _memory(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "..."]:
+    """Memory of any content. NumPy asks the system for large pages, unlike torch: a quarter of the time to fill it."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(shape, np.float32))
+    return torch.empty(tuple(shape), dtype=torch.float32, device=device)
 
 
 def _leaves(device: torch.device) -> bool:

@@ -22,12 +22,12 @@ from jaxtyping import Float64
 from mets3d.data import Progress, quiet
 from mets3d.data.cases import find_cases, make_folds, patient_of
 from mets3d.evaluation.rules import rules_named
-from mets3d.inference.decoding import Decoding, RegionDecoding, decoding_for, write_decoding
+from mets3d.inference.decoding import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
 from mets3d.inference.held_out import needs_outer, prepare, score
-from mets3d.inference.outputs import PROBABILITIES, SUMMARY
+from mets3d.inference.outputs import PROBABILITIES, SUMMARY, recipe_of
 from mets3d.inference.search import GAIN, Grid, choose, cross_validated, grid_for, mean
 from mets3d.regions import Region, Target
-from mets3d.rundir import RunDir, open_run, read_json
+from mets3d.rundir import NAMES, OBJECTS, TEXT, RunDir, open_run, read_object
 
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 FEW_CASES = 20
@@ -114,7 +114,7 @@ def tune(
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
     grids = {r.name: grid_for(default[r.name], target, r) for r in target.regions if r in scored}
-    work = _held_out_cases(run, data)
+    work, weights = _held_out_cases(run, data)
     names = tuple(case for case, _, _ in work)
     folds = _folds(names)
     steps = _Steps(progress, len(work) + len(grids) * (1 + len(folds)))
@@ -133,16 +133,18 @@ def tune(
         crossed = cross_validated(scores, target, grids, default, folds, steps.done) if folds else {}
         found = tuple(_told(scores, r, default, chosen, crossed) for r in target.regions if r.name in grids)
     tuning = Tuning(objective, rules, names, len(folds), found, out or Path(run.decoding))
-    write_decoding(tuning.file, chosen, _record(tuning, grids))
+    chosen_for = {} if weights is None else {WEIGHTS: weights}
+    write_decoding(tuning.file, chosen, chosen_for | _record(tuning, grids))
     return tuning
 
 
 # ---------------------------------------------------------------- cases
 
 
-def _held_out_cases(run: RunDir, data: Path) -> list[tuple[str, Path, Path]]:
-    """Name, probabilities and reference of every held-out case."""
-    split, folder = read_json(run.split), Path(run.predictions) / PROBABILITIES
+def _held_out_cases(run: RunDir, data: Path) -> tuple[list[tuple[str, Path, Path]], str | None]:
+    """Name, probabilities and reference of every held-out case; and the sha256 of the weights, if it is known."""
+    split = read_object(run.split, {"training": NAMES, "validation": NAMES})
+    folder = Path(run.predictions) / PROBABILITIES
     again = f"run `mets3d predict {run.path} {data} --held-out --probabilities`"
     there = {file.name.removesuffix(".nii.gz") for file in folder.glob("*.nii.gz")} if folder.is_dir() else set()
     trained_on = sorted(there & set(split["training"]))
@@ -156,7 +158,7 @@ def _held_out_cases(run: RunDir, data: Path) -> list[tuple[str, Path, Path]]:
         raise FileNotFoundError(
             f"{folder} lacks the probabilities of {len(missing)} held-out cases: {_some(missing)}; {again}"
         )
-    _check_weights(run, again)
+    weights = _weights(run, sorted(split["validation"]), again)
     references = {case.name: case.labels for case in find_cases(data)}
     work = [(name, folder / f"{name}.nii.gz", references.get(name)) for name in sorted(split["validation"])]
     unknown = [name for name, _, reference in work if reference is None]
@@ -165,20 +167,34 @@ def _held_out_cases(run: RunDir, data: Path) -> list[tuple[str, Path, Path]]:
             f"{data} lacks the reference CASE-seg.nii.gz of {len(unknown)} held-out cases: {_some(unknown)}; "
             "name the data set that the run was trained on"
         )
-    return [(name, probabilities, reference) for name, probabilities, reference in work if reference is not None]
+    return [(name, ours, theirs) for name, ours, theirs in work if theirs is not None], weights
 
 
-def _check_weights(run: RunDir, again: str) -> None:
-    """Raises ValueError if the predictions' summary names other weights than the run's, or several runs."""
+def _weights(run: RunDir, names: Sequence[str], again: str) -> str | None:
+    """The sha256 of the weights that made the predictions, as the run or their summary tells; None if none does.
+
+    Raises ValueError if the predictions' summary is broken, or names other weights than the run's, several runs,
+    or another recipe than a case's record.
+    """
     summary = Path(run.predictions) / SUMMARY
-    told = read_json(summary) if summary.exists() else {}
+    may = {WEIGHTS: TEXT, "members": OBJECTS, "recipe": TEXT}
+    told = read_object(summary, may=may, advice=again) if summary.exists() else {}
     if len(told.get("members", [])) > 1:
         raise ValueError(f"{summary}: an average of {len(told['members'])} runs, expected this run alone; {again}")
-    if "weights_sha256" in told and Path(run.weights).exists():
-        with Path(run.weights).open("rb") as stream:
-            own = hashlib.file_digest(stream, "sha256").hexdigest()
-        if told["weights_sha256"] != own:
-            raise ValueError(f"{summary}: made by other weights than {run.weights}, most likely older ones; {again}")
+    recipe = told.get("recipe")
+    otherwise = [name for name in names if recipe and recipe_of(summary.parent, name) not in (None, recipe)]
+    if otherwise:
+        raise ValueError(
+            f"{summary.parent}: probabilities of {len(otherwise)} held-out cases were made otherwise than predict.json "
+            f"tells, for a later prediction did not come to them: {_some(otherwise)}; {again}"
+        )
+    if not Path(run.weights).exists():
+        return told.get(WEIGHTS)
+    with Path(run.weights).open("rb") as stream:
+        own = hashlib.file_digest(stream, "sha256").hexdigest()
+    if told.get(WEIGHTS, own) != own:
+        raise ValueError(f"{summary}: made by other weights than {run.weights}, most likely older ones; {again}")
+    return own
 
 
 def _some(names: Sequence[str]) -> str:

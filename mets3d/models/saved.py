@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mets3d.rundir import write_with
+from mets3d.rundir import MissingWeightsError, WrongWeightsError, write_with
 
 SHOWN = 6  # differences named in an error
 
@@ -19,7 +20,10 @@ SHOWN = 6  # differences named in an error
 def load_weights(network: nn.Module, file: Path) -> None:
     """Weights of a safetensors file into a network. Raises as `check_weights`."""
     check_weights(file, network)
-    network.load_state_dict(load_file(file))
+    try:
+        network.load_state_dict(load_file(file))
+    except SafetensorError:  # a header that is well formed and yet wrong
+        raise WrongWeightsError(_broken(file)) from None
 
 
 def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:
@@ -29,19 +33,23 @@ def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:
 
 
 def check_weights(file: Path, network: nn.Module) -> None:
-    """Raises ValueError naming the tensors by which a safetensors file and a network differ. Reads the header alone."""
+    """Compares a safetensors file, of which it reads the header alone, with a network.
+
+    Raises WrongWeightsError, a ValueError, naming the tensors by which they differ or that the file is broken, and
+    MissingWeightsError, a FileNotFoundError.
+    """
     try:
         with file.open("rb") as stream:
             length = struct.unpack("<Q", stream.read(8))[0]
             header: Mapping[str, Any] = json.loads(stream.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        found = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
         if file.stat().st_size != 8 + length + max(ends, default=0):
             raise ValueError
     except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such weights") from None
-    except (struct.error, ValueError, MemoryError, OverflowError):
-        raise ValueError(f"{file}: not a safetensors file, or truncated") from None
-    found = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        raise MissingWeightsError(f"{file}: no such weights") from None
+    except (struct.error, ValueError, MemoryError, OverflowError, LookupError, TypeError, AttributeError):
+        raise WrongWeightsError(_broken(file)) from None
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     differences = [f"{name}: {found[name]} in the file, {expected[name]} in the network"
                    for name in sorted(found.keys() & expected.keys()) if found[name] != expected[name]]  # fmt: skip
@@ -50,6 +58,10 @@ def check_weights(file: Path, network: nn.Module) -> None:
     if differences:
         shown = "\n  ".join(differences[:SHOWN])
         more = f"\n  and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-        raise ValueError(
+        raise WrongWeightsError(
             f"{file} holds the weights of another network:\n  {shown}{more}\nuse the model settings it was trained with"
         )
+
+
+def _broken(file: Path) -> str:
+    return f"{file}: not a safetensors file, or truncated; copy it again"

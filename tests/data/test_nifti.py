@@ -1,6 +1,7 @@
 """Reading into RAS and writing back on the file's own grid."""
 
 import gzip
+import itertools
 from pathlib import Path
 
 import nibabel
@@ -225,6 +226,53 @@ def test_one_wrong_byte_is_found_by_the_checksum(tmp_path: Path) -> None:
     path.write_bytes(packed)
     with pytest.raises(DataError, match="flipped"):
         read_image(path)
+
+
+@pytest.mark.parametrize("cuts", [(0.5,), (0.3, 0.6), (0.0,), (1.0,)])
+def test_a_file_of_several_gzip_streams_is_one(tmp_path: Path, cuts: tuple[float, ...]) -> None:
+    """Also of two equally long ones, where the length at the end is that of the first."""
+    path = random_file(tmp_path / "joined.nii.gz")
+    expected = read_image(path).data
+    content = gzip.decompress(path.read_bytes())
+    ends = [0, *(int(cut * len(content)) for cut in cuts), len(content)]
+    path.write_bytes(b"".join(gzip.compress(content[a:b]) for a, b in itertools.pairwise(ends)))
+    assert np.array_equal(read_image(path).data, expected)
+
+
+def test_what_lies_behind_a_gzip_stream_is_no_image(tmp_path: Path) -> None:
+    path = random_file(tmp_path / "more.nii.gz")
+    content = path.read_bytes()
+    expected = read_image(path).data
+    path.write_bytes(content + bytes(512))  # padding, as tapes have it
+    assert np.array_equal(read_image(path).data, expected)
+    for behind in (b"something else", b"junk\5\0\0\0"):  # as lengths: a huge one, and 5
+        path.write_bytes(content + behind)
+        with pytest.raises(DataError, match="more"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "<u2", "<i4", "<f4", ">f4", "<f8", "<i8"])
+@pytest.mark.parametrize("slope", [None, 0.25])
+def test_values_of_every_number_type_are_those_of_nibabel(tmp_path: Path, dtype: str, slope: float | None) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (5, 6, 7)).astype(dtype)
+    image = nibabel.Nifti1Image(values, affine_of("LPS"), nibabel.Nifti1Header(endianness=">" if ">" in dtype else "<"))
+    image.set_data_dtype(np.dtype(dtype))
+    image.header.set_slope_inter(slope, None if slope is None else -3)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    found = read_image(tmp_path / "a.nii.gz").data
+    expected = nibabel.as_closest_canonical(nibabel.load(tmp_path / "a.nii.gz")).get_fdata(dtype=np.float32)
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, expected)
+
+
+def test_labels_that_fill_little_or_nothing_of_the_grid(tmp_path: Path) -> None:
+    grid = read_image(saved(tmp_path / "image.nii.gz", np.ones((5, 6, 7), np.int16), affine_of("SRA"))).source
+    labels = np.zeros((6, 7, 5), np.uint8)
+    for corner in (None, (5, 0, 4), (0, 6, 2)):
+        if corner is not None:
+            labels[corner] = 3
+        write_labels(tmp_path / "labels.nii.gz", labels, grid)
+        assert np.array_equal(read_labels(tmp_path / "labels.nii.gz").labels, labels)
 
 
 def test_what_is_no_nifti_and_what_is_not_there(tmp_path: Path) -> None:

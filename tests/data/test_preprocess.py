@@ -1,5 +1,7 @@
 """One case prepared and put back; a store made, refused, resumed."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,13 @@ def test_what_cannot_be_prepared(tmp_path: Path) -> None:
     flat = ImageVolume((images[0].data != 0).astype(np.float32), MM, images[0].affine, images[0].source)
     with pytest.raises(DataError, match="is 1 everywhere in the brain"):
         prepare([*images[:3], flat], labels, MM, 0, False)
+    noise = np.random.default_rng(0).normal(size=flat.data.shape)
+    for level, spread in ((4000.0, 0.01), (-3e-4, 1e-9), (1e30, 1e24)):  # as resampling rounds
+        rounded = (flat.data * (level + spread * noise)).astype(np.float32)
+        with pytest.raises(DataError, match=re.escape(f"is {level:g} everywhere in the brain")):
+            prepare([*images[:3], replace(flat, data=rounded)], labels, MM, 0, False)
+    faint = (flat.data * (4000 + noise)).astype(np.float32)  # that varies, if little
+    prepare([*images[:3], replace(flat, data=faint)], labels, MM, 0, False)
     short = ImageVolume(images[0].data[:-1], MM, images[0].affine, images[0].source)
     with pytest.raises(DataError, match=r"one shape, found .*\(11, 14, 10\)"):
         prepare([*images[:3], short], labels, MM, 0, False)

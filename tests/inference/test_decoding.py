@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from mets3d.data.store import Entry
 from mets3d.inference.decoding import (
     LESION_COLUMNS,
     RegionDecoding,
@@ -27,6 +28,7 @@ from mets3d.inference.decoding import (
     read_decoding,
     write_decoding,
 )
+from mets3d.inference.ensemble import Channels, Part
 from mets3d.regions import Target
 from mets3d.settings import Predict
 
@@ -308,6 +310,29 @@ def test_any_settings_equal_the_plain_way(data: st.DataObject) -> None:
 def test_holes_are_those_of_scipy(seed: int, share: float) -> None:
     mask = np.random.default_rng(seed).random((6, 7, 8)) < share
     assert np.array_equal(filled(mask), ndimage.binary_fill_holes(mask))
+
+
+@pytest.mark.parametrize("kind", ["regions", "labels"])
+@pytest.mark.parametrize("crops", [[((2, 7), (0, 5), (1, 8))], [((2, 7), (0, 5), (1, 8)), ((1, 6), (2, 4), (0, 9))]])
+def test_decoding_a_box_is_decoding_the_whole(kind: Any, crops: list[Any]) -> None:
+    """Of one plan, and of two whose boxes differ and which are resampled."""
+    target, shape, rng = Target(kind), (9, 7, 10), np.random.default_rng(0)
+    share = 1 / len(crops)
+    parts = []
+    for crop in crops:
+        stored = (5, 5, 7) if len(crops) == 1 else (4, 6, 5)
+        entry = Entry(shape, (1, 2, 1.5), crop, stored, (1, 1, 1), (0,), (1,))
+        total = rng.random((target.channels, *stored), np.float32) * np.float32(share)
+        parts.append(Part(total, entry, tuple(share * (kind == "labels" and i == 0) for i in range(target.channels))))
+    channels = Channels(parts)
+    within, inside = channels.inside()
+    whole = decode(channels, target, settings_of(target), (1, 2, 1.5))
+    found = decode(inside, target, settings_of(target), (1, 2, 1.5), within=within)
+    assert inside[0].size < channels[0].size
+    assert whole.labels.any()
+    assert found.labels.tobytes() == whole.labels.tobytes()
+    assert found.uncertainty.tobytes() == whole.uncertainty.tobytes()
+    assert lesion_csv(found.lesions) == lesion_csv(whole.lesions)
 
 
 def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,10 +239,10 @@ def test_an_imported_run_has_a_card_too(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- bad input
 
 
-def refused(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def refused(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
     """Runs the verb; its one message. Nothing is left where OUT should have been."""
     before = sorted(out.parent.iterdir())
-    assert main(["export", *arguments]) == 2
+    assert main(["export", *arguments]) == code
     assert sorted(out.parent.iterdir()) == before
     told = capsys.readouterr()
     assert told.out == ""
@@ -275,14 +275,58 @@ def test_an_existing_folder_is_left_alone(run: Path, tmp_path: Path, capsys: pyt
 
 def test_a_run_without_weights(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "model.safetensors").unlink()
-    assert "model.safetensors missing" in refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys)
+    assert "model.safetensors missing" in refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys, 1)
 
 
 def test_weights_of_another_network(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = random_run(tmp_path / "other", mode="cnn")
     shutil.copy(other / "model.safetensors", run)
-    told = refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys)
+    told = refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys, 1)
     assert "holds the weights of another network" in told
+    weights = run / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    assert "or truncated" in refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys, 1)
+
+
+def test_the_decoding_tells_the_weights_that_are_exported(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, file = [str(run), str(tmp_path / "out")], run / "decoding.json"
+    own = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    assert main(["export", str(run), str(tmp_path / "untold")]) == 0
+    assert "weights_sha256" not in read_json(tmp_path / "untold" / "decoding.json")
+    write_json(file, read_json(file) | {"weights_sha256": "0" * 64})
+    capsys.readouterr()
+    assert "decoding.json: tuned for other weights" in refused(arguments, tmp_path / "out", capsys)
+    write_json(file, read_json(file) | {"weights_sha256": own})
+    assert main(["export", *arguments]) == 0
+    new = hashlib.sha256((tmp_path / "out" / "model.safetensors").read_bytes()).hexdigest()
+    assert read_json(tmp_path / "out" / "decoding.json")["weights_sha256"] == new
+    Predictor.from_pretrained(tmp_path / "out")
+    assert main(["export", str(tmp_path / "out"), str(tmp_path / "again")]) == 0
+    assert read_json(tmp_path / "again" / "decoding.json") == read_json(tmp_path / "out" / "decoding.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("split.json", "[]", r"split\.json: expected an object in braces"),
+        ("split.json", '{"training": 3}', r"split\.json: training: expected a list of names, found 3"),
+        ("predictions/predict.json", "{", r"predict\.json: expected JSON"),
+        ("predictions/predict.json", '{"members": 3}', r"predict\.json: members: expected a list of objects, found 3"),
+        (
+            "decoding.json",
+            '{"regions": {}, "cases": "x"}',
+            r"decoding\.json: cases: expected a list of names, or .*'x'",
+        ),
+    ],
+)
+def test_a_broken_small_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, content: str, message: str
+) -> None:
+    (run / "predictions").mkdir()
+    (run / file).write_text(content)
+    assert re.search(message, refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys))
 
 
 def test_scores_of_cases_that_were_trained_on(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -424,6 +468,8 @@ def test_intensities_are_normalised_as_in_a_store(tmp_path: Path) -> None:
         z_score(torch.zeros(4, 2, 2, 2))
     with pytest.raises(ValueError, match="constant"):
         z_score(torch.ones(4, 2, 2, 2))
+    with pytest.raises(ValueError, match="constant"):
+        z_score(100 + 1e-4 * torch.rand(4, 2, 2, 2, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")  # MONAI's word of warning about any configuration

@@ -136,6 +136,35 @@ def test_weights_of_another_network_are_refused_by_tensor(
     (copy / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="not a safetensors file"):
         predict(copy, phantom_data, tmp_path / "out")
+    assert main(["predict", str(copy), str(phantom_data), str(tmp_path / "out")]) == 1
+
+
+def test_missing_and_unfit_weights_end_the_command_with_1(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    weights, whole = run / "model.safetensors", (run / "model.safetensors").read_bytes()
+    words = ["predict", str(run), str(phantom_data), str(tmp_path / "out")]
+    header = b'{"a":{"dtype":"F32","shape":[1],"offsets":[0,4]}}'
+    for content_, message in (
+        (whole[:-1], "not a safetensors file, or truncated"),
+        (whole[:5], "not a safetensors file, or truncated"),
+        (b"", "not a safetensors file, or truncated"),
+        (len(header).to_bytes(8, "little") + header + b"0000", "not a safetensors file, or truncated"),
+        ((2).to_bytes(8, "little") + b"[]", "not a safetensors file, or truncated"),
+        (whole.replace(b'"F32"', b'"I12"', 1), "not a safetensors file, or truncated"),
+        (None, "model.safetensors missing"),
+    ):
+        weights.unlink(missing_ok=True)
+        if content_ is not None:
+            weights.write_bytes(content_)
+        assert main(words) == 1, message
+        told = capsys.readouterr().err
+        assert told.count("mets3d predict:") == 1
+        assert message in told
+    assert main(["predict", str(phantom_data), str(phantom_data), str(tmp_path / "out")]) == 2
+    assert main(["predict", str(tmp_path / "nowhere"), str(phantom_data), str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_case_that_fails_is_named_and_the_others_are_written(
@@ -228,6 +257,53 @@ def test_tuned_decoding_counts_where_it_is_there_and_not_asked_away(
     assert read_json(tmp_path / "two" / "predict.json")["decoding_from"] == "default", (
         "it was not tuned for the average"
     )
+
+
+def test_a_threshold_that_the_decoding_overrules_is_refused(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = one_case(phantom_data, tmp_path / "data")
+    run = copied(trained_run, tmp_path / "run")
+    write_json(run / "decoding.json", {"regions": {"WT": {"threshold": 0.05}}})
+    out, words = tmp_path / "out", ["--predict.threshold=0.4"]
+    for options in ({}, {"decoding": str(run / "decoding.json")}):
+        with pytest.raises(
+            ValueError, match=r"--predict\.threshold=0\.4: .*run/decoding\.json has the thresholds.*--decoding default"
+        ):
+            predict(run, data, out, overrides=words, **options)
+    assert not out.exists()
+    assert main(["predict", str(run), str(data), str(out), *words, "--decoding", "default"]) == 0
+    assert "decoding: default, threshold 0.4" in capsys.readouterr().out
+    assert main(["predict", str(run), str(data), str(out)]) == 0
+    assert f"decoding: {run / 'decoding.json'}" in capsys.readouterr().out
+
+
+def test_a_decoding_that_was_tuned_for_other_weights_is_refused(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    data, _ = one_case(phantom_data, tmp_path / "data")
+    run = copied(trained_run, tmp_path / "run")
+    own = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+    file, out = run / "decoding.json", tmp_path / "out"
+    write_json(file, {"regions": {}, "weights_sha256": "0" * 64})
+    for options in ({}, {"decoding": str(file)}):
+        with pytest.raises(
+            ValueError, match=r"run/decoding\.json: tuned for other weights .*`mets3d tune` again, .*--decoding default"
+        ):
+            predict(run, data, out, **options)
+    with pytest.raises(ValueError, match="tuned for other weights"):
+        predictor.Predictor.from_pretrained(run)
+    assert not out.exists()
+    predict(run, data, out, decoding="default")
+    second = copied(trained_run, tmp_path / "second", seed=1)
+    write_json(file, {"regions": {}, "weights_sha256": own})
+    predict(run, data, out)
+    predict(run, data, out, also=[second], decoding=str(file))
+    with pytest.raises(ValueError, match="tuned for other weights"):
+        predict(second, data, out, decoding=str(file))
+    write_json(file, {"regions": {}, "weights_sha256": 3})
+    with pytest.raises(ValueError, match=r"decoding\.json: weights_sha256: expected text, found 3"):
+        predict(run, data, out)
 
 
 # ---------------------------------------------------------------- several runs
@@ -328,10 +404,10 @@ def test_runs_and_weights_that_do_not_go_together_are_refused_before_the_first_c
     with pytest.raises(ValueError, match=r"answer the same regions: .*tiny has regions WT, TC, ET, .*RC"):
         predict(trained_run, phantom_data, out, also=[other])
     (other / "plan.json").write_text("{")
-    with pytest.raises(ValueError, match=r"other/plan\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"other/plan\.json: expected JSON"):
         predict(other, phantom_data, out)
     write_json(other / "plan.json", {"sequences": []})
-    with pytest.raises(ValueError, match=r"plan\.json: not the plan of a run, spacing_mm, margin_voxels missing"):
+    with pytest.raises(ValueError, match=r"plan\.json: spacing_mm, margin_voxels missing"):
         predict(other, phantom_data, out)
     (other / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors missing"):
@@ -351,6 +427,19 @@ def test_held_out_of_several_runs_is_what_none_was_trained_on(
     write_json(second / "split.json", {"validation": ["another"]})
     with pytest.raises(ValueError, match="no case is held out by all of"):
         predict(trained_run, phantom_data, tmp_path / "out", also=[second], held_out=True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"validation": "P-1"}', '{"validation": [1]}'])
+def test_a_broken_split_is_named_before_anything_is_done(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, text: str
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    (run / "split.json").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"run/split\.json: (expected|validation missing|validation: expected .*names)"
+    ):
+        predict(run, phantom_data, tmp_path / "out", held_out=True)
+    assert not (tmp_path / "out").exists()
 
 
 # ---------------------------------------------------------------- settings
@@ -480,7 +569,7 @@ def dying(*arguments, **keywords):
     global calls
     calls += 1
     if calls == number:
-        leftover = Path(sys.argv[3]) / ".1.tmp.half.nii.gz"
+        leftover = Path(sys.argv[3]) / f".{os.getpid()}.tmp.half.nii.gz"
         leftover.write_bytes(b"half")
         os._exit(9)
     return real(*arguments, **keywords)
@@ -499,7 +588,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_files(
     words = [str(trained_run), str(phantom_data), str(out), step, "3"]
     done = subprocess.run([sys.executable, "-c", DIES, *words], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
-    assert not (out / "predict.json").exists()
+    told = read_json(out / "predict.json")
+    assert told["asked"] == sorted(folder.name for folder in phantom_data.iterdir())
+    assert (told["cases"], told["failures"]) == ([], {})
     result = predict(trained_run, phantom_data, out)
     assert result.skipped == result.cases[:2]
     assert content(out) == content(tmp_path / "whole")
@@ -526,6 +617,63 @@ def test_two_processes_write_the_same_files_as_one(trained_run: Path, phantom_da
     assert len(one) == 5 * 5
     assert one == two
     assert read_json(tmp_path / "1" / "predict.json") == read_json(tmp_path / "2" / "predict.json")
+
+
+def test_the_cases_that_were_asked_for_are_noted_before_the_first_and_added_up(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(folder.name for folder in phantom_data.iterdir())
+    data, first = one_case(phantom_data, tmp_path / "data")
+    out = tmp_path / "out"
+    assert predict(trained_run, data, out).cases == [first]
+    assert read_json(out / "predict.json")["asked"] == [first]
+    held_out = read_json(RunDir(trained_run).split)["validation"]
+    noted: list[dict[str, Any]] = []
+    real = module.read_case
+
+    def read(ensemble: Ensemble, case: Any) -> Any:
+        noted.append(read_json(out / "predict.json"))
+        return real(ensemble, case)
+
+    monkeypatch.setattr(module, "read_case", read)
+    predict(trained_run, phantom_data, out, held_out=True)
+    assert noted[0]["asked"] == sorted({first, *held_out})
+    assert noted[0]["cases"] == sorted({first} & set(held_out))
+    last = read_json(out / "predict.json")
+    assert (last["asked"], last["cases"]) == (sorted({first, *held_out}), held_out)
+    noted.clear()
+    predict(trained_run, phantom_data, out)
+    assert noted[0]["cases"] == sorted({first, *held_out})
+    assert read_json(out / "predict.json")["asked"] == names
+    predict(trained_run, data, out, overrides=["--predict.threshold=0.4"])
+    assert read_json(out / "predict.json")["asked"] == [first], "what another recipe was asked for is not this one's"
+    (out / "predict.json").write_text("{")
+    predict(trained_run, data, out, overrides=["--predict.threshold=0.4"])
+    assert read_json(out / "predict.json")["asked"] == [first]
+
+
+def test_a_truncated_input_does_not_cost_the_earlier_prediction(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    out = tmp_path / "out"
+    predict(trained_run, data, out)
+    before = content(out)
+    scan = data / name / f"{name}-t1c.nii.gz"
+    whole, times = scan.read_bytes(), scan.stat()
+    for overrides in ([], ["--predict.overlap=0.75"]):
+        scan.write_bytes(whole[:2000])
+        result = predict(trained_run, data, out, overrides=overrides)
+        assert list(result.failures) == [name]
+        assert result.cases == []
+        assert content(out) == before
+        assert result.remarks == [f"{out} keeps the earlier label map of 1 case that failed now: {name}"]
+        told = read_json(out / "predict.json")
+        assert (told["asked"], told["cases"], list(told["failures"])) == ([name], [], [name])
+    scan.write_bytes(whole)
+    os.utime(scan, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert predict(trained_run, data, out, overrides=["--predict.overlap=0.75"]).skipped == []
+    assert content(out)[f"records/{name}.json"] != before[f"records/{name}.json"]
 
 
 # ---------------------------------------------------------------- one case's faults, and how many are held

@@ -16,7 +16,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 import mets3d
 from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.nifti import read_image, read_labels, read_probabilities
+from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
 from mets3d.inference.decoding import LESION_COLUMNS, lesion_csv
 from mets3d.inference.predict import predict
 from mets3d.inference.predictor import Predictor
@@ -36,6 +36,11 @@ def fresh_accelerator() -> None:
 def case(phantom_data: Path, tmp_path: Path) -> Path:
     data, name = one_case(phantom_data, tmp_path / "data")
     return data / name
+
+
+@pytest.fixture
+def predictor(trained_run: Path) -> Predictor:
+    return Predictor.from_pretrained(trained_run, device="cpu", overrides=[THRESHOLD])
 
 
 def arrays(case: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
@@ -172,6 +177,105 @@ def test_bad_arrays_and_files_are_named(trained_run: Path, case: Path, tmp_path:
     )
     with pytest.raises(DataError, match="expected the folder of one case, found 2 cases"):
         predictor.predict_files(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "spacing_mm",
+    [[1, 1], [1, 1, 1, 1], [1, 1, 0], [1, 1, -1], [1, 1, np.nan], [1, np.inf, 1], 1.0, "111", [1, 1, "1"], None],
+    ids=str,
+)
+def test_a_spacing_that_is_none_is_named(predictor: Predictor, case: Path, spacing_mm: Any) -> None:
+    images, _ = arrays(case)
+    with pytest.raises(ValueError, match="spacing_mm: expected three numbers above 0, in mm, along X, Y, Z; found"):
+        predictor(images, spacing_mm)
+
+
+def test_images_that_are_none_are_named(predictor: Predictor, case: Path) -> None:
+    images, spacing_mm = arrays(case)
+    for wrong, found in (
+        (images[0], r"found shape \(\d+, \d+, \d+\)"),
+        (images[None], "found shape"),
+        (images > 0, "found bool"),
+        (images.astype(complex), "found complex"),
+        (images.astype(str), "found <U"),
+        (np.zeros((4, 0, 3, 3)), "found shape"),
+        ([[1, 2], [3]], "found list"),
+        ("images.npy", "found <U"),
+        (None, "found object"),
+    ):
+        with pytest.raises(ValueError, match=rf"images: expected .*numbers \[4, X, Y, Z\].*{found}"):
+            predictor(wrong, spacing_mm)
+
+
+def test_tensors_are_taken_as_arrays(predictor: Predictor, case: Path) -> None:
+    images, spacing_mm = arrays(case)
+    expected = predictor(images, spacing_mm).probabilities["WT"]
+    tensor = torch.from_numpy(images).requires_grad_()
+    for given in (tensor, tensor.double().detach(), list(images)):
+        np.testing.assert_array_equal(predictor(given, torch.tensor(spacing_mm)).probabilities["WT"], expected)
+    half = predictor(tensor.to(torch.bfloat16), np.array(spacing_mm)).probabilities["WT"]
+    assert 0 < np.abs(half - expected).max() < 0.1
+
+
+def test_one_word_is_one_word(trained_run: Path, case: Path, tmp_path: Path) -> None:
+    second = copied(trained_run, tmp_path / "second", seed=1)
+    for also in (second, str(second)):
+        one = Predictor.from_pretrained(
+            trained_run, device="cpu", also=also, region_weights="WT=2,1", overrides=THRESHOLD
+        )
+        assert [member.run.path for member in one.ensemble.members] == [trained_run, second]
+        np.testing.assert_allclose(one.ensemble.shares[:, 0], [2 / 3, 1 / 3])
+        assert one.decoding["WT"].threshold == 0.06
+
+
+def test_a_precision_that_is_none_is_named(trained_run: Path) -> None:
+    with pytest.raises(ValueError, match="precision: expected no, fp16, bf16 or None, found 'fp32'"):
+        Predictor.from_pretrained(trained_run, precision="fp32")
+
+
+def test_a_threshold_that_the_decoding_overrules_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    write_json(run / "decoding.json", {"regions": {"WT": {"threshold": 0.05}}})
+    with pytest.raises(ValueError, match=r"--predict\.threshold=0\.06: .*--decoding default"):
+        Predictor.from_pretrained(run, overrides=[THRESHOLD])
+    assert Predictor.from_pretrained(run, overrides=[THRESHOLD], decoding="default").decoding["WT"].threshold == 0.06
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("P1-001_t1c.nii.gz", "P1-001"),
+        ("P1-001-t1c.nii", "P1-001"),
+        ("P1-001_T1CE.nii.gz", "P1-001"),
+        ("P1-001-flair.nii.gz", "P1-001"),
+        ("P1-001.nii.gz", "P1-001"),
+        ("P1_t1_t2.nii.gz", "P1_t1"),
+        ("not1.nii.gz", "not1"),
+        ("t1c.nii.gz", "scans"),
+    ],
+)
+def test_a_file_names_its_case_without_its_sequence(
+    predictor: Predictor, case: Path, tmp_path: Path, file: str, name: str
+) -> None:
+    files = {name: case / f"{case.name}-{name}.nii.gz" for name in SEQUENCES}
+    (tmp_path / "scans").mkdir()
+    image = read_image(files["t1c"])
+    files["t1c"] = tmp_path / "scans" / file
+    write_image(files["t1c"], image.data, image.affine)
+    predictor.predict_files(files, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob("*.nii.gz")] == [f"{name}.nii.gz"]
+
+
+def test_no_stale_record_is_left_beside_files_that_python_wrote(
+    trained_run: Path, predictor: Predictor, case: Path, tmp_path: Path
+) -> None:
+    predict(trained_run, case.parent, tmp_path / "out", probabilities=True)
+    predictor.predict_files(case, tmp_path / "out")
+    assert sorted(content(tmp_path / "out")) == [
+        f"{case.name}.nii.gz",
+        f"lesions/{case.name}.csv",
+        f"uncertainty/{case.name}.nii.gz",
+    ]
 
 
 def test_the_package_offers_it_without_importing_torch_or_accelerate() -> None:

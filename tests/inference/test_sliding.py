@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -354,3 +355,19 @@ def test_threads_change_nothing_and_each_window_is_asked_alone() -> None:
             found = window_probabilities(network, image, window_batch=size, pool=pool, **how)
         assert set(batches) == {1}
         assert torch.equal(found, alone)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_all_threads_have_a_window_whatever_the_batch(size: int) -> None:
+    together = threading.Barrier(3, timeout=20)  # breaks unless three windows are at the network at the same time
+
+    def network(windows: Tensor) -> SegOutput:
+        together.wait()
+        return pointwise(windows)
+
+    image = torch.rand(4, 16, 6, 8, generator=torch.Generator().manual_seed(0)) + 0.1
+    assert len(window_starts(16, 8, 0.5)) == 3, "so six jobs"
+    how: dict[str, Any] = {"patch": PATCH, "mirror": (1,), "window_batch": size}
+    with ThreadPoolExecutor(3) as pool:
+        found = window_probabilities(network, image, pool=pool, pool_width=3, **how)
+    assert torch.equal(found, window_probabilities(pointwise, image, **how))

@@ -382,6 +382,55 @@ def test_predictions_of_other_weights_or_of_several_runs_are_refused(tmp_path: P
     tune(run, data)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"validation": ["P-000-000"]}', '{"validation": 3, "training": []}'])
+def test_a_broken_split_is_named(tmp_path: Path, text: str) -> None:
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    (run / "split.json").write_text(text)
+    with pytest.raises(ValueError, match=r"split\.json: (expected|training missing|validation: expected)"):
+        tune(run, data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected JSON, found something else"),
+        ("[]", "expected an object in braces"),
+        ('{"weights_sha256": 3}', "weights_sha256: expected text, found 3"),
+        ('{"members": "two"}', "members: expected a list of objects, found 'two'"),
+        ('{"members": ["two"]}', "members: expected a list of objects"),
+    ],
+)
+def test_a_broken_summary_of_the_predictions_is_named(tmp_path: Path, text: str, message: str) -> None:
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    (run / "predictions" / "predict.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"predict\.json: {message}"):
+        tune(run, data)
+    assert not (run / "decoding.json").exists()
+
+
+def test_probabilities_that_an_earlier_recipe_left_are_refused(tmp_path: Path) -> None:
+    """As where a new prediction was stopped before it came to them."""
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    write_json(run / "predictions" / "predict.json", {"recipe": "new", "cases": ["P-001-000"]})
+    for name, recipe in (("P-000-000", "old"), ("P-001-000", "new")):
+        write_json(run / "predictions" / "records" / f"{name}.json", {"recipe": recipe})
+    with pytest.raises(ValueError, match=r"probabilities of 1 held-out cases were made otherwise .*: P-000-000; run `"):
+        tune(run, data)
+    write_json(run / "predictions" / "records" / "P-000-000.json", {"recipe": "new"})
+    tune(run, data)
+
+
+def test_the_file_says_which_weights_it_was_chosen_for(tmp_path: Path) -> None:
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    assert "weights_sha256" not in read_json(tune(run, data).file), "nobody knows"
+    write_json(run / "predictions" / "predict.json", {"weights_sha256": "told"})
+    assert read_json(tune(run, data).file)["weights_sha256"] == "told"
+    (run / "model.safetensors").write_bytes(b"new")
+    own = hashlib.sha256(b"new").hexdigest()
+    write_json(run / "predictions" / "predict.json", {"weights_sha256": own})
+    assert read_json(tune(run, data).file)["weights_sha256"] == own
+
+
 def test_every_case_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     cases = cases_of(planted_size, 4)
     run, data = make_run(tmp_path, cases)

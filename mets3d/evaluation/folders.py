@@ -42,8 +42,12 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     alone, the other references are no concern of these predictions. Raises FileNotFoundError or DataError (a
     ValueError) for a folder that does not exist or holds no label map.
     """
-    asked, problems = _asked_for(predictions)
+    asked, failed, problems = _asked_for(predictions)
     predicted = _label_files(predictions, "predictions", needed=not asked)
+    for case in sorted(failed & predicted.keys()):
+        problems.append(
+            f"{case}: by {predictions / PROVENANCE} its prediction failed; {predicted.pop(case)[0]} is older"
+        )
     expected = _label_files(references, "references")
     pairs, missing = [], {}
     for case in sorted({*predicted, *expected}):
@@ -59,19 +63,23 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     return Pairs(pairs, missing, problems)
 
 
-def _asked_for(predictions: Path) -> tuple[set[str] | None, list[str]]:
-    """The cases that these predictions were to cover, if `predict` left word of it; and what is wrong with the note."""
+def _asked_for(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]:
+    """The cases that these predictions were to cover, those that failed, and what is wrong with the note that says so.
+
+    Without a note that `predict` left, none are known.
+    """
     note = predictions / PROVENANCE
     if not note.is_file():
-        return None, []
+        return None, set(), []
     try:
         told = json.loads(note.read_text())
-        names = [*told.get("asked", ()), *told.get("cases", ()), *told.get("failures", ())]
+        failed = [*told.get("failures", ())]
+        names = [*told.get("asked", ()), *told.get("cases", ()), *failed]
         if all(isinstance(name, str) for name in names):
-            return set(names) or None, []
+            return set(names) or None, set(failed), []
     except (OSError, ValueError, AttributeError, TypeError):
         pass
-    return None, [f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"]
+    return None, set(), [f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"]
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:

@@ -284,6 +284,19 @@ def test_predictions_of_certain_cases_miss_no_others(tmp_path: Path) -> None:
     assert {row["case"] for row in report.rows} == {"A", "C"}  # all failed, and all count
 
 
+def test_an_older_map_of_a_case_that_failed_is_not_scored(tmp_path: Path) -> None:
+    for role in ("predictions", "references"):
+        for case in ("A", "B"):
+            save(tmp_path / role / f"{case}.nii.gz", labels())
+    (tmp_path / "predictions" / "predict.json").write_text('{"asked": ["A", "B"], "failures": {"B": "torn"}}')
+    for rules, scored in (("brats2023", {"A"}), ("brats2026", {"A", "B"})):
+        report = evaluate(tmp_path / "predictions", tmp_path / "references", rules=rules, scores=tmp_path / "s.csv")
+        assert {row["case"] for row in report.rows} == scored
+        assert report.unpredicted == ["B"]
+        assert [problem.split(":")[0] for problem in report.problems] == ["B"]
+        assert all(row["dice"] == 0.0 for row in report.rows if row["case"] == "B" and row["region"] == "WT")
+
+
 @pytest.mark.parametrize("told", ["", "[]", "{", '{"cases": null}', '{"cases": [["A"]]}', "3"])
 def test_a_broken_note_is_named_and_keeps_no_case_from_being_scored(tmp_path: Path, told: str) -> None:
     for role in ("predictions", "references"):

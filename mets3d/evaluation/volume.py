@@ -88,7 +88,7 @@ def whole_volume(
     if surfaces:
         row |= _settled(surfaces.scores(None, None), shape, rules)
     if rules.deleted_up_to_voxels:
-        row |= _legacy(found, shape, rules, surfaces)
+        row |= _legacy(found, shape, rules, surfaces, row)
     if surfaces and rules.name == "brats2026":
         row |= _global(found, counts, shape, rules, surfaces)
     return row
@@ -108,14 +108,20 @@ def _settled(scores: dict[str, float], shape: Sequence[int], rules: RuleSet) -> 
     }
 
 
-def _legacy(found: Parts, shape: Sequence[int], rules: RuleSet, surfaces: Surfaces | None) -> dict[str, float]:
+def _legacy(
+    found: Parts, shape: Sequence[int], rules: RuleSet, surfaces: Surfaces | None, row: dict[str, Any]
+) -> dict[str, float]:
     """Dice and NSD of the table of 2024, of the whole volume without the predicted lesions that the rules delete."""
+    names = ("dice", "nsd_0.5", "nsd_1.0")
+    whole = sum(int(np.count_nonzero(mask)) for mask in found.prediction.masks)
+    if int(found.prediction.voxels.sum()) == whole:  # nothing was deleted
+        return {f"legacy_{name}": row[name] for name in names if name in row}
     counts = _overlap(found, math.prod(shape), cleaned=True)
     scores = {"dice": rules.score_of_nothing if counts.both_empty else counts.dice}
     if surfaces:
         kept = np.arange(1, len(found.prediction.voxels))
         scores |= _settled(surfaces.scores(kept, None), shape, rules)
-    return {f"legacy_{name}": scores[name] for name in ("dice", "nsd_0.5", "nsd_1.0") if name in scores}
+    return {f"legacy_{name}": scores[name] for name in names if name in scores}
 
 
 def _global(

@@ -48,6 +48,9 @@ class WrongWeightsError(WeightsError, ValueError):
     """Weights that are broken or another network's."""
 
 
+PREDICTION_NOTE = "predict.json"  # in a folder of predictions: whose they are, and which cases were asked for
+
+
 @dataclass(frozen=True)
 class RunDir:
     """Paths inside one run directory; nothing is created by naming it."""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
-
-PROVENANCE = "predict.json"  # what `predict` writes beside its label maps
+from mets3d.rundir import PREDICTION_NOTE
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     predicted = _label_files(predictions, "predictions", needed=not asked)
     for case in sorted(failed & predicted.keys()):
         problems.append(
-            f"{case}: by {predictions / PROVENANCE} its prediction failed; {predicted.pop(case)[0]} is older"
+            f"{case}: by {predictions / PREDICTION_NOTE} its prediction failed; {predicted.pop(case)[0]} is older"
         )
     expected = _label_files(references, "references")
     pairs, missing = [], {}
@@ -68,18 +67,19 @@ def _asked_for(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]
 
     Without a note that `predict` left, none are known.
     """
-    note = predictions / PROVENANCE
+    note = predictions / PREDICTION_NOTE
     if not note.is_file():
         return None, set(), []
+    broken = f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"
     try:
         told = json.loads(note.read_text())
         failed = [*told.get("failures", ())]
         names = [*told.get("asked", ()), *told.get("cases", ()), *failed]
-        if all(isinstance(name, str) for name in names):
-            return set(names) or None, set(failed), []
     except (OSError, ValueError, AttributeError, TypeError):
-        pass
-    return None, set(), [f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"]
+        return None, set(), [broken]
+    if not all(isinstance(name, str) for name in names):
+        return None, set(), [broken]
+    return set(names) or None, set(failed), []
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:

@@ -12,7 +12,7 @@ from typing import Any
 from mets3d.config import Config
 from mets3d.evaluation.table import numbers, read_cells
 from mets3d.regions import Region, Target, scored_regions
-from mets3d.rundir import RunDir, open_run, read_json
+from mets3d.rundir import PREDICTION_NOTE, RunDir, open_run, read_json
 
 Row = dict[str, Any]
 CaseValues = dict[str, float]
@@ -197,7 +197,7 @@ def _read_predictions(record: RunRecord) -> None:
             Note("No predictions: no slices.", f"mets3d predict {_quoted(record.run.path)} DATA{held_out}")
         )
         return
-    source = folder / "predict.json"
+    source = folder / PREDICTION_NOTE
     said = _json(record, source, "the scans that were predicted are unknown, so there are no slices")
     if "data" in said:
         record.data = Path(said["data"])

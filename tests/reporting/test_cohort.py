@@ -190,7 +190,9 @@ def test_every_lesion_found_or_missed_in_one_case_or_several(cohort_run, kind, c
     points = [(case, "ET", "brats2023", 0.5, 2 * (kind == "found"), 2 * (kind == "missed"), 0) for case in cases]
     record = cohort_run(cases=cases, lesions=lesions, points=points)
     for figure in FIGURES:
-        ET.fromstring(figure([record], cases))
+        svg = figure([record], cases)
+        assert svg is not None
+        assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_what_cannot_be_drawn_is_named_with_its_command(cohort_run, make_run, scores_of, tmp_path):

@@ -25,9 +25,10 @@ def main() -> int:
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.loader import Samples, check_divisible
     from mets3d.data.store import open_store
-    from mets3d.models.saved import load_weights
+    from mets3d.files import write_json
+    from mets3d.models.weights import load_weights
     from mets3d.regions import Target
-    from mets3d.rundir import RunDir, open_run, write_json
+    from mets3d.rundir import RunDir, open_run
     from mets3d.training import launch, loop, state
     from mets3d.training.validation import HeldOutCases
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rounds import (
+from harness import (
     KINDS,
     LABELS,
     Shape,
@@ -39,7 +39,7 @@ from rounds import (
     shown,
     spread,
 )
-from rounds import masks as make_masks
+from harness import masks as make_masks
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 

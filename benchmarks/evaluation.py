@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import harness
 import numpy as np
-import rounds
 import torch
 
 from mets3d.evaluation.lesions import lesion_scores
@@ -23,7 +23,7 @@ from mets3d.evaluation.rules import RULE_SETS
 from mets3d.regions import scored_regions
 
 RULES = tuple(rules.name for rules in RULE_SETS)
-CASES: dict[str, tuple[rounds.Shape, tuple[float, float, float], int]] = {
+CASES: dict[str, tuple[harness.Shape, tuple[float, float, float], int]] = {
     "atlas-10": ((240, 240, 155), (1.0, 1.0, 1.0), 10),
     "atlas-30": ((240, 240, 155), (1.0, 1.0, 1.0), 30),
     "native-30": ((512, 512, 176), (0.5, 0.5, 1.0), 30),
@@ -36,7 +36,7 @@ Labels = np.ndarray
 
 
 def label_pair(
-    shape: rounds.Shape, spacing_mm: tuple[float, ...], lesions: int, seed: int = 0
+    shape: harness.Shape, spacing_mm: tuple[float, ...], lesions: int, seed: int = 0
 ) -> tuple[Labels, Labels]:
     """A prediction and a reference: shells of oedema around enhancing lesions with a core, some missed, some false."""
     rng = np.random.default_rng(seed)
@@ -160,7 +160,7 @@ def main() -> None:
         shape, spacing_mm, lesions = CASES[options.peak]
         pair = label_pair(shape, spacing_mm, lesions)
         lesion_scores(*label_pair((40, 40, 40), (1.0, 1.0, 1.0), 2), (1.0, 1.0, 1.0))  # imports
-        print(rounds.resident_added(lambda: [lesion_scores(*pair, spacing_mm, rules=name) for name in RULES]))
+        print(harness.resident_added(lambda: [lesion_scores(*pair, spacing_mm, rules=name) for name in RULES]))
         return
     device = torch.device("cpu")
     for case in options.cases:
@@ -169,41 +169,41 @@ def main() -> None:
         small = contestants(*label_pair((40, 40, 40), (1.0, 1.0, 1.0), 2), (1.0, 1.0, 1.0))
         for run in small.values():
             run()  # imports and tables are not timed
-        measured = rounds.round_robin(contestants(*pair, spacing_mm), options.rounds, device, warm_up=0)
-        peak = rounds.peak_in_subprocess(case)
+        measured = harness.round_robin(contestants(*pair, spacing_mm), options.rounds, device, warm_up=0)
+        peak = harness.peak_in_subprocess(case)
         report(case, shape, lesions, measured, peak, device)
 
 
 def report(
     case: str,
-    shape: rounds.Shape,
+    shape: harness.Shape,
     lesions: int,
-    measured: dict[str, rounds.Measures],
+    measured: dict[str, harness.Measures],
     peak: int | None,
     device: torch.device,
 ) -> None:
     seconds = {name: values["cpu_s"] for name, values in measured.items()}
     rivals = {"panoptica": "brats2026", "MONAI": "brats2026", "surface-distance": "brats2023"}
     ratios = {
-        f"{rival} / {ours}": rounds.ratios(seconds[rival], seconds[ours])
+        f"{rival} / {ours}": harness.ratios(seconds[rival], seconds[ours])
         for rival, ours in rivals.items()
         if rival in seconds
     }
-    memory = f"all three add {(peak or 0) / rounds.MIB:.0f} MiB"
-    title = f"{case}: {rounds.shape_name(shape)}, {lesions} lesions, CPU seconds; {memory}"
-    rounds.print_table(
-        title, ["who", "median (min - max)"], [[n, rounds.shown(rounds.spread(v))] for n, v in seconds.items()]
+    memory = f"all three add {(peak or 0) / harness.MIB:.0f} MiB"
+    title = f"{case}: {harness.shape_name(shape)}, {lesions} lesions, CPU seconds; {memory}"
+    harness.print_table(
+        title, ["who", "median (min - max)"], [[n, harness.shown(harness.spread(v))] for n, v in seconds.items()]
     )
-    rounds.print_table(
-        "ratio", ["of", "median (min - max)"], [[name, rounds.shown(found)] for name, found in ratios.items()]
+    harness.print_table(
+        "ratio", ["of", "median (min - max)"], [[name, harness.shown(found)] for name, found in ratios.items()]
     )
-    rounds.save(
+    harness.save(
         "evaluation",
         case,
         {
             "shape": list(shape),
             "lesions": lesions,
-            "cpu_s": {name: rounds.spread(values) for name, values in seconds.items()},
+            "cpu_s": {name: harness.spread(values) for name, values in seconds.items()},
             "ratios": ratios,
             "peak_bytes_added": peak,
         },

@@ -53,14 +53,14 @@ for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
 
 import numpy as np
 import torch
-from rounds import MIB, peak_in_subprocess, print_table, ratios, resident_bytes, round_robin, save, shown, spread
+from harness import MIB, peak_in_subprocess, print_table, ratios, resident_bytes, round_robin, save, shown, spread
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from mets3d.config import Config, to_yaml
 from mets3d.data.cases import SEQUENCES, Case, find_cases
 from mets3d.data.nifti import read_labels, write_labels
-from mets3d.data.synth import synthesise
+from mets3d.files import write_json, write_text
 from mets3d.inference.decoding import RegionDecoding, decode
 from mets3d.inference.ensemble import Channels, Part
 from mets3d.inference.outputs import write_case
@@ -68,9 +68,10 @@ from mets3d.inference.predict import predict
 from mets3d.inference.predictor import read_case
 from mets3d.inference.sliding import window_probabilities
 from mets3d.models import build
-from mets3d.models.saved import save_weights
+from mets3d.models.weights import save_weights
+from mets3d.phantoms.synth import synthesise
 from mets3d.regions import Target
-from mets3d.rundir import RunDir, write_json, write_text
+from mets3d.rundir import RunDir
 from mets3d.shapes import SegOutput
 
 OURS, THEIRS = "mets3d", "nnU-Net"
@@ -435,7 +436,7 @@ def _compared(
             rival: [of_few * a + of_all * b for a, b in zip(few[clock], every[clock], strict=True)]
             for rival, (few, every) in measured.items()
         }
-        for rival, values in rounds.items():
+        for rival, values in harness.items():
             row[rival][clock] = spread(values)
         if THEIRS in rounds:
             row[f"times_less_{clock}"] = ratios(rounds[THEIRS], rounds[OURS])
@@ -533,7 +534,9 @@ def peak_of_predict() -> int:
         write_text(run.config, to_yaml(config))
         write_json(run.plan, {"sequences": SEQUENCES, "spacing_mm": (1.0, 1.0, 1.0), "margin_voxels": 0})
         save_weights({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, run.weights)
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="utf-8"
+        )  # the high-water mark falls to what is resident now
         found = predict(run.path, data, probabilities=True, overrides=["--predict.window_batch=1"])
         assert not found.failures, found.failures
     return resident_bytes("VmHWM")

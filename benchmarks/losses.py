@@ -20,8 +20,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from monai.losses import DiceLoss, HausdorffDTLoss, LogHausdorffDTLoss
-from rounds import (
+from harness import (
     KINDS,
     LABELS,
     MIB,
@@ -38,6 +37,7 @@ from rounds import (
     shown,
     spread,
 )
+from monai.losses import DiceLoss, HausdorffDTLoss, LogHausdorffDTLoss
 from torch import Tensor
 
 from mets3d.losses.blob import blob_loss

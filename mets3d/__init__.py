@@ -6,7 +6,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__"]  # noqa: F822 - made by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -164,7 +164,7 @@ class _VerbParser(argparse.ArgumentParser):
 
 
 def _synth(options: argparse.Namespace) -> int:
-    from mets3d.data.synth import synthesise
+    from mets3d.phantoms.synth import synthesise
 
     spacing = tuple(
         options.spacing * (3 // len(options.spacing)) if len(options.spacing) in (1, 3) else options.spacing
@@ -185,7 +185,7 @@ def _synth(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from mets3d.data.check import check
-    from mets3d.rundir import write_json
+    from mets3d.files import write_json
 
     report = check(options.data, _counter("check"), cavity=options.cavity, jobs=options.jobs)
     print(report.table())
@@ -246,7 +246,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from mets3d.inference.tune import tune
+    from mets3d.tuning.tune import tune
 
     tuning = tune(
         options.run,
@@ -266,7 +266,7 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from mets3d.inference.export import export
+    from mets3d.release.export import export
 
     exported = export(
         options.run,
@@ -285,9 +285,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.cohort import cohort_text
+    from mets3d.evaluation.evaluate import evaluate
     from mets3d.evaluation.rules import rules_named
-    from mets3d.evaluation.score import evaluate
+    from mets3d.files import write_text
+    from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
     beside = [options.out.with_name(name) for name in BESIDE_SCORES]
     if options.out in beside:
@@ -300,9 +301,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise FileNotFoundError(f"--probabilities: {options.probabilities} is no folder of maps CASE.nii.gz")
     if options.compat and options.rules != "brats2026":
         raise ValueError(f"--compat organisers: only --rules brats2026 has something to swap, found {options.rules}")
+    lesions, froc, cohort = beside
+    if cohort.is_dir():
+        raise IsADirectoryError(f"{cohort} is a folder, and a table is to be written there; move it away")
     soft = options.predictions / "probabilities"
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    lesions, froc, cohort = beside
     report = evaluate(
         options.predictions,
         options.references,
@@ -313,12 +316,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         lesions=lesions,
         probabilities=options.probabilities or (soft if soft.is_dir() else None),
         froc=froc,
-        cohort=cohort,
         jobs=options.jobs,
         progress=_counter("evaluate"),
     )
-    if report.cohort:
-        print(cohort_text(report.cohort))
+    if report.rows:
+        table = cohort_table(report.rows, report.lesions)
+        write_text(cohort, cohort_csv(table))
+        print(cohort_text(table))
     if report.unpredicted:
         shown = ", ".join(report.unpredicted[:4]) + (", ..." if len(report.unpredicted) > 4 else "")
         counted = rules_named(options.rules).missing_prediction == "worst"
@@ -332,10 +336,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.comparison import compare_methods, method_names
-    from mets3d.evaluation.comparison_tables import comparison_csv, comparison_text
-    from mets3d.evaluation.table import read_scores
-    from mets3d.rundir import write_text
+    from mets3d.files import write_text
+    from mets3d.statistics.comparison import compare_methods, method_names
+    from mets3d.statistics.comparison_tables import comparison_csv, comparison_text
+    from mets3d.statistics.score_table import read_scores
 
     names = method_names(options.tables, options.names)
     tables = dict(zip(names, map(read_scores, options.tables), strict=True))
@@ -358,7 +362,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _import_weights(options: argparse.Namespace) -> int:
-    from mets3d.inference.imported import write_run
+    from mets3d.release.import_original import write_run
 
     run = write_run(
         options.file,

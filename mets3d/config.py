@@ -219,7 +219,7 @@ def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in _seen:
         raise ConfigError([f"{path}: base: leads back to itself"])
     try:
-        tree = yaml.load(path.read_text(), Loader=_Yaml12Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such configuration file"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

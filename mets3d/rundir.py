@@ -1,4 +1,4 @@
-"""The only module that knows the layout of a run directory, and how a file comes to be whole or absent.
+"""The only module that knows the layout of a run directory.
 
 runs/NAME/
     config.yaml        complete configuration, loadable by --config
@@ -16,37 +16,13 @@ runs/NAME/
 
 from __future__ import annotations
 
-import filecmp
 import json
-import math
-import os
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, load_file
-
-LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
-
-
-class WeightsError(Exception):
-    """A run's weights are not there or not its network's: a finding about the run, not a wrong word of the command."""
-
-    exit_code = 1
-
-
-class MissingWeightsError(WeightsError, FileNotFoundError):
-    """A run directory that is whole but for its weights."""
-
-
-class WrongWeightsError(WeightsError, ValueError):
-    """Weights that are broken or another network's."""
-
+from mets3d.files import MissingWeightsError, read_text, write_text
 
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: whose they are, and which cases were asked for
 
@@ -86,7 +62,7 @@ class RunDir:
     def pointer(self, name: str) -> int | None:
         """The step that `last` or `best` points at, or None."""
         file = Path(self.checkpoints) / name
-        return int(file.read_text()) if file.exists() else None
+        return int(read_text(file)) if file.exists() else None
 
     def point(self, name: str, step: int) -> None:
         write_text(Path(self.checkpoints) / name, f"{step}\n")
@@ -99,7 +75,7 @@ class RunDir:
         if not Path(self.metrics).exists():
             return []
         rows: dict[tuple[int, str], dict[str, Any]] = {}
-        for line in Path(self.metrics).read_text().splitlines(keepends=True):
+        for line in read_text(Path(self.metrics)).splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue  # the run is writing it right now, or died while it did
             row = json.loads(line)
@@ -130,126 +106,3 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
     except ConfigError as error:
         raise FileNotFoundError(f"{run.config}: not a configuration of this version: {error}") from None
     return run
-
-
-# ---------------------------------------------------------------- whole or absent
-
-
-@contextmanager
-def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
-    """A temporary path beside `target`, same suffixes, that becomes `target` when the block ends well, else vanishes.
-
-    Works for a file and for a folder; a reader of `target` sees the old content or the new, never a part. With
-    `keep_equal` a file that already has the new content is left as it is, its time of change included.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{os.getpid()}.tmp.{target.name}"
-    try:
-        yield temporary
-        if temporary.is_dir() and target.is_dir():
-            shutil.rmtree(target)
-        if not (keep_equal and target.is_file() and filecmp.cmp(temporary, target, shallow=False)):
-            temporary.replace(target)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary paths of `replacing` in a folder whose process is not alive on this host, or that are a day old."""
-    found = []
-    for path in folder.glob(".*.tmp.*"):
-        process = re.match(r"\.(\d+)\.tmp\.", path.name)
-        try:
-            age_s = time.time() - path.stat().st_mtime
-        except FileNotFoundError:  # its process has just finished it
-            continue
-        if process and (age_s > LEFT_BEHIND_S or not _is_alive(int(process[1]))):
-            found.append(path)
-    return found
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":
-        return True  # elsewhere signal 0 would end it
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1, sort_keys=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a value of a small JSON file has to be: in words, and as a test."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-TEXT = Kind("text", lambda value: isinstance(value, str))
-OBJECT = Kind("an object in braces", lambda value: isinstance(value, dict))
-OBJECTS = Kind("a list of objects", lambda value: isinstance(value, list) and all(map(OBJECT.fits, value)))
-NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(TEXT.fits, value)))
-NUMBER = Kind("a number", lambda value: type(value) in (int, float))
-COUNT = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
-SPACING_MM = Kind(
-    "three numbers above 0, in mm, along X, Y, Z",
-    lambda value: (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(NUMBER.fits(side) and side > 0 and math.isfinite(side) for side in value)
-    ),
-)
-
-
-def read_object(
-    path: Path, needs: Mapping[str, Kind] | None = None, may: Mapping[str, Kind] | None = None, *, advice: str = ""
-) -> dict[str, Any]:
-    """A JSON file that holds an object with the keys `needs`, of their kinds, and those of `may` where they are there.
-
-    Raises FileNotFoundError, and ValueError naming the file, the key and what is expected; `advice` is what to do.
-    """
-    needs, may = needs or {}, may or {}
-    rest = f"; {advice}" if advice else ""
-    try:
-        content = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON, found something else ({error}){rest}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected {OBJECT.words}, found {_shown(content)}{rest}")
-    missing = [key for key in needs if key not in content]
-    if missing:
-        raise ValueError(f"{path}: {', '.join(missing)} missing{rest}")
-    for key, kind in {**needs, **may}.items():
-        if key in content and not kind.fits(content[key]):
-            raise ValueError(f"{path}: {key}: expected {kind.words}, found {_shown(content[key])}{rest}")
-    return content
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def write_with(path: Path, writer: Callable[[Path], object]) -> None:
-    """Runs `writer` on a temporary path, then renames."""
-    with replacing(path) as temporary:
-        writer(temporary)

@@ -11,8 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["ACCELERATE_USE_CPU"] = "true"
 
 import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
-from tests.phantoms import phantom_data, phantom_store  # noqa: F401 - fixtures
-from tests.runs import trained_run  # noqa: F401
+from tests.builders.cases import phantom_data, phantom_store  # noqa: F401 - fixtures
+from tests.builders.runs import trained_run  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

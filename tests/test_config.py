@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mets3d import config
 from mets3d.config import Config, ConfigError, load, load_file, read_value
-from tests.runs import ROOT
+from tests.builders.runs import ROOT
 
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 

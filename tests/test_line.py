@@ -13,7 +13,7 @@ import pytest
 from mets3d.__main__ import main
 from mets3d.data.nifti import write_image
 from mets3d.rundir import RunDir
-from tests.runs import forget_accelerator, train, write_config
+from tests.builders.runs import forget_accelerator, train, write_config
 
 COLUMNS = "case,region,rules,lesion_wise_dice,lesion_wise_hd95,dice,hd95,lesions_found,lesions_missed,lesions_false"
 
@@ -51,17 +51,17 @@ def test_base_against_base_plus_hausdorff_from_cases_to_the_page(
     assert first["loss"] == second["loss"]
     third, fourth = (run.read_metrics()[3] for run in runs)
     assert third["loss"] != fourth["loss"]
-    assert Path(runs[0].split).read_text() == Path(runs[1].split).read_text()
+    assert Path(runs[0].split).read_text(encoding="utf-8") == Path(runs[1].split).read_text(encoding="utf-8")
     for run in runs:
-        rows = list(csv.DictReader(Path(run.scores).read_text().splitlines()))
-        assert Path(run.scores).read_text().splitlines()[0].startswith(COLUMNS)
-        cases = json.loads(Path(run.split).read_text())["validation"]
+        rows = list(csv.DictReader(Path(run.scores).read_text(encoding="utf-8").splitlines()))
+        assert Path(run.scores).read_text(encoding="utf-8").splitlines()[0].startswith(COLUMNS)
+        cases = json.loads(Path(run.split).read_text(encoding="utf-8"))["validation"]
         assert [(row["case"], row["region"]) for row in rows] == [(c, r) for c in cases for r in ("WT", "TC", "ET")]
         assert Path(run.lesions).exists()
     capsys.readouterr()
     assert mets3d("report", runs[0].path, runs[1].path, "--out", tmp_path / "page") == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert page == tmp_path / "page" / "index.html"
     for word in ("base", "hausdorff", "loss.boundary", "WT", "TC", "ET"):
         assert word in text

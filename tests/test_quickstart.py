@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from mets3d.__main__ import main
-from mets3d.rundir import RunDir, read_json
-from tests.runs import ROOT, train
+from mets3d.files import read_json
+from mets3d.rundir import RunDir
+from tests.builders.runs import ROOT, train
 
 GOLDEN = ROOT / "tests" / "golden" / "quickstart.json"
 
@@ -75,7 +76,7 @@ def test_loss_curve_is_the_recorded_one_and_repeats_bit_for_bit(
 def test_result_of_make_train_beats_the_best_threshold() -> None:
     run = RunDir(ROOT / "runs" / "quickstart")
     held_out = read_json(run.split)["validation"]
-    rows = list(csv.DictReader(Path(run.scores).read_text().splitlines()))
+    rows = list(csv.DictReader(Path(run.scores).read_text(encoding="utf-8").splitlines()))
     scores = [float(row["dice"]) for row in rows if row["region"] == "WT"]
     assert sorted({row["case"] for row in rows}) == held_out
     baseline = read_json(run.baseline)

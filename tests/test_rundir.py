@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mets3d.config import Config, to_yaml
-from mets3d.rundir import RunDir, open_run, read_json, replacing, write_json, write_text
+from mets3d.files import read_json, replacing, write_json, write_text
+from mets3d.rundir import RunDir, open_run
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64, Integer, Num, UInt8
 from numpy.typing import DTypeLike
 
 from mets3d.data import DataError
-from mets3d.rundir import replacing
+from mets3d.files import replacing
 
 Spacing = tuple[float, float, float]
 Shape = tuple[int, ...]

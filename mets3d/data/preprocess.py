@@ -37,9 +37,9 @@ from mets3d.data.store import (
     stale,
     write_case,
 )
+from mets3d.files import read_json, write_json
 from mets3d.ops.resample import resize, resize_labels, shape_at
 from mets3d.regions import BACKGROUND, RC_LABEL
-from mets3d.rundir import read_json, write_json
 
 CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
 NORMALISATION = "z-score inside the brain, per sequence; 0 outside"

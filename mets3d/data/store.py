@@ -26,8 +26,8 @@ from jaxtyping import Float16, Int16, Int64, UInt8
 from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
+from mets3d.files import read_json, write_with
 from mets3d.regions import scored_regions
-from mets3d.rundir import read_json, write_with
 
 if TYPE_CHECKING:
     from torch import Tensor

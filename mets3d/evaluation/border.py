@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mets3d.evaluation.grid import Spacing, Voxels, bounding_box, voxels_of
-from mets3d.evaluation.nearest import nearest_mm
+from mets3d.evaluation.nearest_points import nearest_mm
+from mets3d.ops.voxels import Spacing, Voxels, bounding_box, voxels_of
 
 
 @dataclass(frozen=True)

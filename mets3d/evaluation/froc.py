@@ -17,7 +17,7 @@ from mets3d.evaluation.lesions import lesion_scores
 from mets3d.regions import LABEL_NAMES, Region, scored_regions
 
 if TYPE_CHECKING:
-    from mets3d.evaluation.grid import Spacing
+    from mets3d.ops.voxels import Spacing
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 FROC_COLUMNS = ("case", "region", "rules", "threshold", "lesions_found", "lesions_missed", "lesions_false")

@@ -10,12 +10,12 @@ from typing import Any, SupportsFloat
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Integer, Shaped, UInt8
 
-from mets3d.evaluation.aggregate import lesion_wise, size_class
-from mets3d.evaluation.grid import Spacing, voxels_of
-from mets3d.evaluation.islands import Island, islands
-from mets3d.evaluation.parts import Parts, Side, parts
+from mets3d.evaluation.clusters import Island, islands
+from mets3d.evaluation.lesion_wise import lesion_wise, size_class
+from mets3d.evaluation.matched import Parts, Side, parts
 from mets3d.evaluation.rules import RuleSet, rules_named
-from mets3d.evaluation.volume import SURFACE_SCORES, Surfaces, whole_volume
+from mets3d.evaluation.whole_volume import SURFACE_SCORES, Surfaces, whole_volume
+from mets3d.ops.voxels import Spacing, voxels_of
 from mets3d.regions import KNOWN_LABELS, Region
 
 Row = dict[str, Any]

@@ -24,8 +24,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
-from mets3d.evaluation.grid import voxels_of
-from mets3d.evaluation.islands import Island
+from mets3d.evaluation.clusters import Island
+from mets3d.ops.voxels import voxels_of
 from mets3d.regions import ET, NETC, Region, scored_regions
 
 Mask = Bool[np.ndarray, "X Y Z"]

@@ -16,8 +16,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from mets3d.evaluation.grid import Spacing, Voxels, bounding_box, voxels_of
-from mets3d.evaluation.nearest import nearest_mm
+from mets3d.evaluation.nearest_points import nearest_mm
+from mets3d.ops.voxels import Spacing, Voxels, bounding_box, voxels_of
 
 CODES = 256  # eight voxels meet at a corner, each in the mask or not; bit 4x + 2y + z is the voxel at (x, y, z) in 0, 1
 

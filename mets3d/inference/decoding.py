@@ -24,9 +24,9 @@ from typing import Any, SupportsFloat
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Num, UInt8
 
-from mets3d.evaluation.grid import bounding_box
+from mets3d.files import TEXT, read_object, write_json
+from mets3d.ops.voxels import bounding_box
 from mets3d.regions import Region, Target
-from mets3d.rundir import TEXT, read_object, write_json
 from mets3d.settings import Predict
 
 LESION_COLUMNS = (

@@ -21,19 +21,10 @@ from jaxtyping import Float32
 
 from mets3d.data.cases import Case
 from mets3d.data.nifti import Grid, write_labels, write_probabilities, write_scalar
+from mets3d.files import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, write_json, write_text
 from mets3d.inference.decoding import Decoded, lesion_csv
 from mets3d.regions import Target
-from mets3d.rundir import (
-    NAMES,
-    OBJECT,
-    PREDICTION_NOTE,
-    TEXT,
-    leftovers,
-    read_json,
-    read_object,
-    write_json,
-    write_text,
-)
+from mets3d.rundir import PREDICTION_NOTE
 
 PROBABILITIES, UNCERTAINTY, LESIONS, RECORDS = "probabilities", "uncertainty", "lesions", "records"
 SUMMARY = PREDICTION_NOTE

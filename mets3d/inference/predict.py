@@ -22,12 +22,13 @@ from mets3d.config import Config
 from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
+from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
 from mets3d.inference.decoding import Decoding, decode
 from mets3d.inference.ensemble import Channels, Ensemble, Member, load_members, member_weights
 from mets3d.inference.predictor import Loaded, chosen_decoding, read_case, settings_of
 from mets3d.regions import Target
-from mets3d.rundir import NAMES, RunDir, open_run, read_object
+from mets3d.rundir import RunDir, open_run
 
 Result = TypeVar("Result")
 

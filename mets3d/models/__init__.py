@@ -18,8 +18,8 @@ def build(settings: Model, *, in_channels: int, target: Target, patch: Sequence[
     With `vit_pretrained` its ViT then has the weights of that file. Raises ValueError for settings that do not go
     together, and what `load_vit_npz` raises.
     """
+    from mets3d.models.originals.vit import load_vit_npz
     from mets3d.models.transunet import TransUNet
-    from mets3d.models.vit_weights import load_vit_npz
 
     arguments = settings.model_dump()
     pretrained = arguments.pop("vit_pretrained")

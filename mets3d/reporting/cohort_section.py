@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Callable, Sequence
 from html import escape
 
-from mets3d.reporting.cohort_figures import scores_figure, volumes_figure
+from mets3d.reporting.charts.cases import scores_figure, volumes_figure
+from mets3d.reporting.charts.lesions import dice_figure, froc_figure, recall_figure
 from mets3d.reporting.figures import Figures
-from mets3d.reporting.lesion_figures import dice_figure, froc_figure, recall_figure
-from mets3d.reporting.record import Note, RunRecord
-from mets3d.reporting.words import count
+from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sentences import count
 
 SCORES = (
     "Every dot is a case. Box: quartiles and median, whiskers to the last case within 1.5 box heights; with fewer than "

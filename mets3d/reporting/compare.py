@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mets3d.config import differing_keys
-from mets3d.evaluation.comparison import Paired, paired
-from mets3d.evaluation.intervals import FEWEST_PATIENTS
-from mets3d.evaluation.signs import holm
-from mets3d.reporting.record import CaseValues, Note, RunRecord
+from mets3d.reporting.run_record import CaseValues, Note, RunRecord
+from mets3d.statistics.comparison import Paired, paired
+from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.statistics.paired_tests import holm
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from html import escape
 from mets3d.data import Progress
 from mets3d.data.cases import Case, find_cases
 from mets3d.reporting.compare import METRICS
-from mets3d.reporting.drawing import case_svg
 from mets3d.reporting.figures import Figures
-from mets3d.reporting.lesion_drawing import lesions_svg
-from mets3d.reporting.lesion_planes import KINDS
-from mets3d.reporting.lesions import LesionPicture, lesion_picture
-from mets3d.reporting.record import Note, RunRecord
-from mets3d.reporting.slices import CaseVolumes, chosen_cases, read_volumes, views
-from mets3d.reporting.words import count, number
+from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_picture
+from mets3d.reporting.pictures.lesion_planes import KINDS
+from mets3d.reporting.pictures.lesion_svg import lesions_svg
+from mets3d.reporting.pictures.slice_svg import case_svg
+from mets3d.reporting.pictures.slices import CaseVolumes, chosen_cases, read_volumes, views
+from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sentences import count, number
 
 MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
 RULES = "brats2023"  # of lesions in a run without scores

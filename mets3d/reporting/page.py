@@ -10,10 +10,8 @@ from pathlib import Path
 from mets3d import __version__
 from mets3d.config import to_yaml
 from mets3d.data import Progress, quiet
-from mets3d.evaluation.cohort import summarise
-from mets3d.evaluation.intervals import RESAMPLES
-from mets3d.evaluation.signs import EXACT_UP_TO
-from mets3d.reporting.answer import answer, caveat, question
+from mets3d.files import replacing
+from mets3d.reporting.charts.training import dots_figure, overlay_figure, training_figure
 from mets3d.reporting.cohort_section import cohort_section
 from mets3d.reporting.cohort_tables import cohort_tables
 from mets3d.reporting.compare import (
@@ -26,16 +24,18 @@ from mets3d.reporting.compare import (
     reference_first,
     shared_cases,
 )
-from mets3d.reporting.curves import dots_figure, overlay_figure, training_figure
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.gallery import gallery
+from mets3d.reporting.html_page import GENERATOR, page_html
 from mets3d.reporting.ranks import ranks_section
-from mets3d.reporting.record import Note, RunRecord, read_runs
-from mets3d.reporting.style import GENERATOR, page_html
+from mets3d.reporting.run_record import Note, RunRecord, read_runs
+from mets3d.reporting.sentences import against_threshold, count, facts, lede, number, threshold_comparison
 from mets3d.reporting.summary import summary_text
 from mets3d.reporting.tables import case_table, facts_table, pair_tables, region_tables, settings_table
-from mets3d.reporting.words import against_threshold, count, facts, lede, number, threshold_comparison
-from mets3d.rundir import replacing
+from mets3d.reporting.verdict import answer, caveat, question
+from mets3d.statistics.cohort import summarise
+from mets3d.statistics.intervals import RESAMPLES
+from mets3d.statistics.paired_tests import EXACT_UP_TO
 
 __all__ = ["report", "summary_text"]
 

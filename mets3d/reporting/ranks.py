@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from mets3d.evaluation.comparison_tables import p_text
-from mets3d.evaluation.intervals import FEWEST_PATIENTS
-from mets3d.evaluation.ranking import RANKED_BY, UNOFFICIAL, Ranking, rank_methods
-from mets3d.evaluation.table import columns_of
-from mets3d.reporting.cells import number_cell, spanned, table, table_row
-from mets3d.reporting.record import RunRecord
-from mets3d.reporting.words import count, number, shortened
+from mets3d.reporting.html_table import number_cell, spanned, table, table_row
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import count, number, shortened
+from mets3d.statistics.comparison_tables import p_text
+from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.statistics.ranking import RANKED_BY, UNOFFICIAL, Ranking, rank_methods
+from mets3d.statistics.score_table import columns_of
 
 
 def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> str:

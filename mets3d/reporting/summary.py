@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mets3d.evaluation.cohort import summarise
 from mets3d.reporting.compare import COUNTS, METRICS
-from mets3d.reporting.record import RunRecord, read_run
-from mets3d.reporting.words import against_threshold, count
+from mets3d.reporting.run_record import RunRecord, read_run
+from mets3d.reporting.sentences import against_threshold, count
+from mets3d.statistics.cohort import summarise
 
 
 def summary_text(run: Path) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from html import escape
 
 from mets3d.config import as_dict, flatten
-from mets3d.evaluation.cohort import summarise
-from mets3d.evaluation.comparison_tables import p_text
 from mets3d.regions import Region
-from mets3d.reporting.cells import number_cell, region_cell, spanned, table, table_row, text_cell
 from mets3d.reporting.compare import COMPARED, COUNTS, METRICS, Corrected, Metric, compare
-from mets3d.reporting.record import RunRecord
-from mets3d.reporting.words import number, shortened
+from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row, text_cell
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import number, shortened
+from mets3d.statistics.cohort import summarise
+from mets3d.statistics.comparison_tables import p_text
 
 
 def region_tables(record: RunRecord) -> str:

@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from mets3d.config import Config
-from mets3d.rundir import RunDir, read_json, write_json
+from mets3d.files import read_json, write_json
+from mets3d.rundir import RunDir
 
 
 def start(config: Config, run: RunDir) -> Accelerator:

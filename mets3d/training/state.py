@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from mets3d.config import Config, ConfigError, differing_keys, load_file, to_yaml
-from mets3d.models.saved import check_weights, save_weights
-from mets3d.rundir import RunDir, read_json, write_json, write_text
+from mets3d.files import read_json, write_json, write_text
+from mets3d.models.weights import check_weights, save_weights
+from mets3d.rundir import RunDir
 
 # Settings that may change between a start and its resumption: they change what is seen of a run, not its weights.
 MAY_CHANGE = (

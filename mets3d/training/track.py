@@ -14,7 +14,8 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from mets3d.config import Config, Track, as_dict, flatten
-from mets3d.rundir import RunDir, write_text
+from mets3d.files import write_text
+from mets3d.rundir import RunDir
 
 
 def wandb_is_wanted(settings: Track) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from mets3d.data import DataError
 from mets3d.data.cases import find_cases, make_folds, patient_of, split
-from tests.phantoms import make_case
+from tests.builders.cases import make_case
 
 
 def touch(path: Path) -> None:

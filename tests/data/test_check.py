@@ -10,7 +10,7 @@ import pytest
 
 from mets3d.data.cases import Finding
 from mets3d.data.check import check, check_case, check_headers
-from tests.phantoms import RAS, SHAPE, make_case, scan, two_lesions
+from tests.builders.cases import RAS, SHAPE, make_case, scan, two_lesions
 
 
 def by_what(findings: list[Finding]) -> dict[str, Finding]:

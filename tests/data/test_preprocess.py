@@ -18,7 +18,7 @@ from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, LabelVolume, read_image, read_labels
 from mets3d.data.preprocess import Prepared, prepare, preprocess, put_back
 from mets3d.data.store import Entry, open_store
-from tests.phantoms import SHAPE, brain_box, make_case, scan, two_lesions
+from tests.builders.cases import SHAPE, brain_box, make_case, scan, two_lesions
 
 MM = (1.0, 1.0, 1.0)
 

@@ -17,7 +17,7 @@ from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import foreground_index, open_store
-from tests.phantoms import PHANTOM_SPACING, make_case
+from tests.builders.cases import PHANTOM_SPACING, make_case
 
 SETTINGS = Preprocess(spacing_mm=(1.0, 1.0, 1.0))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import pytest
 
-from mets3d.evaluation.score import evaluate
+from mets3d.evaluation.evaluate import evaluate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 RULES = ("brats2023", "brats2024", "brats2026")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mets3d.evaluation.islands import BLOCK, islands
+from mets3d.evaluation.clusters import BLOCK, islands
 from mets3d.evaluation.lesions import lesion_maps, lesion_scores
 from mets3d.evaluation.rules import BRATS_2024, RULE_SETS, grow
 from tests.evaluation.test_lesions import (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
-from mets3d.evaluation.grid import bounding_box
 from mets3d.evaluation.surface import SurfaceDistances, area_table, hausdorff, hd95, surface, surface_distances
+from mets3d.ops.voxels import bounding_box
 
 UNIT = (1.0, 1.0, 1.0)
 UNEVEN = (0.5, 1.25, 3.0)

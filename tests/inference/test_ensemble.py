@@ -13,9 +13,9 @@ import torch
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image
 from mets3d.data.preprocess import prepare
+from mets3d.files import write_json
 from mets3d.inference import ensemble
 from mets3d.inference.ensemble import Ensemble, load_members, member_weights, read_plan
-from mets3d.rundir import write_json
 
 PLAN: dict[str, Any] = {"sequences": list(SEQUENCES), "spacing_mm": [1.0, 1, 2.5], "margin_voxels": 2}
 

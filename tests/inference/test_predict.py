@@ -21,17 +21,18 @@ from safetensors.torch import load_file, save_file
 
 from mets3d.__main__ import main
 from mets3d.data.nifti import read_image, read_labels, read_probabilities
+from mets3d.files import read_json, write_json
 from mets3d.inference import outputs, predictor
 from mets3d.inference import predict as module
 from mets3d.inference.ensemble import Ensemble, load_network
-from mets3d.inference.imported import write_run
 from mets3d.inference.predict import predict
+from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
-from mets3d.models.weights import from_original
 from mets3d.regions import Target
-from mets3d.rundir import RunDir, open_run, read_json, write_json
-from tests.models.test_weights import original
-from tests.runs import ROOT, forget_accelerator, launch
+from mets3d.release.import_original import write_run
+from mets3d.rundir import RunDir, open_run
+from tests.builders.runs import ROOT, forget_accelerator, launch
+from tests.models.originals.test_transunet import original
 
 
 @pytest.fixture(autouse=True)

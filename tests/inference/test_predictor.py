@@ -17,12 +17,12 @@ import mets3d
 from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
+from mets3d.files import write_json
 from mets3d.inference.decoding import LESION_COLUMNS, lesion_csv
 from mets3d.inference.predict import predict
 from mets3d.inference.predictor import Predictor
-from mets3d.rundir import write_json
+from tests.builders.runs import forget_accelerator
 from tests.inference.test_predict import content, copied, one_case
-from tests.runs import forget_accelerator
 
 THRESHOLD = "--predict.threshold=0.06"  # at which the tiny run predicts something
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from mets3d.losses.queries import match, query_loss
+from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
-from mets3d.models.weights import from_original
 from mets3d.regions import Target
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "transunet"

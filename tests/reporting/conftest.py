@@ -183,7 +183,7 @@ def training_log(boundary: bool) -> list[dict[str, Any]]:
 
 
 def write_scores(path: Path, scores: Cells) -> None:
-    with path.open("w", newline="") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         for (case, region), row in scores.items():

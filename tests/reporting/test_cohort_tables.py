@@ -4,12 +4,12 @@ import csv
 
 import pytest
 
-from mets3d.evaluation.cohort import cohort_table
-from mets3d.evaluation.ranking import rank_methods
-from mets3d.evaluation.table import read_scores
 from mets3d.reporting.cohort_tables import cohort_tables
 from mets3d.reporting.ranks import ranks_section
-from mets3d.reporting.record import read_run, read_runs
+from mets3d.reporting.run_record import read_run, read_runs
+from mets3d.statistics.cohort import cohort_table
+from mets3d.statistics.ranking import rank_methods
+from mets3d.statistics.score_table import read_scores
 from tests.reporting.conftest import Page
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")

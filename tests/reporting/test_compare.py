@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from mets3d.reporting.answer import answer, caveat, change, question
 from mets3d.reporting.compare import METRICS, SHARED_LESIONS, compare, difference, holm_corrected
-from mets3d.reporting.record import read_run
-from mets3d.reporting.words import duration, facts, lede, loss_in_words, number, shortened
+from mets3d.reporting.run_record import read_run
+from mets3d.reporting.sentences import duration, facts, lede, loss_in_words, number, shortened
+from mets3d.reporting.verdict import answer, caveat, change, question
 
 DICE, HD95 = METRICS[0], METRICS[1]
 CASES = tuple("ABCDEFGH")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mets3d.evaluation.comparison_tables import p_text
 from mets3d.reporting import report, summary_text
 from mets3d.reporting.compare import holm_corrected
-from mets3d.reporting.record import read_runs
+from mets3d.reporting.run_record import read_runs
+from mets3d.statistics.comparison_tables import p_text
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from mets3d.rundir import RunDir, read_json
-from tests.runs import train, write_config
+from mets3d.files import read_json
+from mets3d.rundir import RunDir
+from tests.builders.runs import train, write_config
 
 pytestmark = pytest.mark.gpu
 

@@ -18,11 +18,12 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
-from mets3d.rundir import RunDir, read_json
+from mets3d.files import read_json
+from mets3d.rundir import RunDir
 from mets3d.training import stop
 from mets3d.training.launch import check_world
 from mets3d.training.stop import listening
-from tests.runs import LAUNCH, ROOT, launch, write_config
+from tests.builders.runs import LAUNCH, ROOT, launch, write_config
 
 CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
 
@@ -36,7 +37,11 @@ def test_accelerates_own_loader_takes_every_launch_config(file: Path) -> None:
 
 def header_command(file: Path) -> list[str]:
     """The command in a launch config's header, continuation lines joined."""
-    lines = [line.removeprefix("#").strip() for line in file.read_text().splitlines() if line.startswith("#   ")]
+    lines = [
+        line.removeprefix("#").strip()
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#   ")
+    ]
     return shlex.split(" ".join(lines).replace("\\ ", ""))
 
 

@@ -11,7 +11,7 @@ import pytest
 from mets3d.config import Config, Track
 from mets3d.rundir import RunDir
 from mets3d.training import track
-from tests.runs import train, write_config
+from tests.builders.runs import train, write_config
 
 
 def test_lines_beyond_the_resumed_step_and_a_torn_one_are_dropped(tmp_path: Path) -> None:

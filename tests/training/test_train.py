@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from mets3d.config import load
 from mets3d.config import load_file as load_config
-from mets3d.rundir import RunDir, open_run, read_json
-from tests.runs import launch, train, write_config
+from mets3d.files import read_json
+from mets3d.rundir import RunDir, open_run
+from tests.builders.runs import launch, train, write_config
 
 
 def weights_at(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -392,7 +393,7 @@ def test_cases_never_change_sides_of_a_run(
     run = RunDir(tmp_path / "runs" / "run")
     split = read_json(run.split)
     split["training"], split["validation"] = split["validation"], split["training"]
-    Path(run.split).write_text(json.dumps(split))
+    Path(run.split).write_text(json.dumps(split), encoding="utf-8")
     assert train(config) == 2
     assert "other cases" in capsys.readouterr().err
 

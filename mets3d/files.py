@@ -1,0 +1,210 @@
+"""Files that are whole or absent: writing through a temporary name, JSON with expectations, and their errors.
+
+Every text file is UTF-8, whatever the locale says.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
+
+
+class WeightsError(Exception):
+    """A finding about a run's weights, which are absent or not its network's, and not a mistake in the command."""
+
+    exit_code = 1
+
+
+class MissingWeightsError(WeightsError, FileNotFoundError):
+    """A run directory that is whole but for its weights."""
+
+
+class WrongWeightsError(WeightsError, ValueError):
+    """Weights that are broken or another network's."""
+
+
+# ---------------------------------------------------------------- whole or absent
+
+
+@contextmanager
+def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `target`, same suffixes, that becomes `target` when the block ends well.
+
+    It vanishes when the block raises. Works for a file and for a folder; a reader of `target` sees the old content or
+    the new, never a part, also after a power cut: content and folder entry are synced to disk around the rename. With
+    `keep_equal` a file that already has the new content is left as it is, its time of change included.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{os.getpid()}.tmp.{target.name}"
+    try:
+        yield temporary
+        if keep_equal and target.is_file() and filecmp.cmp(temporary, target, shallow=False):
+            return
+        sync(temporary)
+        _move_into_place(temporary, target)
+        sync_entry(target)
+    finally:
+        _remove(temporary)
+
+
+def sync(path: Path) -> None:
+    """Writes a file, or a folder with everything below it, through to the disk."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            if not inner.is_symlink():
+                sync(inner)
+    _fsync(path)
+
+
+def sync_entry(path: Path) -> None:
+    """Writes the folder entry of a path through to the disk, so that its name survives a power cut."""
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return  # a folder can be opened on POSIX alone
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move_into_place(temporary: Path, target: Path) -> None:
+    if not (temporary.is_dir() and target.is_dir()):
+        temporary.replace(target)
+        return
+    # A folder cannot replace one that is not empty: the old one steps aside and goes last.
+    aside = target.parent / f".{os.getpid()}.tmp.old.{target.name}"
+    target.rename(aside)
+    temporary.rename(target)
+    shutil.rmtree(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Lists temporary paths of `replacing` in a folder whose process is dead on this host, or that are a day old."""
+    found = []
+    for path in folder.glob(".*.tmp.*"):
+        process = re.match(r"\.(\d+)\.tmp\.", path.name)
+        try:
+            age_s = time.time() - path.stat().st_mtime
+        except FileNotFoundError:  # its process has just finished it
+            continue
+        if process and (age_s > LEFT_BEHIND_S or not _is_alive(int(process[1]))):
+            found.append(path)
+    return found
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # elsewhere signal 0 would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_with(path: Path, writer: Callable[[Path], object]) -> None:
+    """Runs `writer` on a temporary path, then renames it to `path`."""
+    with replacing(path) as temporary:
+        writer(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: Path) -> str:
+    """Reads a UTF-8 text file. Raises FileNotFoundError, and UnicodeDecodeError for another encoding."""
+    return path.read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes plain values as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file. Raises FileNotFoundError and json.JSONDecodeError; `read_object` explains them."""
+    return json.loads(read_text(path))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value of a small JSON file has to be: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str))
+OBJECT = Kind("an object in braces", lambda value: isinstance(value, dict))
+OBJECTS = Kind("a list of objects", lambda value: isinstance(value, list) and all(map(OBJECT.fits, value)))
+NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(TEXT.fits, value)))
+NUMBER = Kind("a number", lambda value: type(value) in (int, float))
+COUNT = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
+SPACING_MM = Kind(
+    "three numbers above 0, in mm, along X, Y, Z",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(NUMBER.fits(side) and side > 0 and math.isfinite(side) for side in value)
+    ),
+)
+
+
+def read_object(
+    path: Path, needs: Mapping[str, Kind] | None = None, may: Mapping[str, Kind] | None = None, *, advice: str = ""
+) -> dict[str, Any]:
+    """A JSON file that holds an object with the keys `needs`, of their kinds, and those of `may` where they are there.
+
+    Raises FileNotFoundError, and ValueError naming the file, the key and what is expected; `advice` is what to do.
+    """
+    needs, may = needs or {}, may or {}
+    rest = f"; {advice}" if advice else ""
+    try:
+        content = read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, found something else ({error}){rest}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected {OBJECT.words}, found {_shown(content)}{rest}")
+    missing = [key for key in needs if key not in content]
+    if missing:
+        raise ValueError(f"{path}: {', '.join(missing)} missing{rest}")
+    for key, kind in {**needs, **may}.items():
+        if key in content and not kind.fits(content[key]):
+            raise ValueError(f"{path}: {key}: expected {kind.words}, found {_shown(content[key])}{rest}")
+    return content
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

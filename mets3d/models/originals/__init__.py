@@ -1,0 +1,1 @@
+"""Reads weights that other people trained: original 3D TransUNet checkpoints, and ViT-B/16 in Google's layout."""

@@ -1,0 +1,1 @@
+"""Made-up patients with known ground truth, written as a data set."""

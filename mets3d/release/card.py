@@ -1,0 +1,277 @@
+"""The model card of an exported folder: YAML that the Hugging Face hub reads, then what a person should know."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from mets3d import __version__
+from mets3d.config import Config
+from mets3d.data.cases import patient_of
+from mets3d.data.preprocess import NORMALISATION
+from mets3d.files import NAMES, read_object
+from mets3d.inference.decoding import RegionDecoding, decoding_for
+from mets3d.inference.ensemble import Member
+from mets3d.regions import LABEL_NAMES, Target
+from mets3d.rundir import RunDir
+from mets3d.statistics.intervals import FEWEST_PATIENTS
+
+CARD, ONNX, BUNDLE = "README.md", "model.onnx", "configs"
+
+Row = dict[str, Any]
+
+# Numbers of the cohort that the card tells, and what they are called there.
+SHOWN = {
+    "lesion_wise_dice": "lesion-wise Dice",
+    "lesion_wise_hd95": "lesion-wise HD95, mm",
+    "lesion_wise_nsd_1.0": "lesion-wise NSD at 1 mm",
+    "dice": "Dice",
+    "hd95": "HD95, mm",
+    "pooled_recall": "lesions found, share",
+    "pooled_precision": "predicted lesions that are true, share",
+    "false_per_case": "false lesions a case",
+}
+MODES = {
+    "cnn": "a plain convolutional U-Net",
+    "encoder": "3D TransUNet with a ViT at the bottleneck",
+    "decoder": "3D TransUNet with a query decoder",
+    "both": "3D TransUNet with a ViT at the bottleneck and a query decoder",
+}
+NO_LICENSE = {"license": "other", "license_name": "none-chosen-yet"}
+
+
+def model_card(
+    run: RunDir,
+    member: Member,
+    *,
+    folder: RunDir,
+    name: str,
+    license_id: str | None,
+    dataset: str | None,
+    scores: Sequence[Row],
+    caveats: Sequence[str],
+) -> str:
+    """The card's text. `folder` is what was exported so far; `scores` are rows as `cohort_table` makes them.
+
+    Of the run's cases only counts are told.
+    """
+    shown = [row for row in scores if row["score"] in SHOWN and row["mean"] is not None]
+    data = dataset or "held-out cases of the training data set"
+    front = _front(member, name, license_id, data, shown)
+    sections = [
+        f"# {name}",
+        _what(member),
+        "## Use and limits\n\n" + LIMITS,
+        "## Licence\n\n" + _license(license_id),
+        "## Input\n\n" + _input(member),
+        "## Output\n\n" + _output(member, folder),
+        "## How to load it\n\n" + _loading(name, member, folder),
+        "## Training\n\n" + _training(run, member),
+        "## Scores\n\n" + _scores(shown, data, caveats, tuned=folder.decoding.exists()),
+        "## To cite\n\n" + CITATION,
+        "## Versions\n\n" + _versions(run),
+    ]
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+# ---------------------------------------------------------------- for the hub
+
+
+def _front(member: Member, name: str, license_id: str | None, dataset: str, scores: Iterable[Row]) -> dict[str, Any]:
+    front: dict[str, Any] = {
+        **(NO_LICENSE if license_id is None else {"license": license_id}),
+        "library_name": "mets3d",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["mets3d", "medical", "mri", "3d", "brain-metastases", "brats", member.config.model.mode],
+    }
+    metrics = [_metric(row) for row in scores]
+    if metrics:
+        where = {"type": "mri", "name": dataset}
+        task = {"type": "image-segmentation", "name": "brain metastases segmentation"}
+        front["model-index"] = [{"name": name, "results": [{"task": task, "dataset": where, "metrics": metrics}]}]
+    return front
+
+
+def _metric(row: Row) -> dict[str, Any]:
+    about = {"region": row["region"], "rules": row["rules"], "cases": row["cases"]}
+    if row["ci_low"] is not None:
+        about["interval_95"] = [round(float(row[end]), 4) for end in ("ci_low", "ci_high")]
+    name = f"{row['region']} {SHOWN[row['score']]}"
+    return {"type": row["score"], "name": name, "value": round(float(row["mean"]), 4), "args": about}
+
+
+# ---------------------------------------------------------------- for people
+
+LIMITS = """\
+For research on the segmentation of brain metastases. **Not a medical device**: it was not made, tested or approved for
+diagnosis, treatment planning or any other clinical decision, and nothing below shows that it is fit for one.
+
+It can miss lesions, small ones most of all, and find some that are not there. It expects skull-stripped, co-registered
+scans of patients like those that it was trained on; other scanners, sequences, diseases, ages or preprocessing may
+change the answer in ways that no score here shows. Look at every result."""
+
+CITATION = """\
+- The network: Chen et al., 3D TransUNet, arXiv 2310.07781.
+- The task, its labels and its scores: Moawad et al., BraTS-METS 2023, arXiv 2306.00838.
+- Whoever gave you this model, and the data that it was trained on, as their licences ask."""
+
+
+def _what(member: Member) -> str:
+    config = member.config
+    parameters = sum(parameter.numel() for parameter in member.network.parameters())
+    regions = ", ".join(region.name for region in member.target.regions)
+    return (
+        f"Brain metastases in 3D MRI, voxel by voxel, as the regions {regions} of BraTS-METS: whole tumour (WT), "
+        f"tumour core (TC), enhancing tumour (ET){', resection cavity (RC)' * member.target.cavity}. The network is "
+        f"{MODES[config.model.mode]}, {parameters / 1e6:.1f} million parameters, made and run with mets3d."
+    )
+
+
+def _license(license_id: str | None) -> str:
+    code = "The code that runs them, mets3d, is under Apache-2.0, which says nothing about these weights."
+    if license_id is None:
+        return (
+            "**None was chosen yet.** Whoever publishes these weights decides on their licence, within what the terms "
+            f"of the training data allow (`mets3d export --license ID`). Until then nobody may use them. {code}"
+        )
+    return f"These weights are published under `{license_id}`, chosen by whoever published them. {code}"
+
+
+def _input(member: Member) -> str:
+    plan = member.plan
+    spacing = " x ".join(f"{side:g}" for side in plan.spacing_mm)
+    channels = ", ".join(plan.sequences)
+    return (
+        f"Four co-registered, skull-stripped MR sequences of one patient on one grid, in this order: {channels} (T1, "
+        "T1 with contrast, T2, T2-FLAIR). Intensities are the scanner's arbitrary units as they are in the files, 0 "
+        "outside the brain; any orientation and voxel size. mets3d does the rest: RAS+ axes, crop to the brain"
+        f"{f' and {plan.margin_voxels} voxels around it' * (plan.margin_voxels > 0)}, resampling to {spacing} mm, "
+        f"{NORMALISATION}; `plan.json` says so too. The network itself sees windows of "
+        f"{' x '.join(map(str, member.config.data.patch))} voxels."
+    )
+
+
+def _output(member: Member, folder: RunDir) -> str:
+    target: Target = member.target
+    labels = ", ".join(f"{label} {LABEL_NAMES[label]}" for label in target.labels[1:])
+    kind = f"one probability a {'region, overlapping' if target.kind == 'regions' else 'label, exclusive'}"
+    tuned = folder.decoding if folder.decoding.exists() else None
+    rows = decoding_for(target, member.config.predict, tuned)
+    default = "the same for all regions" if tuned is None else "chosen on held-out cases (`decoding.json`)"
+    text = (
+        f"A label map on the case's own grid ({labels}), with {kind} ({', '.join(target.names)}), an uncertainty map "
+        f"and a table of the predicted lesions. Decoding settings, {default}:"
+    )
+    table = [
+        "| region | threshold | peak above | from mm3 | largest only | fill holes |",
+        "|---|---|---|---|---|---|",
+        *(f"| {name} | {' | '.join(_cells(setting))} |" for name, setting in rows.items()),
+    ]
+    return "\n".join([text, "", *table])
+
+
+def _cells(setting: RegionDecoding) -> list[str]:
+    values: Mapping[str, Any] = asdict(setting)
+    words = {None: "-", True: "yes", False: "no"}
+    return [words[value] if value is None or isinstance(value, bool) else f"{value:g}" for value in values.values()]
+
+
+def _loading(name: str, member: Member, folder: RunDir) -> str:
+    text = f"""\
+With mets3d {__version__} installed, from a copy of this folder or straight from the hub as `organisation/{name}`:
+
+    import mets3d
+
+    predictor = mets3d.Predictor.from_pretrained("{name}")
+    found = predictor.predict_files("DATA/CASE")  # CASE-{{{",".join(member.plan.sequences)}}}.nii.gz
+    found.labels, found.probabilities["ET"], found.uncertainty, found.lesions
+
+or, for a whole data set, with a copy of this folder:
+
+    mets3d predict {name} DATA PREDICTIONS"""
+    if (folder.path / ONNX).exists():
+        patch, channels = ", ".join(map(str, member.config.data.patch)), ", ".join(member.target.names)
+        text += (
+            f"\n\n`{ONNX}` is the network alone: `image` [1, {len(member.plan.sequences)}, {patch}], prepared as "
+            f"above, to `probabilities` [1, {member.target.channels}, {patch}] ({channels}), fp32."
+        )
+    if (folder.path / BUNDLE).exists():
+        text += (
+            "\n\nThe folder is a MONAI bundle as well; with mets3d and `fire` installed:\n\n"
+            "    python -m monai.bundle run --config_file configs/inference.json --dataset_dir DATA --output_dir OUT"
+        )
+    return text
+
+
+def _training(run: RunDir, member: Member) -> str:
+    return "\n".join(f"- {line}" for line in _training_lines(run, member.config))
+
+
+def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
+    if run.split.exists():
+        split = read_object(run.split, {"training": NAMES, "validation": NAMES})
+        told = [f"{len(split[part])} cases of {_patients(split[part])} patients" for part in ("training", "validation")]
+        yield f"Data: {told[0]} to train on, {told[1]} held out (fold {split['fold']} of {split['folds']})."
+        yield (
+            "The weights are those of the validated step with the best mean Dice on the held-out cases, so scores on "
+            "the same cases are a little optimistic."
+        )
+    else:
+        yield "Data: not known, for the run has no record of it: imported weights, or a model exported before."
+        return
+    yield f"{config.train.steps} optimizer steps of {config.train.batch_size} samples, {config.optim.name}."
+    parts = ["Dice", "cross-entropy", *["the query loss"] * (config.model.mode in ("decoder", "both"))]
+    boundary = config.loss.boundary
+    yield f"Loss: {', '.join([*parts, *[f'the boundary term {boundary}'] * (boundary != 'none')])}."
+    if config.model.vit_pretrained is not None:
+        yield "The ViT started from weights pretrained on natural images."
+    if config.weights is not None:
+        yield "The training started from the weights of another run."
+
+
+def _patients(cases: Sequence[str]) -> int:
+    return len({patient_of(case) for case in cases})
+
+
+def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned: bool) -> str:
+    if not rows:
+        return "None were given."
+    rules = ", ".join(dict.fromkeys(row["rules"] for row in rows))
+    regions = list(dict.fromkeys(row["region"] for row in rows))
+    cells = {(row["region"], row["score"]): row for row in rows}
+    names = [score for score in SHOWN if any((region, score) in cells for region in regions)]
+    what = (
+        f"Rule set {rules} on {dataset}: means over cases with 95 % intervals over patients (none below "
+        f"{FEWEST_PATIENTS} patients), and the number of cases that have a value."
+    )
+    lines = [
+        what,
+        "",
+        f"| score | {' | '.join(regions)} |",
+        f"|---|{'---|' * len(regions)}",
+        *(f"| {SHOWN[name]} | {' | '.join(_cell(cells.get((r, name))) for r in regions)} |" for name in names),
+    ]
+    said = list(caveats)
+    if tuned:
+        said.append("the decoding was chosen on held-out cases; on those very cases its scores are optimistic")
+    return "\n".join([*lines, *(f"\n{remark[0].upper()}{remark[1:]}." for remark in said)])
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    digits = 2 if "hd95" in row["score"] or row["score"] == "false_per_case" else 3
+    around = "" if row["ci_low"] is None else f" [{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]"
+    return f"{row['mean']:.{digits}f}{around}, n {row['cases']}"
+
+
+def _versions(run: RunDir) -> str:
+    packages = ("mets3d", "python", "torch", "accelerate", "monai")
+    told = read_object(run.environment) if run.environment.exists() else {}
+    trained = ", ".join(f"{package} {told[package]}" for package in packages if told.get(package))
+    exported = f"mets3d {__version__}, torch {importlib.metadata.version('torch')}"
+    return (f"Trained with {trained}. " if trained else "") + f"Exported with {exported}."

@@ -1,0 +1,1 @@
+"""Draws numbers with matplotlib, as SVG."""

@@ -1,0 +1,149 @@
+"""How the page's diagrams look: style, colours of runs, and panels drawn by matplotlib without a display, as SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from mets3d.regions import Region
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import shortened
+
+# What Okabe and Ito's palette has left beside the regions' colours, then greys.
+RUN_COLOURS = ("#0072B2", "#D55E00", "#000000", "#8C8C8C")
+BITMAP_DPI = 150
+INK, SOFT, FAINT = "#22272e", "#57606a", "#c9ced6"
+MOST_PATHS = 1500  # dots as paths; more become a bitmap
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a919c",
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e8ec",
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": "#57606a",
+    "ytick.color": "#57606a",
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "mets3d",
+}
+
+Records = Sequence[RunRecord]
+Cases = Sequence[str]
+Numbers = Sequence[float] | Float64[np.ndarray, " n"]
+
+
+def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:
+    """An SVG of 11.5 in x `height` with rows x columns axes that `draw` fills."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11.5, height), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.08))
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        draw(axes)
+        figure.supxlabel(across, fontsize=8.5, color="#57606a")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", dpi=BITMAP_DPI, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def run_colours(amount: int) -> list[str]:
+    """A colour per run; from the fourth on they are grey and told apart by the legend's order alone."""
+    return [RUN_COLOURS[min(index, len(RUN_COLOURS) - 1)] for index in range(amount)]
+
+
+def millimetres(axis: Axes, largest: float) -> None:
+    """Linear up to 1 mm, then logarithmic: one penalty of some hundred mm must not flatten all other cases."""
+    axis.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+    ticks = [tick for tick in (0, 1, 3, 10, 30, 100, 300) if tick <= largest * 1.3]
+    axis.set_yticks(ticks, [str(tick) for tick in ticks])
+    axis.set_yticks([], minor=True)
+    axis.set_ylim(-0.15, largest * 1.4)
+
+
+def logarithmic(axis: Axes) -> None:
+    """A logarithmic x axis with plain numbers: at the decades, and at 2 and 5 where it spans few of them."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    few = high / low < 300
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=20))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]]) -> None:
+    for record, colour in coloured:
+        axis.plot([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
+    axis.legend(fontsize=7.5, loc="best")
+
+
+def by_region(
+    records: Records,
+    there: Callable[[Region], bool],
+    draw: Callable[[Axes, Region], None],
+    across: str,
+    finish: Callable[[Sequence[Axes]], None] | None = None,
+) -> bytes | None:
+    """A panel for each region that is `there`, drawn by `draw`, then `finish` for all; None without such a region."""
+    regions = [region for region in records[0].regions if there(region)]
+    if not regions:
+        return None
+
+    def draw_all(axes: Sequence[Axes]) -> None:
+        for axis, region in zip(axes, regions, strict=False):
+            draw(axis, region)
+        for axis in axes[len(regions) :]:
+            axis.set_axis_off()
+        if finish is not None:
+            finish(axes)
+        if len(records) > 1:
+            axes[len(regions) - 1].legend(handles=run_handles(records), fontsize=7.5, loc="best")
+
+    return panels(1, max(len(regions), 2), draw_all, height=3.4, across=across)
+
+
+def colours_of(records: Records, region: Region) -> list[str]:
+    """A colour for each run: the region's where there is one run, else the run's own."""
+    return [region.colour] if len(records) == 1 else run_colours(len(records))
+
+
+def coloured(records: Records) -> list[tuple[RunRecord, str]]:
+    return list(zip(records, run_colours(len(records)), strict=True))
+
+
+def run_handles(records: Records) -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
+        for record, colour in coloured(records)
+    ]
+
+
+def dots(axis: Axes, x: Numbers, y: Numbers, colour: str, marker: str = "o", linewidths: float = 0.0) -> None:
+    """Many dots become a bitmap: as a path each costs 150 bytes."""
+    many = len(x) > MOST_PATHS
+    axis.scatter(x, y, s=17, color=colour, marker=marker, alpha=0.75, linewidths=linewidths, zorder=3, rasterized=many)
+
+
+def offset(place: int, amount: int, step: float) -> float:
+    """Where the `place`-th of `amount` things stands beside their middle."""
+    return step * (place - (amount - 1) / 2)
+
+
+def unit_interval(axis: Axes) -> None:
+    """The y axis from 0 to 1 with room for dots at both ends."""
+    axis.set_ylim(-0.04, 1.04)

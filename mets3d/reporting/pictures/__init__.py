@@ -1,0 +1,1 @@
+"""Draws slices and lesions of cases, as SVG."""

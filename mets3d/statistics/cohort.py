@@ -1,0 +1,292 @@
+"""Scores of all cases -> numbers of the cohort: location, spread and intervals, lesions pooled, volumes' agreement.
+
+What has no value is left out and counted: `cases` says how many had one, and a row SCORE_without_value gives the share
+that had none. A score without that row has a value in every case.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from mets3d.evaluation.lesion_wise import size_class
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3
+from mets3d.statistics.agreement import volume_agreement
+from mets3d.statistics.intervals import (
+    FEWEST_PATIENTS,
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    patient_numbers,
+    proportion_interval,
+)
+from mets3d.statistics.score_table import KEYS, Row, columns_of, finite
+
+COHORT_COLUMNS = (*("region", "rules", "score", "cases", "mean", "sd", "median", "q1", "q3"), "ci_low", "ci_high")
+COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
+_OF_A_CLASS = re.compile(r"(found|missed|false|precision|recall|f1)_(below_.+|.+_to_.+|from_.+)")
+_NO_SCORE = {*KEYS, "smallest_spacing_mm"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Location and spread of one score over cases. `sd` is the sample's (n - 1) and None for a single case.
+
+    `interval`: of the mean, 95 %, patients resampled; None below six patients.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    median: float
+    quartiles: tuple[float, float]
+    interval: Interval | None = None
+
+
+def summarise(values: Mapping[str, float]) -> Summary | None:
+    """Summary of case -> value; None where no case has a value. Quartiles are interpolated linearly."""
+    if not values:
+        return None
+    cases = sorted(values)
+    array = np.array([values[case] for case in cases], np.float64)
+    lower, median, upper = (float(value) for value in np.percentile(array, [25, 50, 75]))
+    sd = float(array.std(ddof=1)) if len(array) > 1 else None
+    return Summary(len(array), float(array.mean()), sd, median, (lower, upper), mean_interval(array, cases))
+
+
+def cohort_table(rows: Sequence[Row], lesion_rows: Iterable[Row] = ()) -> list[Row]:
+    """The cohort's numbers from rows of scores.csv, one row per region, rule set and number (COHORT_COLUMNS).
+
+    Every column that holds numbers, but for those by size class, is a score with mean, SD (n - 1), median, quartiles
+    and the 95 % interval of the mean (`intervals.bootstrap_interval`). Where `score` is one of these, `mean` is the
+    number itself and what does not apply is None:
+
+    SCORE_without_value          share of cases without a value; absent if none
+    lesion_wise_dice_zeros       share of cases with the value 0, of those with a value
+    pooled_found, _missed, _false            lesions of all cases together
+    pooled_precision, _recall    found / (found + false), found / (found + missed)
+    pooled_f1                    2 found / (2 found + false + missed)
+    pooled_found_CLASS, pooled_missed_CLASS, pooled_recall_CLASS   of the lesions of a size class, where it has any
+    false_per_case, false_per_patient
+    volume_bias_mm3              mean of prediction - reference; `sd` is that of the differences
+    volume_lower_limit_mm3, volume_upper_limit_mm3, volume_icc   see `agreement.volume_agreement`
+
+    Shares, precision and recall have Wilson's interval for clustered data (`intervals.proportion_interval`), the others
+    the bootstrap's. `cases` is the number of cases the row rests on. `lesion_rows` (of lesions.csv) serve tables of
+    earlier versions, which do not count by size class.
+    """
+    lesions = list(lesion_rows)
+    table: list[Row] = []
+    for region, rules in dict.fromkeys((row["region"], row["rules"]) for row in rows):
+        group = [row for row in rows if (row["region"], row["rules"]) == (region, rules)]
+        its_lesions = [row for row in lesions if (row["region"], row["rules"]) == (region, rules)]
+        found = [*_scores(group), *_pooled(group), *_by_size(group, its_lesions), *_volumes(group)]
+        table += [{"region": region, "rules": rules} | row for row in found]
+    return table
+
+
+def cohort_csv(table: Iterable[Row]) -> str:
+    """The table as the text of cohort.csv; None is an empty cell, numbers are in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COHORT_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if row[key] is None else row[key] for key in COHORT_COLUMNS} for row in table)
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------- scores
+
+
+def values_of(rows: Iterable[Row], column: str) -> dict[str, float]:
+    """Case -> value of a column, over the rows that have one."""
+    found = {row["case"]: finite(row.get(column)) for row in rows}
+    return {case: value for case, value in found.items() if value is not None}
+
+
+def _scores(rows: Sequence[Row]) -> Iterable[Row]:
+    for column in columns_of(rows):
+        if column in _NO_SCORE or _OF_A_CLASS.fullmatch(column):
+            continue
+        values = values_of(rows, column)
+        summary = summarise(values)
+        if summary is not None:
+            yield _row(column, summary.n, summary.mean, summary.interval) | {
+                "sd": summary.sd,
+                "median": summary.median,
+                "q1": summary.quartiles[0],
+                "q3": summary.quartiles[1],
+            }
+        if column == "lesion_wise_dice" and values:
+            yield _share(f"{column}_zeros", {case: value == 0 for case, value in values.items()})
+        if len(values) < len(rows):
+            yield _share(f"{column}_without_value", {row["case"]: row["case"] not in values for row in rows})
+
+
+def _share(name: str, hits: Mapping[str, bool]) -> Row:
+    cases = sorted(hits)
+    array = np.array([hits[case] for case in cases], np.float64)
+    return _row(name, len(cases), float(array.mean()), proportion_interval(array, np.ones_like(array), cases))
+
+
+def _row(score: str, cases: int, value: float | None, interval: Interval | None) -> Row:
+    low, high = interval or (None, None)
+    spread = dict.fromkeys(("sd", "median", "q1", "q3"))
+    return {"score": score, "cases": cases, "mean": value, **spread, "ci_low": low, "ci_high": high}
+
+
+# ---------------------------------------------------------------- lesions of all cases together
+
+
+def _pooled(rows: Sequence[Row]) -> Iterable[Row]:
+    by_case = [values_of(rows, column) for column in COUNTS]
+    cases = sorted(set.intersection(*map(set, by_case)))
+    if not cases:
+        return
+    counts = np.array([[values[case] for values in by_case] for case in cases], np.float64)
+    found, missed, false = counts.T
+    for name, total in zip(("found", "missed", "false"), counts.sum(0), strict=True):
+        yield _row(f"pooled_{name}", len(cases), float(total), None)
+    for name, others in (("precision", false), ("recall", missed)):
+        yield _proportion(f"pooled_{name}", found, found + others, cases)
+    f1 = float(_f1(counts.sum(0))) if counts.any() else None
+    yield _row("pooled_f1", len(cases), f1, bootstrap_interval(_f1, counts, cases))
+    yield _row("false_per_case", len(cases), float(false.mean()), mean_interval(false, cases))
+    numbers, patients = patient_numbers(cases)
+    per_patient = np.bincount(numbers, false, minlength=patients)
+    interval = mean_interval(per_patient, [f"{number:09d}" for number in range(patients)])
+    yield _row("false_per_patient", len(cases), float(per_patient.mean()), interval)
+
+
+def _proportion(
+    name: str, hits: Float64[np.ndarray, " N"], totals: Float64[np.ndarray, " N"], cases: Sequence[str]
+) -> Row:
+    share = float(hits.sum() / totals.sum()) if totals.any() else None
+    return _row(name, len(cases), share, None if share is None else proportion_interval(hits, totals, cases))
+
+
+def _f1(sums: Float64[np.ndarray, "... 3"]) -> Float64[np.ndarray, "..."]:
+    found, missed, false = np.moveaxis(sums, -1, 0)
+    return np.asarray(2 * found / (2 * found + missed + false))
+
+
+@dataclass(frozen=True)
+class SizeRecall:
+    """Lesions of one size class over all cases: `interval` as in `intervals.proportion_interval`."""
+
+    size_class: str
+    found: int
+    missed: int
+    cases: int  # with a lesion of this class
+    interval: Interval | None
+
+    @property
+    def recall(self) -> float:
+        return self.found / (self.found + self.missed)
+
+
+def recall_by_size(rows: Sequence[Row], lesion_rows: Sequence[Row] = ()) -> list[SizeRecall]:
+    """Share of lesions found by size class, smallest first, of one region's rows; classes without a lesion are absent.
+
+    From the columns found_CLASS and missed_CLASS where `rows` have them, else from `lesion_rows` of the same cases.
+    """
+    matched = (_OF_A_CLASS.fullmatch(name) for name in columns_of(rows))
+    classes = [match.group(2) for match in matched if match and match.group(1) == "found"]
+    counted = (
+        {name: [values_of(rows, f"{kind}_{name}") for kind in ("found", "missed")] for name in classes}
+        if classes
+        else _counted(rows, lesion_rows)
+    )
+    recalls = []
+    for name in sorted(counted, key=_lower_edge):
+        found, missed = counted[name]
+        cases = sorted(case for case in found.keys() | missed.keys() if found.get(case, 0) + missed.get(case, 0))
+        if not cases:
+            continue
+        hits = np.array([found.get(case, 0) for case in cases], np.float64)
+        totals = hits + np.array([missed.get(case, 0) for case in cases], np.float64)
+        interval = proportion_interval(hits, totals, cases)
+        recalls.append(SizeRecall(name, int(hits.sum()), int((totals - hits).sum()), len(cases), interval))
+    return recalls
+
+
+def _by_size(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> Iterable[Row]:
+    for found in recall_by_size(rows, lesion_rows):
+        yield _row(f"pooled_found_{found.size_class}", found.cases, float(found.found), None)
+        yield _row(f"pooled_missed_{found.size_class}", found.cases, float(found.missed), None)
+        yield _row(f"pooled_recall_{found.size_class}", found.cases, found.recall, found.interval)
+
+
+def _counted(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> dict[str, list[dict[str, float]]]:
+    """Class -> [case -> found, case -> missed] from one row per lesion."""
+    cases = {row["case"] for row in rows}
+    counted: dict[str, list[dict[str, float]]] = {}
+    for row in lesion_rows:
+        volume_mm3 = finite(row.get("reference_volume_mm3"))
+        if row["case"] not in cases or row["kind"] not in ("found", "missed") or volume_mm3 is None:
+            continue
+        measured = {"kind": row["kind"], "reference_volume_mm3": volume_mm3}
+        by_kind = counted.setdefault(row.get("size_class") or size_class(measured, SIZE_EDGES_MM3), [{}, {}])
+        kind = by_kind[row["kind"] == "missed"]
+        kind[row["case"]] = kind.get(row["case"], 0) + 1
+    return counted
+
+
+def _lower_edge(name: str) -> float:
+    return 0.0 if name.startswith("below_") else float(name.removeprefix("from_").partition("_to_")[0])
+
+
+# ---------------------------------------------------------------- volumes
+
+
+def _volumes(rows: Sequence[Row]) -> Iterable[Row]:
+    prediction, reference = (values_of(rows, f"{side}_volume_mm3") for side in ("prediction", "reference"))
+    cases = sorted(prediction.keys() & reference.keys())
+    predicted, expected = (np.array([side[case] for case in cases], np.float64) for side in (prediction, reference))
+    found = volume_agreement(predicted, expected, cases)
+    if found is None:
+        return
+    yield _row("volume_bias_mm3", found.n, found.bias_mm3, found.bias_interval) | {"sd": found.sd_mm3}
+    yield _row("volume_lower_limit_mm3", found.n, found.lower_mm3, found.lower_interval)
+    yield _row("volume_upper_limit_mm3", found.n, found.upper_mm3, found.upper_interval)
+    yield _row("volume_icc", found.n, found.icc, found.icc_interval)
+
+
+# ---------------------------------------------------------------- for a console
+
+SHOWN = (
+    *(("lesion_wise_dice", 3), ("lesion_wise_hd95", 1), ("dice", 3), ("hd95", 1), ("f1", 3)),
+    *(("pooled_precision", 3), ("pooled_recall", 3), ("pooled_f1", 3), ("false_per_patient", 2)),
+)
+
+
+def cohort_text(table: Iterable[Row]) -> str:
+    """The most wanted rows of a cohort table as aligned text: mean [95 % interval], median [quartiles], cases."""
+    wanted, lines = dict(SHOWN), [("region", "score", "mean [95 % interval]", "median [quartiles]", "n")]
+    rules = []
+    for row in table:
+        rules.append(row["rules"])
+        if row["score"] in wanted:
+            digits = wanted[row["score"]]
+            mean = _bracketed(row["mean"], (row["ci_low"], row["ci_high"]), digits)
+            median = _bracketed(row["median"], (row["q1"], row["q3"]), digits)
+            lines.append((row["region"], row["score"], mean, median, str(row["cases"])))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    note = (
+        f"rules {', '.join(dict.fromkeys(rules))}; n: cases with a value; 95 % intervals over patients, none below "
+        f"{FEWEST_PATIENTS} patients"
+    )
+    return "\n".join([*shown, note])
+
+
+def _bracketed(value: float | None, around: tuple[float | None, float | None], digits: int) -> str:
+    low, high = around
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" + ("" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]")

@@ -1,0 +1,149 @@
+"""A comparison of methods as comparison.csv and as text for a console."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import combinations
+
+from mets3d.statistics.comparison import Compared, Comparison
+from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, patient_numbers
+from mets3d.statistics.ranking import UNOFFICIAL, Ranking, RankTest
+from mets3d.statistics.score_table import Row
+
+COMPARISON_COLUMNS = (
+    *("reference", "method", "region", "rules", "score", "cases", "patients", "reference_mean", "method_mean"),
+    *("difference", "ci_low", "ci_high", "better", "worse", "rank_biserial", "test", "p", "p_holm"),
+)
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """The text of comparison.csv: a row per test, then a row per pair of methods for the ranking (score mean_rank)."""
+    rows = [_tested(test) for test in comparison.tests]
+    if comparison.ranking:
+        rows += [_ranked(pair, comparison.ranking) for pair in comparison.ranking.pairs]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COMPARISON_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | {"rules": comparison.rules} for row in rows)
+    return text.getvalue()
+
+
+def _tested(test: Compared) -> Row:
+    found = test.found
+    return {
+        "reference": test.reference,
+        "method": test.method,
+        "region": test.region,
+        "score": test.score,
+        "cases": found.n,
+        "patients": found.patients,
+        "reference_mean": found.reference_mean,
+        "method_mean": found.method_mean,
+        "difference": found.difference,
+        **_bounds(found.interval),
+        "better": found.improved,
+        "worse": found.worsened,
+        "rank_biserial": found.effect,
+        "test": "wilcoxon",
+        "p": found.p,
+        "p_holm": test.p_holm,
+    }
+
+
+def _ranked(pair: RankTest, ranking: Ranking) -> Row:
+    return {
+        "reference": pair.reference,
+        "method": pair.method,
+        "region": "all",
+        "score": "mean_rank",
+        "cases": ranking.cases,
+        "patients": ranking.patients,
+        "reference_mean": ranking.mean_ranks[pair.reference],
+        "method_mean": ranking.mean_ranks[pair.method],
+        "difference": pair.difference,
+        **_bounds(pair.interval),
+        "better": pair.better,
+        "worse": pair.worse,
+        "rank_biserial": "",
+        "test": "permutation",
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+    }
+
+
+def _bounds(interval: Interval | None) -> Row:
+    low, high = interval or ("", "")
+    return {"ci_low": low, "ci_high": high}
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The comparison for a console: what was compared, a table per pair of methods, the ranking."""
+    _, patients = patient_numbers(comparison.cases)
+    lines = [f"rules {comparison.rules}: {len(comparison.cases)} cases of {patients} patients, scored for all methods"]
+    lines += [
+        f"left out, not in every table: {len(cases)} of {name}: {_few(cases)}"
+        for name, cases in comparison.left_out.items()
+        if cases
+    ]
+    for reference, method in combinations(comparison.methods, 2):
+        tests = [test for test in comparison.tests if (test.reference, test.method) == (reference, method)]
+        lines += ["", f"{method} minus {reference}", *_aligned([_HEADINGS, *map(_cells, tests)])]
+    how = (
+        "Intervals: 95 % bootstrap of the mean difference, patients resampled. p: Wilcoxon signed-rank over patients; "
+        f"Holm's correction over all {len(comparison.tests)} tests. Effect: rank-biserial, positive is better."
+    )
+    lines += ["", how]
+    if patients < FEWEST_PATIENTS:
+        lines.append(f"Fewer than {FEWEST_PATIENTS} patients: no p can be below 0.05, so nothing can be concluded.")
+    return "\n".join([*lines, "", *_ranking_lines(comparison)])
+
+
+_HEADINGS = ("region", "score", "reference", "method", "difference", "95 % interval", "better/worse", "effect", "p",
+             "p Holm", "n")  # fmt: skip
+
+
+def _cells(test: Compared) -> tuple[str, ...]:
+    found = test.found
+    interval = " to ".join(f"{bound:+.3f}" for bound in found.interval or ()) or "-"
+    numbers = (f"{found.reference_mean:.3f}", f"{found.method_mean:.3f}", f"{found.difference:+.3f}", interval)
+    wins, effect = f"{found.improved}/{found.worsened}", f"{found.effect:+.2f}"
+    return (test.region, test.score, *numbers, wins, effect, p_text(found.p), p_text(test.p_holm), str(found.n))
+
+
+def p_text(p: float) -> str:
+    """A p value with two significant digits at most three decimals, as in 0.042, 0.31, < 0.001."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _ranking_lines(comparison: Comparison) -> list[str]:
+    ranking = comparison.ranking
+    if ranking is None:
+        return [f"No ranking: the tables lack {', '.join(comparison.absent) or 'the metrics of a known rule set'}."]
+    said = f"Ranking by {', '.join(ranking.metrics)} in {', '.join(ranking.regions)}: mean rank, 1 is best"
+    lines = [said, *_aligned([(name, f"{rank:.3f}") for name, rank in sorted(ranking.mean_ranks.items(), key=_rank)])]
+    for pair in ranking.pairs:
+        interval = f" ({' to '.join(f'{bound:+.3f}' for bound in pair.interval)})" if pair.interval else ""
+        corrected = f", Holm {p_text(pair.p_holm)}" if len(ranking.pairs) > 1 else ""
+        test = f"permutation p {p_text(pair.p)}{corrected}"
+        lines.append(f"{pair.method} minus {pair.reference}: {pair.difference:+.3f}{interval}, {test}")
+    if comparison.absent:
+        lines.append(f"Not in every table, so not ranked by: {', '.join(comparison.absent)}.")
+    if comparison.rules in UNOFFICIAL:
+        lines.append(f"No official ranking of {comparison.rules} was found; these metrics are this project's choice.")
+    return lines
+
+
+def _rank(item: tuple[str, float]) -> float:
+    return item[1]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return [f"  {'  '.join(cells)}".rstrip() for cells in padded]

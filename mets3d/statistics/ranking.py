@@ -1,0 +1,133 @@
+"""The challenge's ranking of methods: ranks per case, region and metric, averaged, and a permutation test per pair.
+
+Every case, region and metric ranks the methods, 1 for the best; the mean over all of them is a method's score
+(BraTS: Bakas et al., arXiv 1811.02629). Whether one method's lead over another could be chance is judged by exchanging
+the two methods' ranks at random: if they are equally good, either could have had the other's ranks of a patient. The
+challenge draws 100,000 exchanges and counts those with at least the lead that was seen; here all of them are counted,
+two-sided, and all time points of a patient are exchanged together.
+
+Metrics by rule set. brats2023: as ranked by the organisers. brats2026: as participants state it. brats2024: no official
+ranking was found; lesion-wise Dice and NSD at 1 mm, which those rules add, are this project's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float64
+
+from mets3d.statistics.cohort import values_of
+from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
+from mets3d.statistics.paired_tests import holm, sign_flip_p
+from mets3d.statistics.score_table import Row
+
+RANKED_BY = {
+    "brats2023": ("lesion_wise_dice", "lesion_wise_hd95"),
+    "brats2024": ("lesion_wise_dice", "lesion_wise_nsd_1.0"),
+    "brats2026": ("lesion_wise_dice", "lesion_wise_nsd_spacing", "small_f1"),
+}
+UNOFFICIAL = ("brats2024",)
+_HIGHER = ("dice", "nsd", "f1", "precision", "recall", "sensitivity", "specificity", "found")
+_LOWER = ("hd95", "missed", "false")
+_DECIMALS = 10  # scores that are equal but for rounding are tied
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """`method` against `reference`: the difference of their mean ranks (negative: `method` is better) and its p."""
+
+    reference: str
+    method: str
+    difference: float
+    interval: Interval | None
+    better: int  # cases in which the mean rank of `method` is the better one
+    worse: int
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Mean ranks by method, in the order of the methods, and every pair's test."""
+
+    mean_ranks: dict[str, float]
+    cases: int
+    patients: int
+    regions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    pairs: list[RankTest]
+
+
+def lower_is_better(score: str) -> bool:
+    """The direction of a column of scores.csv. Raises ValueError for one that has none, such as a volume."""
+    if not score.endswith(("_sd", "_mm3")):
+        if any(part in score for part in _LOWER):
+            return True
+        if any(part in score for part in _HIGHER):
+            return False
+    raise ValueError(
+        f"expected a score of which more is better or worse, found {score!r}; name others, such as lesion_wise_dice"
+    )
+
+
+def rank_methods(
+    tables: Mapping[str, Sequence[Row]], cases: Sequence[str], regions: Sequence[str], metrics: Sequence[str]
+) -> Ranking:
+    """Ranks two or more methods on `cases`; see the module's text.
+
+    tables: method -> rows of scores.csv. Equal scores share the average of their ranks. No value is worse than any
+    value: the worst rank, shared where several methods have none; where none has one all are equal.
+    p is that of `signs.sign_flip_p` over patients; `p_holm` corrects it for the number of pairs. The interval of the
+    difference of mean ranks is the bootstrap's over patients. Raises ValueError for a metric without a direction.
+    """
+    names, ordered = list(tables), sorted(cases)
+    ranks = _ranks(tables, ordered, regions, metrics)
+    per_case = ranks.mean(axis=2)
+    pairs = []
+    for first, second in combinations(range(len(names)), 2):
+        # Twice a rank is a whole number, so the sums are whole and the test is exact.
+        doubled = np.rint(2 * (ranks[second] - ranks[first])).sum(axis=1)
+        by_patient = patient_sums(doubled[:, None], ordered)[:, 0]
+        change = per_case[second] - per_case[first]
+        pairs.append(
+            RankTest(
+                names[first],
+                names[second],
+                float(doubled.sum() / 2 / ranks[first].size),
+                mean_interval(change, ordered, fewest=2),
+                int((doubled < 0).sum()),
+                int((doubled > 0).sum()),
+                sign_flip_p(by_patient.astype(np.int64)),
+                1.0,
+            )
+        )
+    corrected = [
+        RankTest(**vars(pair) | {"p_holm": p}) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
+    ]
+    return Ranking(
+        dict(zip(names, map(float, per_case.mean(axis=1)), strict=True)),
+        len(ordered),
+        len(patient_sums(np.ones((len(ordered), 1)), ordered)),
+        tuple(regions),
+        tuple(metrics),
+        corrected,
+    )
+
+
+def _ranks(
+    tables: Mapping[str, Sequence[Row]], cases: Sequence[str], regions: Sequence[str], metrics: Sequence[str]
+) -> Float64[np.ndarray, "M N C"]:
+    """Rank of each method by case and column (region and metric)."""
+    from scipy.stats import rankdata
+
+    loss = np.full((len(tables), len(cases), len(regions) * len(metrics)), np.inf)
+    for method, rows in enumerate(tables.values()):
+        columns = [(region, metric) for region in regions for metric in metrics]
+        for column, (region, metric) in enumerate(columns):
+            values = values_of((row for row in rows if row["region"] == region), metric)
+            sign = 1 if lower_is_better(metric) else -1
+            loss[method, :, column] = [sign * values[case] if case in values else np.inf for case in cases]
+    return np.asarray(rankdata(np.round(loss, _DECIMALS), axis=0), np.float64)

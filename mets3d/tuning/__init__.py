@@ -1,0 +1,1 @@
+"""Chooses decoding settings (thresholds, smallest components) on held-out predictions."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Factor = Annotated[float, Field(gt=0)]
-Voxels = tuple[Count, Count, Count]
+Counts = tuple[Count, Count, Count]
 Millimetres = tuple[Length, Length, Length]
 Range = tuple[float, float]
 Factors = tuple[Factor, Factor]
@@ -26,7 +26,7 @@ class Data(Section):
         "regions", description="learn overlapping regions (sigmoid) or exclusive labels (softmax)"
     )
     cavity: bool = Field(False, description="learn label 4, the resection cavity; off: it becomes background")
-    patch: Voxels = Field(
+    patch: Counts = Field(
         (128, 128, 128), description="voxels per axis that the network sees; a multiple of its strides"
     )
     folds: int = Field(5, ge=2, description="number of folds; patients never cross folds")
@@ -73,10 +73,10 @@ class Model(Section):
     mode: Literal["cnn", "encoder", "decoder", "both"] = Field(
         "decoder", description="where the transformer sits: nowhere, ViT bottleneck, query decoder, both"
     )
-    strides: tuple[Voxels, ...] = Field(
+    strides: tuple[Counts, ...] = Field(
         ((2, 2, 2),) * 5, description="downsampling per level; their product must divide the patch"
     )
-    kernels: tuple[Voxels, ...] | None = Field(
+    kernels: tuple[Counts, ...] | None = Field(
         None, description="kernel size of each encoder stage, one more than strides; none: 3 everywhere"
     )
     features: int = Field(32, gt=0, description="channels of the first stage; doubled per level")

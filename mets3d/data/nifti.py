@@ -21,8 +21,8 @@ from numpy.typing import DTypeLike
 
 from mets3d.data import DataError
 from mets3d.files import replacing
+from mets3d.ops.voxels import Spacing
 
-Spacing = tuple[float, float, float]
 Shape = tuple[int, ...]
 WHOLE_NUMBER_TOLERANCE = 1e-3
 GZIP_MAGIC = b"\x1f\x8b\x08"

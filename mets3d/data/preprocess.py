@@ -28,7 +28,6 @@ from mets3d.data.store import (
     UNFINISHED,
     Box3,
     Entry,
-    Spacing,
     case_path,
     differing_files,
     differing_settings,
@@ -39,6 +38,7 @@ from mets3d.data.store import (
 )
 from mets3d.files import read_json, write_json
 from mets3d.ops.resample import resize, resize_labels, shape_at
+from mets3d.ops.voxels import Box, Spacing, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
 
 CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
@@ -116,8 +116,10 @@ def prepare(
     brain = images[0].data != 0
     for image in images[1:]:
         brain |= image.data != 0
-    box = _bounding_box(brain, margin_voxels)
-    crop = tuple(slice(start, stop) for start, stop in box)
+    crop = bounding_box(brain, margin_voxels)
+    if crop is None:
+        raise DataError("expected a brain, found zeros in all sequences")
+    box = _ends(crop)
     own_mm = images[0].spacing_mm
     size = shape_at([stop - start for start, stop in box], own_mm, spacing_mm)
     inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
@@ -236,16 +238,9 @@ def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, ca
     return checked.findings
 
 
-def _bounding_box(brain: Bool[np.ndarray, "X Y Z"], margin: int) -> Box3:
-    if not brain.any():
-        raise DataError("expected a brain, found zeros in all sequences")
-    plane = np.any(brain, axis=0)
-    lines = np.any(brain, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0)
-    ends = []
-    for axis in range(3):
-        filled = np.flatnonzero(lines[axis])
-        ends.append((max(0, int(filled[0]) - margin), min(brain.shape[axis], int(filled[-1]) + 1 + margin)))
-    return ends[0], ends[1], ends[2]
+def _ends(box: Box) -> Box3:
+    x, y, z = ((side.start, side.stop) for side in box)
+    return x, y, z
 
 
 def _z_score(

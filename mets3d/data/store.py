@@ -27,6 +27,8 @@ from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
 from mets3d.files import read_json, write_with
+from mets3d.ops.components import components
+from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.regions import scored_regions
 
 if TYPE_CHECKING:
@@ -37,8 +39,6 @@ INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.jso
 METADATA = "mets3d"
 Box = tuple[slice, ...]
 Box3 = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-Shape3 = tuple[int, int, int]
-Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -301,9 +301,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:
     """Voxels of a bool mask [X, Y, Z], one 26-connected part after the other, and where each starts; [0] if empty."""
-    import cc3d
-
-    parts = cc3d.connected_components(mask, connectivity=26)
+    parts = components(mask)
     voxels = np.argwhere(mask).astype(np.int16)
     part_of = parts[mask].astype(np.int64)
     order = np.argsort(part_of, kind="stable")

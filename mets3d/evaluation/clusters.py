@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, Integer, UInt8
 
+from mets3d.ops.components import components
 from mets3d.ops.voxels import Voxels, extent, voxels_of
 
 BLOCK = 8  # voxels a side; two islands are at least this far apart, and no rule joins parts more than three apart
@@ -54,13 +55,10 @@ def islands(prediction: Integer[np.ndarray, "X Y Z"], reference: Integer[np.ndar
 
 def _island_numbers(voxels: Voxels) -> Int[np.ndarray, " N"]:
     """The island of each voxel: blocks that hold voxels, joined where they touch; numbered by their first voxel."""
-    import cc3d
-
     first, last = extent(voxels)
     blocks = (voxels - first) // BLOCK
-    # A margin, for cc3d 4.1 raises RuntimeError on a box one voxel wide and high in which every other voxel is set.
-    filled = np.zeros((last - first) // BLOCK + 3, bool)
-    filled[tuple((blocks + 1).T)] = True
-    number = np.asarray(cc3d.connected_components(filled, connectivity=26))[tuple((blocks + 1).T)]
+    filled = np.zeros((last - first) // BLOCK + 1, bool)
+    filled[tuple(blocks.T)] = True
+    number = components(filled)[tuple(blocks.T)]
     _, where, inverse = np.unique(number, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(where))[inverse]

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
 from mets3d.evaluation.clusters import Island
+from mets3d.ops.components import components
 from mets3d.ops.voxels import voxels_of
 from mets3d.regions import ET, NETC, Region, scored_regions
 
@@ -162,13 +163,6 @@ def meetings(
 
 
 # ---------------------------------------------------------------- components
-
-
-def components(mask: Mask) -> Numbers:
-    """26-connected components, numbered from 1."""
-    import cc3d
-
-    return np.asarray(cc3d.connected_components(mask, connectivity=26))
 
 
 def grown_parts(mask: Mask) -> Numbers:

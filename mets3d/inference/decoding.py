@@ -25,7 +25,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer, Num, UInt8
 
 from mets3d.files import TEXT, read_object, write_json
-from mets3d.ops.voxels import bounding_box
+from mets3d.ops.components import components
+from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import Region, Target
 from mets3d.settings import Predict
 
@@ -224,7 +225,6 @@ def _is_number(value: object) -> bool:
 
 Mask = Bool[np.ndarray, "X Y Z"]
 Numbers = Integer[np.ndarray, "X Y Z"]  # 0 background, then 1, 2, ...
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -243,15 +243,6 @@ def selected(mask: Mask, probability: Float32[np.ndarray, "X Y Z"], setting: Reg
         if not stays.all():
             mask = np.concatenate([[False], stays])[numbers]
     return filled(mask) if setting.fill_holes else mask
-
-
-def components(mask: Mask) -> Numbers:
-    """The 26-connected components of a mask, numbered from 1."""
-    import cc3d
-
-    # A margin, for cc3d 4.1 raises RuntimeError on a box one voxel wide and high in which every other voxel is set.
-    numbers = cc3d.connected_components(np.pad(mask, 1), connectivity=26)
-    return np.asarray(numbers)[1:-1, 1:-1, 1:-1]
 
 
 def measure(numbers: Numbers, probability: Float32[np.ndarray, "X Y Z"]) -> Parts:
@@ -278,12 +269,10 @@ def kept(parts: Parts, setting: RegionDecoding, voxel_mm3: float) -> Bool[np.nda
 
 def filled(mask: Mask) -> Mask:
     """The mask and all background from which no path over voxel faces leads out of it, as binary_fill_holes."""
-    import cc3d
-
     box = bounding_box(mask)
     if box is None:
         return mask
-    outside = np.asarray(cc3d.connected_components(~np.pad(mask[box], 1), connectivity=6))
+    outside = components(~np.pad(mask[box], 1), connectivity=6)
     solid = mask.copy()
     solid[box] = (outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
     return solid

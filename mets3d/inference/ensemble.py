@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from mets3d import models
 from mets3d.config import Config, Predict
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.nifti import ImageVolume, Spacing
+from mets3d.data.nifti import ImageVolume
 from mets3d.data.preprocess import Prepared, prepare, put_back
-from mets3d.data.store import Box3, Entry, Shape3
+from mets3d.data.store import Box3, Entry
 from mets3d.files import COUNT, NAMES, SPACING_MM, Kind, read_object
 from mets3d.inference.sliding import window_probabilities
 from mets3d.models.weights import load_weights
+from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.regions import Target
 from mets3d.rundir import RunDir, open_run
 from mets3d.shapes import SegOutput

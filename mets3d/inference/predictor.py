@@ -21,11 +21,12 @@ from mets3d.config import Config, ConfigError, overridden
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
-from mets3d.data.nifti import Grid, ImageVolume, Spacing, read_image
+from mets3d.data.nifti import Grid, ImageVolume, read_image
 from mets3d.data.preprocess import Prepared
 from mets3d.inference.decoding import Decoded, Decoding, check_tuned_for, decode, decoding_for
 from mets3d.inference.ensemble import Autocast, Channels, Ensemble, Member, load_members, member_weights
 from mets3d.inference.outputs import forget_case, write_case
+from mets3d.ops.voxels import Spacing
 from mets3d.regions import Target
 
 Word = TypeVar("Word", bound=str | Path)

@@ -6,21 +6,21 @@ are left out, and the losses of the components are averaged.
 
 from __future__ import annotations
 
-import cc3d
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mets3d.losses.volumes import checked
-from mets3d.ops.distance import Spacing
+from mets3d.ops.components import components
+from mets3d.ops.distance import SpacingLike
 from mets3d.shapes import raised
 
 
 def blob_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     smooth: float = 1.0,
 ) -> Float[Tensor, "B R"]:
@@ -47,12 +47,12 @@ def blob_loss(
 def _one(
     probability: Float[Tensor, "V"], mask: Shaped[np.ndarray, "X Y Z"], outside: Float[Tensor, ""], smooth: float
 ) -> Float[Tensor, ""]:
-    components = cc3d.connected_components(mask, connectivity=26).ravel()
-    voxels = np.flatnonzero(components)
+    numbers = components(mask).ravel()
+    voxels = np.flatnonzero(numbers)
     if not len(voxels):
         return 1 - smooth / (outside + smooth)
-    order = np.argsort(components[voxels], kind="stable")
-    sizes = np.bincount(components[voxels])[1:]
+    order = np.argsort(numbers[voxels], kind="stable")
+    sizes = np.bincount(numbers[voxels])[1:]
     device = probability.device
     of_lesions = probability[torch.from_numpy(voxels[order]).to(device, non_blocking=True)]
     lengths = torch.from_numpy(sizes).to(device, non_blocking=True)

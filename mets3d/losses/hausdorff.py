@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item, per_voxel
-from mets3d.ops.distance import Spacing, distance_to_other_class
+from mets3d.ops.distance import SpacingLike, distance_to_other_class
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
 
@@ -39,7 +39,7 @@ Absent = float | int | Literal["diagonal", "zero", "skip"]
 def hausdorff_distance_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     alpha: float | int = 2.0,
     sides: Sides = "both",
@@ -112,7 +112,7 @@ def hausdorff_distance_loss(
 def hausdorff_log_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     **options: Any,
 ) -> Float[Tensor, "B R"]:
     """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: damped where the mean is above 1.
@@ -126,7 +126,7 @@ def hausdorff_log_loss(
 def hausdorff_erosion_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     alpha: float | int = 2.0,
     erosions: int = 10,
@@ -159,7 +159,7 @@ def hausdorff_erosion_loss(
 def hausdorff_convolution_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     alpha: float | int = 2.0,
     radii_mm: Sequence[float | int] = (3, 6, 9, 12, 15, 18),

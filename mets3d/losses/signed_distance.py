@@ -15,14 +15,14 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_voxel
-from mets3d.ops.distance import Spacing, distance_to_other_class
+from mets3d.ops.distance import SpacingLike, distance_to_other_class
 from mets3d.shapes import raised
 
 
 def signed_distance_loss(
     probability: Shaped[Tensor, "..."],
     target: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     normalise: bool = True,
     absent: float | int | Literal["diagonal", "zero"] = "diagonal",

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mets3d.ops.distance import Spacing, checked_spacing
+from mets3d.ops.distance import SpacingLike, checked_spacing
 
 
 def checked(
-    probability: Tensor, target: Tensor, spacing_mm: Spacing
+    probability: Tensor, target: Tensor, spacing_mm: SpacingLike
 ) -> tuple[Bool[Tensor, "B R X Y Z"], Float[np.ndarray, "_ 3"]]:
     """The target as a boolean mask, and the spacing as float64 [1, 3] or [B, 3].
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Voxels = tuple[int, int, int]
+from mets3d.ops.voxels import Shape3
+
 LayerScaleForm = Literal["off", "correct", "reference"]
 
 LAYER_SCALE_INIT = 1e-5
@@ -19,7 +20,7 @@ class ConvBlock(nn.Module):
     """Convolution, InstanceNorm, LeakyReLU(0.01), as in nnU-Net; padding keeps the size where the stride is 1."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: Voxels, stride: Voxels = (1, 1, 1), dropout: float = 0.0
+        self, in_channels: int, out_channels: int, kernel: Shape3, stride: Shape3 = (1, 1, 1), dropout: float = 0.0
     ):
         super().__init__()
         x, y, z = kernel

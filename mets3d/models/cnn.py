@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, cat, nn
 
-from mets3d.models.blocks import ConvBlock, Voxels
+from mets3d.models.blocks import ConvBlock
+from mets3d.ops.voxels import Shape3
 
 
 class CNNEncoder(nn.Module):
@@ -20,12 +21,12 @@ class CNNEncoder(nn.Module):
         self,
         in_channels: int,
         channels: Sequence[int],
-        strides: Sequence[Voxels],
-        kernels: Sequence[Voxels],
+        strides: Sequence[Shape3],
+        kernels: Sequence[Shape3],
         dropout: float = 0.0,
     ):
         super().__init__()
-        first_strides: list[Voxels] = [(1, 1, 1), *strides]
+        first_strides: list[Shape3] = [(1, 1, 1), *strides]
         self.stages = nn.ModuleList()
         for before, after, stride, kernel in zip(
             (in_channels, *channels[:-1]), channels, first_strides, kernels, strict=True
@@ -55,7 +56,7 @@ class CNNDecoder(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[Voxels], kernels: Sequence[Voxels], dropout: float = 0.0
+        self, channels: Sequence[int], strides: Sequence[Shape3], kernels: Sequence[Shape3], dropout: float = 0.0
     ):
         super().__init__()
         self.upsample = nn.ModuleList()

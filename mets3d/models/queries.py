@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mets3d.models.blocks import Attention, LayerScaleForm, Voxels, layer_scale
+from mets3d.models.blocks import Attention, LayerScaleForm, layer_scale
+from mets3d.ops.voxels import Shape3
 from mets3d.shapes import PixelEmbedding, QueryOutput
 
 
@@ -194,7 +195,7 @@ def where_masked(pixels: PixelEmbedding, mask_embedding: Float[Tensor, "B Q E"])
 
 
 def sine_position_encoding(
-    shape: Voxels, width: int, *, device: torch.device | None = None
+    shape: Shape3, width: int, *, device: torch.device | None = None
 ) -> Float[Tensor, "X Y Z E"]:
     """Sine encoding of voxel positions in fp32, a third of the channels an axis, X first.
 

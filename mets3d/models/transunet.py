@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from mets3d.models.blocks import LayerScaleForm, Voxels
+from mets3d.models.blocks import LayerScaleForm
 from mets3d.models.cnn import CNNDecoder, CNNEncoder, he_init, stage_channels
 from mets3d.models.queries import QueryDecoder
 from mets3d.models.vit import ViTBottleneck
+from mets3d.ops.voxels import Shape3
 from mets3d.shapes import Image, SegOutput
 
 Mode = Literal["cnn", "encoder", "decoder", "both"]
@@ -193,14 +194,14 @@ def _check_multiples(arguments: dict[str, Any], rules: dict[str, list[str]]) -> 
                 )
 
 
-def _triples(name: str, values: Sequence[Sequence[int]]) -> tuple[Voxels, ...]:
+def _triples(name: str, values: Sequence[Sequence[int]]) -> tuple[Shape3, ...]:
     for index, value in enumerate(values):
         if len(value) != 3 or min(value) < 1:
             raise ValueError(f"{name}[{index}] is {tuple(value)}; expected three positive sizes X Y Z")
     return tuple((x, y, z) for x, y, z in values)
 
 
-def _kernels(kernels: Sequence[Sequence[int]] | None, levels: int) -> tuple[Voxels, ...]:
+def _kernels(kernels: Sequence[Sequence[int]] | None, levels: int) -> tuple[Shape3, ...]:
     if levels == 0:
         raise ValueError("strides is empty; expected one entry a level")
     sizes = _triples("kernels", kernels if kernels is not None else ((3, 3, 3),) * (levels + 1))

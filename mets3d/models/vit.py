@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mets3d.models.blocks import Attention, LayerScaleForm, Voxels, layer_scale
+from mets3d.models.blocks import Attention, LayerScaleForm, layer_scale
+from mets3d.ops.voxels import Shape3
 
 
 class ViTBottleneck(nn.Module):
@@ -24,7 +25,7 @@ class ViTBottleneck(nn.Module):
     def __init__(
         self,
         channels: int,
-        grid: Voxels,
+        grid: Shape3,
         *,
         width: int,
         depth: int,

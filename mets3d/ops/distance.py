@@ -30,12 +30,12 @@ from torch import Tensor
 
 # Three numbers, or [B, 3] for the B items of the first axis: sequences, an array or a tensor. Not narrower, so that
 # anything else reaches `checked_spacing`, which names it.
-Spacing = Any
+SpacingLike = Any
 Backend = Callable[[Tensor, np.ndarray, np.ndarray], Tensor]
 
 
 def distance_transform(
-    mask: Shaped[Tensor, "..."], spacing_mm: Spacing = (1.0, 1.0, 1.0), *, squared: bool = False
+    mask: Shaped[Tensor, "..."], spacing_mm: SpacingLike = (1.0, 1.0, 1.0), *, squared: bool = False
 ) -> Float[Tensor, "..."]:
     """Distance in mm from each voxel centre to the nearest True voxel centre of the same volume.
 
@@ -52,7 +52,7 @@ def distance_transform(
 
 def distance_to_other_class(
     mask: Shaped[Tensor, "..."],
-    spacing_mm: Spacing = (1.0, 1.0, 1.0),
+    spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     squared: bool = False,
     absent_mm: float | np.ndarray = math.inf,
@@ -76,7 +76,7 @@ def distance_to_other_class(
     return field if squared else field.sqrt_()
 
 
-def checked_spacing(spacing_mm: Spacing, volumes: Any) -> np.ndarray:
+def checked_spacing(spacing_mm: SpacingLike, volumes: Any) -> np.ndarray:
     """Spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z]; ValueError names what is wrong."""
     if not isinstance(volumes, Tensor) or volumes.dtype != torch.bool:
         found = volumes.dtype if isinstance(volumes, Tensor) else type(volumes).__name__

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from mets3d.data.cases import SEQUENCES
+from mets3d.ops.voxels import Shape3, Spacing
 
-Shape3 = tuple[int, int, int]
-Spacing = tuple[float, float, float]
 Volume = Float32[np.ndarray, "X Y Z"]
 Number = int | float
 

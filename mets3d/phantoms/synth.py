@@ -20,12 +20,11 @@ from jaxtyping import Bool, Float32, Int16, UInt8
 from mets3d.data import Progress, quiet
 from mets3d.data.cases import LABELS, SEQUENCES
 from mets3d.data.nifti import write_image
+from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.phantoms.anatomy import (
     HALF_HEAD_MM,
     Frame,
     Head,
-    Shape3,
-    Spacing,
     Volume,
     blend,
     frame_of,

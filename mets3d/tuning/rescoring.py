@@ -20,18 +20,17 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
 from mets3d.inference.decoding import (
-    Box,
     Decoding,
     Parts,
     RegionDecoding,
-    components,
     filled,
     kept,
     likeliest_label,
     measure,
     region_probability,
 )
-from mets3d.ops.voxels import bounding_box
+from mets3d.ops.components import components
+from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import ET, KNOWN_LABELS, Region, Target
 
 if TYPE_CHECKING:
@@ -42,14 +41,14 @@ EVERYWHERE: Box = (slice(None),) * 3
 NOWHERE: Box = (slice(0, 1),) * 3  # where there is nothing at all: one voxel, for a crop must have one
 JOINED_BY_CORE = "brats2024"  # under these rules parts of ET that touch one part of NETC are one lesion
 
-Voxels = Int64[np.ndarray, " _"]  # flat indices in the crop
+FlatVoxels = Int64[np.ndarray, " _"]  # flat indices in the crop
 
 
 @dataclass(frozen=True, eq=False)
 class RegionVoxels:
     """A region's voxels by falling probability; by threshold the component, from 1, of each of the first n of them."""
 
-    voxels: Voxels
+    voxels: FlatVoxels
     numbers: dict[float, Int32[np.ndarray, " _"]]
     parts: dict[float, Parts]
 
@@ -60,7 +59,7 @@ class HeldOut:
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
-    reference: tuple[Voxels, UInt8[np.ndarray, " _"]]
+    reference: tuple[FlatVoxels, UInt8[np.ndarray, " _"]]
     regions: dict[str, RegionVoxels]
 
 
@@ -214,7 +213,7 @@ def _region_voxels(
 # ---------------------------------------------------------------- scoring
 
 
-def _selected(case: HeldOut, region: Region, setting: RegionDecoding) -> Voxels:
+def _selected(case: HeldOut, region: Region, setting: RegionDecoding) -> FlatVoxels:
     """The voxels that `decoding.selected` leaves of a region."""
     own = case.regions[region.name]
     numbers, parts = own.numbers[setting.threshold], own.parts[setting.threshold]
@@ -228,14 +227,14 @@ def _selected(case: HeldOut, region: Region, setting: RegionDecoding) -> Voxels:
     return voxels
 
 
-def _labels(case: HeldOut, painted: Sequence[tuple[Region, Voxels]]) -> UInt8[np.ndarray, " _"]:
+def _labels(case: HeldOut, painted: Sequence[tuple[Region, FlatVoxels]]) -> UInt8[np.ndarray, " _"]:
     labels = np.zeros(math.prod(case.shape), np.uint8)
     for region, voxels in painted:
         _paint(labels, voxels, region)
     return labels
 
 
-def _paint(labels: UInt8[np.ndarray, " _"], voxels: Voxels, region: Region) -> None:
+def _paint(labels: UInt8[np.ndarray, " _"], voxels: FlatVoxels, region: Region) -> None:
     """As `decoding.paint`: only where no region further inside is."""
     labels[voxels[labels[voxels] == 0]] = region.decoded_as
 

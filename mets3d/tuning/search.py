@@ -38,7 +38,7 @@ Cases = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
-class Grid:
+class SearchGrid:
     """The values that are tried of each setting of one region; the default is one of them."""
 
     default: RegionDecoding
@@ -79,18 +79,18 @@ class Grid:
         )
 
 
-def grid_for(default: RegionDecoding, target: Target, region: Region) -> Grid:
+def grid_for(default: RegionDecoding, target: Target, region: Region) -> SearchGrid:
     """The grid of one region. Label mode: no thresholds."""
     thresholds = {default.threshold} if target.kind == "labels" else {default.threshold, *THRESHOLDS}
     if region == RC:
-        return Grid(default, tuple(sorted(thresholds)), PEAKS, CAVITY_VOLUMES_MM3, (False, True))
-    return Grid(default, tuple(sorted(thresholds)))
+        return SearchGrid(default, tuple(sorted(thresholds)), PEAKS, CAVITY_VOLUMES_MM3, (False, True))
+    return SearchGrid(default, tuple(sorted(thresholds)))
 
 
 def choose(
     scores: Scores,
     target: Target,
-    grids: Mapping[str, Grid],
+    grids: Mapping[str, SearchGrid],
     default: Decoding,
     cases: Cases,
     after: Callable[[str], None],
@@ -107,7 +107,7 @@ def choose(
 def cross_validated(
     scores: Scores,
     target: Target,
-    grids: Mapping[str, Grid],
+    grids: Mapping[str, SearchGrid],
     default: Decoding,
     folds: Sequence[Cases],
     after: Callable[[str], None],
@@ -130,7 +130,7 @@ def mean(values: Float64[np.ndarray, "*S C"]) -> Float64[np.ndarray, "*S"]:
         return np.asarray(np.nanmean(values, axis=-1))
 
 
-def _best(scores: Scores, region: Region, grid: Grid, decoding: Decoding, cases: Cases) -> RegionDecoding:
+def _best(scores: Scores, region: Region, grid: SearchGrid, decoding: Decoding, cases: Cases) -> RegionDecoding:
     now = grid.default
     for _ in range(MOST_SWEEPS):
         before = now

@@ -28,7 +28,7 @@ from mets3d.inference.outputs import PROBABILITIES, SUMMARY, recipe_of
 from mets3d.regions import Region, Target
 from mets3d.rundir import RunDir, open_run
 from mets3d.tuning.rescoring import needs_outer, prepare, score
-from mets3d.tuning.search import GAIN, Grid, choose, cross_validated, grid_for, mean
+from mets3d.tuning.search import GAIN, SearchGrid, choose, cross_validated, grid_for, mean
 
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 FEW_CASES = 20
@@ -306,7 +306,7 @@ def _told(
     )
 
 
-def _record(tuning: Tuning, grids: Mapping[str, Grid]) -> dict[str, Any]:
+def _record(tuning: Tuning, grids: Mapping[str, SearchGrid]) -> dict[str, Any]:
     return {
         "objective": tuning.objective,
         "rules": tuning.rules,

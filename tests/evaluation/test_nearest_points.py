@@ -19,7 +19,6 @@ from mets3d.evaluation.border import border, border_distances, normalised_surfac
 from mets3d.evaluation.nearest_points import nearest, nearest_mm
 from mets3d.evaluation.overlap import dice
 from mets3d.evaluation.point_distances import Points, contact
-from mets3d.ops.voxels import bounding_box, extent, voxels_of
 
 UNIT = (1.0, 1.0, 1.0)
 SPACINGS = st.sampled_from([UNIT, (0.5, 1.25, 3.0), (0.6, 0.6, 1.5)])
@@ -132,17 +131,3 @@ def test_distances_of_a_choice_equal_a_search_among_the_chosen(seed: int, spacin
     np.testing.assert_array_equal(distances.prediction_areas_mm2, points[0].areas_mm2[chosen[0]])
     nobody = both.borders(chosen[0], np.zeros(0, np.int64))
     assert np.isinf(nobody.prediction_to_reference_mm).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(mask=MASKS)
-def test_voxels_and_boxes_are_numpys(mask: np.ndarray) -> None:
-    voxels = voxels_of(mask)
-    np.testing.assert_array_equal(voxels, np.argwhere(mask))
-    box = bounding_box(mask)
-    if box is not None:
-        first, last = extent(voxels)
-        assert [(side.start, side.stop - 1) for side in box] == list(zip(first.tolist(), last.tolist(), strict=True))
-        assert mask[box].sum() == mask.sum()
-        np.testing.assert_array_equal(first, np.argwhere(mask).min(0))
-        np.testing.assert_array_equal(last, np.argwhere(mask).max(0))

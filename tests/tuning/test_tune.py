@@ -23,7 +23,7 @@ from mets3d.inference.decoding import RegionDecoding, decode, read_decoding
 from mets3d.regions import ET, RC, Region, Target
 from mets3d.rundir import RunDir
 from mets3d.tuning.rescoring import prepare, score
-from mets3d.tuning.search import Grid, choose, cross_validated, grid_for
+from mets3d.tuning.search import SearchGrid, choose, cross_validated, grid_for
 from mets3d.tuning.tune import Tuning, tune
 
 SHAPE = (24, 20, 16)
@@ -260,7 +260,7 @@ def test_no_value_anywhere_leaves_the_default() -> None:
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_a_choice_never_scores_below_the_default_and_no_single_group_improves_it(seed: int) -> None:
-    grid = Grid(DEFAULT, (0.3, 0.5, 0.7), (0.6, 0.8), (0.0, 8.0), (False, True))
+    grid = SearchGrid(DEFAULT, (0.3, 0.5, 0.7), (0.6, 0.8), (0.0, 8.0), (False, True))
 
     def value(setting: RegionDecoding) -> float:
         return float(np.random.default_rng([seed, hash(setting) % 2**32]).random())

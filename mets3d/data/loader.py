@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -44,9 +46,12 @@ class Batch:
         return self.image.to(device, non_blocking=True).float(), self.labels.to(device, non_blocking=True)
 
 
-def generator(seed: int, step: int, index: int) -> np.random.Generator:
-    """The random generator of sample `index` of the global batch at `step`."""
-    return np.random.default_rng([seed, step, index])
+def generator(seed: int, step: int, index: int, name: str | None = None) -> np.random.Generator:
+    """Returns the random generator of sample `index` of the global batch at `step`, or its generator of that name.
+
+    Case and position are drawn from the one without a name. A name is hashed by CRC-32, the same in every process.
+    """
+    return np.random.default_rng([seed, step, index] if name is None else [seed, step, index, crc32(name.encode())])
 
 
 def keys_of_process(
@@ -110,7 +115,7 @@ class Samples(Dataset[dict[str, Any]]):
         patch: tuple[int, int, int],
         seed: int,
         lesion_fraction: float = 1 / 3,
-        draw: Callable[[np.random.Generator], Any] | None = None,
+        draw: Callable[[Callable[[str], np.random.Generator]], Any] | None = None,
     ):
         if not cases:
             raise ValueError(f"{store}: no training case in this fold")
@@ -132,7 +137,7 @@ class Samples(Dataset[dict[str, Any]]):
         before = [max(-part.start, 0) for part in box]
         image = _padded(case.image(inside), before, self.patch)
         labels = _padded(case.labels(inside), before, self.patch)
-        drawn = self.draw(rng) if self.draw else None
+        drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None
         return {"image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
 
     def _place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:

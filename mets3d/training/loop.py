@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mets3d.augment.apply import augment
+from mets3d.augment.changes import augment
 from mets3d.config import Config
 from mets3d.data.loader import Batch, Samples, batches
 from mets3d.losses import LossFunction

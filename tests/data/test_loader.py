@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mets3d.data.loader import Samples, batches, check_divisible, collate, keys_of_process
+from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process
 from mets3d.data.store import open_store
 
 PATCH = (16, 16, 12)
@@ -31,6 +31,23 @@ def test_same_key_same_sample_and_other_keys_other_samples(phantom_store: Path) 
     places = {(sample["case"], sample["origin"]) for sample in (one[s, i] for s in range(6) for i in range(4))}
     assert len(places) > 18
     assert samples(phantom_store, seed=4)[5, 1]["origin"] != first["origin"]
+
+
+def test_augmentation_moves_no_patch(phantom_store: Path) -> None:
+    plain = samples(phantom_store)
+    drawing = samples(phantom_store, draw=lambda stream: [stream(name).random() for name in ("one", "two")])
+    for step in range(10):
+        without, with_draws = plain[step, 0], drawing[step, 0]
+        assert (without["case"], without["origin"]) == (with_draws["case"], with_draws["origin"])
+        assert torch.equal(without["image"], with_draws["image"])
+    assert len({value for step in range(3) for value in drawing[step, 0]["drawn"]}) == 6
+    assert drawing[2, 0]["drawn"] == drawing[2, 0]["drawn"]
+
+
+def test_named_streams_are_the_same_in_every_process_and_release() -> None:
+    # Python's own hash of a string differs from process to process.
+    drawn = [int(generator(3, 5, 1, name).integers(2**62)) for name in ("mirror", "noise")]
+    assert drawn == [2631866637413256738, 4407688023386503489]
 
 
 def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:

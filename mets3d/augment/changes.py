@@ -1,0 +1,101 @@
+"""The changes of a sample in their order, drawn by name for one sample and applied to a batch.
+
+A change is a class in the file of its family. Its fields are the numbers that were drawn, `draw` draws them, `apply`
+applies them. The arguments of `draw` after the generator are keys of the settings' section `augment`, or `sequences`.
+To add one, write the class, give it a name in the family's table, and write its settings.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from mets3d.augment.artefacts import ARTEFACTS
+from mets3d.augment.intensity import INTENSITY
+from mets3d.augment.spatial import SPATIAL
+
+Stream = Callable[[str], np.random.Generator]  # a name to the generator of that name in one sample
+Draws = Mapping[str, Callable[[np.random.Generator], Any]]
+
+
+@runtime_checkable
+class MovesVoxels(Protocol):
+    """A change of image and labels alike."""
+
+    def apply(self, image: Tensor, labels: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class ChangesIntensity(Protocol):
+    """A change of the image alone. Voxels outside `brain` are set to 0 after the last one."""
+
+    def apply(self, image: Tensor, brain: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The changes of one sample in the order in which they are applied."""
+
+    spatial: tuple[MovesVoxels, ...] = ()
+    intensity: tuple[ChangesIntensity, ...] = ()
+
+
+def bind(settings: Mapping[str, Any]) -> tuple[Draws, Draws]:
+    """Returns the draw of every spatial and of every other change by name, with its settings bound to it."""
+    return _bound(SPATIAL, settings), _bound(INTENSITY | ARTEFACTS, settings)
+
+
+def draw(draws: tuple[Draws, Draws], stream: Stream) -> Drawn:
+    """Draws the changes of the sample that `stream` belongs to.
+
+    Each reads the stream of its own name alone, so that adding or changing one leaves the draws of the others alone.
+    """
+    spatial, intensity = ([one(stream(name)) for name, one in family.items()] for family in draws)
+    return Drawn(
+        spatial=tuple(change for change in spatial if change is not None),
+        intensity=tuple(change for change in intensity if change is not None),
+    )
+
+
+def augment(
+    image: Float[Tensor, "B C X Y Z"],
+    labels: Integer[Tensor, "B X Y Z"],
+    drawn: Sequence[Drawn],
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B X Y Z"]]:
+    """Applies to each sample of a batch its own changes, on the batch's device and without waiting for it.
+
+    Outside the brain (all sequences 0) the image stays 0. What a rotation reads beyond the patch is background.
+    """
+    pairs = [_apply(sample, labels[index], drawn[index], spacing_mm) for index, sample in enumerate(image)]
+    return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
+
+
+def _bound(family: Mapping[str, Any], settings: Mapping[str, Any]) -> Draws:
+    draws = {}
+    for name, change in family.items():
+        names = [key for key in inspect.signature(change.draw).parameters if key in settings]
+        draws[name] = partial(change.draw, **{key: settings[key] for key in names})
+    return draws
+
+
+def _apply(
+    image: Float[Tensor, "C X Y Z"],
+    labels: Integer[Tensor, "X Y Z"],
+    drawn: Drawn,
+    spacing_mm: tuple[float, float, float],
+) -> tuple[Tensor, Tensor]:
+    for movement in drawn.spatial:
+        image, labels = movement.apply(image, labels, spacing_mm)
+    brain = (image != 0).any(0)
+    for change in drawn.intensity:
+        image = change.apply(image, brain)
+    return image * brain, labels

@@ -1,0 +1,139 @@
+"""Every change is drawn from a stream of its own and applied to its own sample alone."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mets3d import augment
+from mets3d.augment import changes
+from mets3d.augment.changes import ARTEFACTS, INTENSITY, SPATIAL, Drawn, Stream
+from mets3d.augment.intensity import Brightness, Contrast
+from mets3d.augment.spatial import Mirror
+from mets3d.config import Augment
+from mets3d.data.loader import generator
+from tests.builders.batches import random_batch
+
+ALWAYS = Augment(mirror=1, affine=1, brightness=1, contrast=1, gamma=1, noise=1)
+
+
+def streams(count: int) -> list[Stream]:
+    """The streams of some samples, as the loader hands them over."""
+    return [partial(generator, 3, step, 1) for step in range(count)]
+
+
+def test_nothing_drawn_changes_nothing() -> None:
+    image, labels = random_batch()
+    changed, kept = changes.augment(image, labels, [Drawn(), Drawn()])
+    assert torch.equal(changed, image)
+    assert torch.equal(kept, labels)
+
+
+def test_a_batch_is_its_samples() -> None:
+    image, labels = random_batch()
+    draw = augment.build(ALWAYS, sequences=4)
+    drawn = [draw(stream) for stream in streams(2)]
+    together = changes.augment(image, labels, drawn)
+    for index in range(2):
+        alone = changes.augment(image[index : index + 1], labels[index : index + 1], drawn[index : index + 1])
+        assert torch.equal(together[0][index], alone[0][0])
+        assert torch.equal(together[1][index], alone[1][0])
+
+
+def test_changes_are_applied_in_order() -> None:
+    drawn = augment.build(ALWAYS, sequences=4)(streams(1)[0])
+    assert [type(change).__name__ for change in drawn.spatial] == ["Mirror", "Affine"]
+    assert [type(change).__name__ for change in drawn.intensity] == ["Brightness", "Contrast", "Gamma", "Noise"]
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A change of tomorrow that draws many numbers."""
+
+    offsets: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, sequences: int, noise_std: float) -> MadeUp:
+        return cls(tuple(rng.normal(size=17 * sequences) * noise_std))
+
+    def apply(self, image: Tensor, *arguments: Any) -> Any:
+        return (image + self.offsets[0], *arguments[:1]) if len(arguments) > 1 else image + self.offsets[0]
+
+
+def with_the_made_up_one(monkeypatch: pytest.MonkeyPatch, family: str, streams: list[Stream]) -> list[Drawn]:
+    """What is drawn where the made-up change comes first in a family, without that change's own draws."""
+    monkeypatch.setattr(changes, family, {"made_up": MadeUp, **getattr(changes, family)})
+    draw = augment.build(Augment(), sequences=4)
+    found = []
+    for drawn in map(draw, streams):
+        rest = [
+            tuple(change for change in kind if not isinstance(change, MadeUp))
+            for kind in (drawn.spatial, drawn.intensity)
+        ]
+        assert sum(map(len, rest)) == len(drawn.spatial) + len(drawn.intensity) - 1
+        found.append(Drawn(*rest))
+    return found
+
+
+@pytest.mark.parametrize("family", ["SPATIAL", "INTENSITY", "ARTEFACTS"])
+def test_one_more_change_shifts_no_other_draw(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    before = list(map(augment.build(Augment(), sequences=4), streams(50)))
+    assert with_the_made_up_one(monkeypatch, family, streams(50)) == before
+
+
+def test_one_stream_for_all_would_shift_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shared(key: int) -> Stream:
+        rng = np.random.default_rng(key)
+        return lambda name: rng
+
+    before = list(map(augment.build(Augment(), sequences=4), map(shared, range(50))))
+    assert with_the_made_up_one(monkeypatch, "SPATIAL", list(map(shared, range(50)))) != before
+
+
+def test_names_have_different_streams() -> None:
+    settings = Augment(brightness=1, contrast=1)
+    assert settings.brightness_range == settings.contrast_range, "from equal streams the factors would be equal"
+    for drawn in map(augment.build(settings, sequences=4), streams(20)):
+        factors = [change.factors for change in drawn.intensity if isinstance(change, Brightness | Contrast)]
+        assert len(set(sum(factors, ()))) == 8
+
+
+def test_a_probability_does_not_change_what_is_drawn() -> None:
+    rare, often = (list(map(augment.build(Augment(affine=p), sequences=4), streams(300))) for p in (0.2, 0.6))
+    seen = 0
+    for one, two in zip(rare, often, strict=True):
+        assert one.intensity == two.intensity
+        assert set(one.spatial) <= set(two.spatial)
+        seen += len(two.spatial) > len(one.spatial)
+    assert seen / 300 == pytest.approx(0.4, abs=0.1)
+
+
+def test_each_setting_belongs_to_one_change_and_each_change_has_its_settings() -> None:
+    families = SPATIAL | INTENSITY | ARTEFACTS
+    assert len(families) == len(SPATIAL) + len(INTENSITY) + len(ARTEFACTS), "a name would have one stream twice"
+    arguments = [key for change in families.values() for key in [*inspect.signature(change.draw).parameters][1:]]
+    own = sorted(key for key in arguments if key != "sequences")
+    assert own == sorted(set(Augment.model_fields) - {"enabled"})
+
+
+def test_the_draw_travels_to_a_worker() -> None:
+    for settings in (ALWAYS, Augment(enabled=False)):
+        draw: Callable[[Stream], Drawn] = augment.build(settings, sequences=4)
+        assert pickle.loads(pickle.dumps(draw))(streams(1)[0]) == draw(streams(1)[0])
+
+
+def test_switched_off_draws_nothing() -> None:
+    assert augment.build(Augment(enabled=False), sequences=4)(streams(1)[0]) == Drawn()
+
+
+def test_a_mirror_of_no_axis_is_no_change() -> None:
+    assert Mirror.draw(np.random.default_rng(0), mirror=0.0) is None

@@ -8,9 +8,10 @@ from mets3d.regions import Region
 from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import number
-from mets3d.statistics.cohort import SizeRecall, cohort_table, recall_by_size
+from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.score_table import Row
+from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
 SAID = (
     "95 % intervals are over patients, whose time points and lesions are not independent: percentile bootstrap of "

@@ -9,8 +9,26 @@ import numpy as np
 from jaxtyping import Float64
 
 from mets3d.statistics.intervals import Interval, bootstrap_interval
+from mets3d.statistics.score_table import Row, values_of
 
 LIMIT = 1.959963984540054  # standard deviations to each side that hold 95 % of a normal distribution
+
+
+@dataclass(frozen=True)
+class VolumePairs:
+    """Predicted and reference volume of one region in the cases in which either is above 0."""
+
+    cases: list[str]
+    prediction_mm3: Float64[np.ndarray, " N"]
+    reference_mm3: Float64[np.ndarray, " N"]
+
+
+def volume_pairs(rows: Sequence[Row]) -> VolumePairs:
+    """Returns the volumes in one region's rows of scores.csv; a case without both, or with both 0, is left out."""
+    prediction, reference = (values_of(rows, f"{side}_volume_mm3") for side in ("prediction", "reference"))
+    cases = sorted(case for case in prediction.keys() & reference.keys() if prediction[case] > 0 or reference[case] > 0)
+    predicted, expected = (np.array([side[case] for case in cases], np.float64) for side in (prediction, reference))
+    return VolumePairs(cases, predicted, expected)
 
 
 @dataclass(frozen=True)

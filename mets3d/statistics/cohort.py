@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from mets3d.evaluation.lesion_wise import size_class
-from mets3d.evaluation.lesions import SIZE_EDGES_MM3
-from mets3d.statistics.agreement import volume_agreement
+from mets3d.statistics.agreement import volume_agreement, volume_pairs
 from mets3d.statistics.intervals import (
     FEWEST_PATIENTS,
     Interval,
@@ -26,11 +23,11 @@ from mets3d.statistics.intervals import (
     patient_numbers,
     proportion_interval,
 )
-from mets3d.statistics.score_table import KEYS, Row, columns_of, finite
+from mets3d.statistics.score_table import KEYS, Row, columns_of, values_of
+from mets3d.statistics.size_recall import OF_A_SIZE_CLASS, recall_by_size
 
 COHORT_COLUMNS = (*("region", "rules", "score", "cases", "mean", "sd", "median", "q1", "q3"), "ci_low", "ci_high")
 COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
-_OF_A_CLASS = re.compile(r"(found|missed|false|precision|recall|f1)_(below_.+|.+_to_.+|from_.+)")
 _NO_SCORE = {*KEYS, "smallest_spacing_mm"}
 
 
@@ -103,15 +100,9 @@ def cohort_csv(table: Iterable[Row]) -> str:
 # ---------------------------------------------------------------- scores
 
 
-def values_of(rows: Iterable[Row], column: str) -> dict[str, float]:
-    """Case -> value of a column, over the rows that have one."""
-    found = {row["case"]: finite(row.get(column)) for row in rows}
-    return {case: value for case, value in found.items() if value is not None}
-
-
 def _scores(rows: Sequence[Row]) -> Iterable[Row]:
     for column in columns_of(rows):
-        if column in _NO_SCORE or _OF_A_CLASS.fullmatch(column):
+        if column in _NO_SCORE or OF_A_SIZE_CLASS.fullmatch(column):
             continue
         values = values_of(rows, column)
         summary = summarise(values)
@@ -175,46 +166,6 @@ def _f1(sums: Float64[np.ndarray, "... 3"]) -> Float64[np.ndarray, "..."]:
     return np.asarray(2 * found / (2 * found + missed + false))
 
 
-@dataclass(frozen=True)
-class SizeRecall:
-    """Lesions of one size class over all cases: `interval` as in `intervals.proportion_interval`."""
-
-    size_class: str
-    found: int
-    missed: int
-    cases: int  # with a lesion of this class
-    interval: Interval | None
-
-    @property
-    def recall(self) -> float:
-        return self.found / (self.found + self.missed)
-
-
-def recall_by_size(rows: Sequence[Row], lesion_rows: Sequence[Row] = ()) -> list[SizeRecall]:
-    """Share of lesions found by size class, smallest first, of one region's rows; classes without a lesion are absent.
-
-    From the columns found_CLASS and missed_CLASS where `rows` have them, else from `lesion_rows` of the same cases.
-    """
-    matched = (_OF_A_CLASS.fullmatch(name) for name in columns_of(rows))
-    classes = [match.group(2) for match in matched if match and match.group(1) == "found"]
-    counted = (
-        {name: [values_of(rows, f"{kind}_{name}") for kind in ("found", "missed")] for name in classes}
-        if classes
-        else _counted(rows, lesion_rows)
-    )
-    recalls = []
-    for name in sorted(counted, key=_lower_edge):
-        found, missed = counted[name]
-        cases = sorted(case for case in found.keys() | missed.keys() if found.get(case, 0) + missed.get(case, 0))
-        if not cases:
-            continue
-        hits = np.array([found.get(case, 0) for case in cases], np.float64)
-        totals = hits + np.array([missed.get(case, 0) for case in cases], np.float64)
-        interval = proportion_interval(hits, totals, cases)
-        recalls.append(SizeRecall(name, int(hits.sum()), int((totals - hits).sum()), len(cases), interval))
-    return recalls
-
-
 def _by_size(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> Iterable[Row]:
     for found in recall_by_size(rows, lesion_rows):
         yield _row(f"pooled_found_{found.size_class}", found.cases, float(found.found), None)
@@ -222,33 +173,12 @@ def _by_size(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> Iterable[Row]:
         yield _row(f"pooled_recall_{found.size_class}", found.cases, found.recall, found.interval)
 
 
-def _counted(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> dict[str, list[dict[str, float]]]:
-    """Class -> [case -> found, case -> missed] from one row per lesion."""
-    cases = {row["case"] for row in rows}
-    counted: dict[str, list[dict[str, float]]] = {}
-    for row in lesion_rows:
-        volume_mm3 = finite(row.get("reference_volume_mm3"))
-        if row["case"] not in cases or row["kind"] not in ("found", "missed") or volume_mm3 is None:
-            continue
-        measured = {"kind": row["kind"], "reference_volume_mm3": volume_mm3}
-        by_kind = counted.setdefault(row.get("size_class") or size_class(measured, SIZE_EDGES_MM3), [{}, {}])
-        kind = by_kind[row["kind"] == "missed"]
-        kind[row["case"]] = kind.get(row["case"], 0) + 1
-    return counted
-
-
-def _lower_edge(name: str) -> float:
-    return 0.0 if name.startswith("below_") else float(name.removeprefix("from_").partition("_to_")[0])
-
-
 # ---------------------------------------------------------------- volumes
 
 
 def _volumes(rows: Sequence[Row]) -> Iterable[Row]:
-    prediction, reference = (values_of(rows, f"{side}_volume_mm3") for side in ("prediction", "reference"))
-    cases = sorted(prediction.keys() & reference.keys())
-    predicted, expected = (np.array([side[case] for case in cases], np.float64) for side in (prediction, reference))
-    found = volume_agreement(predicted, expected, cases)
+    pairs = volume_pairs(rows)
+    found = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases)
     if found is None:
         return
     yield _row("volume_bias_mm3", found.n, found.bias_mm3, found.bias_interval) | {"sd": found.sd_mm3}

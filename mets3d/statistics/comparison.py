@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mets3d.statistics.cohort import values_of
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
 from mets3d.statistics.ranking import RANKED_BY, Ranking, lower_is_better, rank_methods
-from mets3d.statistics.score_table import SCORES, Row, columns_of
+from mets3d.statistics.score_table import SCORES, Row, columns_of, values_of
 
 ALSO_TESTED = ("f1", "dice", "hd95")
 

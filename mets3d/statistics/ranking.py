@@ -19,10 +19,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float64
 
-from mets3d.statistics.cohort import values_of
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, sign_flip_p
-from mets3d.statistics.score_table import Row
+from mets3d.statistics.score_table import Row, values_of
 
 RANKED_BY = {
     "brats2023": ("lesion_wise_dice", "lesion_wise_hd95"),

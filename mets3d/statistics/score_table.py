@@ -42,6 +42,12 @@ def finite(cell: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def values_of(rows: Iterable[Row], column: str) -> dict[str, float]:
+    """Returns case -> value of a column, over the rows that have one."""
+    found = {row["case"]: finite(row.get(column)) for row in rows}
+    return {case: value for case, value in found.items() if value is not None}
+
+
 def read_scores(path: Path) -> list[Row]:
     """The rows of a score table: case, region, rules as text, and every column that holds a number.
 

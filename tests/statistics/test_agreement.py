@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from mets3d.statistics.agreement import volume_agreement
+from mets3d.statistics.agreement import volume_agreement, volume_pairs
 
 
 def names(patients: int) -> list[str]:
@@ -99,3 +101,13 @@ def test_intervals_of_the_limits_are_about_bland_and_altmans() -> None:
     assert found.icc_interval[0] < found.icc < found.icc_interval[1]
     assert found.lower_interval is not None
     assert found.lower_interval[1] < found.bias_mm3
+
+
+def test_pairs_are_the_cases_with_either_volume() -> None:
+    cells = [("A", 0.0, 0.0), ("B", 0.0, 2.0), ("C", 4.0, 0.0), ("E", 5.0, 4.0), ("D", 1.0, math.nan)]
+    table = [{"case": case, "prediction_volume_mm3": x, "reference_volume_mm3": y} for case, x, y in cells]
+    pairs = volume_pairs([*table, {"case": "F", "prediction_volume_mm3": 1.0}])
+    assert pairs.cases == ["B", "C", "E"]
+    assert pairs.prediction_mm3.tolist() == [0, 4, 5]
+    assert pairs.reference_mm3.tolist() == [2, 0, 4]
+    assert volume_pairs([]).cases == []

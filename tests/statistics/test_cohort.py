@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mets3d.statistics.cohort import COHORT_COLUMNS, cohort_csv, cohort_table, cohort_text, recall_by_size, summarise
-from mets3d.statistics.intervals import mean_interval, wilson_interval
+from mets3d.statistics.cohort import COHORT_COLUMNS, cohort_csv, cohort_table, cohort_text, summarise
+from mets3d.statistics.intervals import mean_interval
 
 Row = dict[str, Any]
 CASES = ("P-0-000", "P-0-001", "P-1-000", "P-2-000", "P-3-000", "P-4-000", "P-5-000")
@@ -97,46 +97,6 @@ def test_a_cohort_without_any_lesion() -> None:
     for name in ("pooled_precision", "pooled_recall", "pooled_f1"):
         assert (table[name]["mean"], table[name]["ci_low"]) == (None, None)
     assert (table["false_per_patient"]["mean"], table["false_per_patient"]["ci_high"]) == (0.0, 0.0)
-
-
-def test_recall_by_size_from_the_counts() -> None:
-    found = recall_by_size(rows())
-    assert [(size.size_class, size.found, size.missed, size.cases) for size in found] == [
-        ("2_to_27", 8, 8, 6),
-        ("from_27", 0, 3, 3),
-    ]
-    table = by_score(cohort_table(rows()))
-    assert table["pooled_recall_2_to_27"]["mean"] == 0.5
-    assert (table["pooled_found_from_27"]["mean"], table["pooled_missed_from_27"]["mean"]) == (0, 3)
-    assert table["pooled_recall_from_27"]["ci_low"] is None  # three patients
-    assert "recall_below_2" not in table
-    assert "found_2_to_27" not in table
-
-
-def test_recall_by_size_from_the_lesions_of_an_earlier_version() -> None:
-    earlier = [{key: row[key] for key in ("case", "region", "rules", "lesions_found")} for row in rows()]
-    lesions = [
-        *({"case": case, "kind": "found", "reference_volume_mm3": "300.0"} for case in CASES),
-        {"case": CASES[0], "kind": "missed", "reference_volume_mm3": "275.0"},
-        {"case": CASES[0], "kind": "missed", "reference_volume_mm3": "1.5"},
-        {"case": CASES[0], "kind": "missed", "reference_volume_mm3": "26.9"},
-        {"case": CASES[0], "kind": "found", "reference_volume_mm3": "26.9", "size_class": "from_9000"},
-        {"case": CASES[0], "kind": "false", "reference_volume_mm3": "0.0"},
-        {"case": CASES[0], "kind": "ignored", "reference_volume_mm3": "1.0"},
-        {"case": "another", "kind": "missed", "reference_volume_mm3": "300.0"},
-    ]
-    found = recall_by_size(earlier, lesions)
-    assert [(size.size_class, size.found, size.missed) for size in found] == [
-        ("below_2", 0, 1),
-        ("2_to_27", 0, 1),
-        ("from_275", 7, 1),
-        ("from_9000", 1, 0),
-    ]
-    assert found[2].interval == wilson_interval(7 / 8, 8)  # over six patients varying no more than chance would
-    # In the table only lesions of the same region and rules count.
-    of = [lesion | {"region": "ET", "rules": "brats2026"} for lesion in lesions]
-    other = [lesion | {"region": "WT", "rules": "brats2026"} for lesion in lesions]
-    assert by_score(cohort_table(earlier, of + other))["pooled_found_from_275"]["mean"] == 7
 
 
 def test_volumes() -> None:

@@ -1,0 +1,38 @@
+"""Lesions of all cases together: found, missed and false."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mets3d.statistics.score_table import Row, values_of
+
+
+@dataclass(frozen=True)
+class LesionCounts:
+    """Sums over cases; None where no case has the count."""
+
+    found: float | None
+    missed: float | None
+    false: float | None
+
+    @property
+    def lesions(self) -> float | None:
+        """Lesions of the reference."""
+        return None if self.found is None or self.missed is None else self.found + self.missed
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the reference's lesions that were found; None where there are none."""
+        return None if self.found is None or not self.lesions else self.found / self.lesions
+
+
+def lesion_counts(rows: Sequence[Row]) -> LesionCounts:
+    """Adds up the lesions in one region's rows of scores.csv."""
+    return LesionCounts(*(total(rows, f"lesions_{kind}") for kind in ("found", "missed", "false")))
+
+
+def total(rows: Sequence[Row], column: str) -> float | None:
+    """Adds up a column over the rows that have a value; None where none has."""
+    values = values_of(rows, column)
+    return sum(values.values()) if values else None

@@ -107,7 +107,7 @@ def test_contract_goes_red_on_a_violation(copy: Path, name: str, file: str, line
 
 LIGHT = [
     "mets3d", "mets3d.__main__", "mets3d.regions", "mets3d.config", "mets3d.rundir", "mets3d.data.nifti",
-    "mets3d.evaluation.evaluate",
+    "mets3d.evaluation.evaluate", "mets3d.verbs",
     "mets3d.reporting.page", "mets3d.ops", "mets3d.data", "mets3d.augment", "mets3d.models", "mets3d.losses",
     "mets3d.training", "mets3d.inference", "mets3d.evaluation", "mets3d.reporting",
 ]  # fmt: skip
@@ -171,7 +171,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
 def test_commands_in_the_documents_name_what_exists(document: Path) -> None:
-    from mets3d.__main__ import _parser
+    from mets3d.__main__ import parser_of, verb_table
     from mets3d.config import leaves
 
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
@@ -181,7 +181,7 @@ def test_commands_in_the_documents_name_what_exists(document: Path) -> None:
         if words[0] == "make":
             assert words[1] in targets, command
         elif words[0] == "mets3d":
-            _parser().parse_args(words[1:])
+            parser_of(verb_table()).parse_args(words[1:])
         else:
             for word in words:
                 if word.startswith(("configs/", "accelerate_configs/")):

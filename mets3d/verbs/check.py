@@ -1,0 +1,30 @@
+"""mets3d check: everything that is wrong or odd about a data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mets3d.verbs.console import progress_of
+from mets3d.verbs.parser import VerbParser
+
+SUMMARY = "show everything that is wrong or odd about a data set; exit 1 if a case cannot be used"
+ORDER = 20
+
+
+def arguments(parser: VerbParser) -> None:
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there too")
+    parser.add_argument("--cavity", action="store_true", help="label 4, the resection cavity, is to be learned")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from mets3d.data.check import check
+    from mets3d.files import write_json
+
+    report = check(options.data, progress_of("check"), cavity=options.cavity, jobs=options.jobs)
+    print(report.table())
+    if options.json is not None:
+        write_json(options.json, report.as_json())
+    return 1 if report.unusable else 0

@@ -1,0 +1,35 @@
+"""mets3d compare: paired tests and ranks of methods."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mets3d.verbs.parser import VerbParser
+
+SUMMARY = "paired tests between the score tables of two or more methods, and their ranks"
+ORDER = 80
+
+
+def arguments(parser: VerbParser) -> None:
+    parser.add_argument("tables", type=Path, nargs="+", metavar="SCORES.csv", help="score tables, or run directories")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="what the methods are called, in the same order")
+    parser.add_argument("--scores", nargs="+", metavar="COLUMN",
+                        help="scores to test (default those that the rule set ranks by, f1, dice, hd95)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="comparison.csv", help="write the numbers there too")
+
+
+def run(options: argparse.Namespace) -> int:
+    from mets3d.files import write_text
+    from mets3d.statistics.comparison import compare_methods, method_names
+    from mets3d.statistics.comparison_tables import comparison_csv, comparison_text
+    from mets3d.statistics.score_table import read_scores
+
+    names = method_names(options.tables, options.names)
+    tables = dict(zip(names, map(read_scores, options.tables), strict=True))
+    comparison = compare_methods(tables, scores=options.scores)
+    print(comparison_text(comparison))
+    if options.out is not None:
+        write_text(options.out, comparison_csv(comparison))
+        print(f"comparison in {options.out}")
+    return 0

@@ -1,0 +1,89 @@
+"""mets3d evaluate: scores of predictions against references."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mets3d.verbs.console import progress_of
+from mets3d.verbs.parser import VerbParser
+
+SUMMARY = "lesion-wise and whole-volume scores of predictions against references"
+ORDER = 70
+
+
+def arguments(parser: VerbParser) -> None:
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
+    parser.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
+    parser.add_argument("--out", type=Path, required=True, metavar="scores.csv", help="one row a case and region")
+    parser.add_argument("--rules", default="brats2023", help="brats2023 (default), brats2024 or brats2026")
+    parser.add_argument("--compat", choices=["organisers"],
+                        help="brats2026: swap the first and last voxel size, as that program does")  # fmt: skip
+    parser.add_argument("--size-edges", type=float, nargs="+", default=[2, 27, 100, 275], metavar="MM3",
+                        help="between size classes")  # fmt: skip
+    parser.add_argument("--probabilities", type=Path, metavar="DIR",
+                        help="maps for froc.csv (default PREDICTIONS/probabilities, if there)")  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from mets3d.evaluation.evaluate import evaluate
+    from mets3d.files import write_text
+    from mets3d.rundir import RunDir
+    from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
+
+    beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
+    _check_paths(options, [beside.lesions, beside.froc, beside.cohort])
+    if options.compat and options.rules != "brats2026":
+        raise ValueError(f"--compat organisers: only --rules brats2026 has something to swap, found {options.rules}")
+    if beside.cohort.is_dir():
+        raise IsADirectoryError(f"{beside.cohort} is a folder, and a table is to be written there; move it away")
+    soft = options.predictions / "probabilities"
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    report = evaluate(
+        options.predictions,
+        options.references,
+        rules=options.rules,
+        compat=options.compat,
+        size_edges_mm3=options.size_edges,
+        scores=options.out,
+        lesions=beside.lesions,
+        probabilities=options.probabilities or (soft if soft.is_dir() else None),
+        froc=beside.froc,
+        jobs=options.jobs,
+        progress=progress_of("evaluate"),
+    )
+    if report.rows:
+        table = cohort_table(report.rows, report.lesions)
+        write_text(beside.cohort, cohort_csv(table))
+        print(cohort_text(table))
+    _print_findings(report, options.rules)
+    if report.rows:
+        print(f"scores in {options.out}")
+    return 1 if report.problems else 0
+
+
+def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:
+    if options.out in beside:
+        raise ValueError(f"--out: {options.out.name} is the name of a table written beside it; name another file")
+    if options.out.is_dir():
+        raise ValueError(
+            f"--out: {options.out} is a folder; name the table's file, such as {options.out / 'scores.csv'}"
+        )
+    if options.probabilities is not None and not options.probabilities.is_dir():
+        raise FileNotFoundError(f"--probabilities: {options.probabilities} is no folder of maps CASE.nii.gz")
+
+
+def _print_findings(report: Any, rules: str) -> None:
+    """Prints the references without a prediction and the cases that could not be scored."""
+    from mets3d.evaluation.rules import rules_named
+
+    if report.unpredicted:
+        shown = ", ".join(report.unpredicted[:4]) + (", ..." if len(report.unpredicted) > 4 else "")
+        counted = rules_named(rules).missing_prediction == "worst"
+        how = "scored as the worst, as the rules say" if counted else "not scored, the rules do not count them"
+        print(f"{len(report.unpredicted)} references without a prediction, {how}: {shown}", file=sys.stderr)
+    for problem in report.problems:
+        print(f"mets3d evaluate: {problem}", file=sys.stderr)

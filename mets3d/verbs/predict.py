@@ -1,0 +1,58 @@
+"""mets3d predict: label maps of cases, by one trained run or several."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mets3d.verbs.console import is_main_process, print_case_folders, progress_of
+from mets3d.verbs.parser import VerbParser
+
+SUMMARY = "segment cases with a trained run; label maps on each case's own grid"
+ORDER = 40
+
+
+def arguments(parser: VerbParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write (default RUN/predictions)")
+    parser.add_argument("--probabilities", action="store_true", help="write them too, in OUT/probabilities")
+    parser.add_argument("--held-out", action="store_true", help="only the cases that the run was validated on")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN",
+                        help="more runs, such as folds, to average as probabilities; needs OUT")  # fmt: skip
+    parser.add_argument("--region-weights", nargs="+", default=[], metavar="WT=1,2",
+                        help="weights of the average, per region one number a run")  # fmt: skip
+    parser.add_argument("--decoding", metavar="FILE",
+                        help="thresholds: a file, or `default`: as if the run were not tuned")  # fmt: skip
+    parser.takes_overrides(
+        "settings of the run to change, as --predict.overlap=0.75 or --precision=bf16", also=["precision"]
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from mets3d.inference.predict import predict
+
+    result = predict(
+        options.run,
+        options.data,
+        options.out,
+        also=options.also,
+        region_weights=options.region_weights,
+        decoding=options.decoding,
+        overrides=options.overrides,
+        probabilities=options.probabilities,
+        held_out=options.held_out,
+        progress=progress_of("predict"),
+    )
+    print_case_folders(options.data)
+    if is_main_process():
+        for case, reason in result.failures.items():
+            print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
+        for remark in result.remarks:
+            print(remark)
+        print(f"decoding: {result.decoded_by}")
+        print(f"{len(result.cases)} label maps in {result.folder}")
+        if result.skipped:
+            print(f"{len(result.skipped)} of them were there already, made the same way from the same files")
+    return 1 if result.failures else 0

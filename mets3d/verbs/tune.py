@@ -1,0 +1,42 @@
+"""mets3d tune: thresholds and component limits chosen on held-out predictions."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mets3d.verbs.console import progress_of
+from mets3d.verbs.parser import VerbParser
+
+SUMMARY = "choose thresholds and component limits on held-out predictions"
+ORDER = 50
+
+
+def arguments(parser: VerbParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory with predictions/probabilities")
+    parser.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
+    parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
+                        help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
+    parser.add_argument("--rules", default="brats2023", help="rule set of the score (default brats2023)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default RUN/decoding.json)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from mets3d.tuning.tune import tune
+
+    tuning = tune(
+        options.run,
+        options.data,
+        objective=options.objective,
+        rules=options.rules,
+        jobs=options.jobs,
+        out=options.out,
+        progress=progress_of("tune"),
+    )
+    print(f"mean {tuning.objective} by {tuning.rules}")
+    print(tuning.table())
+    for caveat in tuning.caveats():
+        print(caveat)
+    print(f"decoding in {tuning.file}")
+    return 0

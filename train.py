@@ -1,23 +1,47 @@
 """Trains one network: accelerate launch train.py --config configs/quickstart.yaml [--section.key=value ...]
 
-Composes configuration, Accelerator, data, network and loss, and hands them to the loop. Start it again with the same
-words and it goes on where it was.
+Composes configuration, Accelerator, data, network and loss to a job, opens a session with it, and hands that to the
+loop. The same command started again goes on from the newest checkpoint.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mets3d.config import from_command_line
+from mets3d.config import Config, from_command_line
 from mets3d.training.orphan import follow_launcher
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from mets3d.training.job import Job
 
 
 def main() -> int:
+    """Trains as the command line says and returns the exit code."""
     follow_launcher()
     config = from_command_line(sys.argv[1:], program="train.py")
 
-    # After the configuration is known to be good: a mistyped key is answered before torch is imported.
+    # Once the configuration is known to be good: a mistyped key is answered before torch is imported.
+    from mets3d.training.launch import one_message, started
+    from mets3d.training.loop import fit
+    from mets3d.training.session import open_session
+
+    with started(config) as accelerator:
+        with one_message(accelerator):
+            job = compose(config, accelerator)
+        with open_session(job, accelerator) as session:
+            fit(session)
+            return session.exit_code
+
+
+def compose(config: Config, accelerator: Accelerator) -> Job:
+    """Composes what a run trains; writes nothing. Raises ValueError or OSError for settings and files that do not fit.
+
+    In a notebook: `with open_session(compose(config, accelerator), accelerator) as session: fit(session)`.
+    """
     import torch
 
     from mets3d import augment, losses, models
@@ -25,59 +49,35 @@ def main() -> int:
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.loader import Samples, check_divisible
     from mets3d.data.store import open_store
-    from mets3d.files import write_json
     from mets3d.models.weights import load_weights
     from mets3d.regions import Target
     from mets3d.rundir import RunDir, open_run
-    from mets3d.training import launch, loop, state
+    from mets3d.training.job import Job
     from mets3d.training.validation import HeldOutCases
 
-    run = RunDir(Path(config.output) / config.name)
-    with launch.one_message():
-        accelerator = launch.start(config, run)
-    try:
-        with launch.one_message(accelerator):
-            check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
-            store = open_store(Path(config.data.store), expected=config.preprocess, cavity=config.data.cavity)
-            training, held_out = split(store.cases, config.data.folds, config.data.fold, config.data.split_seed)
-            target = Target(config.data.target, config.data.cavity)
-            sequences = len(store.plan["sequences"])
-            spacing_mm = tuple(store.plan["spacing_mm"])
+    data, run = config.data, RunDir(Path(config.output) / config.name)
+    check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
+    store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity)
+    training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
+    target, sequences = Target(data.target, data.cavity), len(store.plan["sequences"])
+    spacing_mm = tuple(store.plan["spacing_mm"])
 
-            torch.manual_seed(config.seed)
-            network = models.build(config.model, in_channels=sequences, target=target, patch=config.data.patch)
-            if config.weights is not None:
-                load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
-            samples = Samples(
-                Path(config.data.store),
-                training,
-                patch=config.data.patch,
-                seed=config.seed,
-                lesion_fraction=config.data.lesion_fraction,
-                draw=augment.build(config.augment, sequences=sequences),
-            )
-            fold = {"fold": config.data.fold, "folds": config.data.folds, "training": training, "validation": held_out}
-            state.prepare_run(config, run, accelerator, plan=store.plan, split=fold)
-
-        if accelerator.is_main_process:
-            write_json(run.baseline, best_threshold(store.fingerprint, training, held_out))
-            launch.note_start(run, accelerator, state.count_parameters(network))
-        job = loop.Job(
-            config=config,
-            run=run,
-            network=network,
-            loss=losses.build(config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.steps),
-            samples=samples,
-            target=target,
-            spacing_mm=spacing_mm,
-            validate=HeldOutCases(config, accelerator, store, held_out, target),
-        )
-        exit_code = loop.fit(job, accelerator)
-        if accelerator.is_main_process:
-            launch.note_end(run, exit_code)
-        return exit_code
-    finally:
-        accelerator.end_training()
+    torch.manual_seed(config.seed)
+    network = models.build(config.model, in_channels=sequences, target=target, patch=data.patch)
+    if config.weights is not None:
+        load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
+    steps, queries = config.train.steps, network.has_queries
+    loss = losses.build(config.loss, target=target, spacing_mm=spacing_mm, steps=steps, queries=queries)
+    draw = augment.build(config.augment, sequences=sequences)
+    share = data.lesion_fraction
+    samples = Samples(store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=share, draw=draw)
+    validate = HeldOutCases(config, accelerator, store, held_out)
+    records = {
+        run.plan: store.plan,
+        run.split: {"fold": data.fold, "folds": data.folds, "training": training, "validation": held_out},
+        run.baseline: best_threshold(store.fingerprint, training, held_out),
+    }
+    return Job(config, run, network, loss, samples, target, spacing_mm, validate, records)
 
 
 if __name__ == "__main__":

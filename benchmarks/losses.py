@@ -52,7 +52,7 @@ from mets3d.losses.total import base_loss
 from mets3d.models import build
 from mets3d.ops import distance
 from mets3d.regions import Target
-from mets3d.settings import Model
+from mets3d.settings import Model, Optim
 from mets3d.training import optim
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # probabilities, boolean target: a scalar
@@ -279,7 +279,7 @@ def step(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 def trainer(target: Tensor, device: torch.device) -> Callable[[bool], Tensor]:
     torch.manual_seed(0)
     network = build(Model(), in_channels=4, target=Target(), patch=target.shape[2:]).to(device)
-    optimizer = optim.build(network.parameters(), name="adamw", lr=3e-4, weight_decay=3e-5)
+    optimizer = optim.build(network.parameters(), Optim())
     image = torch.randn(len(target), 4, *target.shape[2:], device=device)
 
     def train(with_distance: bool) -> Tensor:

@@ -116,15 +116,25 @@ class Model(Section):
     position_encoding: bool = Field(True, description="sine position encoding on the keys")
     attention_fp32: bool = Field(True, description="attention of the query decoder in fp32 under mixed precision")
 
+    @property
+    def has_vit(self) -> bool:
+        """Whether the network has a ViT at its bottleneck."""
+        return self.mode in ("encoder", "both")
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether the network has a query decoder."""
+        return self.mode in ("decoder", "both")
+
     @model_validator(mode="after")
     def _lengths_fit(self) -> Model:
         if self.kernels is not None and len(self.kernels) != len(self.strides) + 1:
             raise ValueError(
                 f"kernels has {len(self.kernels)} entries; expected one more than strides, {len(self.strides) + 1}"
             )
-        if self.mode in ("encoder", "both") and self.vit_width % self.vit_heads:
+        if self.has_vit and self.vit_width % self.vit_heads:
             raise ValueError(f"vit_width {self.vit_width} is not a multiple of vit_heads {self.vit_heads}")
-        if self.mode in ("decoder", "both") and (self.width % 6 or self.width % self.decoder_heads):
+        if self.has_queries and (self.width % 6 or self.width % self.decoder_heads):
             raise ValueError(f"width {self.width} is not a multiple of 6 and of decoder_heads {self.decoder_heads}")
         return self
 

@@ -45,11 +45,10 @@ def first_losses(store: Path, folder: Path, steps: int, monkeypatch: pytest.Monk
 
     original = loop.train_step
 
-    def stop_after(*arguments: Any) -> Any:
-        step, wish = arguments[5], arguments[6]
+    def stop_after(session: Any, step: int, *arguments: Any) -> Any:
         if step == steps - 1:
-            wish.signal = signal.SIGTERM
-        return original(*arguments)
+            session.wish.signal = signal.SIGTERM
+        return original(session, step, *arguments)
 
     monkeypatch.setattr(loop, "train_step", stop_after)
     overrides = [f"--data.store={store}", f"--output={folder}", "--track.wandb=disabled", "--name=golden"]

@@ -1,93 +1,108 @@
-"""Losses: `SegOutput` and target masks to a scalar and its named parts."""
+"""Losses: from a network's output and target masks to a `LossValue`. `build` turns settings into a loss.
+
+A new boundary loss is a function in a file of its own, one line in `_boundary_losses` below, and one literal of
+`loss.boundary` in the settings.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from mets3d.config import Loss
+    from mets3d.losses.total import BoundaryLoss
+    from mets3d.losses.value import LossValue, StepContext
     from mets3d.regions import Target
     from mets3d.shapes import SegOutput
 
 
 @runtime_checkable
 class LossFunction(Protocol):
-    """What the training loop calls."""
+    """What the training loop calls, after it has looked at what the loss needs."""
 
-    def __call__(
-        self,
-        output: SegOutput,
-        target_masks: Tensor,
-        /,
-        *,
-        step: int,
-        masks: Tensor | None,
-        ratio: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise at optimizer step `step`, and its detached parts for the log.
+    @property
+    def needs_mask_count(self) -> bool:
+        """Whether `StepContext.masks` must be given."""
+        ...
 
-        Parts named `boundary...` are of the boundary term, unweighted, and `boundary_weight` is its weight; the others
-        add up to the base loss. ratio: base loss over boundary term, for the balanced schedule.
-        """
+    @property
+    def needs_ratio(self) -> bool:
+        """Whether `StepContext.ratio` must be given."""
+        ...
+
+    def __call__(self, output: SegOutput, target: Tensor, context: StepContext, /) -> LossValue:
+        """Returns the loss of a micro-batch: the scalar to minimise and its detached parts."""
         ...
 
 
-def build(settings: Loss, *, target: Target, spacing_mm: tuple[float, float, float], steps: int) -> LossFunction:
-    """The loss that the settings describe, for a run of `steps` optimizer steps on voxels of `spacing_mm`."""
-    import torch
+def build(
+    settings: Loss, *, target: Target, spacing_mm: tuple[float, float, float], steps: int, queries: bool
+) -> LossFunction:
+    """Builds the loss that the settings describe, for a run of `steps` optimizer steps on voxels of `spacing_mm`.
 
-    from mets3d.losses.total import base_loss, boundary_term, ramp
+    queries: whether the network has a query decoder, whose loss is normalised by the masks of the global batch.
+    """
+    from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_loss
 
-    def loss(
-        output: SegOutput,
-        target_masks: Tensor,
-        /,
-        *,
-        step: int,
-        masks: Tensor | None,
-        ratio: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = base_loss(
-            output,
-            target_masks,
-            masks=masks,
-            dice_weight=settings.dice_weight,
-            ce_weight=settings.ce_weight,
-            query_class=settings.query_class,
-            query_bce=settings.query_bce,
-            query_dice=settings.query_dice,
-            no_object_weight=settings.no_object_weight,
-            query_points=settings.query_points,
-            query_pairing=settings.query_pairing,
-        )
-        value = torch.stack(list(parts.values())).sum()
-        share = 1.0 if settings.boundary_schedule == "constant" else ramp(step, steps, *settings.boundary_ramp)
-        if settings.boundary != "none" and share > 0:
-            boundary = boundary_term(
-                output,
-                target_masks,
-                kind=settings.boundary,
-                names=target.names,
-                spacing_mm=spacing_mm,
-                reduction=settings.boundary_reduction,
-                label_weights=settings.boundary_label_weights,
-                alpha=settings.boundary_alpha,
-                sides=settings.boundary_sides,
-                absent=settings.boundary_absent,
-                cap_mm=settings.boundary_cap_mm,
-                class_balanced=settings.boundary_class_balanced,
-                erosions=settings.boundary_erosions,
-                radii_mm=settings.boundary_radii_mm,
-            )
-            weight = torch.full_like(value.detach(), settings.boundary_weight * share)
-            if settings.boundary_schedule == "balanced":
-                if ratio is None:
-                    raise ValueError("ratio: expected the running ratio that the balanced schedule needs, found None")
-                weight = weight * ratio
-            value = value + weight * boundary["boundary"]
-            parts |= boundary | {"boundary_weight": weight}
-        return value, {name: part.detach() for name, part in parts.items()}
+    weights = settings.model_dump(
+        include={
+            *("dice_weight", "ce_weight", "query_class", "query_bce", "query_dice"),
+            *("no_object_weight", "query_points", "query_pairing"),
+        }
+    )
+    loss = _boundary_losses(settings)[settings.boundary]
+    return TotalLoss(
+        base=lambda output, masks, count: base_loss(output, masks, masks=count, **weights),
+        term=None
+        if loss is None
+        else BoundaryTerm(loss, target.names, spacing_mm, settings.boundary_reduction, settings.boundary_label_weights),
+        weight=BoundaryWeight(
+            settings.boundary_weight,
+            steps,
+            ramp=None if settings.boundary_schedule == "constant" else settings.boundary_ramp,
+            balanced=settings.boundary_schedule == "balanced",
+        ),
+        needs_mask_count=queries,
+    )
 
-    return loss
+
+def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
+    """Returns the function behind each value of `loss.boundary`, the only place where the two meet.
+
+    Each takes probabilities p, target masks g, the spacing in mm and the predicted masks (None: p > 0.5).
+    """
+    from mets3d.losses.blob import blob_loss
+    from mets3d.losses.hausdorff import (
+        hausdorff_convolution_loss,
+        hausdorff_distance_loss,
+        hausdorff_erosion_loss,
+        hausdorff_log_loss,
+    )
+    from mets3d.losses.signed_distance import signed_distance_loss
+
+    alpha, absent = settings.boundary_alpha, settings.boundary_absent
+    distance: dict[str, Any] = {
+        "alpha": alpha,
+        "sides": settings.boundary_sides,
+        "absent": absent,
+        "cap_mm": settings.boundary_cap_mm,
+        "class_balanced": settings.boundary_class_balanced,
+    }
+    erosion = partial(hausdorff_erosion_loss, alpha=alpha, erosions=settings.boundary_erosions)
+    convolution = partial(hausdorff_convolution_loss, alpha=alpha, radii_mm=settings.boundary_radii_mm)
+    # Without a distance a term that is linear in it leaves the label out.
+    signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
+    return {
+        "none": None,
+        "hausdorff_distance": lambda p, g, mm, mask: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
+        "hausdorff_log": lambda p, g, mm, mask: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
+        "hausdorff_erosion": lambda p, g, mm, _: erosion(p, g, mm),
+        "hausdorff_convolution": lambda p, g, mm, _: convolution(p, g, mm),
+        "signed_distance": lambda p, g, mm, _: signed(p, g, mm),
+        "blob": lambda p, g, mm, _: blob_loss(p, g, mm),
+    }

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from mets3d.losses.value import count_masks
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput, raised
 
 TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
@@ -108,11 +109,6 @@ def query_parts(
         *earlier, final = parts
         total = (final + torch.stack(earlier).mean(0)) / 2 if earlier else final
     return dict(zip(("query_class", "query_bce", "query_dice"), total, strict=True))
-
-
-def count_masks(target: TargetMasks) -> Float[Tensor, ""]:
-    """Number of target channels over all samples that have any voxel above 0; stays on the device."""
-    return (target > 0).flatten(2).any(-1).sum().float()
 
 
 # ---------------------------------------------------------------- matching

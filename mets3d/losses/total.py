@@ -1,37 +1,122 @@
-"""The whole loss of a step and its named parts: base loss of every head, and the boundary term with its ramp."""
+"""Puts the whole loss of a step together: the base loss of every head, and the boundary term times its weight."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mets3d.losses.blob import blob_loss
-from mets3d.losses.hausdorff import (
-    Absent,
-    Sides,
-    hausdorff_convolution_loss,
-    hausdorff_distance_loss,
-    hausdorff_erosion_loss,
-    hausdorff_log_loss,
-)
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import downsampled, region_loss
-from mets3d.losses.signed_distance import signed_distance_loss
+from mets3d.losses.value import LossValue, Scalar, StepContext
 from mets3d.shapes import SegOutput
 
-Parts = dict[str, Float[Tensor, ""]]
-Kind = Literal[
-    "hausdorff_distance", "hausdorff_log", "hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"
-]
+Masks = Bool[Tensor, "B R X Y Z"]
+Spacing = tuple[float, float, float]
+Parts = dict[str, Scalar]
+# Output, target masks and the normaliser of the query loss to the parts of the base loss.
+BaseLoss = Callable[[SegOutput, Masks, Scalar | None], Parts]
+# Probabilities and target [B, R, X, Y, Z], spacing in mm, and the predicted masks where they are not probability > 0.5,
+# to the loss of each item and channel [B, R].
+BoundaryLoss = Callable[[Tensor, Tensor, Spacing, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class TotalLoss:
+    """The loss of a run: `base`, and from some step on `term` times its weight.
+
+    needs_mask_count: the training loop is to count the masks of the global batch, for the query loss.
+    needs_ratio: it is to keep the running ratio of base loss and boundary term, for the balanced weight.
+    """
+
+    base: BaseLoss
+    term: BoundaryTerm | None
+    weight: BoundaryWeight
+    needs_mask_count: bool
+
+    @property
+    def needs_ratio(self) -> bool:
+        return self.term is not None and self.weight.balanced
+
+    def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:
+        """Returns the loss of a micro-batch. Raises ValueError where the ratio it needs is missing."""
+        parts = self.base(output, target, context.masks)
+        value = torch.stack(list(parts.values())).sum()
+        base = {name: part.detach() for name, part in parts.items()}
+        share = self.weight.share(context.step)
+        if self.term is None or share == 0:
+            return LossValue(value, base)
+        boundary, by_label = self.term(output, target)
+        weight = torch.full_like(value.detach(), self.weight.peak * share)
+        if self.weight.balanced:
+            if context.ratio is None:
+                raise ValueError("ratio: expected the running ratio that the balanced schedule needs, found None")
+            weight = weight * context.ratio
+        return LossValue(value + weight * boundary, base, boundary.detach(), by_label, weight)
+
+
+@dataclass(frozen=True)
+class BoundaryTerm:
+    """A boundary loss on the full-resolution probabilities of all regions or labels, combined into one number.
+
+    names: of the channels. reduction: sum or mean over channels, weighted by label_weights where given (the mean by
+    their sum). In label mode the background is left out and the predicted mask is the argmax.
+    """
+
+    loss: BoundaryLoss
+    names: Sequence[str]
+    spacing_mm: Spacing
+    reduction: Literal["mean", "sum"] = "mean"
+    label_weights: Sequence[float] | None = None
+
+    def __call__(self, output: SegOutput, target: Masks) -> tuple[Scalar, Parts]:
+        """Returns the term without its weight, and the detached value of each channel by name."""
+        exclusive = output.activation == "softmax"
+        first = 1 if exclusive else 0
+        predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
+        per_item = self.loss(output.probabilities[:, first:], target[:, first:], self.spacing_mm, predicted)
+        per_label = per_item.mean(0)
+        weights = torch.tensor([1.0] * len(per_label) if self.label_weights is None else list(self.label_weights))
+        if self.reduction == "mean":
+            weights = weights / weights.sum()
+        term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
+        return term, dict(zip(self.names[first:], per_label.detach(), strict=True))
+
+
+@dataclass(frozen=True)
+class BoundaryWeight:
+    """The weight of the boundary term over a run of `steps` steps.
+
+    peak: the weight, before a balanced one is multiplied by the running ratio. ramp: shares of the run at which it
+    leaves 0 and reaches `peak`; None: `peak` from step 0.
+    """
+
+    peak: float
+    steps: int
+    ramp: tuple[float, float] | None = None
+    balanced: bool = False
+
+    def share(self, step: int) -> float:
+        """Returns the share of `peak` at a step: 0 up to start x steps, linear to 1 at end x steps.
+
+        The term cannot come first: at the start nearly all of its gradient says "background everywhere".
+        """
+        if self.ramp is None:
+            return 1.0
+        start, end = self.ramp
+        position = step / self.steps
+        if position <= start:
+            return 0.0
+        return min(1.0, (position - start) / (end - start)) if end > start else 1.0
 
 
 def base_loss(
     output: SegOutput,
-    target: Bool[Tensor, "B R X Y Z"],
+    target: Masks,
     *,
     masks: Float[Tensor, ""] | float | None = None,
     dice_weight: float = 1.0,
@@ -43,11 +128,11 @@ def base_loss(
     query_points: int = 0,
     query_pairing: Literal["correct", "reference"] = "correct",
 ) -> Parts:
-    """Parts whose sum is the loss without a boundary term.
+    """Returns the parts whose sum is the loss without a boundary term.
 
     The full-resolution prediction has the region loss, or in the query modes the query loss, with weight 1; the deep
-    heads at 1/2, 1/4, ... the region loss with 1/2, 1/4, ...; all divided by the sum of the weights, as in nnU-Net.
-    The CNN's head beside a query decoder has no loss, as in the original.
+    heads at 1/2, 1/4, ... have the region loss with weights 1/2, 1/4, ...; all are divided by the sum of the weights,
+    as in nnU-Net. The CNN's head beside a query decoder has no loss, as in the original.
     """
     exclusive = output.activation == "softmax"
     shares = [0.5**level for level in range(1 + len(output.deep))]
@@ -82,70 +167,6 @@ def base_loss(
     return parts | ({"deep": torch.stack(deep).sum()} if deep else {})
 
 
-def boundary_term(
-    output: SegOutput,
-    target: Bool[Tensor, "B R X Y Z"],
-    *,
-    kind: Kind,
-    names: Sequence[str],
-    spacing_mm: tuple[float, float, float],
-    reduction: Literal["mean", "sum"] = "mean",
-    label_weights: Sequence[float] | None = None,
-    alpha: float = 2.0,
-    sides: Sides = "both",
-    absent: Absent = "diagonal",
-    cap_mm: float | None = None,
-    class_balanced: bool = False,
-    erosions: int = 10,
-    radii_mm: Sequence[float] = (3, 6, 9, 12, 15, 18),
-) -> Parts:
-    """The boundary term of the full-resolution probabilities, unweighted: `boundary`, and `boundary/NAME` per channel.
-
-    reduction: sum or mean over channels, weighted by label_weights where given (the mean by their sum). In label mode
-    the background is left out and the predicted mask is the argmax.
-    """
-    exclusive = output.activation == "softmax"
-    first = 1 if exclusive else 0
-    probabilities, truth = output.probabilities[:, first:], target[:, first:]
-    distances = {
-        "alpha": alpha, "sides": sides, "absent": absent, "cap_mm": cap_mm, "class_balanced": class_balanced,
-    }  # fmt: skip
-    match kind:
-        case "hausdorff_distance" | "hausdorff_log":
-            loss = hausdorff_distance_loss if kind == "hausdorff_distance" else hausdorff_log_loss
-            predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
-            per_item = loss(probabilities, truth, spacing_mm, predicted=predicted, **distances)  # type: ignore[arg-type]
-        case "hausdorff_erosion":
-            per_item = hausdorff_erosion_loss(probabilities, truth, spacing_mm, alpha=alpha, erosions=erosions)
-        case "hausdorff_convolution":
-            per_item = hausdorff_convolution_loss(probabilities, truth, spacing_mm, alpha=alpha, radii_mm=radii_mm)
-        case "signed_distance":
-            # Without a distance a term that is linear in it leaves the label out.
-            constant = "zero" if absent == "skip" else absent
-            per_item = signed_distance_loss(probabilities, truth, spacing_mm, absent=constant)
-        case "blob":
-            per_item = blob_loss(probabilities, truth, spacing_mm)
-    per_label = per_item.mean(0)
-    weights = torch.tensor([1.0] * len(per_label) if label_weights is None else list(label_weights))
-    if reduction == "mean":
-        weights = weights / weights.sum()
-    term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
-    return {"boundary": term} | {
-        f"boundary/{name}": value.detach() for name, value in zip(names[first:], per_label, strict=True)
-    }
-
-
-def _argmax(probabilities: Float[Tensor, "B R X Y Z"]) -> Bool[Tensor, "B R X Y Z"]:
+def _argmax(probabilities: Float[Tensor, "B R X Y Z"]) -> Masks:
     channels = torch.arange(probabilities.shape[1], device=probabilities.device)
     return probabilities.argmax(1, keepdim=True) == channels[:, None, None, None]
-
-
-def ramp(step: int, steps: int, start: float, end: float) -> float:
-    """Share of the boundary weight at a step: 0 up to start x steps, linear to 1 at end x steps.
-
-    The term cannot come first: at the start nearly all of its gradient says "background everywhere".
-    """
-    position = step / steps
-    if position <= start:
-        return 0.0
-    return min(1.0, (position - start) / (end - start)) if end > start else 1.0

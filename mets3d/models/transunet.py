@@ -18,6 +18,8 @@ from mets3d.shapes import Image, SegOutput
 Mode = Literal["cnn", "encoder", "decoder", "both"]
 Activation = Literal["sigmoid", "softmax"]
 
+VIT_MODES: tuple[Mode, ...] = ("encoder", "both")
+QUERY_MODES: tuple[Mode, ...] = ("decoder", "both")
 DEFAULT_MEMORY_LEVELS = (-4, -3, -2)
 
 
@@ -85,15 +87,15 @@ class TransUNet(nn.Module):
         widths = stage_channels(levels, features, max_features)
         self.encoder = CNNEncoder(in_channels, widths, self.strides, kernel_sizes, dropout)
         self.decoder = CNNDecoder(widths, self.strides, kernel_sizes, dropout)
-        queried = mode in ("decoder", "both")
-        self.head = _head(widths[0], channels) if frozen_cnn_head or not queried else None
-        if self.head is not None and queried:
+        self.has_vit, self.has_queries = mode in VIT_MODES, mode in QUERY_MODES
+        self.head = _head(widths[0], channels) if frozen_cnn_head or not self.has_queries else None
+        if self.head is not None and self.has_queries:
             self.head.requires_grad_(False)
         deep = _deep_head_count(deep_supervision, deep_heads, levels)
         self.deep_heads = nn.ModuleList(_head(width_, channels) for width_ in widths[1 : deep + 1])
 
         self.vit = None
-        if mode in ("encoder", "both"):
+        if self.has_vit:
             x, y, z = (size // stride for size, stride in zip(patch, self.total_stride, strict=True))
             self.vit = ViTBottleneck(
                 widths[-1],
@@ -107,7 +109,7 @@ class TransUNet(nn.Module):
             )
 
         self.query_decoder = None
-        if queried:
+        if self.has_queries:
             self.memory_levels = _memory_levels(memory_levels, memory_fpn, levels)
             self.query_decoder = QueryDecoder(
                 [widths[::-1][level] for level in self.memory_levels],
@@ -177,9 +179,9 @@ def _check_choices(arguments: dict[str, Any]) -> None:
     for name, allowed in choices.items():
         if arguments[name] not in allowed:
             raise ValueError(f"{name} is {arguments[name]!r}; expected one of {', '.join(allowed)}")
-    mode = arguments["mode"]
-    _check_multiples(arguments, {"vit_width": ["vit_heads"]} if mode in ("encoder", "both") else {})
-    if mode in ("decoder", "both"):
+    if arguments["mode"] in VIT_MODES:
+        _check_multiples(arguments, {"vit_width": ["vit_heads"]})
+    if arguments["mode"] in QUERY_MODES:
         _check_multiples(arguments, {"width": ["decoder_heads"]})
         if arguments["width"] % 6:
             raise ValueError(f"width is {arguments['width']}; expected a multiple of 6, sine and cosine for three axes")

@@ -224,7 +224,7 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
         yield "Data: not known, for the run has no record of it: imported weights, or a model exported before."
         return
     yield f"{config.train.steps} optimizer steps of {config.train.batch_size} samples, {config.optim.name}."
-    parts = ["Dice", "cross-entropy", *["the query loss"] * (config.model.mode in ("decoder", "both"))]
+    parts = ["Dice", "cross-entropy", *["the query loss"] * (config.model.has_queries)]
     boundary = config.loss.boundary
     yield f"Loss: {', '.join([*parts, *[f'the boundary term {boundary}'] * (boundary != 'none')])}."
     if config.model.vit_pretrained is not None:

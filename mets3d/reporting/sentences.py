@@ -53,7 +53,7 @@ def loss_in_words(config: Config) -> str:
     """What is minimised, with weights and, for a boundary term, the steps over which it ramps in."""
     loss, model = config.loss, config.model
     region = _region_loss(loss, config.data.target)
-    if model.mode in ("decoder", "both"):
+    if model.has_queries:
         text = (
             f"query loss with Hungarian matching (class {loss.query_class:g}, cross-entropy {loss.query_bce:g}, "
             f"Dice {loss.query_dice:g})"

@@ -1,4 +1,4 @@
-"""The running ratio of base loss and boundary term, by which the balanced schedule weighs the term.
+"""Keeps the running ratio of base loss and boundary term, by which the balanced schedule weighs the term.
 
 Karimi and Salcudean (IEEE TMI 2020) weigh their two terms by the ratio of their means, so that both count the same.
 Here it follows the training: both values are averaged exponentially, over all processes, and stay on the device.
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from mets3d.losses.value import LossValue
 
 DECAY = 0.99  # a horizon of 100 steps
 # A term that falls to nothing must not take over, nor one that explodes vanish.
@@ -26,18 +28,18 @@ class Balance:
         self.averages = torch.zeros(2, device=device)
 
     def ratio(self) -> Tensor:
-        """|base| / |boundary|, clipped; 0 as long as no term was seen."""
+        """Returns |base| / |boundary|, clipped; 0 as long as no boundary term came."""
         base, boundary = self.averages
         tiny = torch.finfo(self.averages.dtype).tiny
         ratio = (base / boundary.clamp_min(tiny)).clamp(LOWEST, HIGHEST)
         return torch.where(boundary > 0, ratio, 0.0)
 
-    def update(self, values: Mapping[str, Tensor]) -> None:
-        """Takes in the numbers of a step, as the log has them; those of a step that is not finite are left out."""
-        if "loss/boundary" not in values:
+    def update(self, value: LossValue) -> None:
+        """Takes in the loss of a step; a step without a boundary term, or one that is not finite, changes nothing."""
+        if value.boundary is None:
             return
-        base = torch.stack([value for name, value in values.items() if _is_base(name)]).sum()
-        new = torch.stack([base, values["loss/boundary"]]).abs()
+        base = torch.stack(list(value.base.values())).sum()
+        new = torch.stack([base, value.boundary]).abs()
         averaged = DECAY * self.averages + (1 - DECAY) * new
         self.averages = torch.where(torch.isfinite(new).all(), averaged, self.averages)
 
@@ -46,7 +48,3 @@ class Balance:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.averages = state["averages"].to(self.averages.device)
-
-
-def _is_base(name: str) -> bool:
-    return name.startswith("loss/") and not name.startswith("loss/boundary")

@@ -1,4 +1,4 @@
-"""What a training process does before anything else: join the others, or refuse, and say where it runs."""
+"""Joins the processes of a launch, turns faults of the user's input into one message, and records where a run ran."""
 
 from __future__ import annotations
 
@@ -19,14 +19,25 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from mets3d.config import Config
 from mets3d.files import read_json, write_json
 from mets3d.rundir import RunDir
+from mets3d.training.track import wandb_is_wanted
 
 
-def start(config: Config, run: RunDir) -> Accelerator:
-    """The Accelerator of this process. Raises ValueError where the launcher and Accelerate disagree on the world."""
+@contextmanager
+def started(config: Config) -> Iterator[Accelerator]:
+    """Starts the Accelerator of this process and ends it, trackers and process group, with the block."""
+    with one_message():
+        accelerator = start(config)
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+
+
+def start(config: Config) -> Accelerator:
+    """Makes the Accelerator. Raises ValueError where launcher and Accelerate disagree on the number of processes."""
     accelerator = Accelerator(
         mixed_precision=config.precision,
-        log_with="wandb" if _tracks(config) else None,
-        project_dir=run.path,
+        log_with="wandb" if wandb_is_wanted(config.track) else None,
         kwargs_handlers=[
             # Every trainable parameter has a gradient after every backward, so no search for unused ones.
             DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=False),
@@ -41,7 +52,7 @@ def start(config: Config, run: RunDir) -> Accelerator:
 
 
 def check_world(launched: int, joined: int) -> None:
-    """A launcher that started N processes which do not see each other has started N lonely trainings."""
+    """Raises ValueError where N launched processes do not see each other: each would train a network of its own."""
     if launched != joined:
         raise ValueError(
             f"the launcher started {launched} processes, but Accelerate sees {joined}: they would train {launched} "
@@ -53,7 +64,7 @@ def check_world(launched: int, joined: int) -> None:
 
 @contextmanager
 def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
-    """Turns an error about the user's input into one message of rank 0 and exit code 2 on every rank."""
+    """Turns an error about the user's input into one message of rank 0, and exit code 2 on every rank."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -64,22 +75,22 @@ def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
 
 
 def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
-    """environment.json of this start; the seconds of earlier sessions of the same run are kept."""
+    """Writes environment.json for this start, and keeps the seconds of earlier sessions of the same run."""
     before = read_json(run.environment) if run.environment.exists() else {}
     kept = {"first_started": before.get("first_started", _now()), "seconds": before.get("seconds", 0.0)}
     write_json(run.environment, environment(accelerator, parameters) | kept)
 
 
 def note_end(run: RunDir, exit_code: int) -> None:
-    """Adds this session's seconds, its end and its exit code."""
-    told = read_json(run.environment)
-    session = (datetime.now(UTC) - datetime.fromisoformat(told["started"])).total_seconds()
-    told |= {"seconds": told["seconds"] + session, "finished": _now(), "exit_code": exit_code}
-    write_json(run.environment, told)
+    """Adds this session's seconds, its end and its exit code to environment.json."""
+    record = read_json(run.environment)
+    session = (datetime.now(UTC) - datetime.fromisoformat(record["started"])).total_seconds()
+    record |= {"seconds": record["seconds"] + session, "finished": _now(), "exit_code": exit_code}
+    write_json(run.environment, record)
 
 
 def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
-    """Versions, devices and the command."""
+    """Returns versions, devices, number of parameters, the command and the time."""
     device = accelerator.device
     return {
         "mets3d": _version("mets3d"),
@@ -109,9 +120,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _tracks(config: Config) -> bool:
-    from mets3d.training.track import wandb_is_wanted
-
-    return wandb_is_wanted(config.track)

@@ -1,278 +1,189 @@
-"""The training loop. A step is a function of its number; the loop runs it from where the run is to where it ends."""
+"""Runs the training loop. A step is a function of its number; the loop goes from where the run is to where it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from mets3d.augment.changes import augment
-from mets3d.config import Config
-from mets3d.data.loader import Batch, Samples, batches
-from mets3d.losses import LossFunction
-from mets3d.losses.queries import count_masks
-from mets3d.regions import Target
-from mets3d.rundir import RunDir
-from mets3d.training import launch, optim, state
-from mets3d.training.balance import Balance
-from mets3d.training.stop import StopWish, listening
-from mets3d.training.track import Tracker
-
-Validation = Callable[[nn.Module, StopWish], Mapping[str, float] | None]
+from mets3d.data.loader import Batch, batches
+from mets3d.losses.value import StepContext, count_masks
+from mets3d.training import optim, state
+from mets3d.training.due import due
+from mets3d.training.schedule import learning_rate
+from mets3d.training.session import Session
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a run trains, made by train.py."""
-
-    config: Config
-    run: RunDir
-    network: nn.Module
-    loss: LossFunction
-    samples: Samples
-    target: Target
-    spacing_mm: tuple[float, float, float]
-    validate: Validation
-
-
-def fit(job: Job, accelerator: Accelerator) -> int:
-    """Trains to the last step, or to the step at which a signal came. Returns the exit code for the shell.
+def fit(session: Session) -> None:
+    """Trains to the last step, or to the end of the step at which a signal came.
 
     Raises RuntimeError after `train.max_skipped` non-finite losses in a row.
     """
-    settings = job.config.train
-    optimizer = optim.build(
-        job.network.parameters(),
-        name=job.config.optim.name,
-        lr=job.config.optim.lr,
-        weight_decay=job.config.optim.weight_decay,
-        momentum=job.config.optim.momentum,
-    )
-    network = torch.compile(job.network) if settings.compile else job.network
-    network, optimizer = accelerator.prepare(network, optimizer)
-    balance = None
-    if job.config.loss.boundary != "none" and job.config.loss.boundary_schedule == "balanced":
-        balance = Balance(accelerator.device)
-        accelerator.register_for_checkpointing(balance)
-    with launch.one_message(accelerator):
-        progress = state.resume(job.run, accelerator, network)
-    tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
-    if progress.step:
-        tracker.say(f"resuming at step {progress.step} of {settings.steps}")
-    try:
-        with listening() as wish:
-            _run_steps(job, accelerator, network, optimizer, progress, tracker, wish, balance)
-            return wish.exit_code
-    finally:
-        tracker.close()
-
-
-def _run_steps(
-    job: Job,
-    accelerator: Accelerator,
-    network: nn.Module,
-    optimizer: Optimizer,
-    progress: state.Progress,
-    tracker: Tracker,
-    wish: StopWish,
-    balance: Balance | None,
-) -> None:
-    settings = job.config.train
-    remaining = range(progress.step, settings.steps)
-    host_batches = batches(
-        job.samples,
-        steps=remaining,
-        batch_size=settings.batch_size,
-        processes=accelerator.num_processes,
-        rank=accelerator.process_index,
-        accumulation=settings.accumulation,
-        workers=job.config.data.workers if remaining else 0,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    # On a GPU the numbers of a step are read while the next one runs; elsewhere at once.
-    readback = Readback(lag=1 if accelerator.device.type == "cuda" else 0)
-    # A stop may have come between a step and its validation.
-    if _owes_validation(job.config, progress) and _finish_step(
-        job, accelerator, network, progress, tracker, wish, stopping=False
-    ):
+    config, progress, readback = session.job.config, session.progress, session.readback
+    # A signal may have come between a step and its validation.
+    if due(config, progress).validation and _finish_step(session, stop=False):
         return
-    for step, micro_batches in zip(remaining, host_batches, strict=True):
-        values = train_step(job, accelerator, network, optimizer, micro_batches, step, wish, balance)
-        readback.push(step, values)
+    for step, micro_batches in _steps(session):
+        readback.push(step, train_step(session, step, micro_batches))
         progress.step = step + 1
-        numbers = readback.drain() if _is_due(job.config, progress.step) else readback.ready()
-        stops = [_account(done, row, job, progress, tracker) for done, row in numbers]
-        if _finish_step(job, accelerator, network, progress, tracker, wish, stopping=any(stops)):
+        pause = due(config, progress).pause
+        rows = readback.drain() if pause else readback.ready()
+        stops = [_account(session, done, numbers) for done, numbers in rows]
+        if _finish_step(session, stop=any(stops)):
             return
-        if _is_due(job.config, progress.step):
+        if pause:
             readback.restart_clock()
 
 
-def _is_due(config: Config, step: int) -> bool:
-    """Whether a checkpoint or a validation follows a step."""
-    every = (config.train.checkpoint_every, config.validate_.every)
-    return step == config.train.steps or any(step % number == 0 for number in every)
+def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
+    """Yields each step that is left with the micro-batches of this process."""
+    config, accelerator = session.job.config, session.accelerator
+    remaining = range(session.progress.step, config.train.steps)
+    micro_batches = batches(
+        session.job.samples,
+        steps=remaining,
+        batch_size=config.train.batch_size,
+        processes=accelerator.num_processes,
+        rank=accelerator.process_index,
+        accumulation=config.train.accumulation,
+        workers=config.data.workers if remaining else 0,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    yield from zip(remaining, micro_batches, strict=True)
 
 
-def _owes_validation(config: Config, progress: state.Progress) -> bool:
-    if progress.step in {0, progress.validated}:
-        return False
-    return progress.step == config.train.steps or progress.step % config.validate_.every == 0
+# ---------------------------------------------------------------- one step
 
 
-def _finish_step(
-    job: Job,
-    accelerator: Accelerator,
-    network: nn.Module,
-    progress: state.Progress,
-    tracker: Tracker,
-    wish: StopWish,
-    *,
-    stopping: bool,
-) -> bool:
-    """Validation and checkpoint where they are due; True if the run is to stop here. Equal on every process."""
-    settings = job.config.train
-    last = progress.step == settings.steps
-    better = False
-    if _owes_validation(job.config, progress) and not stopping:
-        scores = _validate(job, accelerator, network, progress, tracker, wish)
-        stopping = scores is None
-        better = scores is not None and _is_better(scores, progress)
-    # Weights before the checkpoint that calls them the best: a crash in between only makes them again.
-    if better or (last and not stopping and progress.best_step == 0):
-        state.export_weights(job.run, accelerator, network)
-    due = progress.step % settings.checkpoint_every == 0 or last or better or stopping
-    if due:
-        state.save(job.run, accelerator, progress, keep=settings.keep_checkpoints)
-        if better and accelerator.is_main_process:
-            job.run.point("best", progress.step)
-    if stopping:
-        tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
-    return stopping
+def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """Makes one optimizer step on this process's share of the global batch and returns its numbers for the log.
 
-
-def train_step(
-    job: Job,
-    accelerator: Accelerator,
-    network: nn.Module,
-    optimizer: Optimizer,
-    micro_batches: list[Batch],
-    step: int,
-    wish: StopWish,
-    balance: Balance | None = None,
-) -> dict[str, Tensor]:
-    """One optimizer step on this process's share of the global batch; its numbers, averaged over all processes.
-
-    Stays on the device. The gradient is the mean over the global batch however it is split: each micro-batch has the
-    same size, backward divides by their number and DDP by the processes, and the query loss is normalised by the masks
-    of the global batch, counted before the first forward pass.
+    The numbers are averaged over all processes and stay on the device. The gradient is the mean over the global batch
+    however that is split: each micro-batch has the same size, backward divides by their number and DDP by the
+    processes, and a loss normalised by masks is given those of the global batch, counted before the first forward pass.
     """
-    prepared = [_on_device(job, batch, accelerator.device) for batch in micro_batches]
-    parts_of_batch = accelerator.num_processes * len(prepared)
-    masks = None
-    if job.config.model.mode in ("decoder", "both"):
-        count = accelerator.reduce(torch.stack([count_masks(target) for _, target in prepared]).sum().float())
-        masks = count.clamp_min(1) / parts_of_batch
+    job, accelerator, network = session.job, session.accelerator, session.network
+    prepared = [_on_device(session, batch) for batch in micro_batches]
+    context = _context(session, step, [target for _, target in prepared])
     # Not the optimizer's zero_grad: Accelerate's is skipped while a step is incomplete.
     network.zero_grad(set_to_none=True)
-    collected: list[dict[str, Tensor]] = []
+    rows = []
     for turn, (image, target) in enumerate(prepared):
-        index = accelerator.process_index + accelerator.num_processes * turn
-        torch.manual_seed(_dropout_seed(job.config.seed, step, index))
-        synchronised = turn == len(prepared) - 1
-        with contextlib.nullcontext() if synchronised else accelerator.no_sync(network):
-            output = network(image)
-            loss, parts = job.loss(output, target, step=step, masks=masks, ratio=balance.ratio() if balance else None)
-            accelerator.backward(loss / len(prepared))
-        collected.append({"loss": loss.detach()} | {_logged(name): part for name, part in parts.items()})
+        torch.manual_seed(_dropout_seed(session, step, turn))
+        last = turn == len(prepared) - 1
+        with contextlib.nullcontext() if last else accelerator.no_sync(network):
+            value = job.loss(network(image), target, context)
+            accelerator.backward(value.total / len(prepared))
+        rows.append(value.flat())
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
-    values = _averaged(collected, accelerator, stop=bool(wish))
-    if balance is not None:
-        balance.update(values)
-    skip = ~(torch.isfinite(values["loss"]) & torch.isfinite(norm))
-    scaled = accelerator.scaler is not None
-    lr = _learning_rate(job.config, step)
-    optim.step_unless(optimizer, None if scaled else skip, lr)
+    means, stop = _averaged(session, rows)
+    value = value.refilled(means)
+    if session.balance is not None:
+        session.balance.update(value)
+    finite = torch.isfinite(value.total)
     # Under fp16 an overflowing gradient lowers the loss scale, which is no fault of the loss.
-    values["skipped"] = (~torch.isfinite(values["loss"]) if scaled else skip).float()
-    return values | {"grad_norm": norm.detach().float(), "lr": torch.tensor(lr)}
+    scaled = accelerator.scaler is not None
+    skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
+    rate = learning_rate(step, job.config.train.steps, job.config.optim)
+    optim.step_unless(session.optimizer, None if scaled else skip, rate)
+    of_step = {"stop": stop, "skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
+    return value.named() | of_step
 
 
-def _logged(part: str) -> str:
-    return part if part == "boundary_weight" else f"loss/{part}"
-
-
-def _on_device(job: Job, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    image, labels = batch.on(device)
+def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Returns the image [B, C, X, Y, Z], augmented, and the target masks [B, R, X, Y, Z], copied without waiting."""
+    job = session.job
+    image, labels = batch.on(session.accelerator.device)
     if job.config.augment.enabled:
         image, labels = augment(image, labels, batch.drawn, job.spacing_mm)
     return image, torch.stack(job.target.masks(labels), dim=1)
 
 
-def _averaged(collected: list[dict[str, Tensor]], accelerator: Accelerator, *, stop: bool) -> dict[str, Tensor]:
-    """The numbers of all micro-batches and processes in one reduction, with the wish to stop of any process."""
-    names = list(collected[0])
-    rows = torch.stack([torch.stack([values[name].float() for name in names]) for values in collected]).mean(0)
-    wish = torch.tensor([float(stop)]).to(rows.device, non_blocking=True)
-    reduced = accelerator.reduce(torch.cat([rows, wish]), reduction="mean")
-    return dict(zip([*names, "stop"], reduced.unbind(), strict=True))
+def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:
+    """Gathers what the loss says it needs."""
+    masks = None
+    if session.job.loss.needs_mask_count:
+        own = torch.stack([count_masks(target) for target in targets]).sum()
+        parts = session.accelerator.num_processes * len(targets)
+        masks = session.accelerator.reduce(own).clamp_min(1) / parts
+    return StepContext(step, masks, None if session.balance is None else session.balance.ratio())
 
 
-def _learning_rate(config: Config, step: int) -> float:
-    settings = config.optim
-    return optim.learning_rate(
-        step, steps=config.train.steps, lr=settings.lr, min_lr=settings.min_lr, warmup_steps=settings.warmup_steps
-    )
+def _dropout_seed(session: Session, step: int, turn: int) -> int:
+    """Returns a seed of torch's own generator, which only dropout uses.
+
+    It is a function of the seed, the step and the micro-batch's place in the global batch, so resuming needs no state.
+    """
+    place = session.accelerator.process_index + session.accelerator.num_processes * turn
+    sequence = np.random.SeedSequence([session.job.config.seed, step, place])
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _dropout_seed(seed: int, step: int, index: int) -> int:
-    """Seed of torch's own generator, which only dropout uses: a function of the step, so resuming needs no state."""
-    return int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _averaged(session: Session, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Averages the numbers over micro-batches and processes, and in the same reduction this process's wish to stop."""
+    means = torch.stack(list(rows)).mean(0)
+    wish = torch.tensor([float(bool(session.wish))]).to(means.device, non_blocking=True)
+    reduced = session.accelerator.reduce(torch.cat([means, wish]), reduction="mean")
+    return reduced[:-1], reduced[-1]
 
 
-def _account(step: int, numbers: dict[str, float], job: Job, progress: state.Progress, tracker: Tracker) -> bool:
-    """Logs the numbers of a step and counts skipped ones; True if any process wishes to stop."""
-    skipped = numbers.pop("skipped") > 0
+# ---------------------------------------------------------------- after a step
+
+
+def _account(session: Session, step: int, numbers: dict[str, float]) -> bool:
+    """Logs the numbers of a step and counts skipped ones; returns whether any process wishes to stop."""
+    config, progress = session.job.config, session.progress
+    skipped, stop = numbers.pop("skipped") > 0, numbers.pop("stop") > 0
     progress.skipped += skipped
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
-    stop = numbers.pop("stop") > 0
-    speed = job.config.train.batch_size / numbers.pop("seconds")
-    tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
-    if progress.skipped_in_a_row >= job.config.train.max_skipped:
+    speed = config.train.batch_size / numbers.pop("seconds")
+    session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
+    if progress.skipped_in_a_row >= config.train.max_skipped:
         raise RuntimeError(
             f"the loss was not finite in {progress.skipped_in_a_row} steps in a row, up to step {step + 1}; they "
-            f"changed no weight. The last checkpoint is step {job.run.pointer('last') or 0}. Lower optim.lr, or look "
-            "at the parts of the loss in metrics.jsonl"
+            f"changed no weight. The last checkpoint is step {session.job.run.pointer('last') or 0}. Lower optim.lr, "
+            "or look at the parts of the loss in metrics.jsonl"
         )
     return stop
 
 
-def _validate(
-    job: Job,
-    accelerator: Accelerator,
-    network: nn.Module,
-    progress: state.Progress,
-    tracker: Tracker,
-    wish: StopWish,
-) -> Mapping[str, float] | None:
-    """Scores of the held-out cases, empty without any; None if a signal came meanwhile."""
+def _finish_step(session: Session, *, stop: bool) -> bool:
+    """Does what is due after a step; returns whether the run stops here. Both are equal on every process."""
+    job, accelerator, progress = session.job, session.accelerator, session.progress
+    better = False
+    if due(job.config, progress, stop=stop).validation:
+        scores = _validate(session)
+        stop = scores is None
+        better = scores is not None and _is_better(scores, progress)
+    now = due(job.config, progress, stop=stop, better=better)
+    # Weights before the checkpoint that calls them the best: a crash in between only makes them again.
+    if now.weights:
+        state.export_weights(job.run, accelerator, session.network)
+    if now.checkpoint:
+        state.save(job.run, accelerator, progress, keep=job.config.train.keep_checkpoints)
+        if better and accelerator.is_main_process:
+            job.run.point("best", progress.step)
+    if now.stop:
+        session.tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
+    return now.stop
+
+
+def _validate(session: Session) -> Mapping[str, float] | None:
+    """Scores the held-out cases and logs the scores, empty without a case; returns None if a signal came meanwhile."""
     started = time.monotonic()
-    network.eval()
-    scores = job.validate(accelerator.unwrap_model(network), wish)
-    network.train()
+    session.network.eval()
+    scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
+    session.network.train()
     if scores is None:
         return None
-    progress.validated = progress.step
+    session.progress.validated = session.progress.step
     if scores:
-        tracker.validation(progress.step, {**scores, "seconds": time.monotonic() - started})
+        session.tracker.validation(session.progress.step, {**scores, "seconds": time.monotonic() - started})
     return scores
 
 
@@ -281,46 +192,3 @@ def _is_better(scores: Mapping[str, float], progress: state.Progress) -> bool:
         return False
     progress.best, progress.best_step = scores["dice/mean"], progress.step
     return True
-
-
-class Readback:
-    """Numbers of steps on their way from the device to the host, read `lag` steps late.
-
-    With a lag of one the host waits for a step that is over while the next one is already queued: the GPU never idles.
-    """
-
-    def __init__(self, lag: int):
-        self.lag = lag
-        self._waiting: deque[tuple[int, list[str], Tensor, torch.cuda.Event | None]] = deque()
-        self._before = time.monotonic()
-
-    def push(self, step: int, values: dict[str, Tensor]) -> None:
-        row = torch.stack([value.to(values["loss"].device, non_blocking=True) for value in values.values()])
-        event = None
-        if row.device.type == "cuda":
-            host = torch.empty(row.shape, dtype=row.dtype, pin_memory=True)
-            host.copy_(row, non_blocking=True)
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
-            row = host
-        self._waiting.append((step, list(values), row, event))
-
-    def ready(self) -> list[tuple[int, dict[str, float]]]:
-        """(step, numbers) of every step but the newest `lag`."""
-        return [self._take() for _ in range(len(self._waiting) - self.lag)]
-
-    def drain(self) -> list[tuple[int, dict[str, float]]]:
-        """(step, numbers) of every step."""
-        return [self._take() for _ in range(len(self._waiting))]
-
-    def restart_clock(self) -> None:
-        """Leaves out of the next step's seconds what has happened since the last one."""
-        self._before = time.monotonic()
-
-    def _take(self) -> tuple[int, dict[str, float]]:
-        step, names, row, event = self._waiting.popleft()
-        if event is not None:
-            event.synchronize()
-        now = time.monotonic()
-        seconds, self._before = now - self._before, now
-        return step, dict(zip(names, row.tolist(), strict=True)) | {"seconds": seconds}

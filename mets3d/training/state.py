@@ -1,31 +1,35 @@
-"""Preparing a run directory, checkpoints that are whole or absent, and going on from one."""
+"""Prepares a run directory, writes checkpoints that are whole or absent, and goes on from one."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 from torch import nn
 
-from mets3d.config import Config, ConfigError, differing_keys, load_file, to_yaml
+from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file, to_yaml
 from mets3d.files import read_json, write_json, write_text
 from mets3d.models.weights import check_weights, save_weights
 from mets3d.rundir import RunDir
 
-# Settings that may change between a start and its resumption: they change what is seen of a run, not its weights.
+if TYPE_CHECKING:
+    from mets3d.training.job import Job
+
+# Settings that may change between a start and its resumption, since no weight depends on them. Validation predicts with
+# the rest of `predict`, and so decides with them which weights are the best.
 MAY_CHANGE = (
     *("name", "output", "resume", "track", "data.workers"),
-    *("train.checkpoint_every", "train.keep_checkpoints", "predict.window_batch"),
+    *("train.checkpoint_every", "train.keep_checkpoints"),
+    *("predict.window_batch", "predict.mirror", "predict.compile"),
 )
 
 
 @dataclass
 class Progress:
-    """How far a run is; with (config, seed) and the weights it is all that resuming needs."""
+    """How far a run is. With the configuration and the weights it is all that resuming needs."""
 
     step: int = 0  # optimizer steps done
     best: float = -1.0  # highest validation score
@@ -35,30 +39,20 @@ class Progress:
     skipped_in_a_row: int = 0
 
 
-def prepare_run(
-    config: Config, run: RunDir, accelerator: Accelerator, *, plan: Mapping[str, Any], split: Mapping[str, Any]
-) -> None:
-    """Writes config.yaml, plan.json and split.json, or checks that what is there may go on.
+def prepare_run(job: Job, accelerator: Accelerator) -> None:
+    """Writes the configuration and the records of a job into its run directory; a run found there must be the same.
 
     Raises ValueError if the directory holds a run with another configuration (all keys listed), any checkpoint where
     resume is `never`, or a run of other cases or another preprocessing: its training cases must not change sides.
     """
+    run, config = job.run, job.config
     if run.config.exists():
-        try:
-            before = load_file(run.config)
-        except ConfigError as error:
-            raise ValueError(f"{run.config} cannot be read by this version: {error}; use another --name") from None
-        differing = differing_keys(before, config, ignored=MAY_CHANGE)
-        if differing:
-            was, now = _flat(before), _flat(config)
-            lines = "\n".join(f"  {key}: {was[key]!r} there, {now[key]!r} now" for key in differing)
-            raise ValueError(
-                f"{run.path} holds a run with other settings; use another --name or the same settings:\n{lines}"
-            )
+        _check_settings(run, config)
         if config.resume == "never" and run.checkpoint_steps():
             raise ValueError(f"{run.path} holds checkpoints and resume is never; use another --name or --resume auto")
-        for file, content in ((run.split, split), (run.plan, plan)):
-            if run.checkpoint_steps() and file.exists() and read_json(file) != json.loads(json.dumps(content)):
+        for file in (run.split, run.plan):
+            record = json.loads(json.dumps(job.records[file]))
+            if run.checkpoint_steps() and file.exists() and read_json(file) != record:
                 raise ValueError(
                     f"{file} was written for other cases or another preprocessing than {config.data.store} holds now; "
                     "use another --name, or the store this run began with"
@@ -71,13 +65,27 @@ def prepare_run(
     if accelerator.is_main_process:
         run.path.mkdir(parents=True, exist_ok=True)
         write_text(run.config, to_yaml(config))
-        write_json(run.plan, plan)
-        write_json(run.split, split)
+        for file, record in job.records.items():
+            write_json(file, record)
     accelerator.wait_for_everyone()
 
 
+def _check_settings(run: RunDir, config: Config) -> None:
+    try:
+        before = load_file(run.config)
+    except ConfigError as error:
+        raise ValueError(f"{run.config} cannot be read by this version: {error}; use another --name") from None
+    differing = differing_keys(before, config, ignored=MAY_CHANGE)
+    if differing:
+        was, now = flatten(as_dict(before)), flatten(as_dict(config))
+        lines = "\n".join(f"  {key}: {was[key]!r} there, {now[key]!r} now" for key in differing)
+        raise ValueError(
+            f"{run.path} holds a run with other settings; use another --name or the same settings:\n{lines}"
+        )
+
+
 def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int) -> None:
-    """A checkpoint of every rank's state in a temporary folder, renamed when whole; older ones are pruned then."""
+    """Writes a checkpoint of every rank's state to a temporary folder, renames it when whole, and prunes older ones."""
     folder = run.checkpoint(progress.step)
     temporary = folder.with_name(f".writing_{folder.name}")
     if accelerator.is_main_process:
@@ -104,7 +112,7 @@ def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int
 
 
 def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progress:
-    """Loads the newest whole checkpoint into what the Accelerator prepared; a fresh Progress where there is none.
+    """Loads the newest whole checkpoint into what the Accelerator prepared; returns a fresh Progress without one.
 
     Raises ValueError if the checkpoint is of another network, or of another precision's optimizer state.
     """
@@ -133,7 +141,7 @@ def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progres
 
 
 def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) -> None:
-    """model.safetensors of the run directory: the weights alone, for prediction. Called on every rank."""
+    """Writes model.safetensors, the weights alone, into the run directory, for prediction. All ranks call it."""
     weights = accelerator.get_state_dict(network)
     if accelerator.is_main_process:
         plain = {
@@ -143,6 +151,7 @@ def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) ->
 
 
 def count_parameters(network: nn.Module) -> int:
+    """Counts the numbers that make up a network, frozen ones included."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -151,9 +160,3 @@ def _prune(run: RunDir, keep: int) -> None:
     for step in run.checkpoint_steps()[:-keep]:
         if step != best:
             shutil.rmtree(run.checkpoint(step))
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    from mets3d.config import as_dict, flatten
-
-    return flatten(as_dict(config))

@@ -1,4 +1,4 @@
-"""Whole held-out cases, window by window, shared over the processes."""
+"""Scores whole held-out cases, window by window; the cases are shared over the processes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from mets3d.training.stop import StopWish
 
 
 class HeldOutCases:
-    """Mean whole-volume Dice per region over the held-out cases, on the store's grid.
+    """The mean whole-volume Dice of each region over the held-out cases, on the store's grid.
 
-    Dice of a case is 1 where prediction and reference are both empty and 0 where one is.
+    Dice of a case is 1 where prediction and reference are both empty and 0 where one of them is.
     """
 
-    def __init__(self, config: Config, accelerator: Accelerator, store: Store, cases: Sequence[str], target: Target):
-        self.config, self.accelerator, self.store, self.target = config, accelerator, store, target
+    def __init__(self, config: Config, accelerator: Accelerator, store: Store, cases: Sequence[str]):
+        self.config, self.accelerator, self.store = config, accelerator, store
+        self.target = Target(config.data.target, config.data.cavity)
         self.cases = list(cases)[: config.validate_.cases]
 
     def __call__(self, network: nn.Module, wish: StopWish) -> Mapping[str, float] | None:
-        """`dice/REGION` and `dice/mean`, empty without a case; None if a signal came. Called on every rank."""
+        """Returns `dice/REGION` and `dice/mean`, empty without a case; None if a signal came. All ranks call it."""
         regions = [region.name for region in self.target.regions]
         device = self.accelerator.device
         sums = torch.zeros(len(regions) + 2, device=device)  # Dice of each region, cases, interrupted ranks

@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from mets3d.losses.queries import _sampled, count_masks, match, query_loss, query_parts
+from mets3d.losses.queries import _sampled, match, query_loss, query_parts
+from mets3d.losses.value import count_masks
 from mets3d.models.transunet import TransUNet
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 

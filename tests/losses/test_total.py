@@ -7,6 +7,7 @@ import torch
 
 from mets3d import losses
 from mets3d.config import Loss
+from mets3d.losses import LossFunction
 from mets3d.losses.blob import blob_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
@@ -17,7 +18,8 @@ from mets3d.losses.hausdorff import (
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import downsampled, region_loss
 from mets3d.losses.signed_distance import signed_distance_loss
-from mets3d.losses.total import base_loss, boundary_term, ramp
+from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_loss
+from mets3d.losses.value import StepContext
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
 from mets3d.shapes import SegOutput
@@ -65,18 +67,13 @@ def test_query_modes_have_the_query_loss_in_the_place_of_the_full_resolution_hea
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_boundary_term_combines_labels_and_names_each(reduction: str) -> None:
     output, target = output_of("cnn"), target_masks()
-    parts = boundary_term(
-        output,
-        target,
-        kind="hausdorff_distance",
-        names=("WT", "TC", "ET"),
-        spacing_mm=(1.0, 1.0, 2.0),
-        alpha=2.0,
-        reduction=reduction,  # type: ignore[arg-type]
-    )
+    value, by_label = term_of("hausdorff_distance", reduction=reduction)(output, target)
     per_label = hausdorff_distance_loss(output.probabilities, target, (1, 1, 2)).mean(0)
-    torch.testing.assert_close(parts["boundary"], per_label.mean() if reduction == "mean" else per_label.sum())
-    torch.testing.assert_close(parts["boundary/TC"], per_label[1])
+    torch.testing.assert_close(value, per_label.mean() if reduction == "mean" else per_label.sum())
+    assert list(by_label) == ["WT", "TC", "ET"]
+    torch.testing.assert_close(by_label["TC"], per_label[1])
+    assert value.requires_grad
+    assert not by_label["TC"].requires_grad
 
 
 BY_KIND = {
@@ -93,19 +90,38 @@ def test_every_value_of_the_setting_is_known_here() -> None:
     assert set(get_args(Loss.model_fields["boundary"].annotation)) == {"none", *BY_KIND}
 
 
+def built(target: Target | None = None, *, queries: bool = False, **settings: object) -> LossFunction:
+    """The loss of these settings over 100 steps, on voxels of 1 x 1 x 2 mm."""
+    spacing_mm = (1.0, 1.0, 2.0)
+    return losses.build(
+        Loss(**settings),  # type: ignore[arg-type]
+        target=target or Target(),
+        spacing_mm=spacing_mm,
+        steps=100,
+        queries=queries,
+    )
+
+
+def term_of(kind: str, target: Target | None = None, **settings: object) -> BoundaryTerm:
+    """The boundary term that is built for a value of the setting."""
+    loss = built(target, boundary=kind, **{f"boundary_{name}": value for name, value in settings.items()})
+    assert isinstance(loss, TotalLoss)
+    assert loss.term is not None
+    return loss.term
+
+
 @pytest.mark.parametrize("kind", BY_KIND)
 @pytest.mark.parametrize("weights", [None, (1.0, 0.0, 3.0)])
 def test_each_kind_is_its_loss_weighted_over_labels(kind: str, weights: tuple[float, ...] | None) -> None:
     output, target = output_of("cnn"), target_masks()
     target[0, 2] = False
-    term = {"kind": kind, "names": ("WT", "TC", "ET"), "spacing_mm": (1.0, 1.0, 2.0), "label_weights": weights}
     per_label = BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(0)
     factors = torch.tensor(weights or (1.0, 1.0, 1.0))
-    mean = boundary_term(output, target, **term)  # type: ignore[arg-type]
-    torch.testing.assert_close(mean["boundary"], (per_label * factors).sum() / factors.sum())
-    torch.testing.assert_close(mean["boundary/ET"], per_label[2])
-    total = boundary_term(output, target, reduction="sum", **term)  # type: ignore[arg-type]
-    torch.testing.assert_close(total["boundary"], (per_label * factors).sum())
+    mean, by_label = term_of(kind, label_weights=weights)(output, target)
+    torch.testing.assert_close(mean, (per_label * factors).sum() / factors.sum())
+    torch.testing.assert_close(by_label["ET"], per_label[2])
+    total, _ = term_of(kind, label_weights=weights, reduction="sum")(output, target)
+    torch.testing.assert_close(total, (per_label * factors).sum())
 
 
 OPTIONS = [
@@ -126,15 +142,14 @@ def test_options_reach_the_loss_from_the_settings(
     output, target = output_of("cnn"), target_masks()
     target[0, 2] = False
     named = {f"boundary_{name}": value for name, value in options.items()}
-    settings = Loss(boundary=kind, boundary_schedule="constant", boundary_weight=2.0, **named)  # type: ignore[arg-type]
-    loss = losses.build(settings, target=Target(), spacing_mm=(1.0, 1.0, 2.0), steps=100)
-    value, parts = loss(output, target, step=0, masks=None)
+    loss = built(boundary=kind, boundary_schedule="constant", boundary_weight=2.0, **named)
+    value = loss(output, target, StepContext(0))
     expected = BY_KIND[kind](output.probabilities, target, (1, 1, 2), **(as_loss or options)).mean()  # type: ignore[arg-type]
-    torch.testing.assert_close(parts["boundary"], expected)
+    torch.testing.assert_close(value.boundary, expected.detach())
     assert not torch.isclose(expected, BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(), rtol=1e-4)
     base = sum(base_loss(output, target).values())
-    torch.testing.assert_close(value, base + 2.0 * expected)
-    assert parts["boundary_weight"] == 2
+    torch.testing.assert_close(value.total, base + 2.0 * expected)
+    assert value.weight == 2
 
 
 @pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"])
@@ -142,61 +157,72 @@ def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
     target = torch.stack(Target("labels").masks(labels), 1)
-    parts = boundary_term(output, target, kind=kind, names=Target("labels").names, spacing_mm=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
-    torch.testing.assert_close(parts["boundary"], BY_KIND[kind](output.probabilities[:, 1:], target[:, 1:]).mean())
+    value, _ = term_of(kind, Target("labels"))(output, target)
+    expected = BY_KIND[kind](output.probabilities[:, 1:], target[:, 1:], (1, 1, 2))
+    torch.testing.assert_close(value, expected.mean())
 
 
 def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
     target = torch.stack(Target("labels").masks(labels), 1)
-    parts = boundary_term(
-        output,
-        target,
-        kind="hausdorff_distance",
-        names=Target("labels").names,
-        spacing_mm=(1.0, 1.0, 1.0),
-        alpha=2.0,
-        reduction="mean",
-    )
+    value, by_label = term_of("hausdorff_distance", Target("labels"))(output, target)
     winner = output.probabilities.argmax(1)
     predicted = torch.stack([winner == label for label in (1, 2, 3)], 1)
-    expected = hausdorff_distance_loss(output.probabilities[:, 1:], target[:, 1:], predicted=predicted)
-    torch.testing.assert_close(parts["boundary"], expected.mean())
-    assert set(parts) == {"boundary", "boundary/NETC", "boundary/SNFH", "boundary/ET"}
+    expected = hausdorff_distance_loss(output.probabilities[:, 1:], target[:, 1:], (1, 1, 2), predicted=predicted)
+    torch.testing.assert_close(value, expected.mean())
+    assert list(by_label) == ["NETC", "SNFH", "ET"]
 
 
 def test_ramp_by_hand() -> None:
-    assert [ramp(step, 10, 0.2, 0.6) for step in (0, 2, 3, 4, 6, 9)] == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
-    assert ramp(0, 10, 0.0, 0.0) == 0
-    assert ramp(1, 10, 0.0, 0.0) == 1
+    ramp = BoundaryWeight(peak=7.0, steps=10, ramp=(0.2, 0.6))
+    assert [ramp.share(step) for step in (0, 2, 3, 4, 6, 9)] == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
+    at_once = BoundaryWeight(peak=7.0, steps=10, ramp=(0.0, 0.0))
+    assert [at_once.share(step) for step in (0, 1)] == [0, 1]
+    assert BoundaryWeight(peak=7.0, steps=10).share(0) == 1
 
 
 @pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
 def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) -> None:
     net = network(mode, vit_depth=1, vit_width=24, vit_mlp=24, vit_heads=2)
     image, target = torch.randn(2, 4, 16, 16, 16), target_masks()
-    settings = Loss(
-        boundary="hausdorff_distance", boundary_schedule="ramp", boundary_weight=3.0, boundary_ramp=(0.0, 0.5)
-    )
-    loss = losses.build(settings, target=Target(), spacing_mm=(1.0, 1.0, 1.0), steps=100)
+    term = {"boundary": "hausdorff_distance", "boundary_weight": 3.0, "boundary_ramp": (0.0, 0.5)}
+    loss = built(boundary_schedule="ramp", **term)
     output = net(image)
-    value, parts = loss(output, target, step=25, masks=None)
-    base = sum(part for name, part in parts.items() if not name.startswith("boundary"))
-    torch.testing.assert_close(value, base + 3.0 * 0.5 * parts["boundary"])
-    value.backward()
+    value = loss(output, target, StepContext(25))
+    assert value.boundary is not None
+    base = sum(value.base.values())
+    torch.testing.assert_close(value.total.detach(), base + 3.0 * 0.5 * value.boundary)
+    value.total.backward()
     without = [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
     assert not without
-    balanced = losses.build(
-        settings.model_copy(update={"boundary_schedule": "balanced"}),
-        target=Target(),
-        spacing_mm=(1.0, 1.0, 1.0),
-        steps=100,
-    )
-    value, parts = balanced(output, target, step=25, masks=None, ratio=torch.tensor(7.0))
-    torch.testing.assert_close(value, base + 3.0 * 0.5 * 7.0 * parts["boundary"])
+    balanced = built(boundary_schedule="balanced", **term)
+    weighed = balanced(output, target, StepContext(25, ratio=torch.tensor(7.0)))
+    torch.testing.assert_close(weighed.total.detach(), base + 3.0 * 0.5 * 7.0 * value.boundary)
     with pytest.raises(ValueError, match="ratio: expected"):
-        balanced(output, target, step=25, masks=None)
-    early, early_parts = loss(net(image), target, step=0, masks=None)
-    assert "boundary" not in early_parts
-    torch.testing.assert_close(early, sum(early_parts.values()))
+        balanced(output, target, StepContext(25))
+    early = loss(net(image), target, StepContext(0))
+    assert early.boundary is None
+    torch.testing.assert_close(early.total.detach(), torch.stack(list(early.base.values())).sum())
+
+
+@pytest.mark.parametrize("mode", ["cnn", "decoder"])
+def test_a_loss_says_what_it_needs(mode: str) -> None:
+    queries = network(mode).has_queries
+    assert built(queries=queries).needs_mask_count is queries
+    for schedule, boundary, needed in (
+        ("balanced", "blob", True),
+        ("balanced", "none", False),
+        ("ramp", "blob", False),
+        ("constant", "blob", False),
+    ):
+        assert built(boundary=boundary, boundary_schedule=schedule).needs_ratio is needed
+
+
+def test_the_normaliser_reaches_the_query_loss() -> None:
+    output, target = output_of("decoder", deep_supervision=False), target_masks()
+    loss = built(queries=True)
+    value = loss(output, target, StepContext(0, masks=torch.tensor(12.0)))
+    expected = query_loss(output, target, masks=12.0, pairing="correct")
+    torch.testing.assert_close(value.total, expected)
+    assert not torch.isclose(expected, query_loss(output, target, pairing="correct"))

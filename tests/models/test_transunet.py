@@ -276,3 +276,10 @@ def test_the_defaults_are_those_of_the_configuration():
     shared = defaults.keys() & arguments.keys()
     assert defaults.keys() - shared == {"vit_pretrained"}
     assert {name for name in shared if defaults[name] != arguments[name]} == set()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_settings_and_network_agree_on_what_a_mode_has(small, mode):
+    network, settings = small(mode), Model(mode=mode)
+    assert (settings.has_vit, settings.has_queries) == (network.has_vit, network.has_queries)
+    assert (network.has_vit, network.has_queries) == (network.vit is not None, network.query_decoder is not None)

@@ -5,19 +5,23 @@ import math
 import pytest
 import torch
 
+from mets3d.losses.value import LossValue
 from mets3d.training.balance import DECAY, HIGHEST, LOWEST, Balance
 
 
-def numbers(base: float, boundary: float) -> dict[str, torch.Tensor]:
-    parts = {"loss": 9.0, "loss/dice": base / 4, "loss/deep": base * 3 / 4, "loss/boundary": boundary}
-    parts |= {"loss/boundary/WT": 5.0, "boundary_weight": 7.0}
-    return {name: torch.tensor(value) for name, value in parts.items()}
+def numbers(base: float, boundary: float | None) -> LossValue:
+    parts = {"dice": torch.tensor(base / 4), "deep": torch.tensor(base * 3 / 4)}
+    if boundary is None:
+        return LossValue(torch.tensor(9.0), parts)
+    return LossValue(
+        torch.tensor(9.0), parts, torch.tensor(boundary), {"WT": torch.tensor(5.0)}, weight=torch.tensor(7.0)
+    )
 
 
 def test_ratio_by_hand() -> None:
     balance = Balance(torch.device("cpu"))
     assert balance.ratio() == 0
-    balance.update({"loss": torch.tensor(1.0), "loss/dice": torch.tensor(1.0)})
+    balance.update(numbers(1.0, None))
     assert balance.ratio() == 0, "no term was seen yet"
     balance.update(numbers(2.0, 0.1))
     assert balance.ratio().item() == pytest.approx(20)

@@ -1,27 +1,13 @@
-"""Learning rate by hand; a skipped step changes nothing."""
+"""A skipped step changes nothing."""
 
-import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from mets3d.training.optim import build, learning_rate, step_unless
-
-
-def test_warm_up_is_linear_and_the_end_is_the_minimum() -> None:
-    rates = [learning_rate(s, steps=13, lr=1.0, min_lr=0.1, warmup_steps=4) for s in range(13)]
-    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert rates[4] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.1)
-    assert rates[8] == pytest.approx(0.55)  # half-way through the cosine
-    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
-
-
-def test_a_warm_up_longer_than_the_run_is_the_run() -> None:
-    assert learning_rate(4, steps=5, lr=1.0, min_lr=0.0, warmup_steps=500) == 1.0
-    assert learning_rate(0, steps=1, lr=1.0, min_lr=0.0, warmup_steps=0) == 1.0
+from mets3d.config import Optim
+from mets3d.training.optim import build, step_unless
 
 
 def weights(name: str, skips: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +18,7 @@ def weights(name: str, skips: list[bool]) -> tuple[torch.Tensor, torch.Tensor]:
         layer = nn.Linear(3, 2)
         optimizer: torch.optim.Optimizer
         if ours:
-            optimizer = build(layer.parameters(), name=name, lr=9.0, weight_decay=0.01, momentum=0.9)  # type: ignore[arg-type]
+            optimizer = build(layer.parameters(), Optim(name=name, lr=9.0, weight_decay=0.01, momentum=0.9))  # type: ignore[arg-type]
         elif name == "adamw":
             optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, weight_decay=0.01)
         else:
@@ -63,5 +49,5 @@ def test_a_skipped_step_is_as_if_it_had_not_been(name: str, skips: list[bool]) -
 def test_frozen_parameters_are_left_out() -> None:
     layer = nn.Linear(3, 2)
     layer.bias.requires_grad_(False)
-    optimizer = build(layer.parameters(), name="adamw", lr=0.1, weight_decay=0.0)
+    optimizer = build(layer.parameters(), Optim(name="adamw", lr=0.1, weight_decay=0.0))
     assert [len(group["params"]) for group in optimizer.param_groups] == [1]

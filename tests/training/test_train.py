@@ -1,5 +1,6 @@
 """train.py from configuration to run directory: resuming, refusing, skipping, splitting."""
 
+import dataclasses
 import json
 import signal
 from pathlib import Path
@@ -12,6 +13,8 @@ from safetensors.torch import load_file
 from mets3d.config import load
 from mets3d.config import load_file as load_config
 from mets3d.files import read_json
+from mets3d.losses import LossFunction
+from mets3d.losses.value import LossValue
 from mets3d.rundir import RunDir, open_run
 from tests.builders.runs import launch, train, write_config
 
@@ -178,12 +181,11 @@ def test_non_finite_losses_change_nothing_are_counted_and_end_the_run(
     poisoned: set[int] = {1}
     original = loop.train_step
 
-    def poison(job: Any, *arguments: Any) -> Any:
-        step = arguments[4]
+    def poison(session: Any, step: int, *arguments: Any) -> Any:
         if step in poisoned:
-            inner = job.loss
-            job = loop.Job(**{**vars(job), "loss": lambda *a, **k: tuple_with_nan(inner(*a, **k))})
-        return original(job, *arguments)
+            loss = Poisoned(session.job.loss)
+            session = dataclasses.replace(session, job=dataclasses.replace(session.job, loss=loss))
+        return original(session, step, *arguments)
 
     monkeypatch.setattr(loop, "train_step", poison)
     config = write_config(tmp_path, phantom_store, train={"steps": 3, "checkpoint_every": 1, "keep_checkpoints": 9})
@@ -200,10 +202,16 @@ def test_non_finite_losses_change_nothing_are_counted_and_end_the_run(
         train(config, "--name=often", "--train.steps=10", "--train.checkpoint_every=10")
 
 
-def tuple_with_nan(
-    result: tuple[torch.Tensor, dict[str, torch.Tensor]],
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return result[0] * torch.nan, result[1]
+class Poisoned:
+    """A loss whose total is not a number."""
+
+    def __init__(self, inner: LossFunction):
+        self.inner = inner
+        self.needs_mask_count, self.needs_ratio = inner.needs_mask_count, inner.needs_ratio
+
+    def __call__(self, *arguments: Any) -> LossValue:
+        value = self.inner(*arguments)
+        return dataclasses.replace(value, total=value.total * torch.nan)
 
 
 def test_checkpoints_are_pruned_but_the_best_is_kept(tmp_path: Path, phantom_store: Path) -> None:
@@ -306,10 +314,10 @@ def with_signal_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     original = loop.train_step
 
-    def stopping(*arguments: Any) -> Any:
-        if arguments[5] == step:
-            arguments[6].signal = signal.SIGTERM
-        return original(*arguments)
+    def stopping(session: Any, now: int, *arguments: Any) -> Any:
+        if now == step:
+            session.wish.signal = signal.SIGTERM
+        return original(session, now, *arguments)
 
     monkeypatch.setattr(loop, "train_step", stopping)
 

@@ -1,0 +1,44 @@
+"""Decides what is due after an optimizer step: validation, weights for prediction, checkpoint, stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mets3d.config import Config
+from mets3d.training.state import Progress
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is due after a step, in this order.
+
+    validation: scores of the held-out cases. weights: model.safetensors. checkpoint: the state of every process.
+    stop: leaving the loop before its last step.
+    """
+
+    validation: bool
+    weights: bool
+    checkpoint: bool
+    stop: bool
+
+    @property
+    def pause(self) -> bool:
+        """Whether the loop does anything before the next step, so that the clock of its speed must be set anew."""
+        return self.validation or self.weights or self.checkpoint or self.stop
+
+
+def due(config: Config, progress: Progress, *, stop: bool = False, better: bool = False) -> Due:
+    """Returns what is due after step `progress.step`.
+
+    stop: a process wishes to stop; a validation that is then left out stays due, for the run to make up for when it
+    goes on. better: this step's validation found the best score so far.
+    """
+    step = progress.step
+    last = step == config.train.steps
+    return Due(
+        validation=not stop and step != progress.validated and (last or step % config.validate_.every == 0),
+        # The last weights serve where no validation chose better ones.
+        weights=better or (last and not stop and progress.best_step == 0),
+        checkpoint=last or better or stop or step % config.train.checkpoint_every == 0,
+        stop=stop,
+    )

@@ -1,0 +1,38 @@
+"""Defines the job: everything that decides what a run trains, before any device or process is involved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mets3d.config import Config
+from mets3d.data.loader import Samples
+from mets3d.losses import LossFunction
+from mets3d.regions import Target
+from mets3d.rundir import RunDir
+from mets3d.training.stop import StopWish
+
+# Scores of the held-out cases by name, empty without a case; None if a signal came meanwhile.
+Validation = Callable[[nn.Module, StopWish], Mapping[str, float] | None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run before it starts. `train.py` composes it; `open_session` brings it onto the devices.
+
+    records: contents of the JSON files that the run directory gets at its start, by path.
+    """
+
+    config: Config
+    run: RunDir
+    network: nn.Module
+    loss: LossFunction
+    samples: Samples
+    target: Target
+    spacing_mm: tuple[float, float, float]
+    validate: Validation
+    records: Mapping[Path, Mapping[str, Any]]

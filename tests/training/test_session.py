@@ -1,0 +1,104 @@
+"""A job composed without a command line, and a session opened with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+import train as script
+from mets3d.config import Predict, load_file
+from mets3d.data.loader import batches
+from mets3d.files import read_json
+from mets3d.rundir import RunDir
+from mets3d.training.loop import fit, train_step
+from mets3d.training.session import Session, open_session
+from mets3d.training.state import MAY_CHANGE
+from tests.builders.runs import forget_accelerator, train, write_config
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Accelerator]:
+    forget_accelerator()
+    yield Accelerator(cpu=True)
+    forget_accelerator()
+
+
+def micro_batches(session: Session, step: int) -> list[object]:
+    size = session.job.config.train.batch_size
+    return list(next(batches(session.job.samples, steps=range(step, step + 1), batch_size=size)))
+
+
+def test_a_composed_job_makes_a_step(tmp_path: Path, phantom_store: Path, accelerator: Accelerator) -> None:
+    config = load_file(write_config(tmp_path, phantom_store, model={"mode": "decoder"}))
+    job = script.compose(config, accelerator)
+    assert not job.run.path.exists(), "composing writes nothing"
+    with open_session(job, accelerator) as session:
+        before = [parameter.detach().clone() for parameter in session.network.parameters()]
+        numbers = train_step(session, 0, micro_batches(session, 0))  # type: ignore[arg-type]
+        assert numbers["loss"] > 0
+        assert numbers["lr"] == pytest.approx(config.optim.lr / 2)
+        after = session.network.parameters()
+        assert not all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    assert session.exit_code == 0
+    assert read_json(job.run.environment)["exit_code"] == 0
+    for file, record in job.records.items():
+        assert read_json(file).keys() == record.keys()
+
+
+def test_a_session_goes_on_where_the_last_one_was(
+    tmp_path: Path, phantom_store: Path, accelerator: Accelerator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_file(write_config(tmp_path, phantom_store, train={"steps": 2}))
+    with open_session(script.compose(config, accelerator), accelerator) as session:
+        fit(session)
+        assert session.progress.step == 2
+    forget_accelerator()
+    again = Accelerator(cpu=True)
+    with open_session(script.compose(config, again), again) as session:
+        assert session.progress.step == 2
+        fit(session)
+    assert "resuming at step 2 of 2" in capsys.readouterr().out
+    rows = RunDir(tmp_path / "runs" / "run").read_metrics()
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2]
+
+
+def test_an_error_in_the_block_closes_the_log_and_is_no_end_of_the_run(
+    tmp_path: Path, phantom_store: Path, accelerator: Accelerator
+) -> None:
+    job = script.compose(load_file(write_config(tmp_path, phantom_store)), accelerator)
+    with pytest.raises(KeyError), open_session(job, accelerator) as session:
+        raise KeyError("of the caller")
+    assert session.tracker.file is None
+    assert "finished" not in read_json(job.run.environment)
+
+
+def test_a_run_goes_on_under_other_settings_of_prediction_unless_validation_reads_them(
+    tmp_path: Path, phantom_store: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_config(tmp_path, phantom_store, model={"mode": "decoder"}, train={"steps": 1})
+    config = load_file(file)
+    read: set[str] = set()
+    plain = Predict.__getattribute__
+
+    def noting(settings: Predict, name: str) -> Any:
+        read.add(name)
+        return plain(settings, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Predict, "__getattribute__", noting)
+        with open_session(script.compose(config, accelerator), accelerator) as session:
+            fit(session)
+        assert session.progress.validated == 1
+    may_change = {name for name in Predict.model_fields if f"predict.{name}" in MAY_CHANGE}
+    # The number of windows per forward pass is read, but changes no window.
+    assert may_change == Predict.model_fields.keys() - read | {"window_batch"}
+    assert "window_batch" in read
+    other = {"mirror": "[0]", "compile": "True", "window_batch": "1"}
+    assert other.keys() == may_change
+    assert train(file, *(f"--predict.{name}={value}" for name, value in other.items())) == 0
+    assert train(file, "--predict.threshold=0.4") == 2

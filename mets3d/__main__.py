@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,8 @@ from concurrent.futures import BrokenExecutor
 from importlib import import_module
 from typing import Protocol, cast, runtime_checkable
 
-from mets3d import verbs
-from mets3d.verbs.console import is_main_process
+from mets3d import __version__, verbs
+from mets3d.console import checked_output, is_main_process
 from mets3d.verbs.parser import VerbParser
 
 
@@ -29,18 +30,26 @@ class Verb(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Exit code 0 done, 1 done with findings or a run's weights are unfit, 2 the input is wrong."""
-    table = verb_table()
-    options = parser_of(table).parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    with checked_output():
+        table = verb_table()
+        parser = parser_of(table)
+        _refuse_unknown_verb(parser, table, words)
+        options = parser.parse_args(words)
+        return _run(options.verb, table[options.verb], options)
+
+
+def _run(name: str, verb: Verb, options: argparse.Namespace) -> int:
     try:
-        return table[options.verb].run(options)
+        return verb.run(options)
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         if is_main_process():
-            print(f"mets3d {options.verb}: {error}", file=sys.stderr)
+            print(f"mets3d {name}: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))  # see mets3d.files.WeightsError
     except BrokenExecutor:
-        print(
-            f"mets3d {options.verb}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr
-        )
+        print(f"mets3d {name}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -61,10 +70,20 @@ def parser_of(table: dict[str, Verb]) -> argparse.ArgumentParser:
         description="Brain-metastasis segmentation in 3D MRI, from raw cases to a comparison of losses. "
         "Training itself is `accelerate launch train.py --config FILE`.",
     )
+    parser.add_argument("-V", "--version", action="version", version=f"mets3d {__version__}")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=VerbParser)
     for name, verb in table.items():
         verb.arguments(subparsers.add_parser(name, help=verb.SUMMARY, description=verb.SUMMARY))
     return parser
+
+
+def _refuse_unknown_verb(parser: argparse.ArgumentParser, table: dict[str, Verb], words: Sequence[str]) -> None:
+    """Ends with exit code 2 where the first word is no verb, and names the nearest one."""
+    word = next((word for word in words if not word.startswith("-")), None)
+    if word is None or word in table:
+        return
+    nearest = difflib.get_close_matches(word, table, n=1)
+    parser.error(f"no verb {word!r}; " + (f"did you mean {nearest[0]}?" if nearest else f"expected {', '.join(table)}"))
 
 
 if __name__ == "__main__":

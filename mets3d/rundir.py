@@ -12,6 +12,7 @@ runs/NAME/
     decoding.json      thresholds and component limits that `mets3d tune` chose; predictions are made with them
     predictions/       CASE.nii.gz, predict.json, and what `mets3d.inference.outputs` lists
     scores.csv, lesions.csv, froc.csv, cohort.csv
+    report/            the page, index.html, and its figures
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class RunDir:
     lesions = property(lambda self: self.path / "lesions.csv")
     froc = property(lambda self: self.path / "froc.csv")
     cohort = property(lambda self: self.path / "cohort.csv")
+    report = property(lambda self: self.path / "report")
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.console import progress_of
+from mets3d.console import progress_of
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "show everything that is wrong or odd about a data set; exit 1 if a case cannot be used"

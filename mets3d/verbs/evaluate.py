@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mets3d.verbs.console import progress_of
+from mets3d.console import progress_of
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "lesion-wise and whole-volume scores of predictions against references"

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mets3d.verbs.console import is_main_process, print_case_folders, progress_of
+from mets3d.console import is_main_process, progress_of
+from mets3d.verbs.case_folders import print_case_folders
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "segment cases with a trained run; label maps on each case's own grid"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mets3d.verbs.console import print_case_folders, progress_of
+from mets3d.console import progress_of
+from mets3d.verbs.case_folders import print_case_folders
 from mets3d.verbs.parser import VerbParser
+
+if TYPE_CHECKING:
+    from mets3d.config import Config
 
 SUMMARY = "crop, resample and normalise cases into a store for training"
 ORDER = 30
@@ -17,16 +23,13 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("store", type=Path, metavar="STORE", help="folder to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its preprocess section is used")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.takes_overrides("settings to change, as --preprocess.margin_voxels=2 or --data.cavity=true")
 
 
 def run(options: argparse.Namespace) -> int:
-    from mets3d.config import Config, ConfigError, load
     from mets3d.data.preprocess import preprocess
 
-    try:
-        config = load(["--config", str(options.config)]) if options.config else Config()
-    except ConfigError as error:
-        raise ValueError(f"{options.config}:\n{error}") from None
+    config = _configuration(options.config, options.overrides)
     print_case_folders(options.data)
     notes = preprocess(
         options.data,
@@ -40,3 +43,16 @@ def run(options: argparse.Namespace) -> int:
         print(note)
     print(f"store in {options.store}")
     return 0
+
+
+def _configuration(file: Path | None, overrides: Sequence[str]) -> Config:
+    from mets3d.config import Config, ConfigError, load_file, overridden
+
+    try:
+        config = load_file(file) if file else Config()
+    except ConfigError as error:
+        raise ValueError(f"{file}:\n{error}") from None
+    try:
+        return overridden(config, overrides, sections=("preprocess", "data.cavity"))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

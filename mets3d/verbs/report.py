@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.console import progress_of
+from mets3d.console import progress_of
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "one HTML page of a run, or of several runs compared"
@@ -14,14 +14,18 @@ ORDER = 90
 
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR",
-                        help="folder to write; the page is index.html")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="folder to write; the page is index.html (default RUN/report, for one run)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.reporting.page import report, summary_text
+    from mets3d.rundir import RunDir
 
-    page = report(options.runs, options.out, progress=progress_of("report"))
+    if options.out is None and len(options.runs) > 1:
+        raise ValueError(f"--out: expected a folder for the page that compares {len(options.runs)} runs, found none")
+    out = options.out or RunDir(options.runs[0]).report
+    page = report(options.runs, out, progress=progress_of("report"))
     for directory in options.runs:
         print(summary_text(directory))
     print(page)

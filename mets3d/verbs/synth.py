@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.console import progress_of
+from mets3d.console import progress_of
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "write phantom cases in BraTS-METS layout, with known ground truth"

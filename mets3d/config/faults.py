@@ -1,0 +1,64 @@
+"""The faults of a configuration, each in one line: unknown keys with the nearest known one, values of a wrong kind."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from mets3d.config.keys import flatten, leaves
+from mets3d.settings import Config, Section
+
+
+class ConfigError(Exception):
+    """All faults of a configuration, one a line."""
+
+    def __init__(self, faults: Sequence[str]):
+        super().__init__("\n".join(faults))
+        self.faults = list(faults)
+
+
+def unknown_keys(tree: dict[str, Any]) -> list[str]:
+    """Lists a fault for every key of nested dicts that is no setting, with the nearest setting where one is near."""
+    return [
+        f"{path}: unknown key" + (f"; did you mean {nearest}?" if nearest else "")
+        for path, nearest in _unknown_keys(tree, Config, "")
+    ]
+
+
+def wrong_value(fault: Any) -> str:
+    """Puts one of pydantic's errors into a line that names the setting and the value that was found."""
+    path = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message[0].lower()}{message[1:]}; found {fault['input']!r}"
+
+
+def _unknown_keys(tree: Any, section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str | None]]:
+    """Yields the dotted path of every unknown key and the nearest known one."""
+    if not isinstance(tree, dict):
+        return
+    names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
+    for key, value in tree.items():
+        annotation = names.get(key)
+        if annotation is None and isinstance(value, dict) and value:
+            yield from ((f"{prefix}{key}.{inner}", _nearest(f"{key}.{inner}", prefix)) for inner in flatten(value))
+        elif annotation is None:
+            yield f"{prefix}{key}", _nearest(str(key), prefix)
+        elif isinstance(annotation, type) and issubclass(annotation, Section):
+            yield from _unknown_keys(value, annotation, f"{prefix}{key}.")
+
+
+def _nearest(key: str, prefix: str) -> str | None:
+    """Finds the setting whose dotted key is most like this one, else the one whose last part is."""
+    every = [name for name, _, _ in leaves()]
+    close = difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    last = key.rpartition(".")[2]
+    alike = {name: difflib.SequenceMatcher(None, name.rpartition(".")[2], last).ratio() for name in every}
+    best = max(alike, key=alike.__getitem__)
+    return best if alike[best] > 0.75 else None

@@ -1,0 +1,62 @@
+"""A configuration as nested dicts before it is checked: read from files, laid over one another, set by dotted key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mets3d.config.faults import ConfigError
+from mets3d.config.yaml12 import load_yaml
+
+
+def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Reads a YAML file as nested dicts, laid over the file that its `base:` key names (relative to itself)."""
+    if path.resolve() in _seen:
+        raise ConfigError([f"{path}: base: leads back to itself"])
+    tree = _read_mapping(path)
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    below = read_yaml(path.parent / str(base), (*_seen, path.resolve()))
+    merge(below, tree)
+    return below
+
+
+def merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
+    """Lays one nested dict over another: values replace values, sections are merged key by key."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def set_key(tree: Any, dotted: str, value: Any, faults: list[str]) -> None:
+    """Sets a dotted key in nested dicts; where a section on the way is a value, that is added to the faults."""
+    *sections, key = dotted.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            faults.append(f"{dotted}: {section} is a value, not a section")
+            return
+    merge(tree, {key: value})
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise ConfigError([f"{path}: is a folder; name a YAML file"])
+    try:
+        tree = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such configuration file"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: cannot be read as YAML: {error}; save it as UTF-8 text"]) from None
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError([f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"]) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{path}: expected a mapping of keys to values, found {type(tree).__name__}"])
+    return tree

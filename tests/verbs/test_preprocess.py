@@ -1,0 +1,42 @@
+"""The settings of preprocessing: a file, overrides over it, and faults of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mets3d.__main__ import main
+from mets3d.config import Preprocess
+from mets3d.data.store import open_store
+
+
+def test_overrides_win_over_the_file(phantom_data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("preprocess: {spacing_mm: [4, 4, 4], margin_voxels: 3}\n", encoding="utf-8")
+    words = ["preprocess", str(phantom_data), str(tmp_path / "store"), "--config", str(config)]
+    assert main([*words, "--preprocess.spacing_mm=[6, 6, 6]", "--data.cavity=true"]) == 0
+    expected = Preprocess(spacing_mm=(6, 6, 6), margin_voxels=3)
+    assert len(open_store(tmp_path / "store", expected=expected, cavity=True).cases) == 6  # it refuses another store
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preprocess.margin=1"], "preprocess.margin: unknown key; did you mean preprocess.margin_voxels?"),
+        (["--preprocess.margin_voxels=-1"], "preprocess.margin_voxels: input should be greater than or equal to 0"),
+        (["--optim.lr=1"], "only preprocess and data.cavity can be changed now"),
+        (["--data.patch=[32, 32, 32]"], "only preprocess and data.cavity can be changed now"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
+        (["--config", "."], ".: is a folder; name a YAML file"),
+        (["--config", ""], ".: is a folder; name a YAML file"),
+    ],
+)
+def test_faults_are_named_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["preprocess", str(tmp_path), str(tmp_path / "store"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("mets3d preprocess: ")
+    assert not (tmp_path / "store").exists()

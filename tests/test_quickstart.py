@@ -1,4 +1,4 @@
-"""The quickstart's loss curve: the same as recorded, and bit-equal between two runs."""
+"""The quickstart's loss curve: the same as recorded on any processor, and bit-equal between two runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import statistics
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,22 @@ import pytest
 import torch
 
 from mets3d.__main__ import main
+from mets3d.data.loader import Samples
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
 from tests.builders.runs import ROOT, train
 
 GOLDEN = ROOT / "tests" / "golden" / "quickstart.json"
 
+# The overrides of a curve, and how far it may be from the recorded one. Instruction sets round differently: between
+# AVX-512, AVX2 and SSE4.1 the losses differ by at most 0.02 % over 20 steps in mode cnn, and by 0.12 % over 12 steps
+# with the query decoder. Later its runs drift apart, until a query is matched to another lesion: 1.6 % at step 19.
+CURVES = {"cnn": (("--model.mode=cnn", "--data.patch=[32, 32, 24]"), 0.005), "decoder": ((), 0.02)}
+
 
 def makefile_words(verb: str) -> list[str]:
     """The arguments of a verb in the Makefile's `train` target."""
-    recipe = (ROOT / "Makefile").read_text()
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
     line = re.search(rf"^\t\$\(BIN\)/mets3d ({verb} .*)$", recipe, re.M)
     assert line, f"`make train` no longer calls {verb}"
     return shlex.split(line[1])
@@ -39,36 +46,35 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
-def first_losses(store: Path, folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Losses of the first steps of the quickstart, stopped there as by a signal."""
-    from mets3d.training import loop
+def first_losses(steps: int, *overrides: str) -> list[float]:
+    """The losses of the first steps of the quickstart, with the schedule of the whole run.
 
-    original = loop.train_step
+    The sample of the last step sends the signal at which a run stops after the step that it is in.
+    """
 
-    def stop_after(session: Any, step: int, *arguments: Any) -> Any:
-        if step == steps - 1:
-            session.wish.signal = signal.SIGTERM
-        return original(session, step, *arguments)
+    def read(samples: Samples, key: tuple[int, int]) -> Any:
+        if key == (steps - 1, 0):
+            signal.raise_signal(signal.SIGTERM)
+        return load(samples, key)
 
-    monkeypatch.setattr(loop, "train_step", stop_after)
-    overrides = [f"--data.store={store}", f"--output={folder}", "--track.wandb=disabled", "--name=golden"]
-    assert train(ROOT / "configs" / "quickstart.yaml", *overrides) == 128 + signal.SIGTERM
-    rows = RunDir(folder / "golden").read_metrics()
-    return [row["loss"] for row in rows if row["kind"] == "train"]
+    load = Samples.__getitem__
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(Samples, "__getitem__", read)
+        words = [f"--output={folder}", "--name=golden", "--track.wandb=disabled", *overrides]
+        assert train(ROOT / "configs" / "quickstart.yaml", *words) == 128 + signal.SIGTERM
+        return [row["loss"] for row in RunDir(Path(folder) / "golden").read_metrics() if row["kind"] == "train"]
 
 
 @pytest.mark.slow
-def test_loss_curve_is_the_recorded_one_and_repeats_bit_for_bit(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", CURVES)
+def test_loss_curve_is_the_recorded_one_and_repeats_bit_for_bit(name: str, store: Path) -> None:
     assert torch.get_num_threads() == 1, "another number of threads sums in another order"
-    losses = first_losses(store, tmp_path / "one", 20, monkeypatch)
-    monkeypatch.undo()
-    assert first_losses(store, tmp_path / "two", 4, monkeypatch) == losses[:4]
-    recorded = json.loads(GOLDEN.read_text())["losses"]
-    assert len(losses) == 20
+    recorded = json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
+    overrides, tolerance = CURVES[name]
+    losses = first_losses(len(recorded), f"--data.store={store}", *overrides)
+    assert first_losses(4, f"--data.store={store}", *overrides) == losses[:4]
     assert losses[0] == pytest.approx(recorded[0], rel=1e-4)
-    assert losses == pytest.approx(recorded, rel=0.02)
+    assert losses == pytest.approx(recorded, rel=tolerance)
 
 
 @pytest.mark.skipif(not (ROOT / "runs/quickstart/scores.csv").exists(), reason="`make train` has not run here")

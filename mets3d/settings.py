@@ -118,12 +118,12 @@ class Model(Section):
 
     @property
     def has_vit(self) -> bool:
-        """Whether the network has a ViT at its bottleneck."""
+        """Returns whether the network has a ViT at its bottleneck."""
         return self.mode in ("encoder", "both")
 
     @property
     def has_queries(self) -> bool:
-        """Whether the network has a query decoder."""
+        """Returns whether the network has a query decoder."""
         return self.mode in ("decoder", "both")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The axis alphabet, tensor aliases and the one output type of every network mode.
+"""Defines the axis alphabet, tensor aliases and the one output type of every network mode.
 
 B batch, C sequence (input channel), R region or label channel, X Y Z voxels, Q query, N token, E embedding, L lesion.
 """
@@ -10,21 +10,19 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Image = Float[Tensor, "B C X Y Z"]
-LabelMap = Integer[Tensor, "B X Y Z"]
 Logits = Float[Tensor, "B R X Y Z"]
 Probabilities = Float[Tensor, "B R X Y Z"]
 Masks = Bool[Tensor, "B R X Y Z"]
 MaskLogits = Float[Tensor, "B Q X Y Z"]
-VoxelSize = tuple[float, float, float]
 QueryClasses = Literal["product", "claimed"]
 
 
 def raised(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Half types as fp32; fp32 and fp64 as they are."""
+    """Returns half types as fp32, and fp32 and fp64 as they are."""
     return values if values.dtype == torch.float64 else values.float()
 
 
@@ -38,7 +36,7 @@ class QueryOutput:
 
 @dataclass(frozen=True)
 class PixelEmbedding:
-    """A per-voxel embedding [B, E, X, Y, Z] kept as what makes it: a 1x1x1 convolution of fewer channels.
+    """A per-voxel embedding [B, E, X, Y, Z], kept as the 1x1x1 convolution of fewer channels that makes it.
 
     The product of a mask embedding with it, sum_e m_e (W f + b)_e, equals (m W) f + m b: with 32 features and 192
     embedding channels that is six times less arithmetic, and the embedding itself is never stored.
@@ -50,12 +48,13 @@ class PixelEmbedding:
 
     @cached_property
     def tensor(self) -> Float[Tensor, "B E X Y Z"]:
+        """Makes the embedding itself, on first use, in fp32 (fp64 stays)."""
         with torch.autocast(self.features.device.type, enabled=False):
             dense = torch.einsum("ec,bcxyz->bexyz", raised(self.weight), raised(self.features))
             return dense + raised(self.bias)[:, None, None, None]
 
     def product(self, mask_embedding: Float[Tensor, "B Q E"]) -> MaskLogits:
-        """Mask logits in fp32 (fp64 stays)."""
+        """Returns the mask logits of queries in fp32 (fp64 stays)."""
         with torch.autocast(self.features.device.type, enabled=False):
             embedding = raised(mask_embedding)
             folded = embedding @ raised(self.weight)
@@ -65,7 +64,7 @@ class PixelEmbedding:
 
 @dataclass
 class SegOutput:
-    """What every network mode returns. Full-resolution products are made on first use, in fp32, and kept.
+    """The output of every network mode. Full-resolution products are made on first use, in fp32, and kept.
 
     logits: full-resolution head of the CNN, or None in the query modes.
     deep: logits at 1/2, 1/4, ... resolution, finest first; empty without deep supervision.
@@ -81,10 +80,14 @@ class SegOutput:
 
     @property
     def pixel_embedding(self) -> Float[Tensor, "B E X Y Z"] | None:
+        """Returns the per-voxel embedding; None without a query decoder."""
         return None if self.pixels is None else self.pixels.tensor
 
     def mask_logits(self, index: int) -> MaskLogits:
-        """Mask logits of prediction `index` (negative counts from the final one), [B, Q, X, Y, Z]."""
+        """Returns the mask logits of prediction `index`, [B, Q, X, Y, Z]; -1 is the final prediction.
+
+        Raises ValueError for an output without a query decoder.
+        """
         if self.pixels is None:
             raise ValueError("mask_logits: this output has no query decoder; use logits")
         index = range(len(self.queries))[index]
@@ -94,11 +97,11 @@ class SegOutput:
 
     @cached_property
     def probabilities(self) -> Probabilities:
-        """Region probabilities in [0, 1], fp32 (fp64 stays).
+        """Makes the region probabilities in [0, 1] that losses use, fp32 (fp64 stays).
 
-        Sigmoid of the logits for regions, softmax for labels. Query modes: sum over queries of class probability times
-        mask probability, which can exceed 1 (nearly everywhere at random initialisation); it is clamped in value, and
-        the gradient passes as if it were not, else such voxels could never be corrected.
+        Sigmoid of the logits for regions, softmax for labels. In query modes the sum over queries of class probability
+        times mask probability. It can exceed 1, as it does nearly everywhere at random initialisation. It is clamped in
+        value, and the gradient passes as if it were not: otherwise such voxels could never be corrected.
         """
         if not self.queries:
             assert self.logits is not None
@@ -108,16 +111,16 @@ class SegOutput:
         return score + (score.clamp(max=1) - score).detach()
 
     def region_probabilities(self, classes: QueryClasses = "product") -> Probabilities:
-        """What prediction uses, in [0, 1]: `probabilities`, or in the query modes with `claimed` another weighting.
+        """Returns the probabilities in [0, 1] that prediction uses: `probabilities`, or with `claimed` other weights.
 
-        The product counts a doubt about the class as a doubt about every voxel: a query that is 0.45 sure of its region
-        puts a mask of 0.95 at 0.43, below any default threshold, and the lesion is lost whole. `claimed` takes the
-        classes as decided: a query claims the class that is its most likely one ("no object" included), and its weight
-        is its class probability over the highest of those that claim the same region, so that the surest mask counts in
-        full. min(1, sum_{q claims r} m_q(v) p_q(r) / max_{q' claims r} p_q'(r)). A region that no query claims, as in a
+        The product counts a doubt about the class as a doubt about every voxel. A query with class probability 0.45
+        brings a mask of 0.95 down to 0.43, below any default threshold, and the lesion is lost whole. `claimed` takes
+        the classes as decided: a query claims its most likely class ("no object" included), and its weight is its class
+        probability over the highest of those that claim the same region, so that the surest mask counts in full:
+        min(1, sum_{q claims r} m_q(v) p_q(r) / max_{q' claims r} p_q'(r)). A region that no query claims, as in a
         window without it, keeps the product.
 
-        Labels exclude each other, yet the sums of several can be large at one voxel: there they are divided by their
+        Labels exclude each other, yet the sums of several can be large at one voxel. There they are divided by their
         total where it exceeds 1, which changes no argmax.
         """
         if not self.queries:
@@ -135,7 +138,7 @@ class SegOutput:
 
     @property
     def score(self) -> Float[Tensor, "B R X Y Z"]:
-        """Sum over queries of class probability (no object dropped) times mask probability, not clamped."""
+        """Sums over the queries the product of class probability (without "no object") and mask probability."""
         return self._weighted_masks(self._class_probabilities()[..., :-1])
 
     def _class_probabilities(self) -> Float[Tensor, "B Q K"]:

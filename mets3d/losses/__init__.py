@@ -1,4 +1,4 @@
-"""Losses: from a network's output and target masks to a `LossValue`. `build` turns settings into a loss.
+"""Builds the loss that the settings describe: from a network's output and target masks to a `LossValue`.
 
 A new boundary loss is a function in a file of its own, one line in `_boundary_losses` below, and one literal of
 `loss.boundary` in the settings.
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from mets3d.config import Loss
     from mets3d.losses.total import BoundaryLoss
     from mets3d.losses.value import LossValue, StepContext
+    from mets3d.ops.voxels import Spacing
     from mets3d.regions import Target
     from mets3d.shapes import SegOutput
 
 
 @runtime_checkable
 class LossFunction(Protocol):
-    """What the training loop calls, after it has looked at what the loss needs."""
+    """A loss as the training loop sees it: what it needs to be given at a step, and the call."""
 
     @property
     def needs_mask_count(self) -> bool:
-        """Whether `StepContext.masks` must be given."""
+        """Returns whether `StepContext.masks` must be given."""
         ...
 
     @property
     def needs_ratio(self) -> bool:
-        """Whether `StepContext.ratio` must be given."""
+        """Returns whether `StepContext.ratio` must be given."""
         ...
 
     def __call__(self, output: SegOutput, target: Tensor, context: StepContext, /) -> LossValue:
@@ -40,9 +41,7 @@ class LossFunction(Protocol):
         ...
 
 
-def build(
-    settings: Loss, *, target: Target, spacing_mm: tuple[float, float, float], steps: int, queries: bool
-) -> LossFunction:
+def build(settings: Loss, *, target: Target, spacing_mm: Spacing, steps: int, queries: bool) -> LossFunction:
     """Builds the loss that the settings describe, for a run of `steps` optimizer steps on voxels of `spacing_mm`.
 
     queries: whether the network has a query decoder, whose loss is normalised by the masks of the global batch.

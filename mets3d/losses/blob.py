@@ -1,4 +1,4 @@
-"""Blob loss: soft Dice of every lesion by itself, so that a small one counts as much as a large one.
+"""Computes the blob loss: soft Dice of every lesion by itself, so that a small one counts as much as a large one.
 
 F. Kofler et al., IPMI 2023 (arXiv 2205.08209): for each connected component of the target the voxels of all the others
 are left out, and the losses of the components are averaged.
@@ -24,13 +24,13 @@ def blob_loss(
     *,
     smooth: float = 1.0,
 ) -> Float[Tensor, "B R"]:
-    """Mean over the 26-connected components l of the target of 1 - (2 P_l + s) / (P_l + P_0 + |l| + s), [B, R].
+    """Returns the mean over components l of the target of 1 - (2 P_l + s) / (P_l + P_0 + |l| + s), [B, R].
 
-    P_l is the sum of the probability over component l, P_0 that over the background: a false positive lowers the Dice
-    of every lesion. A target without a component has one empty one, 1 - s / (P_0 + s).
+    Components are 26-connected. P_l is the sum of the probability over component l, P_0 that over the background: a
+    false positive lowers the Dice of every lesion. Without a component the loss is 1 - s / (P_0 + s).
 
-    On a GPU the target travels to the host, where cc3d labels it, and one index a lesion voxel comes back: the step
-    waits for it. The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
+    On a GPU the step waits: the target travels to the host, where its components are numbered, and one index a lesion
+    voxel comes back. The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
     """
     truth, _ = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""The three Hausdorff losses of Karimi and Salcudean on any number of overlapping regions or labels, and the log form.
+"""Computes the three Hausdorff losses of Karimi and Salcudean, and the log form, on any number of regions or labels.
 
 D. Karimi, S. E. Salcudean, IEEE TMI 39(2):499-513, 2020 (arXiv 1904.10030). With p the probability, g the target, a the
 exponent alpha and means over the voxels of one item and channel:
@@ -8,14 +8,18 @@ exponent alpha and means over the voxels of one item and channel:
     convolution   sum over r of r^a mean [ fp (S(1 - B_r*g) + S(B_r*p)) + fn (S(B_r*g) + S(1 - B_r*p)) ]
                   fp = (p - g)^2 p,  fn = (p - g)^2 g,  B_r: ball of radius r of sum 1,  S: soft threshold
 
-Each takes [B, R, X, Y, Z] to [B, R]. The distances are constants for the gradient, as in the paper; lengths are in mm
-and, unless `normalise` is off, divided by D0, the diagonal of the volume.
+Each takes [B, R, X, Y, Z] to [B, R]; regions may overlap. The distances are constants for the gradient, as in the
+paper. Lengths are in mm and, unless `normalise` is off, divided by D0, the diagonal of the volume.
+
+The distance loss is a squared error times a weight of each voxel, which `_Weighting` makes: a new choice of weights
+belongs there. A loss of another kind is a file of its own, see `mets3d.losses`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,7 +54,7 @@ def hausdorff_distance_loss(
     parity: Literal["monai"] | None = None,
     predicted: Bool[Tensor, "B R X Y Z"] | None = None,
 ) -> Float[Tensor, "B R"]:
-    """Loss_DT of each item and channel, mean (p - g)^2 w, with exact distances.
+    """Returns Loss_DT of each item and channel, mean (p - g)^2 w, with exact distances.
 
     probability: [B, R, X, Y, Z] in [0, 1]; half types are raised to fp32, double stays. target: same shape, bool, or
     float thresholded at > 0.5. spacing_mm: three numbers, or [B, 3]. predicted: the predicted mask where it is not
@@ -58,53 +62,30 @@ def hausdorff_distance_loss(
 
     sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees
     a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
-    normalise: distances in units of D0, so that the value does not depend on the unit of length; it does on the patch,
-    whose right voxels are in the mean.
-    absent: d_g where the target lacks the label, or is nothing but the label: D0, a length in mm, or `zero` (no weight,
-    as in public code); `skip`: D0, but a channel that the target lacks has loss 0. Of a label that the target lacks
-    the predicted voxels have this weight and their d_p^alpha, all others together as much of it as they, or as one
-    voxel where nothing is predicted: most of the gradient is on the false positives, however large the volume.
-    Where nothing or everything is predicted, d_p has the same value on target voxels and is 0 elsewhere: a missed
-    lesion has full weight.
+    normalise: distances in units of D0. The value then does not depend on the unit of length, but on the patch size.
+    absent: d_g where the target lacks the label or fills the volume: D0, a length in mm, or `zero` (no weight, as in
+    public code); `skip`: D0, but a channel that the target lacks has loss 0. See `_on_false_positives` for the share
+    of the voxels that are right. Where the prediction is empty or full, d_p has the same value on target voxels and is
+    0 elsewhere, so that a missed lesion has full weight.
     cap_mm: distances above it count as it; applied after the exact transform.
     class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
-
     parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given,
     no division by D0, distance 0 for a mask without a boundary; the other options keep their meaning but `absent`.
 
     Raises ValueError for a wrong rank, shapes that differ, alpha or cap not above 0, a bad spacing, an unknown option
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
     """
-    checked_positive("alpha", alpha)
-    if cap_mm is not None:
-        checked_positive("cap_mm", cap_mm)
-    if sides not in get_args(Sides):
-        raise ValueError(f"sides: expected both, target or directed, found {sides!r}")
+    weighting = _Weighting(alpha, sides, normalise, absent, cap_mm, class_balanced)
     if parity not in (None, "monai"):
         raise ValueError(f"parity: expected monai or None, found {parity!r}")
-    truth, spacing = checked(probability, target, spacing_mm)
-    if predicted is not None and (predicted.shape != truth.shape or predicted.dtype != torch.bool):
-        raise ValueError(
-            f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
-        )
-    absent_mm = _absent_mm(absent, truth, spacing)
     if parity == "monai":
-        normalise, absent, absent_mm = False, "zero", np.zeros(len(spacing))
+        weighting = replace(weighting, normalise=False, absent="zero")
+    truth, spacing = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
         exact = raised(probability)
         with torch.no_grad():
-            mask = exact.detach() > 0.5 if predicted is None else predicted
-            unit = diagonal_mm(truth.shape, spacing) if normalise else np.ones(len(spacing))
-            constant = np.broadcast_to(absent_mm / unit, (len(truth),))
-            cap = None if cap_mm is None else cap_mm / unit
-            weight = _weight(truth, mask, spacing / unit[:, None], alpha, sides, constant, cap)
-            if absent != "zero":
-                capped = constant if cap is None else np.minimum(constant, cap)
-                weight = _on_false_positives(weight, truth, mask, capped**alpha)
-            if class_balanced:
-                weight *= _balance(truth)
-            if absent == "skip":
-                weight *= _any(truth)
+            mask = exact.detach() > 0.5 if predicted is None else _checked_mask(predicted, truth)
+            weight = weighting.field(truth, mask, spacing)
         loss: Tensor = _WeightedSquare.apply(exact, truth, weight)  # type: ignore[no-untyped-call]
     return loss
 
@@ -115,9 +96,10 @@ def hausdorff_log_loss(
     spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     **options: Any,
 ) -> Float[Tensor, "B R"]:
-    """log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss: damped where the mean is above 1.
+    """Returns log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss.
 
-    Distances stay in mm unless `normalise` is set: divided by D0 the loss is so small that the logarithm does nothing.
+    It damps the loss where the mean is above about 1. Distances stay in mm unless `normalise` is set: divided by D0 the
+    loss is so small that the logarithm does nothing.
     Arguments and errors as `hausdorff_distance_loss`.
     """
     return torch.log1p(hausdorff_distance_loss(probability, target, spacing_mm, **({"normalise": False} | options)))
@@ -133,14 +115,15 @@ def hausdorff_erosion_loss(
     normalise: bool = True,
     rescale: Literal["fixed", "peak"] = "fixed",
 ) -> Float[Tensor, "B R"]:
-    """Loss_ER of each item and channel: how thick the errors are, whatever their distance to the target.
+    """Returns Loss_ER of each item and channel, which penalises thick errors whatever their distance to the target.
 
-    erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5 and
-    brought back to [0, 1]: by (x - 0.5)+ / 0.5 (`fixed`), or by minimum and maximum of the volume as PatRyg99's and
-    kornia's code (`peak`: one strong error then hides the weak ones). Without either, nothing would survive two
-    erosions. An erosion is taken to be as deep as the cube root of the voxel's volume, s: k^alpha stands for (k
-    s)^alpha mm, divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError
-    for erosions below 1.
+    erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5.
+    rescale: how an erosion is brought back to [0, 1]. `fixed`: by (x - 0.5)+ / 0.5. `peak`: by minimum and maximum of
+    the volume, as PatRyg99's and kornia's code do; one strong error then hides the weak ones. Without either, nothing
+    would survive two erosions.
+    An erosion is taken to be as deep as s, the cube root of the voxel's volume: k^alpha stands for (k s)^alpha mm,
+    divided by D0^alpha with `normalise`.
+    Shapes, types and errors as `hausdorff_distance_loss`; ValueError for erosions below 1.
     """
     checked_positive("alpha", alpha)
     if not isinstance(erosions, int) or erosions < 1:  # type: ignore[redundant-expr]
@@ -165,12 +148,14 @@ def hausdorff_convolution_loss(
     radii_mm: Sequence[float | int] = (3, 6, 9, 12, 15, 18),
     normalise: bool = True,
 ) -> Float[Tensor, "B R"]:
-    """Loss_CV of each item and channel: errors weighed by the balls that fit around them, blind beyond the largest.
+    """Returns Loss_CV of each item and channel, which weighs an error by the balls that fit around it.
+
+    Errors farther from the target than the largest radius all weigh the same.
 
     radii_mm: the balls, in mm on the given spacing; a voxel belongs to a ball if its centre does. Outside the volume is
     background. S(x) = (x - 0.5)+ / 0.5. The gradient passes through the convolutions too, as the formula is written.
-    r^alpha is divided by D0^alpha with `normalise`. Shapes, types and errors as `hausdorff_distance_loss`; ValueError
-    for radii that are not above 0.
+    r^alpha is divided by D0^alpha with `normalise`.
+    Shapes, types and errors as `hausdorff_distance_loss`; ValueError for radii that are not above 0.
     """
     checked_positive("alpha", alpha)
     truth, spacing = checked(probability, target, spacing_mm)
@@ -193,47 +178,93 @@ def hausdorff_convolution_loss(
         return total * per_item(_in_unit(np.ones(len(spacing)), truth, spacing, normalise) ** alpha, total)
 
 
-def _weight(
-    truth: Tensor,
-    mask: Tensor,
-    spacing: Float[np.ndarray, "N 3"],
-    alpha: float,
-    sides: Sides,
-    constant: Float[np.ndarray, "B"],
-    cap: Float[np.ndarray, "N"] | None,
-) -> Tensor:
-    """w of each voxel, fp32 [B, R, X, Y, Z], all lengths in the unit of the result.
+@dataclass(frozen=True)
+class _Weighting:
+    """The choices that make the weight w of the distance loss; `hausdorff_distance_loss` says what each means."""
 
-    The transform works in it too, so that no pass over the voxels goes into a division.
-    """
-    masks = torch.stack([truth, mask] if sides != "target" else [truth], 1)
-    # Of the prediction first 0, which no voxel of two classes has.
-    of_side = np.stack([constant, np.zeros_like(constant)], 1)[:, : masks.shape[1], None]
-    field = distance_to_other_class(masks, np.broadcast_to(spacing, (len(truth), 3)), squared=True, absent_mm=of_side)
-    d_g = _power(field[:, 0], alpha, cap)
-    if sides == "target":
-        return d_g
-    d_p = field[:, 1]
-    alone = d_p[..., :1, :1, :1] == 0
-    # Where the host may look it saves a pass over the voxels; it is not asked to wait for a GPU.
-    if alone.device.type != "cpu" or alone.any():
-        d_p = torch.where(alone & truth, per_voxel(constant**2, d_p), d_p)
-    d_p = _power(d_p, alpha, cap)
-    return torch.where(truth, d_p, d_g) if sides == "directed" else d_g.add_(d_p)
+    alpha: float | int
+    sides: Sides
+    normalise: bool
+    absent: Absent
+    cap_mm: float | int | None
+    class_balanced: bool
+
+    def __post_init__(self) -> None:
+        checked_positive("alpha", self.alpha)
+        if self.cap_mm is not None:
+            checked_positive("cap_mm", self.cap_mm)
+        if self.sides not in get_args(Sides):
+            raise ValueError(f"sides: expected both, target or directed, found {self.sides!r}")
+        if not isinstance(self.absent, str):
+            checked_positive("absent", self.absent)
+        elif self.absent not in ("diagonal", "zero", "skip"):
+            raise ValueError(f"absent: expected diagonal, zero, skip or a length in mm, found {self.absent!r}")
+
+    def field(self, truth: Tensor, mask: Tensor, spacing: Float[np.ndarray, "N 3"]) -> Tensor:
+        """Returns w of each voxel, fp32 [B, R, X, Y, Z]; `mask` is the predicted one.
+
+        All lengths are in the unit of the result, those of the transform too, so that no pass over the voxels goes into
+        a division.
+        """
+        diagonal = diagonal_mm(truth.shape, spacing)
+        unit = diagonal if self.normalise else np.ones(len(spacing))
+        constant = np.broadcast_to(self._absent_mm(diagonal) / unit, (len(truth),))
+        cap = None if self.cap_mm is None else self.cap_mm / unit
+        weight = self._distances(truth, mask, spacing / unit[:, None], constant, cap)
+        if self.absent != "zero":
+            capped = constant if cap is None else np.minimum(constant, cap)
+            weight = _on_false_positives(weight, truth, mask, capped**self.alpha)
+        if self.class_balanced:
+            weight *= _class_shares(truth)
+        if self.absent == "skip":
+            weight *= _any(truth)
+        return weight
+
+    def _absent_mm(self, diagonal: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+        if self.absent in ("diagonal", "skip"):
+            return diagonal
+        return np.full(len(diagonal), 0.0 if self.absent == "zero" else float(self.absent))
+
+    def _distances(
+        self,
+        truth: Tensor,
+        mask: Tensor,
+        spacing: Float[np.ndarray, "N 3"],
+        constant: Float[np.ndarray, "B"],
+        cap: Float[np.ndarray, "N"] | None,
+    ) -> Tensor:
+        """Returns d_g^alpha and d_p^alpha, combined as `sides` says; `constant` is the distance of an absent label."""
+        masks = torch.stack([truth, mask] if self.sides != "target" else [truth], 1)
+        # An empty or full prediction gets 0, a distance that no voxel of two classes has, and is found by it below.
+        absent = np.stack([constant, np.zeros_like(constant)], 1)[:, : masks.shape[1], None]
+        field = distance_to_other_class(
+            masks, np.broadcast_to(spacing, (len(truth), 3)), squared=True, absent_mm=absent
+        )
+        d_g = _power(field[:, 0], self.alpha, cap)
+        if self.sides == "target":
+            return d_g
+        d_p = field[:, 1]
+        alone = d_p[..., :1, :1, :1] == 0
+        # On the CPU a look at the flags can save a pass over the voxels; on a GPU it would make the host wait.
+        if alone.device.type != "cpu" or alone.any():
+            d_p = torch.where(alone & truth, per_voxel(constant**2, d_p), d_p)
+        d_p = _power(d_p, self.alpha, cap)
+        return torch.where(truth, d_p, d_g) if self.sides == "directed" else d_g.add_(d_p)
 
 
 def _power(squared: Tensor, alpha: float, cap: Float[np.ndarray, "N"] | None) -> Tensor:
-    """min(d, cap)^alpha of d^2, in place; no root where alpha is 2."""
+    """Returns min(d, cap)^alpha, given d^2, which it overwrites; no root is taken where alpha is 2."""
     if cap is not None:
         squared = torch.minimum(squared, per_voxel(cap**2, squared))
     return squared if alpha == 2 else squared.pow_(alpha / 2)
 
 
 def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: Float[np.ndarray, "N"]) -> Tensor:
-    """Where the target lacks the label, `constant` shared out among all voxels that are not predicted.
+    """Moves the weight onto the predicted voxels where the target lacks the label.
 
-    They outnumber a false positive thousands of times, and d_p of the prediction grows away from it: without this the
-    gradient would lie on background that is right.
+    There the predicted voxels have the weight `constant` and their d_p^alpha. All others together have as much of
+    `constant` as they, or as one voxel where nothing is predicted. The others outnumber a false positive thousands of
+    times, and d_p grows away from it: without this most of the gradient would be on background that is right.
     """
     lacking = ~_any(truth)
     if weight.device.type == "cpu" and not lacking.any():
@@ -249,21 +280,19 @@ def _any(mask: Tensor) -> Tensor:
     return mask.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
 
 
-def _balance(truth: Tensor) -> Tensor:
-    """What turns a mean over all voxels into the mean of the means over target voxels and over the others."""
+def _class_shares(truth: Tensor) -> Tensor:
+    """Returns factors that make a mean over all voxels the mean of those over target voxels and over the others."""
     n = math.prod(truth.shape[-3:])
     inside = truth.sum((-3, -2, -1), keepdim=True)
     return torch.where(truth, n / (2 * inside.clamp_min(1)), n / (2 * (n - inside).clamp_min(1)))
 
 
-def _absent_mm(absent: Absent, truth: Tensor, spacing: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    if absent in ("diagonal", "skip"):
-        return diagonal_mm(truth.shape, spacing)
-    if absent == "zero":
-        return np.zeros(len(spacing))
-    if isinstance(absent, str):
-        raise ValueError(f"absent: expected diagonal, zero, skip or a length in mm, found {absent!r}")
-    return np.full(len(spacing), float(checked_positive("absent", absent)))
+def _checked_mask(predicted: Tensor, truth: Tensor) -> Tensor:
+    if predicted.shape != truth.shape or predicted.dtype != torch.bool:
+        raise ValueError(
+            f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
+        )
+    return predicted
 
 
 def _in_unit(
@@ -273,7 +302,7 @@ def _in_unit(
 
 
 class _WeightedSquare(torch.autograd.Function):
-    """mean (p - g)^2 w over the voxels: half the passes, and half the memory, of the same in operations."""
+    """The mean of (p - g)^2 w over the voxels, in half the passes and half the memory of torch's own operations."""
 
     @staticmethod
     def forward(ctx: Any, p: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

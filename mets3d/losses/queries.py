@@ -1,4 +1,4 @@
-"""The query decoder's loss: a Hungarian match of queries to target masks, then losses on classes and masks.
+"""Computes the query decoder's loss: a Hungarian match of queries to target masks, then losses on classes and masks.
 
 Mask2Former's set loss (arXiv 2112.01527) with the weights, dense masks and mean over predictions of 3D TransUNet.
 """
@@ -39,7 +39,7 @@ def query_loss(
     generator: torch.Generator | None = None,
     pairing: Pairing = "reference",
 ) -> Float[Tensor, ""]:
-    """The Hungarian loss of all predictions of `output`, (final + mean of the earlier ones) / 2.
+    """Returns the Hungarian loss of all predictions of `output`, (final + mean of the earlier ones) / 2.
 
     Arguments and errors are those of `query_parts`, whose sum this is.
     """
@@ -71,22 +71,22 @@ def query_parts(
     generator: torch.Generator | None = None,
     pairing: Pairing = "reference",
 ) -> dict[str, Float[Tensor, ""]]:
-    """`query_class`, `query_bce` and `query_dice`, weighted so that their sum is the loss.
+    """Returns the parts `query_class`, `query_bce` and `query_dice`, weighted so that their sum is the loss.
 
-    Of each prediction: (class_weight CE + bce_weight BCE + dice_weight Dice) / 10. CE is over all B x Q queries, an
-    unmatched one having the class "no object" with weight no_object_weight (None: 1). BCE (mean over voxels) and Dice,
+    A prediction's loss is (class_weight CE + bce_weight BCE + dice_weight Dice) / 10. CE is over all B x Q queries; an
+    unmatched one has the class "no object" with weight no_object_weight (None: 1). BCE (mean over voxels) and Dice,
     1 - (2 sum pt + 1) / (sum p + sum t + 1), are summed over matched queries and divided by the number of masks. A
     target channel with any voxel above 0 is a mask; an empty channel is matched to nothing. In label mode the
     background is a channel like any other.
 
-    masks: that number. None is max(masks in this batch, 1). For a batch split over processes and accumulation steps
-    hand in max(masks in the global batch, 1) / number of parts: the mean of the parts' losses is then that of the
-    whole, the class term's denominator being masks + (B Q - masks) no_object_weight.
+    masks: that number. None is max(masks in this batch, 1). For a batch that is split over processes and accumulation
+    steps, hand in max(masks in the global batch, 1) / number of parts: the mean of the parts' losses is then that of
+    the whole. The class term's denominator is masks + (B Q - masks) no_object_weight.
     points: positions sampled per mask for BCE and Dice as in PointRend, drawn from `generator`; 0 takes every voxel.
     Matching always does.
-    pairing: `correct` trains each query towards the mask it was matched to. `reference` does what the original does and
-    its numbers show: of the match only the set of queries is kept, and in ascending order they are given the present
-    channels in ascending order. Both agree where the match is in that order.
+    pairing: `correct` trains each query towards the mask it was matched to. `reference` does as the original: of the
+    match only the set of queries is kept, and in ascending order they are given the present channels in ascending
+    order. Both agree where the match is in that order.
 
     Without any mask the loss is the class term alone, and all other parameters have a gradient of zero. Raises
     ValueError for an output without queries and for a target with another number of channels or another size.
@@ -123,7 +123,7 @@ def match(
     weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
     pairing: Pairing = "correct",
 ) -> list[Integer[Tensor, "B R"]]:
-    """For each prediction the query matched to each target channel, -1 for an empty channel.
+    """Returns for each prediction the query matched to each target channel, -1 for an empty channel.
 
     weights: of class, BCE and Dice in the cost; pairing: see `query_parts`. Dense, in fp32. The costs of all
     predictions go to the host together, so that there is one wait a step.
@@ -143,7 +143,7 @@ def _costs(
     target: Tensor,
     weights: tuple[float, float, float],
 ) -> Float[Tensor, "B Q R"]:
-    """Cost of matching each query to each channel, `weights` times -class probability, BCE and Dice.
+    """Returns the cost of matching each query to each channel: `weights` times -class probability, BCE and Dice.
 
     BCE(x, t) = softplus(x) - x t, so that its sums over voxels, like those of Dice, are one matrix product.
     """
@@ -159,7 +159,7 @@ def _costs(
 
 
 def _assign(cost: np.ndarray, present: np.ndarray, pairing: Pairing) -> np.ndarray:
-    """[P, B, Q, R] costs and [B, R] flags to [P, B, R] queries, -1 where there is none."""
+    """Assigns queries to the present channels: [P, B, Q, R] costs and [B, R] flags to [P, B, R], -1 for no query."""
     from scipy.optimize import linear_sum_assignment
 
     # A non-finite loss is for the training loop to skip; the assignment must not be what fails.
@@ -208,7 +208,7 @@ def _mask_losses(
     points: int,
     generator: torch.Generator | None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """BCE and Dice of the matched queries.
+    """Returns BCE and Dice of the matched queries.
 
     Only their mask logits are made, one a target channel; those of empty channels count with weight 0, which keeps the
     shapes fixed and gives every parameter a gradient without any mask.
@@ -231,8 +231,10 @@ def _sampled(
     points: int,
     generator: torch.Generator | None,
 ) -> tuple[Float[Tensor, "B R P"], Float[Tensor, "B R P"]]:
-    """Logits and target at `points` positions per mask: three quarters where the logits are nearest to 0, among three
-    times as many uniform candidates, and a quarter uniform.
+    """Samples logits and target at `points` positions per mask.
+
+    Three quarters are where the logits are nearest to 0, among three times as many uniform candidates; a quarter is
+    uniform.
     """
     least_certain = int(IMPORTANCE * points)
     with torch.no_grad():
@@ -244,7 +246,7 @@ def _sampled(
 
 
 def _positions(like: Tensor, points: int, generator: torch.Generator | None) -> Tensor:
-    """[B, R, points, 3] uniform in [-1, 1], the corners of the volume."""
+    """Draws positions [B, R, points, 3], uniform in [-1, 1], the corners of the volume."""
     source = like.device if generator is None else generator.device
     unit = torch.rand(*like.shape[:2], points, 3, generator=generator, device=source)
     return (2 * unit - 1).to(like)

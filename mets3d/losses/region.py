@@ -1,4 +1,4 @@
-"""The base loss of the CNN heads: soft Dice plus cross-entropy, on regions (sigmoid) or labels (softmax).
+"""Computes the base loss of the CNN heads: soft Dice plus cross-entropy, on regions (sigmoid) or labels (softmax).
 
 Every value is computed per sample and averaged over samples, so that a batch split over processes or accumulation steps
 has the loss, and the gradient, of the whole.
@@ -17,10 +17,10 @@ from mets3d.shapes import raised
 def soft_dice_loss(
     probability: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], smooth: float = 1.0
 ) -> Float[Tensor, ""]:
-    """1 - (2 sum pg + smooth) / (sum p + sum g + smooth), mean over samples and channels.
+    """Returns 1 - (2 sum pg + smooth) / (sum p + sum g + smooth), mean over samples and channels.
 
-    Linear denominator as in V-Net's many successors and in the original 3D TransUNet's query loss. `smooth` 1 gives an
-    empty mask a gradient that pushes false positives down: with both empty the loss is 0.
+    The denominator is linear, as in the original 3D TransUNet's query loss. `smooth` 1 gives an empty mask a gradient
+    that pushes false positives down; with both empty the loss is 0.
     """
     voxels = (-3, -2, -1)
     probability = raised(probability)
@@ -32,7 +32,7 @@ def soft_dice_loss(
 def cross_entropy(
     logits: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], *, exclusive: bool
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of each channel (regions), or categorical over the channels (labels), mean over voxels."""
+    """Returns cross-entropy, mean over voxels: binary of each channel, or categorical over exclusive channels."""
     logits = raised(logits)
     if exclusive:
         return F.cross_entropy(logits, target.to(logits.dtype))
@@ -47,7 +47,7 @@ def region_loss(
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The weighted parts `dice` and `bce` (`ce` for labels) of one head; their sum is its loss.
+    """Returns the weighted parts `dice` and `bce` (`ce` for labels) of one head; their sum is its loss.
 
     exclusive: channels are labels with the background first, which Dice leaves out.
     """
@@ -59,5 +59,5 @@ def region_loss(
 
 
 def downsampled(target: Bool[Tensor, "B R X Y Z"], shape: torch.Size) -> Bool[Tensor, "B R x y z"]:
-    """The masks on a coarser grid, by the nearest voxel as nnU-Net does for its deep supervision."""
+    """Resamples masks to a coarser grid by the nearest voxel, as nnU-Net does for its deep supervision."""
     return F.interpolate(target.to(torch.uint8), size=tuple(shape), mode="nearest-exact").bool()

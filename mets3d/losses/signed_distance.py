@@ -1,4 +1,4 @@
-"""The boundary loss of Kervadec and others, on signed distances of the target.
+"""Computes the boundary loss of Kervadec and others, on signed distances of the target.
 
 H. Kervadec et al., Medical Image Analysis 67:101851, 2021 (arXiv 1812.07032): the integral over the region between two
 boundaries of the distance to the target's is, up to a constant, mean phi_g p, with phi_g the signed distance of the
@@ -28,16 +28,16 @@ def signed_distance_loss(
     absent: float | int | Literal["diagonal", "zero"] = "diagonal",
     parity: Literal["kervadec"] | None = None,
 ) -> Float[Tensor, "B R"]:
-    """mean phi_g (p - g) of each item and channel, [B, R, X, Y, Z] to [B, R].
+    """Returns mean phi_g (p - g) of each item and channel, [B, R, X, Y, Z] to [B, R].
 
     The constant mean phi_g g, which the authors drop, is kept: the value is 0 for p = g and never negative. phi_g is
     the distance in mm to the nearest voxel of the other class, divided by D0, the diagonal, with `normalise`. Where the
-    target lacks the label, or is nothing but it, phi_g is `absent` outside and -`absent` inside: D0, a length in mm, or
-    zero.
+    target lacks the label or fills the volume, phi_g is `absent` outside and -`absent` inside: D0, a length in mm, or
+    zero. The loss is one-sided and linear in p: it penalises a false positive by its distance, and a missed lesion by
+    its depth alone.
 
     parity="kervadec": as their SurfaceLoss: distances in mm, inside -(d - 1), 0 without a boundary, the constant
-    dropped. One-sided and linear in p: it grades a false positive by its distance, and a missed lesion by its depth
-    alone. Types, spacing and errors as `hausdorff_distance_loss`.
+    dropped. Types, spacing and errors as `hausdorff_distance_loss`.
     """
     truth, spacing = checked(probability, target, spacing_mm)
     if parity not in (None, "kervadec"):

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
-from mets3d.shapes import SegOutput
+from mets3d.ops.voxels import Spacing
+from mets3d.shapes import Masks, SegOutput
 
-Masks = Bool[Tensor, "B R X Y Z"]
-Spacing = tuple[float, float, float]
 Parts = dict[str, Scalar]
 # Output, target masks and the normaliser of the query loss to the parts of the base loss.
 BaseLoss = Callable[[SegOutput, Masks, Scalar | None], Parts]
@@ -29,8 +28,7 @@ BoundaryLoss = Callable[[Tensor, Tensor, Spacing, Tensor | None], Tensor]
 class TotalLoss:
     """The loss of a run: `base`, and from some step on `term` times its weight.
 
-    needs_mask_count: the training loop is to count the masks of the global batch, for the query loss.
-    needs_ratio: it is to keep the running ratio of base loss and boundary term, for the balanced weight.
+    needs_mask_count: whether the base loss is normalised by the number of masks in the global batch.
     """
 
     base: BaseLoss
@@ -40,6 +38,7 @@ class TotalLoss:
 
     @property
     def needs_ratio(self) -> bool:
+        """Returns whether the weight of the boundary term is multiplied by the running ratio."""
         return self.term is not None and self.weight.balanced
 
     def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:

@@ -1,4 +1,4 @@
-"""What the losses on whole masks have in common: checks of their arguments, and the unit their distances are in."""
+"""Checks the arguments of losses on whole masks, and gives the unit of their distances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mets3d.ops.distance import SpacingLike, checked_spacing
 def checked(
     probability: Tensor, target: Tensor, spacing_mm: SpacingLike
 ) -> tuple[Bool[Tensor, "B R X Y Z"], Float[np.ndarray, "_ 3"]]:
-    """The target as a boolean mask, and the spacing as float64 [1, 3] or [B, 3].
+    """Returns the target as a boolean mask, and the spacing as float64 [1, 3] or [B, 3].
 
     Raises ValueError for a wrong rank, shapes that differ, a bad spacing and, on CPU tensors alone (a check on a GPU
     would wait for it), probabilities outside [0, 1].
@@ -51,24 +51,24 @@ def checked(
 
 
 def checked_positive(name: str, value: Any) -> Any:
-    """The value; ValueError unless it is a finite number above 0."""
+    """Returns the value; raises ValueError unless it is a finite number above 0."""
     if not isinstance(value, Real) or not (math.isfinite(value) and float(value) > 0):
         raise ValueError(f"{name}: expected a number above 0, found {value}")
     return value
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    """D0, the diagonal of each volume: the unit in which a distance does not depend on the unit of length."""
+    """Returns D0, the diagonal of each volume: the unit in which a distance does not depend on the unit of length."""
     extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])
     diagonals: Float[np.ndarray, "N"] = np.sqrt((extents**2).sum(-1))
     return diagonals
 
 
 def per_item(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1"]:
-    """Host numbers, one an item or one for all, as a column beside [B, R]; copied without waiting for the device."""
+    """Copies host numbers, one an item or one for all, to a column beside [B, R], without waiting for the device."""
     return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None]
 
 
 def per_voxel(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1 1 1 1"]:
-    """The same beside [B, R, X, Y, Z]."""
+    """Copies host numbers, one an item or one for all, to the shape that broadcasts to [B, R, X, Y, Z]."""
     return per_item(values, like)[..., None, None, None]

@@ -1,4 +1,4 @@
-"""Networks: image to `SegOutput`."""
+"""Builds the network that the settings describe: from an image to a `SegOutput`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def build(settings: Model, *, in_channels: int, target: Target, patch: Sequence[int]) -> TransUNet:
-    """The network that the settings describe, on the CPU, randomly initialised from torch's global generator.
+    """Builds the network on the CPU, randomly initialised from torch's global generator.
 
     With `vit_pretrained` its ViT then has the weights of that file. Raises ValueError for settings that do not go
-    together, and what `load_vit_npz` raises.
+    together, and the errors of `load_vit_npz`.
     """
     from mets3d.models.originals.vit import load_vit_npz
     from mets3d.models.transunet import TransUNet

@@ -1,4 +1,4 @@
-"""What more than one part of the network is made of: convolution block, attention, LayerScale."""
+"""Defines the blocks that several parts of the network are made of: convolution block, attention, LayerScale."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Attention(nn.Module):
         value: Float[Tensor, "B N E"],
         allowed: Bool[Tensor, "B 1 Q N"] | None = None,
     ) -> Float[Tensor, "B Q E"]:
-        """`allowed` is True where a query may look; every row needs at least one True."""
+        """Attends; `allowed` is True where a query may look, and every row needs at least one True."""
         if not self.fp32:
             return self._attend(query, key, value, allowed)
         with torch.autocast(query.device.type, enabled=False):
@@ -78,5 +78,5 @@ class Attention(nn.Module):
 
 
 def layer_scale(width: int, form: LayerScaleForm) -> nn.Parameter | None:
-    """The gammas of a LayerScale (arXiv 2103.17239), or None where it is off; the block decides where they multiply."""
+    """Makes the gammas of a LayerScale (arXiv 2103.17239), None where it is off; the block decides where they act."""
     return None if form == "off" else nn.Parameter(torch.full((width,), LAYER_SCALE_INIT))

@@ -1,4 +1,4 @@
-"""The convolutional U-Net: nnU-Net's topology with strided convolutions down and transposed convolutions up.
+"""Defines the convolutional U-Net: nnU-Net's topology with strided convolutions down and transposed convolutions up.
 
 Isensee et al., Nature Methods 2021. Two blocks a stage, features doubled per level up to a cap.
 """
@@ -15,7 +15,7 @@ from mets3d.ops.voxels import Shape3
 
 
 class CNNEncoder(nn.Module):
-    """Image [B, C, X, Y, Z] to one feature map a stage, full resolution first, the bottleneck last."""
+    """The way down: image [B, C, X, Y, Z] to one feature map a stage, full resolution first, the bottleneck last."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class CNNEncoder(nn.Module):
 
 
 class CNNDecoder(nn.Module):
-    """Bottleneck and skips to one feature map a level, coarse to fine.
+    """The way up: bottleneck and skips to one feature map a level, coarse to fine.
 
     Level u (0 is the deepest) is upsampled by its stride, joined with its skip as (upsampled, skip), and convolved with
     kernels[-(u + 1)]. That is nnU-Net v1's rule and not the mirror image of the encoder, whose stage at that resolution
@@ -82,12 +82,12 @@ class CNNDecoder(nn.Module):
 
 
 def stage_channels(levels: int, features: int, max_features: int) -> list[int]:
-    """Channels of each stage from full resolution to the bottleneck."""
+    """Returns the channels of each stage from full resolution to the bottleneck."""
     return [min(features * 2**level, max_features) for level in range(levels + 1)]
 
 
 def he_init(module: nn.Module) -> None:
-    """Kaiming-normal weights for a LeakyReLU of slope 0.01 and zero biases; convolutions only."""
+    """Initialises a convolution: Kaiming-normal weights for a LeakyReLU of slope 0.01, zero biases."""
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
         nn.init.kaiming_normal_(module.weight, a=0.01)
         if module.bias is not None:

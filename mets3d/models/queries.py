@@ -1,4 +1,4 @@
-"""The query decoder: learned queries attend to CNN feature maps, each where its own mask is, and become masks.
+"""Defines the query decoder: learned queries attend to CNN feature maps, each where its own mask is, and become masks.
 
 Masked attention of Mask2Former (arXiv 2112.01527) in 3D with the dimensions of 3D TransUNet (arXiv 2310.07781):
 cross-attention, self-attention, feed-forward, post-norm. The maps are visited in turn, coarse first.
@@ -20,11 +20,11 @@ from mets3d.shapes import PixelEmbedding, QueryOutput
 
 
 class QueryDecoder(nn.Module):
-    """Feature maps to one prediction from the raw queries and one after every layer.
+    """The query decoder: feature maps to one prediction from the raw queries and one after every layer.
 
-    memory_channels: channels of the maps that queries attend to, coarse to fine. pixel_channels: of the full-resolution
-    map. classes: without "no object". With `fuse`, the maps are projected, brought to (X/2, Y/4, Z/4), joined and
-    projected to one memory, the sizes being the original's. A single map is projected without a norm, also as there.
+    memory_channels: channels of the maps that queries attend to, coarse to fine. pixel_channels: channels of the
+    full-resolution map. classes: without "no object". fuse: the maps are projected, brought to (X/2, Y/4, Z/4), joined
+    and projected to one memory; the sizes are the original's. A single map is projected without a norm, as there.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class QueryDecoder(nn.Module):
     def forward(
         self, maps: Sequence[Tensor], features: Float[Tensor, "B C X Y Z"]
     ) -> tuple[tuple[QueryOutput, ...], PixelEmbedding]:
-        """`maps` as announced by memory_channels; `features` at full resolution."""
+        """Returns the predictions and the pixel embedding; `maps` go with memory_channels, `features` are full size."""
         pixels = self.pixels(features)
         memories = self._memories(maps, features)
         coarse_pixels = [_at_size(pixels, memory.shape[2:]) for memory in memories] if self.masked_attention else []
@@ -113,7 +113,7 @@ class QueryDecoder(nn.Module):
 
 
 class QueryLayer(nn.Module):
-    """Cross-attention, self-attention and feed-forward, each x = norm(x + branch(x)).
+    """A layer of cross-attention, self-attention and feed-forward, each x = norm(x + branch(x)).
 
     With LayerScale gamma multiplies the branch of self-attention and feed-forward (`correct`); in the original the
     feed-forward's gamma multiplies the sum before the norm (`reference`). Cross-attention has none in either.
@@ -167,10 +167,9 @@ class QueryLayer(nn.Module):
 
 
 class PixelProjection(nn.Module):
-    """The 1x1x1 convolution behind the pixel embedding, handed on as its parts instead of being applied.
+    """The 1x1x1 convolution behind the pixel embedding, returned as its parts and not applied.
 
-    The parts are clones: what the output needs later does not reach back into a parameter, which a sharding wrapper may
-    have released by then.
+    The parts are clones: the output needs them later, when a sharding wrapper may have released the parameters.
     """
 
     def __init__(self, channels: int, width: int):
@@ -185,7 +184,7 @@ class PixelProjection(nn.Module):
 
 @torch.no_grad()
 def where_masked(pixels: PixelEmbedding, mask_embedding: Float[Tensor, "B Q E"]) -> Bool[Tensor, "B 1 Q N"]:
-    """Where each query may look: its mask's probability is at least 0.5, or everywhere if that is nowhere.
+    """Returns the voxels that each query may look at: those of its mask, probability at least 0.5, or else all.
 
     `pixels` is at the memory's size, see `_at_size`. One mask for all heads.
     """
@@ -197,7 +196,7 @@ def where_masked(pixels: PixelEmbedding, mask_embedding: Float[Tensor, "B Q E"])
 def sine_position_encoding(
     shape: Shape3, width: int, *, device: torch.device | None = None
 ) -> Float[Tensor, "X Y Z E"]:
-    """Sine encoding of voxel positions in fp32, a third of the channels an axis, X first.
+    """Returns the sine encoding of voxel positions in fp32, a third of the channels an axis, X first.
 
     With F = width / 3 channels an axis and n voxels along it, channel i of voxel k = 1..n is sin or cos (i even or odd)
     of 2 pi k / (n + 1e-6) / 10000^(3 floor(i / 3) / F). Frequencies change every 3 channels while sine and cosine
@@ -232,7 +231,7 @@ def _projection(channels: int, width: int, normed: bool) -> nn.Sequential:
 
 
 def _at_size(pixels: PixelEmbedding, size: torch.Size) -> PixelEmbedding:
-    """The pixel embedding on a coarser grid, without gradient.
+    """Resamples the pixel embedding to a coarser grid, without gradient.
 
     Trilinear resampling (align_corners False, no antialias) acts on each channel alone, so the mask logits of resampled
     features are the resampled mask logits, at the price of the few feature channels instead of all queries.

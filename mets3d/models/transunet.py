@@ -1,4 +1,4 @@
-"""3D TransUNet (arXiv 2310.07781): a U-Net with a ViT at its bottleneck, a query decoder behind it, both or neither."""
+"""Defines 3D TransUNet (arXiv 2310.07781): a U-Net with a ViT at its bottleneck, a query decoder, both or neither."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ DEFAULT_MEMORY_LEVELS = (-4, -3, -2)
 
 
 class TransUNet(nn.Module):
-    """Image [B, C, X, Y, Z] to SegOutput.
+    """3D TransUNet in any of its four modes: image [B, C, X, Y, Z] to SegOutput.
 
     mode: `cnn` a plain U-Net; `encoder` a ViT at its bottleneck; `decoder` learned queries that become masks; `both`.
     activation: `sigmoid` for regions, `softmax` for labels; only handed on in the output.
     patch: the size the network is made for. Any other size divisible by the strides works too; the ViT's position
-    embedding is interpolated. The other arguments are described in the configuration's section `model`.
+    embedding is interpolated. has_vit, has_queries: which transformers it has. The other arguments are described in the
+    configuration's section `model`.
 
     In the query modes the CNN's full-resolution head would have no loss: it is built only with `frozen_cnn_head`, and
     frozen, for imported weights that hold one. Of the deep heads the coarsest, which deep supervision gives no weight,
@@ -72,7 +73,7 @@ class TransUNet(nn.Module):
         position_encoding: bool = True,
         attention_fp32: bool = True,
     ):
-        # What the network was made with; `weights.settings` writes it down, and a copy in words could fall behind.
+        # Taken from the call itself: a list written out here could miss an argument. `originals` makes settings of it.
         arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         self.arguments: dict[str, Any] = arguments
@@ -180,20 +181,18 @@ def _check_choices(arguments: dict[str, Any]) -> None:
         if arguments[name] not in allowed:
             raise ValueError(f"{name} is {arguments[name]!r}; expected one of {', '.join(allowed)}")
     if arguments["mode"] in VIT_MODES:
-        _check_multiples(arguments, {"vit_width": ["vit_heads"]})
+        _check_multiple(arguments, "vit_width", "vit_heads")
     if arguments["mode"] in QUERY_MODES:
-        _check_multiples(arguments, {"width": ["decoder_heads"]})
+        _check_multiple(arguments, "width", "decoder_heads")
         if arguments["width"] % 6:
             raise ValueError(f"width is {arguments['width']}; expected a multiple of 6, sine and cosine for three axes")
 
 
-def _check_multiples(arguments: dict[str, Any], rules: dict[str, list[str]]) -> None:
-    for name, divisors in rules.items():
-        for divisor in divisors:
-            if arguments[name] % arguments[divisor]:
-                raise ValueError(
-                    f"{name} is {arguments[name]}; expected a multiple of {divisor}, which is {arguments[divisor]}"
-                )
+def _check_multiple(arguments: dict[str, Any], name: str, divisor: str) -> None:
+    if arguments[name] % arguments[divisor]:
+        raise ValueError(
+            f"{name} is {arguments[name]}; expected a multiple of {divisor}, which is {arguments[divisor]}"
+        )
 
 
 def _triples(name: str, values: Sequence[Sequence[int]]) -> tuple[Shape3, ...]:
@@ -228,7 +227,7 @@ def _deep_head_count(deep_supervision: bool, deep_heads: int | None, levels: int
 
 
 def _memory_levels(chosen: Sequence[int] | None, fused: int, levels: int) -> tuple[int, ...]:
-    """Indices into the maps from the bottleneck, -(levels + 1), to full resolution, -1."""
+    """Returns indices into the maps from the bottleneck, -(levels + 1), to full resolution, -1."""
     coarsest = -(levels + 1)
     if fused:
         if fused > levels + 1:

@@ -1,4 +1,4 @@
-"""A ViT at the bottleneck: each voxel of the coarsest feature map is a token.
+"""Defines the ViT at the bottleneck: each voxel of the coarsest feature map is a token.
 
 Pre-norm blocks as in arXiv 2010.11929 (LayerNorm eps 1e-6, exact GELU), no class token. The result replaces the feature
 map; there is no residual around the whole.
@@ -16,7 +16,7 @@ from mets3d.ops.voxels import Shape3
 
 
 class ViTBottleneck(nn.Module):
-    """Feature map [B, C, X, Y, Z] to one of the same shape.
+    """The ViT: feature map [B, C, X, Y, Z] to one of the same shape.
 
     The learned position embedding lives on `grid`, the bottleneck's size for the patch the network is made for; on
     another size it is interpolated trilinearly.
@@ -57,10 +57,10 @@ class ViTBottleneck(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """x = join(x, attention(norm(x))), then x = join(x, mlp(norm(x))).
+    """A block: x = join(x, attention(norm(x))), then x = join(x, mlp(norm(x))).
 
-    join(x, branch) is x + branch; with LayerScale x + gamma branch (`correct`), or gamma x + branch, which is what the
-    original 3D TransUNet computes (`reference`, needed for its weights).
+    join(x, branch) is x + branch; with LayerScale x + gamma branch (`correct`), or gamma x + branch as in the original
+    3D TransUNet (`reference`, needed for its weights).
     """
 
     def __init__(self, width: int, mlp: int, heads: int, dropout: float, form: LayerScaleForm):

@@ -1,4 +1,4 @@
-"""Weights on disk: our own, compared with a network before they are loaded, and `from_original` for other people's."""
+"""Reads and writes weights: our own, compared with a network before they are loaded; originals by `from_original`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 6  # differences named in an error
 
 
 def load_weights(network: nn.Module, file: Path) -> None:
-    """Weights of a safetensors file into a network. Raises as `check_weights`."""
+    """Loads the weights of a safetensors file into a network. Raises the errors of `check_weights`."""
     check_weights(file, network)
     try:
         network.load_state_dict(load_file(file))
@@ -30,13 +30,13 @@ def load_weights(network: nn.Module, file: Path) -> None:
 
 
 def save_weights(weights: Mapping[str, Tensor], file: Path) -> None:
-    """Tensors as a safetensors file, whole or not at all, readable for others (safetensors' own writer is not)."""
+    """Writes tensors as a safetensors file, whole or not at all, readable for other users (safetensors' own is not)."""
     content = save(dict(weights))
     write_with(file, lambda path: path.write_bytes(content))
 
 
 def check_weights(file: Path, network: nn.Module) -> None:
-    """Compares a safetensors file, of which it reads the header alone, with a network.
+    """Compares the header of a safetensors file with a network.
 
     Raises WrongWeightsError, a ValueError, naming the tensors by which they differ or that the file is broken, and
     MissingWeightsError, a FileNotFoundError.

@@ -1,17 +1,16 @@
-"""Exact Euclidean distance fields of masks in millimetres, batched over every leading axis, on any device.
+"""Computes exact Euclidean distance fields of masks in mm, batched over every leading axis, on any device.
 
 The losses need the distance of every voxel to the nearest voxel of the other class: outside the mask to the mask,
-inside it to its outside. One separable field serves both sides (Saito and Toriwaki 1994, for two classes): it holds one
-signed number a voxel, whose sign is the class and whose size is the squared distance found so far, and along each axis
-in turn
+inside it to its outside. One field serves both sides (Saito and Toriwaki 1994, for two classes). It holds one signed
+number a voxel: the sign is the class, the size is the squared distance found so far. Each axis in turn updates it:
 
     new(i) = min over j of [ |f(j)| if j is of the class of i, else 0 ] + w^2 (i - j)^2,     w the voxel size there.
 
-A distance transform of two masks, of foreground and background, would take twice the time and memory.
+Two distance transforms, of foreground and of background, would take twice the time and memory.
 
-Each device has its backend, and all give the same numbers: `distance_triton` on CUDA, `distance_torch` there without
-Triton and on other accelerators; on the CPU `distance_numba`, else `distance_edt`, else `distance_torch`. SciPy is the
-oracle of the tests.
+This file checks arguments and chooses a backend; a backend is a file `distance_NAME` with a function `squared_field`,
+and `_backend` says which device uses it. All give the same numbers: `triton` on CUDA, `torch` there without Triton and
+on other accelerators; on the CPU `numba`, else `edt`, else `torch`. The tests compare with SciPy.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ Backend = Callable[[Tensor, np.ndarray, np.ndarray], Tensor]
 def distance_transform(
     mask: Shaped[Tensor, "..."], spacing_mm: SpacingLike = (1.0, 1.0, 1.0), *, squared: bool = False
 ) -> Float[Tensor, "..."]:
-    """Distance in mm from each voxel centre to the nearest True voxel centre of the same volume.
+    """Returns the distance in mm from each voxel centre to the nearest True voxel centre of the same volume.
 
     mask: bool [..., X, Y, Z]. spacing_mm: three numbers, or [B, 3] for the B items of the mask's first axis; a tensor
     on a GPU is read back, which waits for it.
-    Returns float32 [..., X, Y, Z]: 0 on the mask, +inf everywhere in a volume without a True voxel; in mm^2, without
-    the root, if `squared`. Relative error below 3e-7 (by `edt` 4e-7 with voxels of extreme shape); the same bits at
-    every call.
+    The result is float32 [..., X, Y, Z]: 0 on the mask, +inf everywhere in a volume without a True voxel; in mm^2,
+    without the root, if `squared`. Its relative error is below 3e-7 (by `edt` 4e-7 with voxels of extreme shape), and
+    every call gives the same bits.
     Raises ValueError for a mask that is not boolean or has fewer than three axes, and for a spacing that is not of
     three positive finite numbers an item.
     """
@@ -57,12 +56,13 @@ def distance_to_other_class(
     squared: bool = False,
     absent_mm: float | np.ndarray = math.inf,
 ) -> Float[Tensor, "..."]:
-    """Distance in mm from each voxel to the nearest of the other class: outside to the mask, inside to its outside.
+    """Returns the distance in mm from each voxel to the nearest voxel of the other class.
 
-    Equal to the sum of the distance transforms of the mask and of its complement, so that every voxel is at least one
-    voxel size away. A volume that is all True or all False has no other class: it is `absent_mm` everywhere,
-    whatever the backend (one number, or an array that broadcasts to the leading axes). Arguments, `squared` and errors
-    as `distance_transform`.
+    Outside the mask that is the distance to the mask, inside it the distance to its outside: the sum of the distance
+    transforms of the mask and of its complement. It is at least one voxel size. A volume that is all True or all False
+    has no other class: there the result is `absent_mm` everywhere (one number, or an array that broadcasts to the
+    leading axes).
+    Other arguments and errors as `distance_transform`; ValueError too for a negative `absent_mm`.
     """
     spacing = checked_spacing(spacing_mm, mask)
     if not np.all(np.asarray(absent_mm) >= 0):
@@ -77,7 +77,10 @@ def distance_to_other_class(
 
 
 def checked_spacing(spacing_mm: SpacingLike, volumes: Any) -> np.ndarray:
-    """Spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z]; ValueError names what is wrong."""
+    """Returns the spacing as float64 [1, 3], or [B, 3] for volumes [B, ..., X, Y, Z].
+
+    Raises ValueError for anything else, and for volumes that are no boolean tensor of three axes or more.
+    """
     if not isinstance(volumes, Tensor) or volumes.dtype != torch.bool:
         found = volumes.dtype if isinstance(volumes, Tensor) else type(volumes).__name__
         raise ValueError(f"mask: expected a boolean tensor, found {found}; threshold it first")
@@ -100,7 +103,7 @@ def checked_spacing(spacing_mm: SpacingLike, volumes: Any) -> np.ndarray:
 
 @cache
 def _backend(device: str) -> Backend:
-    """The first backend for a kind of device that works here; a warning, once, where that is a slower one."""
+    """Returns the first backend for a kind of device that works here, and warns once if that is a slower one."""
     if device == "cpu":
         for name in ("numba", "edt"):
             try:
@@ -120,8 +123,10 @@ def _backend(device: str) -> Backend:
 
 
 def backend(name: str) -> Backend:
-    """The function of `ops.distance_NAME`: bool [N, X, Y, Z], float64 spacing [N, 3], squared distances [N] for
-    volumes of one class -> float32 squared distances to the other class. ImportError if what it needs is not installed.
+    """Returns `squared_field` of `ops.distance_NAME`.
+
+    It takes bool [N, X, Y, Z], float64 spacing [N, 3] and a squared distance [N] for volumes of one class, and returns
+    float32 squared distances to the other class. Raises ImportError if a package that it needs is not installed.
     """
     function: Backend = import_module(f"mets3d.ops.distance_{name}").squared_field
     return function

@@ -1,4 +1,4 @@
-"""Squared distances to the other class on the CPU, compiled by numba on first use.
+"""Computes squared distances to the other class on the CPU, compiled by numba on first use.
 
 Along the last axis two runs meet at every change of class, and a voxel's distance is that to the nearer end of its run.
 Along the others a line is cut into runs of one class. Inside a run the new value is the lower envelope of the parabolas
@@ -27,7 +27,7 @@ TILE = 16
 def squared_field(
     masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class.
+    """Returns mm^2 to the nearest voxel of the other class; `absent` in volumes of one class.
 
     Volumes are shared over as many threads as torch is set to use. They are threads of this call, so neither torch's
     nor numba's setting changes, and a forked loader process inherits none.
@@ -45,13 +45,13 @@ def squared_field(
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """njit of the bare function: a checker of shapes that wraps every function of a package cannot be compiled."""
+    """Compiles the bare function: the shape checker that wraps every function during tests cannot be compiled."""
     return njit(cache=True, nogil=True)(inspect.unwrap(function))
 
 
 @compiled
 def _volume(mask, squares, absent, field):  # type: ignore[no-untyped-def]
-    """Squared distances of one volume [X, Y, Z] into `field`, signed (inside negative) until the last pass."""
+    """Writes squared distances of one volume [X, Y, Z] into `field`, signed (inside negative) until the last pass."""
     nx, ny, nz = mask.shape
     _runs(mask, squares[2], field)
     _lines(field, squares[1], absent, False)
@@ -60,7 +60,7 @@ def _volume(mask, squares, absent, field):  # type: ignore[no-untyped-def]
 
 @compiled
 def _runs(mask, square, field):  # type: ignore[no-untyped-def]
-    """Signed squared distance along the last axis to the nearer end of each run of one class."""
+    """Writes the signed squared distance along the last axis to the nearer end of each run of one class."""
     nx, ny, nz = mask.shape
     for x in range(nx):
         for y in range(ny):
@@ -82,7 +82,7 @@ def _runs(mask, square, field):  # type: ignore[no-untyped-def]
 
 @compiled
 def _lines(field, square, absent, last):  # type: ignore[no-untyped-def]
-    """The pass along the middle axis of field [A, n, C], in place; the last one drops the signs."""
+    """Makes the pass along the middle axis of field [A, n, C], in place; the last pass drops the signs."""
     outer, n, inner = field.shape
     lines = np.empty((TILE, n), np.float32)
     site, height, start = np.empty(n, np.int64), np.empty(n, np.float64), np.empty(n, np.float64)

@@ -1,4 +1,4 @@
-"""Squared distances to the other class in plain torch, for any device: CUDA without Triton, other accelerators."""
+"""Computes squared distances to the other class in plain torch, on any device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GPU_BLOCK, CPU_BLOCK = 1 << 25, 1 << 18
 def squared_field(
     masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class. Never waits for the device."""
+    """Returns mm^2 to the nearest voxel of the other class; `absent` in volumes of one class. Never waits."""
     # Squared on the host in fp64: the square of a rounded size would cost a digit.
     squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
     field = torch.where(masks, -1.0, 1.0) * _steps(masks).square() * squares[:, 0, None, None, None]
@@ -28,7 +28,7 @@ def squared_field(
 
 
 def _steps(masks: Bool[Tensor, "N X Y Z"]) -> Float[Tensor, "N X Y Z"]:
-    """Voxels along X to the nearest of the other class, +inf where the line has none.
+    """Counts the voxels along X to the nearest of the other class, +inf where the line has none.
 
     The last change of class before a voxel and the first one after it are running maxima of positions.
     """
@@ -42,7 +42,7 @@ def _steps(masks: Bool[Tensor, "N X Y Z"]) -> Float[Tensor, "N X Y Z"]:
 
 
 def _min_plus(field: Float[Tensor, "N X Y Z"], axis: int, squares: Float[Tensor, "N"]) -> Float[Tensor, "N X Y Z"]:
-    """The pass along `axis` of a signed field: all pairs (i, j) of a line at once, some lines at a time."""
+    """Makes the pass along `axis` of a signed field: all pairs (i, j) of a line at once, some lines at a time."""
     n = field.shape[axis]
     moved = field.movedim(axis, -1)
     lines = moved.reshape(-1, n)

@@ -1,4 +1,4 @@
-"""Squared distances to the other class on CUDA: three Triton launches for all volumes at once.
+"""Computes squared distances to the other class on CUDA: three Triton launches for all volumes at once.
 
 The first axis is scanned: a program walks its columns up and down and counts voxels since the last change of class. The
 other two take a min-plus pass each, brute force over the pairs of a line: at lines of some hundred voxels that beats
@@ -25,7 +25,7 @@ ROWS, COLUMNS = 32, 64
 def squared_field(
     masks: Bool[Tensor, "N X Y Z"], spacing_mm: Float[np.ndarray, "N 3"], absent: Float[np.ndarray, "N"]
 ) -> Float[Tensor, "N X Y Z"]:
-    """mm^2 to the nearest voxel of the other class; `absent` in volumes of one class."""
+    """Returns mm^2 to the nearest voxel of the other class; `absent` in volumes of one class."""
     volumes, nx, ny, nz = masks.shape
     squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
     constants = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
@@ -45,9 +45,9 @@ def squared_field(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Signed squared distance along the first axis of masks [N, n, inner]: negative inside, infinite without a change.
+    """Writes the signed squared distance along the first axis of masks [N, n, inner]; infinite without a change.
 
-    A program takes COLUMNS lines of a volume.
+    Inside it is negative. A program takes COLUMNS lines of a volume.
     """
     volume = tl.program_id(1)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
@@ -90,7 +90,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The pass along n of source [outer, n, inner] into out [outer, inner, n]; unsigned if it is the LAST.
+    """Makes the pass along n of source [outer, n, inner] into out [outer, inner, n]; unsigned if it is the LAST.
 
     A program makes ROWS x COLUMNS values, in registers, from whole lines that stay in the first-level cache.
     """

@@ -10,7 +10,7 @@ from mets3d.training.state import Progress
 
 @dataclass(frozen=True)
 class Due:
-    """What is due after a step, in this order.
+    """The tasks that are due after a step, in this order.
 
     validation: scores of the held-out cases. weights: model.safetensors. checkpoint: the state of every process.
     stop: leaving the loop before its last step.
@@ -23,7 +23,7 @@ class Due:
 
     @property
     def pause(self) -> bool:
-        """Whether the loop does anything before the next step, so that the clock of its speed must be set anew."""
+        """Returns whether anything comes before the next step, so that all numbers are wanted first."""
         return self.validation or self.weights or self.checkpoint or self.stop
 
 

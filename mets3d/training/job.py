@@ -1,4 +1,4 @@
-"""Defines the job: everything that decides what a run trains, before any device or process is involved."""
+"""Defines the job: everything that decides which network a run trains, on which data, by which loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training does not outlive its launcher. Imports nothing heavy: this is the first thing a process does."""
+"""Ends a training when its launcher dies. Imports nothing heavy: this is the first thing a process does."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Session:
 
     @property
     def exit_code(self) -> int:
-        """The exit code for the shell: 0, or that of a process which the signal ended."""
+        """Returns the exit code for the shell: 0, or that of a process which the signal ended."""
         return self.wish.exit_code
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish that the loop grants at a step boundary."""
+"""Turns SIGTERM and SIGINT into a wish that the loop grants at a step boundary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMPATIENT_SECONDS = 3.0  # after which a second Ctrl-C means it
 
 
 class StopWish:
-    """`signal` is the number of the signal that came, 0 before."""
+    """The wish to stop; `signal` is the number of the first signal that came, 0 before."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -22,7 +22,7 @@ class StopWish:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a process that this signal ended; 0 without a signal."""
+        """Returns the exit code that a shell gives a process ended by this signal; 0 without a signal."""
         return 128 + self.signal if self.signal else 0
 
 
@@ -31,7 +31,7 @@ def listening() -> Iterator[StopWish]:
     """Collects SIGTERM and SIGINT until the block ends.
 
     One wish often comes as several signals: a terminal or a scheduler signals the whole process group, and the kernel
-    adds one when the launcher dies of it. So only an interrupt that comes seconds after the first signal acts at once.
+    adds one when the launcher dies. So only an interrupt that comes seconds after the first signal acts at once.
     """
     wish = StopWish()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl, the terminal and, through Accelerate's tracker, W&B."""
+"""Logs a run's numbers to metrics.jsonl, the terminal and, through Accelerate's tracker, W&B."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mets3d.rundir import RunDir
 
 
 def wandb_is_wanted(settings: Track) -> bool:
-    """W&B logs unless it is disabled, in the settings or by WANDB_MODE, or not installed."""
+    """Returns whether W&B logs: unless it is disabled, in the settings or by WANDB_MODE, or not installed."""
     if settings.wandb == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
         return False
     return find_spec("wandb") is not None
 
 
 class Tracker:
-    """Rank 0 writes; on the other ranks every call does nothing."""
+    """The log of a run. Rank 0 writes; on the other ranks every call does nothing."""
 
     def __init__(self, config: Config, accelerator: Accelerator, run: RunDir, *, step: int):
         self.accelerator, self.steps = accelerator, config.train.steps
@@ -46,7 +46,7 @@ class Tracker:
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
-        """The numbers of optimizer step `step` (counted from 1)."""
+        """Logs the numbers of optimizer step `step` (counted from 1)."""
         self._write(step, "train", values)
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
@@ -55,17 +55,19 @@ class Tracker:
             print(f"step {step}/{self.steps}  {_line(values)}", flush=True)
 
     def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Scores of the held-out cases after optimizer step `step`."""
+        """Logs the scores of the held-out cases after optimizer step `step`."""
         self._write(step, "validation", values)
         self.say(f"step {step}  validation  " + "  ".join(f"{name} {value:.3f}" for name, value in values.items()))
 
     def say(self, text: str) -> None:
+        """Prints a line, above the progress bar where there is one."""
         if self.bar is not None:
             self.bar.write(text)
         elif self.file is not None:
             print(text, flush=True)
 
     def close(self) -> None:
+        """Closes the bar and the file."""
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
@@ -83,7 +85,7 @@ class Tracker:
 
 
 def forget_after(run: RunDir, step: int) -> None:
-    """Drops the lines of metrics.jsonl beyond `step`: a resumed run makes them again. A torn last line goes too."""
+    """Drops the lines of metrics.jsonl beyond `step`, which a resumed run makes again, and a torn last line."""
     if not run.metrics.exists():
         return
     kept = []

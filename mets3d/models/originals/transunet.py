@@ -1,7 +1,7 @@
-"""Original 3D TransUNet checkpoints as our networks.
+"""Turns original 3D TransUNet checkpoints into our networks.
 
-The original is the class Generic_TransUNet_max_ppbp of Beckschen/3D-TransUNet (commit 9f18182). Its state dict says
-nearly all about the network; what it does not say (heads, LayerScale's form, masking) is an argument.
+The original is the class Generic_TransUNet_max_ppbp of Beckschen/3D-TransUNet (commit 9f18182). Its state dict
+describes nearly the whole network; the rest (heads, LayerScale's form, masking) is an argument.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def from_original(
     decoder_heads: int = 8,
     masked_attention: bool = True,
 ) -> TransUNet:
-    """The network that an original state dict describes, with its weights, on the CPU in fp32.
+    """Makes the network that an original state dict describes, with its weights, on the CPU in fp32.
 
     Mode, levels, strides, kernels, widths, layers, queries, channels and which LayerScales and CNN heads exist are
     read from keys and shapes; a leading `module.` is ignored. layer_scale is the form given to gammas in the file;
@@ -61,14 +61,14 @@ def from_original(
 
 
 def settings(network: TransUNet) -> dict[str, Any]:
-    """Values of the configuration's section `model` from which `models.build` makes the same network again."""
+    """Returns the values of the configuration's section `model` that make the same network again."""
     elsewhere = ("in_channels", "channels", "activation", "patch")
     values = {name: value for name, value in network.arguments.items() if name not in elsewhere}
     return values | {"vit_pretrained": None}
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file of torch.save or safetensors, taken out of an entry `state_dict` or `model` if in one.
+    """Reads the state dict in a file of torch.save or safetensors, also from an entry `state_dict` or `model`.
 
     Only tensors and plain values are read, never code. Raises FileNotFoundError, and ValueError for a file that is
     something else.
@@ -95,11 +95,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-# ---------------------------------------------------------------- what an original state dict says
+# ---------------------------------------------------------------- from a state dict to arguments
 
 
 def _describe(state: State) -> dict[str, Any]:
-    """Arguments of TransUNet, and `has_vit_layer_scale` and `has_decoder_layer_scale`."""
+    """Returns arguments of TransUNet, and `has_vit_layer_scale` and `has_decoder_layer_scale`."""
     levels = 1 + max(_indices(state, r"(?:tu|conv_blocks_localization)\.(\d+)\."), default=-1)
     with_vit, with_queries = (any(key.startswith(part) for key in state) for part in ("transformer.", "predictor."))
     modes: dict[tuple[bool, bool], Mode] = {
@@ -147,7 +147,7 @@ def _describe_vit(state: State) -> dict[str, Any]:
 
 
 def _describe_queries(state: State, map_channels: list[int]) -> dict[str, Any]:
-    """`map_channels`: from the bottleneck to full resolution."""
+    """Returns the decoder's arguments; `map_channels` run from the bottleneck to full resolution."""
     content, mlp = "predictor.query_feat.weight", "predictor.transformer_ffn_layers.0.linear1.weight"
     _require(state, [content, mlp], "the query decoder")
     projections = 1 + max(_indices(state, r"input_proj\.(\d+)\."), default=-1)
@@ -165,7 +165,7 @@ def _describe_queries(state: State, map_channels: list[int]) -> dict[str, Any]:
 
 
 def _find_maps(wanted: list[int], map_channels: list[int]) -> tuple[int, ...]:
-    """Neighbouring maps with these channels, as negative indices: the original's default if it fits, else coarsest."""
+    """Finds neighbouring maps with these channels, as negative indices: the original's default, else the coarsest."""
     count = len(map_channels)
     starts = list(range(count - len(wanted) + 1))
     default = count + DEFAULT_MEMORY_LEVELS[0]
@@ -309,7 +309,7 @@ def _read(path: Path) -> Any:
 
 
 def _plain_numpy() -> list[Any]:
-    """What NumPy scalars in a checkpoint's records are made of, by today's names and those before NumPy 2."""
+    """Returns the types that NumPy scalars in a checkpoint need, under today's names and those before NumPy 2."""
     import codecs
 
     import numpy as np

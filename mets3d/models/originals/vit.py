@@ -1,4 +1,4 @@
-"""Pretrained ViT weights in Google's npz layout (ViT-B/16 and its hybrids) for the network's ViT."""
+"""Loads pretrained ViT weights in Google's npz layout (ViT-B/16 and its hybrids) into the network's ViT."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NPZ_NAMES = [
 
 
 def load_vit_npz(network: TransUNet, path: Path) -> None:
-    """Puts the blocks and norms of a ViT in Google's npz layout (ViT-B/16 and its hybrids) into the network's ViT.
+    """Loads the blocks and norms of a ViT in Google's npz layout into the network's ViT.
 
     The first `vit_depth` blocks are taken; the token embedding stays as it is, since its input differs. The file's
     position embedding is that of a 2-D image: the class token is dropped, the square grid is resampled bilinearly to
@@ -73,7 +73,7 @@ def load_vit_npz(network: TransUNet, path: Path) -> None:
 
 
 def _npz_name(own: str) -> str | None:
-    """Google's name of a tensor of our ViT; None for what such a file does not hold."""
+    """Returns Google's name of a tensor of our ViT, None if such a file does not hold it."""
     for pattern, name in _NPZ_NAMES:
         match = re.fullmatch(pattern, own)
         if match:
@@ -82,7 +82,7 @@ def _npz_name(own: str) -> str | None:
 
 
 def _from_npz(own: str, value: Tensor, grid: Sequence[int]) -> Tensor:
-    """Kernels are [in, out], those of attention [in, heads, d] or [heads, d, out]; ours are [out, in]."""
+    """Brings an array to our shape: kernels [in, out], [in, heads, d] or [heads, d, out] become [out, in]."""
     if own == "position":
         return _on_grid(value, grid)
     if own.endswith(".out.weight"):

@@ -5,10 +5,8 @@ What is wrong with one case is collected and does not keep the others from being
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,21 +16,16 @@ import numpy as np
 from mets3d.data import Progress, quiet
 from mets3d.evaluation.folders import FilePair, file_pairs
 from mets3d.evaluation.froc import FROC_COLUMNS, froc_rows
-from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, Row, lesion_scores, numbered
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, numbered
 from mets3d.evaluation.rules import rules_named
+from mets3d.evaluation.scores import score_columns, score_of
+from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
 from mets3d.regions import KNOWN_LABELS
 
 if TYPE_CHECKING:
     from mets3d.data.nifti import LabelVolume
 
-SCORE_COLUMNS = (
-    *("case", "region", "rules", "lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95"),
-    *("lesions_found", "lesions_missed", "lesions_false"),
-    *("lesion_wise_nsd_0.5", "lesion_wise_nsd_1.0", "lesion_wise_nsd_spacing", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
-    *("precision", "recall", "f1", "sensitivity", "specificity"),
-    *("reference_volume_mm3", "prediction_volume_mm3", "volume_error_mm3", "smallest_spacing_mm"),
-)  # the first of every table; what a rule set or the size classes add comes after them
 LESION_COLUMNS = (
     *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
     *("x_mm", "y_mm", "z_mm", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
@@ -225,10 +218,12 @@ def _worst(theirs: LabelVolume, work: _Work) -> CaseScores:
     penalty_mm = rules_named(work.rules).penalty_mm(theirs.labels.shape)
     for row in scores:
         for name, value in row.items():
-            if name in ("hd95", "lesion_wise_hd95", "global_hd95"):
+            score = score_of(name)
+            worst = 0.0 if score is None else score.worst
+            if worst == "penalty":
                 row[name] = penalty_mm
             elif isinstance(value, float) and math.isnan(value):
-                row[name] = 0.0
+                row[name] = worst
     return scores
 
 
@@ -266,24 +261,12 @@ def _unknown_labels(volume: LabelVolume) -> str:
 
 
 def _write(report: EvaluationReport, scores: Path, lesions: Path | None, froc: Path | None) -> None:
-    more = dict.fromkeys(column for row in report.rows for column in row if column not in SCORE_COLUMNS)
-    write_text(scores, _table((*SCORE_COLUMNS, *more), report.rows))
+    columns = dict.fromkeys((*score_columns(), *(column for row in report.rows for column in row)))
+    write_text(scores, csv_text(tuple(columns), report.rows))
     if lesions is not None:
-        write_text(lesions, _table(LESION_COLUMNS, report.lesions))
+        write_text(lesions, csv_text(LESION_COLUMNS, report.lesions))
     if froc is not None:
         if report.froc:
-            write_text(froc, _table(FROC_COLUMNS, report.froc))
+            write_text(froc, csv_text(FROC_COLUMNS, report.froc))
         else:
             froc.unlink(missing_ok=True)  # of an earlier evaluation, which the other tables no longer belong to
-
-
-def _table(columns: Sequence[str], rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: value if _has_value(value) else "" for column, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _has_value(value: object) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))

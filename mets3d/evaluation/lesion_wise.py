@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from mets3d.evaluation.rules import RuleSet
+from mets3d.evaluation.tables import Row
 
-Row = dict[str, Any]
 KINDS = ("found", "missed", "false")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsFloat
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Integer, Shaped, UInt8
@@ -14,11 +14,11 @@ from mets3d.evaluation.clusters import Island, islands
 from mets3d.evaluation.lesion_wise import lesion_wise, size_class
 from mets3d.evaluation.matched import Parts, Side, parts
 from mets3d.evaluation.rules import RuleSet, rules_named
+from mets3d.evaluation.tables import Row
 from mets3d.evaluation.whole_volume import SURFACE_SCORES, Surfaces, whole_volume
 from mets3d.ops.voxels import Spacing, voxels_of
 from mets3d.regions import KNOWN_LABELS, Region
 
-Row = dict[str, Any]
 SIZE_EDGES_MM3 = (2.0, 27.0, 100.0, 275.0)
 
 
@@ -75,7 +75,7 @@ def lesion_scores(
     spacing = _checked_spacing(spacing_mm)
     if compat not in (None, "organisers"):
         raise ValueError(f"expected compat to be organisers or None, found {compat!r}")
-    distance_mm = spacing[::-1] if compat and rule_set.name == "brats2026" else spacing
+    distance_mm = spacing[::-1] if compat and rule_set.organisers_swap_spacing else spacing
     shape = tuple(reference.shape)
     rows, lesions = [], []
     for region, found in _found(islands(ours, theirs), chosen, rule_set):
@@ -129,7 +129,7 @@ def _found(
     found_islands: Sequence[Island], regions: Sequence[Region], rules: RuleSet
 ) -> Iterator[tuple[Region, Parts]]:
     for region in regions:
-        yield region, parts(found_islands, [rules.detect(island, region) for island in found_islands], region)
+        yield region, parts(found_islands, [rules.detect(island, region, rules) for island in found_islands], region)
 
 
 def _lesion_rows(

@@ -52,7 +52,7 @@ class RuleSet:
 
     name: str
     regions: tuple[Region, ...]
-    detect: Callable[[Island, Region], Detection]
+    detect: Callable[[Island, Region, RuleSet], Detection]
     penalty_mm: Callable[[Sequence[int]], float]  # HD95 of a miss, by the image's shape
     hd95: Literal["area", "pooled"]  # surface elements weighted by area, or border voxels of both directions pooled
     ignored_up_to_mm3: float = 0.0  # smaller lesions are neither found nor missed
@@ -63,37 +63,47 @@ class RuleSet:
     deleted_up_to_voxels: int = 0  # predicted lesions that vanish before anything is scored
     unknown_labels: Literal["background", "refused"] = "background"
     missing_prediction: Literal["not scored", "worst"] = "not scored"
+    scores_in_voxels: bool = False  # HD95 and NSD of the whole volume in voxels besides those in mm
+    joins_et_by_netc: bool = False  # parts of ET that touch one part of NETC are one lesion
+    organisers_swap_spacing: bool = False  # the edition's program takes the first side of a voxel for the last
+    ranked_by: tuple[str, ...] = ()  # columns of scores.csv by which the edition ranks methods
+    official_ranking: bool = True
 
 
 def rules_named(name: str) -> RuleSet:
-    """The rule set of this name. Raises ValueError saying which there are."""
-    for rule_set in RULE_SETS:
-        if rule_set.name == name:
-            return rule_set
-    raise ValueError(f"expected rules to be one of {', '.join(known.name for known in RULE_SETS)}; found {name!r}")
+    """Returns the rule set of a name. Raises ValueError with those that there are."""
+    found = rule_set_of(name)
+    if found is None:
+        raise ValueError(f"expected rules to be one of {', '.join(known.name for known in RULE_SETS)}; found {name!r}")
+    return found
+
+
+def rule_set_of(name: str) -> RuleSet | None:
+    """Returns the rule set of a name, None for one that is not known here."""
+    return next((known for known in RULE_SETS if known.name == name), None)
 
 
 # ---------------------------------------------------------------- detection
 
 
-def detect_2023(island: Island, region: Region) -> Detection:
+def detect_2023(island: Island, region: Region, _rules: RuleSet) -> Detection:
     """Lesions of the grown reference, components of the prediction; every pair that shares a voxel is a match."""
     grown = grown_parts(region.mask(island.reference))
     return _many_to_many(grown, region.mask(island.reference), components(region.mask(island.prediction)))
 
 
-def detect_2024(island: Island, region: Region) -> Detection:
+def detect_2024(island: Island, region: Region, rules: RuleSet) -> Detection:
     """As 2023 with both sides merged by growing, small predicted lesions deleted, and parts of ET joined by NETC."""
     prediction, reference = region.mask(island.prediction), region.mask(island.reference)
     grown = grown_parts(reference)
-    predicted = _kept(grown_parts(prediction) * prediction)
-    if region == ET:
+    predicted = _kept(grown_parts(prediction) * prediction, rules)
+    if rules.joins_et_by_netc and region == ET:
         grown = _joined(grown, reference, _netc_parts(island.reference))
-        predicted = _joined(predicted, prediction, _kept(_netc_parts(island.prediction)))
+        predicted = _joined(predicted, prediction, _kept(_netc_parts(island.prediction), rules))
     return _many_to_many(grown, reference, predicted)
 
 
-def detect_2026(island: Island, region: Region) -> Detection:
+def detect_2026(island: Island, region: Region, _rules: RuleSet) -> Detection:
     """Components of both sides, matched one to one: the pairing with the least sum of 1 - Dice, unmatched costing 1."""
     lesions, predicted = components(region.mask(island.reference)), components(region.mask(island.prediction))
     lesion_count, component_count = int(lesions.max()), int(predicted.max())
@@ -184,9 +194,9 @@ def _spread(mask: Mask, axis: int) -> Mask:
     return wider
 
 
-def _kept(numbers: Numbers) -> Numbers:
-    """Without the parts that the rules of 2024 delete, numbered anew."""
-    keep = np.bincount(numbers[numbers > 0], minlength=1) > BRATS_2024.deleted_up_to_voxels
+def _kept(numbers: Numbers, rules: RuleSet) -> Numbers:
+    """Leaves out the parts that the rules delete and numbers the others anew."""
+    keep = np.bincount(numbers[numbers > 0], minlength=1) > rules.deleted_up_to_voxels
     keep[0] = False
     return np.asarray(np.where(keep, np.cumsum(keep), 0).astype(np.int32)[numbers])
 
@@ -243,6 +253,7 @@ BRATS_2023 = RuleSet(
     penalty_mm=lambda _shape: 374.0,  # the diagonal of 240 x 240 x 155 voxels of 1 mm, rounded up
     hd95="area",
     ignored_up_to_mm3=2.0,
+    ranked_by=("lesion_wise_dice", "lesion_wise_hd95"),  # as by the organisers
 )
 BRATS_2024 = RuleSet(
     name="brats2024",
@@ -253,6 +264,9 @@ BRATS_2024 = RuleSet(
     ignored_up_to_mm3=2.0,
     nsd_smoothing=1e-8,
     deleted_up_to_voxels=2,
+    joins_et_by_netc=True,
+    ranked_by=("lesion_wise_dice", "lesion_wise_nsd_1.0"),  # no ranking was found; NSD is what these rules add
+    official_ranking=False,
 )
 BRATS_2026 = RuleSet(
     name="brats2026",
@@ -265,5 +279,8 @@ BRATS_2026 = RuleSet(
     score_of_nothing=math.nan,
     unknown_labels="refused",
     missing_prediction="worst",
+    scores_in_voxels=True,
+    organisers_swap_spacing=True,
+    ranked_by=("lesion_wise_dice", "lesion_wise_nsd_spacing", "small_f1"),  # as participants state it
 )
 RULE_SETS = (BRATS_2023, BRATS_2024, BRATS_2026)

@@ -89,7 +89,7 @@ def whole_volume(
         row |= _settled(surfaces.scores(None, None), shape, rules)
     if rules.deleted_up_to_voxels:
         row |= _legacy(found, shape, rules, surfaces, row)
-    if surfaces and rules.name == "brats2026":
+    if surfaces and rules.scores_in_voxels:
         row |= _global(found, counts, shape, rules, surfaces)
     return row
 

@@ -13,28 +13,18 @@ from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.cases import patient_of
 from mets3d.data.preprocess import NORMALISATION
+from mets3d.evaluation.scores import Score
+from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, read_object
 from mets3d.inference.decoding import RegionDecoding, decoding_for
 from mets3d.inference.ensemble import Member
 from mets3d.regions import LABEL_NAMES, Target
 from mets3d.rundir import RunDir
+from mets3d.statistics.cohort import numbers_shown_in
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 
 CARD, ONNX, BUNDLE = "README.md", "model.onnx", "configs"
 
-Row = dict[str, Any]
-
-# Numbers of the cohort that the card tells, and what they are called there.
-SHOWN = {
-    "lesion_wise_dice": "lesion-wise Dice",
-    "lesion_wise_hd95": "lesion-wise HD95, mm",
-    "lesion_wise_nsd_1.0": "lesion-wise NSD at 1 mm",
-    "dice": "Dice",
-    "hd95": "HD95, mm",
-    "pooled_recall": "lesions found, share",
-    "pooled_precision": "predicted lesions that are true, share",
-    "false_per_case": "false lesions a case",
-}
 MODES = {
     "cnn": "a plain convolutional U-Net",
     "encoder": "3D TransUNet with a ViT at the bottleneck",
@@ -59,7 +49,8 @@ def model_card(
 
     Of the run's cases only counts are told.
     """
-    shown = [row for row in scores if row["score"] in SHOWN and row["mean"] is not None]
+    numbers = numbers_shown_in("card")
+    shown = [row for row in scores if row["score"] in numbers and row["mean"] is not None]
     data = dataset or "held-out cases of the training data set"
     front = _front(member, name, license_id, data, shown)
     sections = [
@@ -100,7 +91,7 @@ def _metric(row: Row) -> dict[str, Any]:
     about = {"region": row["region"], "rules": row["rules"], "cases": row["cases"]}
     if row["ci_low"] is not None:
         about["interval_95"] = [round(float(row[end]), 4) for end in ("ci_low", "ci_high")]
-    name = f"{row['region']} {SHOWN[row['score']]}"
+    name = f"{row['region']} {_named(numbers_shown_in('card')[row['score']])}"
     return {"type": row["score"], "name": name, "value": round(float(row["mean"]), 4), "args": about}
 
 
@@ -243,7 +234,7 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
     rules = ", ".join(dict.fromkeys(row["rules"] for row in rows))
     regions = list(dict.fromkeys(row["region"] for row in rows))
     cells = {(row["region"], row["score"]): row for row in rows}
-    names = [score for score in SHOWN if any((region, score) in cells for region in regions)]
+    shown = [score for name, score in numbers_shown_in("card").items() if any((r, name) in cells for r in regions)]
     what = (
         f"Rule set {rules} on {dataset}: means over cases with 95 % intervals over patients (none below "
         f"{FEWEST_PATIENTS} patients), and the number of cases that have a value."
@@ -253,7 +244,10 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
         "",
         f"| score | {' | '.join(regions)} |",
         f"|---|{'---|' * len(regions)}",
-        *(f"| {SHOWN[name]} | {' | '.join(_cell(cells.get((r, name))) for r in regions)} |" for name in names),
+        *(
+            f"| {_named(score)} | {' | '.join(_cell(cells.get((r, score.column)), score.digits) for r in regions)} |"
+            for score in shown
+        ),
     ]
     said = list(caveats)
     if tuned:
@@ -261,10 +255,14 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
     return "\n".join([*lines, *(f"\n{remark[0].upper()}{remark[1:]}." for remark in said)])
 
 
-def _cell(row: Row | None) -> str:
+def _named(score: Score) -> str:
+    """Returns a score's name as within a sentence, with its unit."""
+    return score.name[0].lower() + score.name[1:] + (f", {score.unit}" if score.unit else "")
+
+
+def _cell(row: Row | None, digits: int) -> str:
     if row is None:
         return "-"
-    digits = 2 if "hd95" in row["score"] or row["score"] == "false_per_case" else 3
     around = "" if row["ci_low"] is None else f" [{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]"
     return f"{row['mean']:.{digits}f}{around}, n {row['cases']}"
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 from mets3d.config import Config, as_dict, leaves, to_yaml, validate
 from mets3d.data.preprocess import NORMALISATION
+from mets3d.evaluation.tables import Row
 from mets3d.files import COUNT, NAMES, OBJECT, OBJECTS, TEXT, Kind, read_object, replacing, write_json, write_text
 from mets3d.inference.decoding import WEIGHTS, check_tuned_for, decoding_for, write_decoding
 from mets3d.inference.ensemble import Member, load_members
@@ -164,7 +165,7 @@ _CASES = Kind("a list of names, or their number", lambda value: NAMES.fits(value
 # ---------------------------------------------------------------- scores
 
 
-def _scores(run: RunDir, member: Member, asked: Path | None) -> tuple[list[card.Row], list[str]]:
+def _scores(run: RunDir, member: Member, asked: Path | None) -> tuple[list[Row], list[str]]:
     """The cohort's numbers, none where there are none, and what is odd about them.
 
     Raises ValueError if they are not those of this network on cases that it was not trained on.

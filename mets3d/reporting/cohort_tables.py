@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+from mets3d.evaluation.tables import Row
 from mets3d.regions import Region
 from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import number
 from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.intervals import FEWEST_PATIENTS
-from mets3d.statistics.score_table import Row
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
 SAID = (

@@ -10,7 +10,7 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import FEWEST_PATIENTS
-from mets3d.statistics.ranking import RANKED_BY, UNOFFICIAL, Ranking, rank_methods
+from mets3d.statistics.ranking import Ranking, is_official, rank_methods, ranked_by
 from mets3d.statistics.score_table import columns_of
 
 
@@ -24,7 +24,7 @@ def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> str:
         "ties share the average, no value is the worst rank. p: over all exchanges of two runs' ranks within "
         f"{count(ranking.patients, 'patient')}, two-sided, beside it Holm's correction over pairs."
     )
-    if any(record.rules in UNOFFICIAL for record in records):
+    if not all(is_official(record.rules) for record in records if record.rules):
         how += " No official ranking of these rules was found; the metrics are this project's choice."
     if ranking.patients < FEWEST_PATIENTS:
         how += f" With fewer than {FEWEST_PATIENTS} patients no p can be below 0.05: nothing can be concluded."
@@ -38,7 +38,7 @@ def ranked(records: Sequence[RunRecord], cases: Sequence[str]) -> Ranking | None
     if len(tables) < 2 or len(rules) != 1:
         return None
     columns = [set(columns_of(rows)) for rows in tables.values()]
-    metrics = [name for name in RANKED_BY.get(rules.pop(), ()) if all(name in found for found in columns)]
+    metrics = [name for name in ranked_by(rules.pop()) if all(name in found for found in columns)]
     scored = [{row["region"] for row in rows} for rows in tables.values()]
     regions = [region.name for region in records[0].regions if all(region.name in found for found in scored)]
     return rank_methods(tables, cases, regions, metrics) if metrics and regions else None

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config
+from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.regions import Region, Target, scored_regions
 from mets3d.rundir import PREDICTION_NOTE, RunDir, open_run
 from mets3d.statistics.score_table import numbers, read_cells
 
-Row = dict[str, Any]
 CaseValues = dict[str, float]
 LesionKey = tuple[str, str, str]  # case, region, number of the lesion in the reference
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import Interval, bootstrap_interval
-from mets3d.statistics.score_table import Row, values_of
+from mets3d.statistics.score_table import values_of
 
 LIMIT = 1.959963984540054  # standard deviations to each side that hold 95 % of a normal distribution
 

@@ -6,14 +6,14 @@ that had none. A score without that row has a value in every case.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
+from mets3d.evaluation.scores import KEYS, Place, Score, score_of, shown_in, split_by_size
+from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.agreement import volume_agreement, volume_pairs
 from mets3d.statistics.intervals import (
     FEWEST_PATIENTS,
@@ -23,12 +23,23 @@ from mets3d.statistics.intervals import (
     patient_numbers,
     proportion_interval,
 )
-from mets3d.statistics.score_table import KEYS, Row, columns_of, values_of
-from mets3d.statistics.size_recall import OF_A_SIZE_CLASS, recall_by_size
+from mets3d.statistics.score_table import columns_of, values_of
+from mets3d.statistics.size_recall import recall_by_size
 
 COHORT_COLUMNS = (*("region", "rules", "score", "cases", "mean", "sd", "median", "q1", "q3"), "ci_low", "ci_high")
 COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
-_NO_SCORE = {*KEYS, "smallest_spacing_mm"}
+# Numbers of a cohort beside those of scores: of its lesions, and of its volumes.
+NUMBERS = (
+    Score("pooled_recall", "Lesions found, share", shown=("console", "card")),
+    Score("pooled_precision", "Predicted lesions that are true, share", shown=("console", "card")),
+    Score("pooled_f1", "F1 of all lesions together", shown=("console",)),
+    Score("false_per_case", "False lesions a case", 2, "lower", shown=("card",)),
+    Score("false_per_patient", "False lesions a patient", 2, "lower", shown=("console",)),
+    Score("volume_bias_mm3", "Bias of the volume", 0, None, "mm3"),
+    Score("volume_lower_limit_mm3", "Lower limit of agreement", 0, None, "mm3"),
+    Score("volume_upper_limit_mm3", "Upper limit of agreement", 0, None, "mm3"),
+    Score("volume_icc", "ICC(2,1) of the volume"),
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +101,7 @@ def cohort_table(rows: Sequence[Row], lesion_rows: Iterable[Row] = ()) -> list[R
 
 def cohort_csv(table: Iterable[Row]) -> str:
     """The table as the text of cohort.csv; None is an empty cell, numbers are in full precision."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COHORT_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if row[key] is None else row[key] for key in COHORT_COLUMNS} for row in table)
-    return text.getvalue()
+    return csv_text(COHORT_COLUMNS, ({column: row[column] for column in COHORT_COLUMNS} for row in table))
 
 
 # ---------------------------------------------------------------- scores
@@ -102,7 +109,8 @@ def cohort_csv(table: Iterable[Row]) -> str:
 
 def _scores(rows: Sequence[Row]) -> Iterable[Row]:
     for column in columns_of(rows):
-        if column in _NO_SCORE or OF_A_SIZE_CLASS.fullmatch(column):
+        score = score_of(column)
+        if column in KEYS or split_by_size(column) or (score and not score.summarised):
             continue
         values = values_of(rows, column)
         summary = summarise(values)
@@ -189,20 +197,23 @@ def _volumes(rows: Sequence[Row]) -> Iterable[Row]:
 
 # ---------------------------------------------------------------- for a console
 
-SHOWN = (
-    *(("lesion_wise_dice", 3), ("lesion_wise_hd95", 1), ("dice", 3), ("hd95", 1), ("f1", 3)),
-    *(("pooled_precision", 3), ("pooled_recall", 3), ("pooled_f1", 3), ("false_per_patient", 2)),
-)
+
+def numbers_shown_in(place: Place) -> dict[str, Score]:
+    """Returns the scores and the numbers of a cohort that are shown in a place, by their names in the table."""
+    return {score.column: score for score in (*shown_in(place), *NUMBERS) if place in score.shown}
 
 
 def cohort_text(table: Iterable[Row]) -> str:
     """The most wanted rows of a cohort table as aligned text: mean [95 % interval], median [quartiles], cases."""
-    wanted, lines = dict(SHOWN), [("region", "score", "mean [95 % interval]", "median [quartiles]", "n")]
+    wanted, lines = (
+        numbers_shown_in("console"),
+        [("region", "score", "mean [95 % interval]", "median [quartiles]", "n")],
+    )
     rules = []
     for row in table:
         rules.append(row["rules"])
         if row["score"] in wanted:
-            digits = wanted[row["score"]]
+            digits = wanted[row["score"]].digits
             mean = _bracketed(row["mean"], (row["ci_low"], row["ci_high"]), digits)
             median = _bracketed(row["median"], (row["q1"], row["q3"]), digits)
             lines.append((row["region"], row["score"], mean, median, str(row["cases"])))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mets3d.evaluation.scores import lower_is_better, shown_in
+from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
-from mets3d.statistics.ranking import RANKED_BY, Ranking, lower_is_better, rank_methods
-from mets3d.statistics.score_table import SCORES, Row, columns_of, values_of
-
-ALSO_TESTED = ("f1", "dice", "hd95")
+from mets3d.statistics.ranking import Ranking, rank_methods, ranked_by
+from mets3d.statistics.score_table import SCORES, columns_of, values_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def paired(reference: Mapping[str, float], method: Mapping[str, float], *, lower
     """The comparison of case -> value over the cases that both have; None where there are none.
 
     interval: 95 % percentile bootstrap of the mean difference, patients resampled (`intervals.bootstrap_interval`);
-    from few patients it is too narrow. p and effect: Wilcoxon's signed-rank test (`signs.signed_rank`) of the patients'
-    mean differences, for it assumes independence, which the time points of one patient lack. With one case a patient
-    this is the test over cases.
+    from few patients it is too narrow. p and effect: Wilcoxon's signed-rank test (`paired_tests.signed_rank`) of
+    the patients' mean differences, for it assumes independence, which the time points of one patient lack. With one
+    case a patient this is the test over cases.
     """
     shared = sorted(reference.keys() & method.keys())
     if not shared:
@@ -108,21 +108,22 @@ def compare_methods(tables: Mapping[str, Sequence[Row]], *, scores: Sequence[str
     shared, left_out = _shared_cases(tables)
     columns = [set(columns_of(rows)) for rows in tables.values()]
     everywhere = set.intersection(*columns)
-    ranked_by = RANKED_BY.get(rules, ())
+    wanted = ranked_by(rules)
+    also = (score.column for score in shown_in("comparison"))
     for score in scores or ():
         lower_is_better(score)
         lacking = [name for name, found in zip(tables, columns, strict=True) if score not in found]
         if lacking:
             raise ValueError(f"expected the score {score} in every table, found none in {', '.join(lacking)}")
-    chosen = scores or [name for name in dict.fromkeys((*ranked_by, *ALSO_TESTED)) if name in everywhere]
+    chosen = scores or [name for name in dict.fromkeys((*wanted, *also)) if name in everywhere]
     regions = _shared_regions(tables)
-    metrics = [name for name in ranked_by if name in everywhere]
+    metrics = [name for name in wanted if name in everywhere]
     return Comparison(
         rules,
         tuple(tables),
         tuple(shared),
         left_out,
-        tuple(name for name in ranked_by if name not in everywhere),
+        tuple(name for name in wanted if name not in everywhere),
         _tests(tables, shared, regions, chosen),
         rank_methods(tables, shared, regions, metrics) if metrics and regions else None,
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import combinations
 
+from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.comparison import Compared, Comparison
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, patient_numbers
-from mets3d.statistics.ranking import UNOFFICIAL, Ranking, RankTest
-from mets3d.statistics.score_table import Row
+from mets3d.statistics.ranking import Ranking, RankTest, is_official
 
 COMPARISON_COLUMNS = (
     *("reference", "method", "region", "rules", "score", "cases", "patients", "reference_mean", "method_mean"),
@@ -23,11 +21,7 @@ def comparison_csv(comparison: Comparison) -> str:
     rows = [_tested(test) for test in comparison.tests]
     if comparison.ranking:
         rows += [_ranked(pair, comparison.ranking) for pair in comparison.ranking.pairs]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COMPARISON_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row | {"rules": comparison.rules} for row in rows)
-    return text.getvalue()
+    return csv_text(COMPARISON_COLUMNS, (row | {"rules": comparison.rules} for row in rows))
 
 
 def _tested(test: Compared) -> Row:
@@ -130,7 +124,7 @@ def _ranking_lines(comparison: Comparison) -> list[str]:
         lines.append(f"{pair.method} minus {pair.reference}: {pair.difference:+.3f}{interval}, {test}")
     if comparison.absent:
         lines.append(f"Not in every table, so not ranked by: {', '.join(comparison.absent)}.")
-    if comparison.rules in UNOFFICIAL:
+    if not is_official(comparison.rules):
         lines.append(f"No official ranking of {comparison.rules} was found; these metrics are this project's choice.")
     return lines
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from mets3d.statistics.score_table import Row
+from mets3d.evaluation.tables import Row
 
 Curve = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]  # steps, values
 ShorterCurve = tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]

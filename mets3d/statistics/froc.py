@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mets3d.data.cases import patient_of
-from mets3d.statistics.score_table import Row
+from mets3d.evaluation.tables import Row
 
 
 @dataclass(frozen=True)

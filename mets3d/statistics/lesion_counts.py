@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mets3d.statistics.score_table import Row, values_of
+from mets3d.evaluation.tables import Row
+from mets3d.statistics.score_table import values_of
 
 
 @dataclass(frozen=True)

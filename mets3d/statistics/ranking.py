@@ -6,8 +6,7 @@ the two methods' ranks at random: if they are equally good, either could have ha
 challenge draws 100,000 exchanges and counts those with at least the lead that was seen; here all of them are counted,
 two-sided, and all time points of a patient are exchanged together.
 
-Metrics by rule set. brats2023: as ranked by the organisers. brats2026: as participants state it. brats2024: no official
-ranking was found; lesion-wise Dice and NSD at 1 mm, which those rules add, are this project's choice.
+By which scores methods are ranked is a field of the rule set (`RuleSet.ranked_by`).
 """
 
 from __future__ import annotations
@@ -19,18 +18,13 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float64
 
+from mets3d.evaluation.rules import rule_set_of
+from mets3d.evaluation.scores import lower_is_better
+from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, sign_flip_p
-from mets3d.statistics.score_table import Row, values_of
+from mets3d.statistics.score_table import values_of
 
-RANKED_BY = {
-    "brats2023": ("lesion_wise_dice", "lesion_wise_hd95"),
-    "brats2024": ("lesion_wise_dice", "lesion_wise_nsd_1.0"),
-    "brats2026": ("lesion_wise_dice", "lesion_wise_nsd_spacing", "small_f1"),
-}
-UNOFFICIAL = ("brats2024",)
-_HIGHER = ("dice", "nsd", "f1", "precision", "recall", "sensitivity", "specificity", "found")
-_LOWER = ("hd95", "missed", "false")
 _DECIMALS = 10  # scores that are equal but for rounding are tied
 
 
@@ -60,16 +54,16 @@ class Ranking:
     pairs: list[RankTest]
 
 
-def lower_is_better(score: str) -> bool:
-    """The direction of a column of scores.csv. Raises ValueError for one that has none, such as a volume."""
-    if not score.endswith(("_sd", "_mm3")):
-        if any(part in score for part in _LOWER):
-            return True
-        if any(part in score for part in _HIGHER):
-            return False
-    raise ValueError(
-        f"expected a score of which more is better or worse, found {score!r}; name others, such as lesion_wise_dice"
-    )
+def ranked_by(rules: str) -> tuple[str, ...]:
+    """Returns the columns by which a rule set ranks methods; none for rules that are not known here."""
+    known = rule_set_of(rules)
+    return known.ranked_by if known else ()
+
+
+def is_official(rules: str) -> bool:
+    """Returns False where the columns of `ranked_by` are this project's choice, for lack of an official ranking."""
+    known = rule_set_of(rules)
+    return known is None or known.official_ranking
 
 
 def rank_methods(
@@ -79,8 +73,9 @@ def rank_methods(
 
     tables: method -> rows of scores.csv. Equal scores share the average of their ranks. No value is worse than any
     value: the worst rank, shared where several methods have none; where none has one all are equal.
-    p is that of `signs.sign_flip_p` over patients; `p_holm` corrects it for the number of pairs. The interval of the
-    difference of mean ranks is the bootstrap's over patients. Raises ValueError for a metric without a direction.
+    p is that of `paired_tests.sign_flip_p` over patients; `p_holm` corrects it for the number of pairs. The
+    interval of the difference of mean ranks is the bootstrap's over patients. Raises ValueError for a metric without a
+    direction.
     """
     names, ordered = list(tables), sorted(cases)
     ranks = _ranks(tables, ordered, regions, metrics)

@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+from mets3d.evaluation.scores import KEYS
+from mets3d.evaluation.tables import Row
 
-KEYS = ("case", "region", "rules")
 SCORES = "scores.csv"
 
 

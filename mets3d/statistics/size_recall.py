@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,10 @@ import numpy as np
 
 from mets3d.evaluation.lesion_wise import size_class, size_classes
 from mets3d.evaluation.lesions import SIZE_EDGES_MM3
+from mets3d.evaluation.scores import split_by_size
+from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, proportion_interval
-from mets3d.statistics.score_table import Row, columns_of, finite, values_of
-
-# Columns of scores.csv that count by size class, as in `found_2_to_27`.
-OF_A_SIZE_CLASS = re.compile(r"(found|missed|false|precision|recall|f1)_(below_.+|.+_to_.+|from_.+)")
+from mets3d.statistics.score_table import columns_of, finite, values_of
 
 CaseCounts = dict[str, float]  # case -> lesions
 
@@ -73,8 +71,8 @@ def size_edges_mm3(classes: Sequence[str]) -> list[float]:
 
 def _counted_columns(rows: Sequence[Row]) -> dict[str, tuple[CaseCounts, CaseCounts]]:
     """Returns class -> (case -> found, case -> missed) from the columns of scores.csv."""
-    matched = (OF_A_SIZE_CLASS.fullmatch(name) for name in columns_of(rows))
-    classes = [match.group(2) for match in matched if match and match.group(1) == "found"]
+    by_size = filter(None, map(split_by_size, columns_of(rows)))
+    classes = [size for kind, size in by_size if kind == "found"]
     return {name: (values_of(rows, f"found_{name}"), values_of(rows, f"missed_{name}")) for name in classes}
 
 

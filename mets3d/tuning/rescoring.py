@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 AFFINE_TOLERANCE = 1e-3  # mm; headers round, and a voxel is never that small
 EVERYWHERE: Box = (slice(None),) * 3
 NOWHERE: Box = (slice(0, 1),) * 3  # where there is nothing at all: one voxel, for a crop must have one
-JOINED_BY_CORE = "brats2024"  # under these rules parts of ET that touch one part of NETC are one lesion
 
 FlatVoxels = Int64[np.ndarray, " _"]  # flat indices in the crop
 
@@ -150,7 +149,7 @@ def _known_file(file: Path) -> Path:
 
 def needs_outer(rules: str) -> tuple[str, ...]:
     """The regions whose score, under these rules, sees also what is painted of the regions around them."""
-    return (ET.name,) if rules == JOINED_BY_CORE else ()
+    return (ET.name,) if rules_named(rules).joins_et_by_netc else ()
 
 
 # ---------------------------------------------------------------- making ready

@@ -30,14 +30,16 @@ def arguments(parser: VerbParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.evaluation.evaluate import evaluate
+    from mets3d.evaluation.rules import RULE_SETS, rules_named
     from mets3d.files import write_text
     from mets3d.rundir import RunDir
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
     beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
     _check_paths(options, [beside.lesions, beside.froc, beside.cohort])
-    if options.compat and options.rules != "brats2026":
-        raise ValueError(f"--compat organisers: only --rules brats2026 has something to swap, found {options.rules}")
+    if options.compat and not rules_named(options.rules).organisers_swap_spacing:
+        some = " or ".join(known.name for known in RULE_SETS if known.organisers_swap_spacing)
+        raise ValueError(f"--compat organisers: only --rules {some} has something to swap, found {options.rules}")
     if beside.cohort.is_dir():
         raise IsADirectoryError(f"{beside.cohort} is a folder, and a table is to be written there; move it away")
     soft = options.predictions / "probabilities"

@@ -12,8 +12,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from mets3d.evaluation.evaluate import LESION_COLUMNS, SCORE_COLUMNS, EvaluationReport, evaluate
+from mets3d.evaluation.evaluate import LESION_COLUMNS, EvaluationReport, evaluate
 from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.scores import score_columns
 
 SPACING = (1.0, 0.5, 2.0)
 CONTRACT = "case,region,rules,lesion_wise_dice,lesion_wise_hd95,dice,hd95,lesions_found,lesions_missed,lesions_false"
@@ -69,7 +70,7 @@ def test_tables_hold_the_scores_in_full(tmp_path: Path) -> None:
     ]
     assert [(row["case"], row["region"]) for row in rows] == [(case, row["region"]) for case, row in expected]
     for written, (_, row) in zip(rows, expected, strict=True):
-        assert tuple(written)[: len(SCORE_COLUMNS)] == SCORE_COLUMNS
+        assert tuple(written)[: len(score_columns())] == score_columns()
         assert set(written) == {"case", *row}
         for name, value in row.items():
             assert type(value)(written[name]) == value if written[name] else math.isnan(value), name

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mets3d.statistics.ranking import RANKED_BY, Ranking, lower_is_better, rank_methods
+from mets3d.evaluation.rules import BRATS_2023, RULE_SETS
+from mets3d.evaluation.scores import lower_is_better
+from mets3d.statistics.ranking import Ranking, rank_methods
 
 Row = dict[str, Any]
-METRICS = RANKED_BY["brats2023"]
+METRICS = BRATS_2023.ranked_by
 
 
 def table(values: dict[str, tuple[float | None, float | None]], region: str = "ET") -> list[Row]:
@@ -136,4 +138,4 @@ def test_directions() -> None:
     for score in ("volume_error_mm3", "lesion_wise_dice_sd", "lesion_wise_hd95_sd", "nonsense", "reference_volume_mm3"):
         with pytest.raises(ValueError, match=f"found '{score}'"):
             lower_is_better(score)
-    assert [lower_is_better(metric) for metrics in RANKED_BY.values() for metric in metrics].count(True) == 1
+    assert [lower_is_better(metric) for rules in RULE_SETS for metric in rules.ranked_by].count(True) == 1

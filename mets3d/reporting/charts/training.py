@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 
+from mets3d.evaluation.tables import Row
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.charts.style import FAINT, INK, legend_of_runs, millimetres, panels, run_colours
 from mets3d.reporting.compare import Metric
-from mets3d.reporting.run_record import Row, RunRecord
+from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import shortened
 
 PART_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -1,0 +1,163 @@
+"""The table of scores: every column of scores.csv, how to read it, and where it is shown.
+
+Whatever writes, summarises, compares, ranks or shows scores reads this table. A new score is a function that gives its
+value (in `whole_volume` or `lesion_wise`) and one row here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mets3d.evaluation.rules import RuleSet
+
+Place = Literal["console", "comparison", "page", "card"]
+KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are no scores
+
+
+def every(_rules: RuleSet) -> bool:
+    """Says that all rule sets give a score."""
+    return True
+
+
+def deleting(rules: RuleSet) -> bool:
+    """Says whether a rule set deletes small predicted lesions."""
+    return rules.deleted_up_to_voxels > 0
+
+
+def large_alone(rules: RuleSet) -> bool:
+    """Says whether a rule set scores large lesions alone."""
+    return rules.scored_from_mm3 > 0
+
+
+def by_dice(rules: RuleSet) -> bool:
+    """Says whether a rule set counts a match as found from some Dice on."""
+    return rules.detected_from_dice is not None
+
+
+def in_voxels(rules: RuleSet) -> bool:
+    """Says whether a rule set has scores in voxels too."""
+    return rules.scores_in_voxels
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of scores.csv and how to read it."""
+
+    column: str
+    name: str  # as people read it, without the unit
+    digits: int = 3
+    better: Literal["higher", "lower"] | None = "higher"  # None: of volumes and of spreads neither
+    unit: str = ""
+    worst: float | Literal["penalty"] = 0.0  # of a missing prediction; "penalty": the rules' distance for a miss
+    shown: tuple[Place, ...] = ()  # comparison: tested without being named or ranked by
+    given_by: Callable[[RuleSet], bool] = every
+    summarised: bool = True  # over the cases of a cohort
+
+
+def _hd95(column: str, name: str, shown: tuple[Place, ...] = ()) -> Score:
+    return Score(column, name, 1, "lower", "mm", "penalty", shown)
+
+
+def _volume(column: str, name: str) -> Score:
+    return Score(column, name, 0, None, "mm3")
+
+
+def _spread(score: Score) -> Score:
+    column, name = f"{score.column}_sd", f"{score.name}, SD of lesions"
+    return Score(column, name, score.digits, None, score.unit, given_by=large_alone)
+
+
+# Each also by size class, as in recall_2_to_27.
+BY_SIZE: tuple[Score, ...] = (
+    Score("found", "Lesions found", 0),
+    Score("missed", "Lesions missed", 0, "lower"),
+    Score("false", "False lesions", 0, "lower"),
+    Score("precision", "Precision of lesions"),
+    Score("recall", "Recall of lesions"),
+    Score("f1", "F1 of lesions"),
+)
+_LESION_WISE = (
+    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "card")),
+    _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "card")),
+)
+_LESION_WISE_NSD = (
+    Score("lesion_wise_nsd_0.5", "Lesion-wise NSD at 0.5 mm"),
+    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("card",)),
+    Score("lesion_wise_nsd_spacing", "Lesion-wise NSD at one voxel"),
+)
+# The columns of every table come first and in this order; the others follow as a case gives them.
+SCORES: tuple[Score, ...] = (
+    *_LESION_WISE,
+    Score("dice", "Whole-volume Dice", shown=("console", "comparison", "page", "card")),
+    _hd95("hd95", "Whole-volume HD95", ("console", "comparison", "page", "card")),
+    Score("lesions_found", "Lesions found", 0, shown=("page",)),
+    Score("lesions_missed", "Lesions missed", 0, "lower", shown=("page",)),
+    Score("lesions_false", "False lesions", 0, "lower", shown=("page",)),
+    *_LESION_WISE_NSD,
+    Score("nsd_0.5", "Whole-volume NSD at 0.5 mm"),
+    Score("nsd_1.0", "Whole-volume NSD at 1 mm"),
+    Score("nsd_spacing", "Whole-volume NSD at one voxel"),
+    Score("precision", "Precision of lesions"),
+    Score("recall", "Recall of lesions"),
+    Score("f1", "F1 of lesions", shown=("console", "comparison")),
+    Score("sensitivity", "Sensitivity of voxels"),
+    Score("specificity", "Specificity of voxels"),
+    _volume("reference_volume_mm3", "Volume of the reference"),
+    _volume("prediction_volume_mm3", "Volume of the prediction"),
+    _volume("volume_error_mm3", "Error of the volume"),
+    Score("smallest_spacing_mm", "Smallest side of a voxel", 2, None, "mm", summarised=False),
+    *map(_spread, (*_LESION_WISE, *_LESION_WISE_NSD)),
+    *(
+        replace(score, column=f"{size}_{score.column}", name=f"{score.name}, {size} ones", given_by=by_dice)
+        for size in ("large", "small")
+        for score in BY_SIZE
+    ),
+    Score("legacy_dice", "Dice after deletion", given_by=deleting),
+    Score("legacy_nsd_0.5", "NSD at 0.5 mm after deletion", given_by=deleting),
+    Score("legacy_nsd_1.0", "NSD at 1 mm after deletion", given_by=deleting),
+    replace(_hd95("global_hd95", "HD95 in voxels"), unit="voxels", given_by=in_voxels),
+    Score("global_nsd", "NSD at half a voxel", given_by=in_voxels),
+)
+_OF_A_CLASS = re.compile(r"([a-z0-9]+)_(below_.+|.+_to_.+|from_.+)")
+
+
+def score_columns() -> tuple[str, ...]:
+    """Returns the columns that every scores.csv begins with; those of its rule set and of size classes follow."""
+    return (*KEYS, *(score.column for score in SCORES if score.given_by is every))
+
+
+def score_of(column: str) -> Score | None:
+    """Returns the table's row of a column, those by size class included; None for a column that it does not have."""
+    for score in SCORES:
+        if score.column == column:
+            return score
+    kind, size = split_by_size(column) or ("", "")
+    named = (replace(score, column=column, name=f"{score.name}, {size}") for score in BY_SIZE if score.column == kind)
+    return next(named, None)
+
+
+def split_by_size(column: str) -> tuple[str, str] | None:
+    """Splits a column by size class in two, as recall_2_to_27 into recall and 2_to_27; None for other columns."""
+    found = _OF_A_CLASS.fullmatch(column)
+    if found is None or all(found.group(1) != score.column for score in BY_SIZE):
+        return None
+    return found.group(1), found.group(2)
+
+
+def shown_in(place: Place) -> tuple[Score, ...]:
+    """Returns the scores that are shown in a place, in the order of the table."""
+    return tuple(score for score in SCORES if place in score.shown)
+
+
+def lower_is_better(column: str) -> bool:
+    """Returns whether less of a score is better. Raises ValueError where neither is, as for a volume."""
+    score = score_of(column)
+    if score is None or score.better is None:
+        raise ValueError(
+            f"expected a score of which more is better or worse, found {column!r}; name others, such as "
+            "lesion_wise_dice"
+        )
+    return score.better == "lower"

@@ -13,7 +13,8 @@ from typing import Literal
 
 from mets3d.evaluation.rules import RuleSet
 
-Place = Literal["console", "comparison", "page", "card"]
+# comparison: tested without being named or ranked by; page: its tables; figure: its panels of all cases
+Place = Literal["console", "comparison", "page", "figure", "card"]
 KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are no scores
 
 
@@ -52,7 +53,7 @@ class Score:
     better: Literal["higher", "lower"] | None = "higher"  # None: of volumes and of spreads neither
     unit: str = ""
     worst: float | Literal["penalty"] = 0.0  # of a missing prediction; "penalty": the rules' distance for a miss
-    shown: tuple[Place, ...] = ()  # comparison: tested without being named or ranked by
+    shown: tuple[Place, ...] = ()
     given_by: Callable[[RuleSet], bool] = every
     summarised: bool = True  # over the cases of a cohort
 
@@ -80,12 +81,12 @@ BY_SIZE: tuple[Score, ...] = (
     Score("f1", "F1 of lesions"),
 )
 _LESION_WISE = (
-    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "card")),
-    _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "card")),
+    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "figure", "card")),
+    _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "figure", "card")),
 )
 _LESION_WISE_NSD = (
     Score("lesion_wise_nsd_0.5", "Lesion-wise NSD at 0.5 mm"),
-    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("card",)),
+    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("figure", "card")),
     Score("lesion_wise_nsd_spacing", "Lesion-wise NSD at one voxel"),
 )
 # The columns of every table come first and in this order; the others follow as a case gives them.

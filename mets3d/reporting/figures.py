@@ -16,7 +16,10 @@ class Figures:
         folder.mkdir(parents=True)
 
     def add(self, name: str, svg: str | bytes, caption: str) -> str:
-        """`<figure>` with the SVG inside; `caption` is text. The file is NAME.svg, odd characters replaced."""
+        """Writes the SVG as NAME.svg, odd characters replaced, and returns a `<figure>` that holds it.
+
+        `caption` is text.
+        """
         content = svg.encode() if isinstance(svg, str) else svg
         (self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.svg").write_bytes(content)
         source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""The page's frame: one HTML template and its style sheet, without anything from outside the file."""
+"""The page's frame: one HTML template and its style sheet; nothing is loaded from outside the file."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ p code, li code { background: var(--tint); border: 1px solid var(--line); border
 .tile b { display: block; font-size: 32px; line-height: 1.15; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--soft); font-size: 13px; }
 .tile strong { font-size: 14px; }
-.answer { display: grid; grid-template-columns: max-content 1fr; gap: 7px 22px; margin: 14px 0 6px; padding: 16px 20px;
+.verdict { display: grid; grid-template-columns: max-content 1fr; gap: 7px 22px; margin: 14px 0 6px; padding: 16px 20px;
   background: var(--tint); border: 1px solid var(--line); border-radius: 6px; font-variant-numeric: tabular-nums; }
-.answer dt { font-weight: 600; }
-.answer dd { margin: 0; }
-.answer dd:first-of-type { font-size: 17px; margin-bottom: 4px; }
+.verdict dt { font-weight: 600; }
+.verdict dd { margin: 0; }
+.verdict dd:first-of-type { font-size: 17px; margin-bottom: 4px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 26px 40px; margin: 16px 0; }
 .grid > table { align-self: start; }
 .grid.one { grid-template-columns: minmax(0, 1fr); gap: 20px; }
@@ -105,5 +105,5 @@ $body
 
 
 def page_html(title: str, body: str) -> str:
-    """A whole page; both arguments are HTML, already escaped."""
+    """Returns a whole page; both arguments are HTML, already escaped."""
     return PAGE.substitute(generator=GENERATOR, title=title, css=CSS, body=body)

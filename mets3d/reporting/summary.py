@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mets3d.reporting.compare import COUNTS, METRICS
-from mets3d.reporting.run_record import RunRecord, read_run
-from mets3d.reporting.sentences import against_threshold, count
+from mets3d.evaluation.scores import Score, shown_in
+from mets3d.reporting.read_run import read_run
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sections.threshold import against_threshold
+from mets3d.reporting.sentences import count
 from mets3d.statistics.cohort import summarise
+from mets3d.statistics.lesion_counts import COUNTS, total
 
 
 def summary_text(run: Path) -> str:
-    """Means per region over the held-out cases, and what a threshold reaches, as text lines.
+    """Returns means per region over the held-out cases, and the Dice that a threshold reaches, as text lines.
 
     Without scores it says which command makes them. Raises FileNotFoundError if `run` is not a run directory.
     """
@@ -20,16 +23,18 @@ def summary_text(run: Path) -> str:
         note = next(note for note in record.notes if "scores" in note.text)
         return f"{record.label}: {note.text}" + (f"\n  {note.command}" if note.command else "")
     head = f"{record.label}: means over {count(len(record.held_out), 'held-out case')}, rules {record.rules}"
-    columns = ("region", *(f"{metric.name}{f' [{metric.unit}]' * bool(metric.unit)}" for metric in METRICS))
-    counted = tuple(metric.name for metric in COUNTS)
-    rows = [(*columns, *counted), *(_row(record, region.name) for region in record.regions)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    scores = shown_in("page")
+    headings = ("region", *(f"{score.name}{f' [{score.unit}]' * bool(score.unit)}" for score in scores))
+    rows = [headings]
+    rows += [(region.name, *(_cell(record, region.name, score) for score in scores)) for region in record.regions]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([head, *(f"  {line}" for line in lines), *filter(None, [against_threshold(record)])])
 
 
-def _row(record: RunRecord, region: str) -> tuple[str, ...]:
-    summaries = [(metric, summarise(record.values(region, metric.column))) for metric in METRICS]
-    means = (f"{summary.mean:.{metric.digits}f}" if summary else "-" for metric, summary in summaries)
-    totals = (f"{sum(record.values(region, metric.column).values()):.0f}" for metric in COUNTS)
-    return (region, *means, *totals)
+def _cell(record: RunRecord, region: str, score: Score) -> str:
+    """Writes the mean of a score, or the sum of a count."""
+    if score in COUNTS:
+        return f"{total(record.score_rows(region), score.column) or 0:.0f}"
+    summary = summarise(record.values(region, score.column))
+    return f"{summary.mean:.{score.digits}f}" if summary else "-"

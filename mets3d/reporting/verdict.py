@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from mets3d.reporting.compare import COUNTS, METRICS, SHARED_LESIONS, Corrected, Difference, compare
+from mets3d.evaluation.scores import Score
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import boundary_name, count, number
+from mets3d.reporting.sentences import count, number
+from mets3d.reporting.training_facts import boundary_name
+from mets3d.statistics.against_reference import SHARED_LESIONS, Difference
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
 
-LESION_WISE_HD95, VOLUME_HD95 = METRICS[1], METRICS[3]
-FOUND, FALSE = COUNTS[0], COUNTS[2]
 LEVEL = 0.05
 NARROW_BELOW = 20  # cases; by then a percentile interval is about a tenth too narrow (Hesterberg 2015)
 
+Family = Sequence[Difference]  # of every run on the page against the reference
+
 
 def question(reference: RunRecord, run: RunRecord) -> str:
-    """What a reader wants to know from this pair of runs."""
+    """Asks whether a run has better boundaries and finds more lesions than the reference."""
     if reference.config.loss.boundary == "none" and run.config.loss.boundary != "none":
         term = boundary_name(run.config)
         return f"Does adding the {term} term give better boundaries (HD95) and more lesions found?"
     return f"Does {run.label} give better boundaries (HD95) and more lesions found than {reference.label}?"
 
 
-def answer(
-    reference: RunRecord, run: RunRecord, cases: Sequence[str], corrected: Corrected | None = None
-) -> list[tuple[str, str]]:
-    """(what, sentence) for the verdict, then for the numbers it rests on.
+def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[str, str]]:
+    """Answers the question: (what, sentence) for the verdict, then for the numbers it rests on.
 
     Boundaries are judged twice: by lesion-wise HD95, which holds a penalty for each missed and false lesion, and by the
     HD95 of the lesions that both runs found, which does not. A verdict is given per region where there are at least six
-    patients: `better` or `worse` where the interval leaves 0 out, else `no difference shown`. What Wilcoxon's test says
-    after Holm's correction (`corrected`, of all runs on the page) stands below it.
+    patients: `better` or `worse` where the interval leaves 0 out, else `no difference shown`. The result of Wilcoxon's
+    test after Holm's correction over the family stands below it.
     """
-    lesion_wise, shared, volume, found, false = (
-        compare(metric, reference, run, cases)
-        for metric in (LESION_WISE_HD95, SHARED_LESIONS, VOLUME_HD95, FOUND, FALSE)
-    )
+    lesion_wise, volume = _of(family, run, "lesion_wise_hd95"), _of(family, run, "hd95")
+    found, false = _of(family, run, "lesions_found"), _of(family, run, "lesions_false")
+    shared = _of(family, run, SHARED_LESIONS.column)
     if not lesion_wise and not found:
         return [("Answer", "The two runs have no scores on the same cases, so there is nothing to compare.")]
     judged = {
@@ -46,19 +45,19 @@ def answer(
         "lesions found": found,
     }
     details = (
-        ("After Holm's correction", _significant(run, cases, corrected or {})),
+        ("After Holm's correction", _significant(run, cases, family)),
         ("Lesion-wise HD95", _changes(lesion_wise, len(cases))),
         ("HD95, lesions found by both", _changes(shared, len(cases))),
         ("Whole-volume HD95", _changes(volume, len(cases))),
-        ("Lesions found", _totals(FOUND.column, found, reference, run, cases)),
-        ("", _changes(found, len(cases), per_case=True)),
-        ("False lesions", _totals(FALSE.column, false, reference, run, cases)),
+        ("Lesions found", _listed(found, _totals)),
+        ("", f"Per case {_changes(found, len(cases))}" if found else ""),
+        ("False lesions", _listed(false, _totals)),
     )
-    return [("Answer", _verdict(cases, judged)), *((what, text) for what, text in details if text)]
+    return [("Answer", _conclusion(cases, judged)), *((what, text) for what, text in details if text)]
 
 
 def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
-    """What the numbers cannot say."""
+    """Says how to read the differences, and their limits."""
     narrow = " With this few cases such intervals are too narrow." if cases < NARROW_BELOW else ""
     return (
         f"Differences are {run.label} minus {reference.label} with 95 % intervals; for HD95 negative is better. "
@@ -68,7 +67,28 @@ def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
     )
 
 
-def _verdict(cases: Sequence[str], judged: dict[str, dict[str, Difference]]) -> str:
+def change(difference: Difference, cases: int) -> str:
+    """Writes a difference as in `−1.20 mm (−2.00 to −0.31)`, with n where it is not the number of `cases`."""
+    score, found = difference.score, difference.found
+    digits, unit = digits_of_difference(score), f" {score.unit}".rstrip()
+    details = []
+    if found.interval:
+        details.append("\u00a0to\u00a0".join(number(bound, digits, sign=True) for bound in found.interval))
+    if found.n != cases:
+        details.append(f"n = {found.n}")
+    return f"{number(found.difference, digits, sign=True)}{unit}" + (f" ({', '.join(details)})" if details else "")
+
+
+def digits_of_difference(score: Score) -> int:
+    """Returns the decimals of a difference of means: at least two, also for counts and millimetres."""
+    return max(score.digits, 2)
+
+
+def _of(family: Family, run: RunRecord, column: str) -> list[Difference]:
+    return [difference for difference in family if (difference.method, difference.score.column) == (run.label, column)]
+
+
+def _conclusion(cases: Sequence[str], judged: dict[str, list[Difference]]) -> str:
     _, patients = patient_numbers(cases)
     if patients < FEWEST_PATIENTS:
         of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
@@ -81,48 +101,33 @@ def _verdict(cases: Sequence[str], judged: dict[str, dict[str, Difference]]) -> 
     return f"On {count(len(cases), 'held-out case')}, {'; '.join(parts)}."
 
 
-def _significant(run: RunRecord, cases: Sequence[str], corrected: Corrected) -> str:
-    """Which of the run's tests stay below 5 %; empty where there are too few patients for that to be possible."""
-    own = {key: p for key, p in corrected.items() if key[0] == run.label}
+def _significant(run: RunRecord, cases: Sequence[str], family: Family) -> str:
+    """Names the run's tests that stay below 5 %; empty where there are too few patients for that to be possible."""
+    own = [difference for difference in family if difference.method == run.label]
     if not own or patient_numbers(cases)[1] < FEWEST_PATIENTS:
         return ""
-    over = f"Wilcoxon's test corrected over {count(len(corrected), 'test')}"
-    low = [f"{name} in {region} (p {p_text(p)})" for (_, name, region), p in own.items() if p < LEVEL]
+    over = f"Wilcoxon's test corrected over {count(len(family), 'test')}"
+    low = [f"{test.score.name} in {test.region} (p {p_text(test.p_holm)})" for test in own if test.p_holm < LEVEL]
     if not low:
-        return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(own.values()))}."
+        return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(test.p_holm for test in own))}."
     return f"{over}, p is below {LEVEL:g} for {', '.join(low)}."
 
 
-def _grouped(differences: dict[str, Difference]) -> str:
+def _grouped(differences: Sequence[Difference]) -> str:
     by_verdict: dict[str, list[str]] = {}
-    for region, found in differences.items():
-        by_verdict.setdefault(found.verdict, []).append(region)
+    for difference in differences:
+        by_verdict.setdefault(difference.verdict, []).append(difference.region)
     return ", ".join(f"{verdict} in {' and '.join(regions)}" for verdict, regions in by_verdict.items())
 
 
-def _changes(differences: dict[str, Difference], cases: int, *, per_case: bool = False) -> str:
-    text = "; ".join(f"{region} {change(found, cases)}" for region, found in differences.items())
-    return f"Per case {text}" if per_case and text else text
+def _changes(differences: Sequence[Difference], cases: int) -> str:
+    return _listed(differences, lambda difference: change(difference, cases))
 
 
-def change(found: Difference, cases: int) -> str:
-    """A difference with its interval, as in `−1.20 mm (−2.00 to −0.31)`, and n where it is not all of the `cases`."""
-    digits, unit = max(found.metric.digits, 2), f" {found.metric.unit}".rstrip()
-    said = []
-    if found.interval:
-        said.append("\u00a0to\u00a0".join(number(bound, digits, sign=True) for bound in found.interval))
-    if found.n != cases:
-        said.append(f"n = {found.n}")
-    return f"{number(found.difference, digits, sign=True)}{unit}" + (f" ({', '.join(said)})" if said else "")
+def _totals(difference: Difference) -> str:
+    before, after = difference.sums
+    return f"{before:g} → {after:g}"
 
 
-def _totals(
-    column: str, differences: dict[str, Difference], reference: RunRecord, run: RunRecord, cases: Sequence[str]
-) -> str:
-    """Sums over the cases that both runs have a value for."""
-    parts = []
-    for region in differences:
-        before, after = (record.values(region, column, cases) for record in (reference, run))
-        shared = before.keys() & after.keys()
-        parts.append(f"{region} {sum(before[case] for case in shared):g} → {sum(after[case] for case in shared):g}")
-    return "; ".join(parts)
+def _listed(differences: Sequence[Difference], text: Callable[[Difference], str]) -> str:
+    return "; ".join(f"{difference.region} {text(difference)}" for difference in differences)

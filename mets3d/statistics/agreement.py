@@ -23,6 +23,16 @@ class VolumePairs:
     prediction_mm3: Float64[np.ndarray, " N"]
     reference_mm3: Float64[np.ndarray, " N"]
 
+    @property
+    def mean_mm3(self) -> Float64[np.ndarray, " N"]:
+        """Mean of the two volumes of each case."""
+        return np.asarray((self.prediction_mm3 + self.reference_mm3) / 2, np.float64)
+
+    @property
+    def difference_mm3(self) -> Float64[np.ndarray, " N"]:
+        """Prediction minus reference of each case."""
+        return np.asarray(self.prediction_mm3 - self.reference_mm3, np.float64)
+
 
 def volume_pairs(rows: Sequence[Row]) -> VolumePairs:
     """Returns the volumes in one region's rows of scores.csv; a case without both, or with both 0, is left out."""

@@ -24,6 +24,7 @@ from mets3d.statistics.intervals import (
     proportion_interval,
 )
 from mets3d.statistics.score_table import columns_of, values_of
+from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.size_recall import recall_by_size
 
 COHORT_COLUMNS = (*("region", "rules", "score", "cases", "mean", "sd", "median", "q1", "q3"), "ci_low", "ci_high")
@@ -144,7 +145,7 @@ def _row(score: str, cases: int, value: float | None, interval: Interval | None)
 
 def _pooled(rows: Sequence[Row]) -> Iterable[Row]:
     by_case = [values_of(rows, column) for column in COUNTS]
-    cases = sorted(set.intersection(*map(set, by_case)))
+    cases = shared_cases(by_case)
     if not cases:
         return
     counts = np.array([[values[case] for values in by_case] for case in cases], np.float64)

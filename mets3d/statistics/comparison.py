@@ -15,6 +15,7 @@ from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
 from mets3d.statistics.ranking import Ranking, rank_methods, ranked_by
 from mets3d.statistics.score_table import SCORES, columns_of, values_of
+from mets3d.statistics.shared_cases import shared_cases
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,11 @@ def _the_rules(tables: Mapping[str, Sequence[Row]]) -> str:
 
 def _shared_cases(tables: Mapping[str, Sequence[Row]]) -> tuple[list[str], dict[str, list[str]]]:
     cases = {name: {row["case"] for row in rows} for name, rows in tables.items()}
-    shared = set.intersection(*cases.values())
+    shared = shared_cases(cases.values())
     if not shared:
         said = "; ".join(f"{name}: {len(found)}, such as {min(found)}" for name, found in cases.items())
         raise ValueError(f"expected cases that all tables have, found none ({said}); evaluate the same cases")
-    return sorted(shared), {name: sorted(found - shared) for name, found in cases.items()}
+    return shared, {name: sorted(found.difference(shared)) for name, found in cases.items()}
 
 
 def _shared_regions(tables: Mapping[str, Sequence[Row]]) -> list[str]:

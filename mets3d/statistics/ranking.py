@@ -23,7 +23,7 @@ from mets3d.evaluation.scores import lower_is_better
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, sign_flip_p
-from mets3d.statistics.score_table import values_of
+from mets3d.statistics.score_table import columns_of, values_of
 
 _DECIMALS = 10  # scores that are equal but for rounding are tied
 
@@ -64,6 +64,22 @@ def is_official(rules: str) -> bool:
     """Returns False where the columns of `ranked_by` are this project's choice, for lack of an official ranking."""
     known = rule_set_of(rules)
     return known is None or known.official_ranking
+
+
+def ranking_by_rules(
+    tables: Mapping[str, Sequence[Row]], cases: Sequence[str], regions: Sequence[str]
+) -> Ranking | None:
+    """Ranks methods by the metrics of their rule set, of these and of `regions` those that all tables have.
+
+    None for fewer than two methods, for tables of several rule sets, and where no metric or no region is left.
+    """
+    rules = {row["rules"] for rows in tables.values() for row in rows}
+    if len(tables) < 2 or len(rules) != 1:
+        return None
+    metrics = [name for name in ranked_by(rules.pop()) if all(name in columns_of(rows) for rows in tables.values())]
+    scored = [{row["region"] for row in rows} for rows in tables.values()]
+    shared = [region for region in regions if all(region in found for found in scored)]
+    return rank_methods(tables, cases, shared, metrics) if metrics and shared else None
 
 
 def rank_methods(

@@ -28,8 +28,14 @@ class SizeRecall:
     interval: Interval | None
 
     @property
+    def lesions(self) -> int:
+        """Lesions of the reference, found or missed; at least one."""
+        return self.found + self.missed
+
+    @property
     def recall(self) -> float:
-        return self.found / (self.found + self.missed)
+        """Share of the lesions that were found."""
+        return self.found / self.lesions
 
 
 def recall_by_size(

@@ -19,7 +19,7 @@ def arguments(parser: VerbParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from mets3d.reporting.page import report, summary_text
+    from mets3d.reporting import report, summary_text
     from mets3d.rundir import RunDir
 
     if options.out is None and len(options.runs) > 1:

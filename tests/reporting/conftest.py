@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from mets3d.config import Config, to_yaml
+from mets3d.reporting.read_run import read_run
+from mets3d.reporting.run_record import RunRecord
 
 SHAPE = (40, 36, 20)
 REGIONS = ("WT", "TC", "ET")
@@ -184,7 +186,8 @@ def training_log(boundary: bool) -> list[dict[str, Any]]:
 
 def write_scores(path: Path, scores: Cells) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+        every = dict.fromkeys((*COLUMNS, *(column for row in scores.values() for column in row)))
+        writer = csv.DictWriter(stream, list(every))
         writer.writeheader()
         for (case, region), row in scores.items():
             writer.writerow({"case": case, "region": region, "rules": "brats2023"} | row)
@@ -198,3 +201,70 @@ def write_predictions(folder: Path, data: Path, cases: Sequence[str]) -> None:
         moved = np.roll(np.asarray(image.dataobj), 1, axis=0)
         nibabel.save(nibabel.Nifti1Image(moved, image.affine), folder / f"{case}.nii.gz")
     (folder / "predict.json").write_text(json.dumps({"data": str(data), "cases": list(cases)}))
+
+
+def tables(html: str) -> dict[str, dict[str, list[str]]]:
+    """Tables of some HTML by caption; each as first cell -> other cells, without the headings."""
+    return {name: {row[0]: row[1:] for row in rows[1:]} for name, rows in Page(html).tables.items()}
+
+
+# ---------------------------------------------------------------- cohorts
+
+LESIONS = ("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "dice", "hd95")
+FROC = ("case", "region", "rules", "threshold", "lesions_found", "lesions_missed", "lesions_false")
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def random_lesions(cases: Sequence[str], seed: int, amount: int = 40) -> list[tuple[Any, ...]]:
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            *(case, region, "brats2023", number, kind, ""),
+            *(float(rng.lognormal(4, 2)), float(rng.random()) if kind == "found" else 0.0, 1.0),
+        )
+        for case in cases
+        for region in ("WT", "TC", "ET")
+        for number, kind in enumerate(rng.choice(["found", "missed", "ignored", "false"], amount), 1)
+    ]
+
+
+@pytest.fixture
+def cohort_run(make_run: MakeRun, scores_of: Callable[[Sequence[str], int], Cells]) -> Callable[..., RunRecord]:
+    """A run whose tables hold volumes, lesions and, where given, FROC counts."""
+
+    def make(
+        name: str = "base",
+        seed: int = 0,
+        cases: Sequence[str] = ("A", "B", "C"),
+        lesions: list[tuple[Any, ...]] | None = None,
+        points: list[tuple[Any, ...]] | None = None,
+        volumes: bool = True,
+    ) -> RunRecord:
+        scores = scores_of(cases, seed)
+        rng = np.random.default_rng(seed)
+        run = make_run(name, cases=cases, scores=scores)
+        if volumes:
+            rows = list(csv.DictReader((run / "scores.csv").read_text().splitlines()))
+            for row in rows:
+                row["reference_volume_mm3"], row["prediction_volume_mm3"] = rng.lognormal(7, 1, 2).tolist()
+                row["lesion_wise_nsd_1.0"] = rng.random()
+            write_table(run / "scores.csv", rows[0], [row.values() for row in rows])
+        write_table(run / "lesions.csv", LESIONS, random_lesions(cases, seed) if lesions is None else lesions)
+        if points is not None:
+            write_table(run / "froc.csv", FROC, points)
+        return read_run(run)
+
+    return make
+
+
+@pytest.fixture
+def empty_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing diagrams takes most of a report's time; they have their own tests."""
+    monkeypatch.setattr("mets3d.reporting.page.training_curves", lambda record, figures: "")
+    monkeypatch.setattr("mets3d.reporting.page.cohort_figures", lambda records, cases, figures: "")

@@ -1,5 +1,6 @@
+"""Pages of one run."""
+
 import base64
-import itertools
 import json
 import re
 import subprocess
@@ -8,21 +9,10 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from mets3d.reporting import report, summary_text
-from mets3d.reporting.compare import holm_corrected
-from mets3d.reporting.run_record import read_runs
-from mets3d.statistics.comparison_tables import p_text
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
-
-
-@pytest.fixture
-def empty_curves(monkeypatch):
-    """Drawing diagrams takes most of a report's time; they have their own tests."""
-    monkeypatch.setattr("mets3d.reporting.page.training_figure", lambda record: b"<svg/>")
-    monkeypatch.setattr("mets3d.reporting.page.cohort_section", lambda records, cases, figures: "")
 
 
 def test_one_run_has_every_part_and_its_figures(make_run, data_set, scores_of, read_page, tmp_path):
@@ -65,76 +55,6 @@ def test_figure_files_are_the_figures_in_the_page(make_run, data_set, scores_of,
     page = read_page(report([run], tmp_path / "out"))
     inside = {base64.b64decode(source.partition("base64,")[2]) for source in page.sources}
     assert inside == {file.read_bytes() for file in (tmp_path / "out" / "figures").iterdir()}
-
-
-def test_region_table_values(make_run, scores_of, read_page, tmp_path, empty_curves):
-    scores = scores_of(CASES, 3)
-    scores["B", "TC"]["lesion_wise_hd95"] = ""  # no value
-    page = read_page(report([make_run(cases=CASES, scores=scores)], tmp_path / "out"))
-    for caption, column, digits in (
-        ("Lesion-wise Dice", "lesion_wise_dice", 3),
-        ("Lesion-wise HD95", "lesion_wise_hd95", 1),
-        ("Whole-volume Dice", "dice", 3),
-        ("Whole-volume HD95", "hd95", 1),
-    ):
-        rows = {row[0]: row[1:] for row in page.tables[caption][1:]}
-        for region in ("WT", "TC", "ET"):
-            values = sorted(scores[case, region][column] for case in CASES if scores[case, region][column] != "")
-            n, mean = len(values), sum(values) / len(values)
-            sd = (sum((value - mean) ** 2 for value in values) / (n - 1)) ** 0.5
-            by_case = [scores[case, region][column] for case in CASES if scores[case, region][column] != ""]
-            drawn = np.random.default_rng(0).integers(n, size=(10_000, n))
-            low, high = np.quantile(np.array(by_case)[drawn].mean(1), [0.025, 0.975])
-            spread = [sd, *(at(values, share) for share in (0.5, 0.25, 0.75))]
-            assert rows[region] == [
-                *(str(n), f"{mean:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"),
-                *(f"{value:.{digits}f}" for value in spread),
-            ]
-
-
-def at(ordered, share):
-    """Quantile by hand: linear between the neighbours of position share x (n - 1)."""
-    position = share * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
-
-
-def test_lesion_counts_and_cases(make_run, scores_of, read_page, tmp_path, empty_curves):
-    scores = scores_of(CASES, 4)
-    page = read_page(report([make_run(cases=CASES, scores=scores)], tmp_path / "out"))
-    totals = {row[0]: row[1:] for row in page.tables["Lesions"][1:]}
-    for region in ("WT", "TC", "ET"):
-        found, missed, false = (
-            sum(scores[case, region][f"lesions_{kind}"] for case in CASES) for kind in ("found", "missed", "false")
-        )
-        assert totals[region] == [str(found), str(missed), str(false), f"{round(100 * found / (found + missed))} %"]
-    cases = next(rows for rows in page.tables.values() if rows[1:] and rows[1][0] == "Case")
-    assert [row[0] for row in cases[2:]] == list(CASES)
-    row, values = cases[2], scores["A", "WT"]
-    assert row[1:6] == [
-        f"{values['lesion_wise_dice']:.3f}",
-        f"{values['lesion_wise_hd95']:.1f}",
-        f"{values['dice']:.3f}",
-        f"{values['hd95']:.1f}",
-        f"{values['lesions_found']}/{values['lesions_missed']}/{values['lesions_false']}",
-    ]
-    assert len(row) == 16
-
-
-def test_threshold_beside_the_network_on_the_same_cases(make_run, scores_of, read_page, tmp_path, empty_curves):
-    scores = scores_of(("A", "B", "C"), 5)
-    per_case = {"A": 0.3, "B": 0.5, "elsewhere": 0.99, "C": None}
-    baseline = {"sequence": "t2f", "region": "WT", "threshold": 1.5, "validation_dice": 0.59, "per_case": per_case}
-    run = make_run(scores=scores, baseline=baseline)
-    network = (scores["A", "WT"]["dice"] + scores["B", "WT"]["dice"]) / 2
-    sign = "+" if network > 0.4 else "\u2212"
-    expected = (
-        "Best single threshold on t2f, chosen on the training cases: WT Dice 0.400 on 2 held-out cases. The network "
-        f"reaches {network:.3f} on the same cases, a difference of {sign}{abs(network - 0.4):.3f}."
-    )
-    assert expected in read_page(report([run], tmp_path / "out")).text
-    assert expected in summary_text(run)
 
 
 def test_cases_of_the_training_are_not_scored(make_run, scores_of, read_page, tmp_path, empty_curves):
@@ -259,7 +179,7 @@ def test_a_former_report_is_replaced_and_nothing_else_is(make_run, tmp_path, emp
 
 def test_out_is_whole_or_absent(make_run, tmp_path, monkeypatch):
     run = make_run()
-    monkeypatch.setattr("mets3d.reporting.page.training_figure", lambda record: 1 / 0)
+    monkeypatch.setattr("mets3d.reporting.page.training_curves", lambda record, figures: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         report([run], tmp_path / "out")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs"]
@@ -281,132 +201,3 @@ def test_reporting_imports_no_torch():
         "print(sorted(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout.split() == [b"[]"]
-
-
-# ---------------------------------------------------------------- several runs
-
-
-def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_path):
-    base, other = scores_of(CASES, 10), scores_of(CASES, 11)
-    runs = [
-        make_run("base", cases=CASES, scores=base),
-        make_run("hausdorff", cases=CASES, scores=other, settings={"loss": {"boundary": "hausdorff_distance"}}),
-    ]
-    page = read_page(report(runs, tmp_path / "out"))
-    first, second = read_runs(runs)
-    family = holm_corrected(first, [second], CASES)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(7, size=(10_000, 7))
-    for caption, column, digits, better in (
-        ("Lesion-wise Dice", "lesion_wise_dice", 3, 1),
-        ("Lesion-wise HD95", "lesion_wise_hd95", 2, -1),
-        ("Lesions found", "lesions_found", 2, 1),
-        ("False lesions", "lesions_false", 2, -1),
-    ):
-        assert page.tables[caption][0] == [
-            *("Region", "base", "hausdorff", "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n"),
-            "Better/worse",
-        ]
-        rows = {row[0]: row[1:] for row in page.tables[caption][1:]}
-        for region in ("WT", "TC", "ET"):
-            before, after = (np.array([run[case, region][column] for case in CASES], float) for run in (base, other))
-            change = after - before
-            low, high = np.quantile(change[drawn].mean(1), [0.025, 0.975])
-            ranks = stats.rankdata(np.abs(change[change != 0])) * np.sign(better * change[change != 0])
-            p, corrected = rows[region][4:6]
-            assert p == by_enumeration(ranks)
-            assert corrected == p_text(family["hausdorff", caption, region])
-            assert rows[region] == [
-                f"{before.mean():.{digits}f}",
-                f"{after.mean():.{digits}f}",
-                signed(change.mean(), digits),
-                f"{signed(low, digits)} to {signed(high, digits)}",
-                *(p, corrected, signed(ranks.sum() / max(np.abs(ranks).sum(), 1), 2)),
-                "7",
-                f"{(better * change > 0).sum()}/{(better * change < 0).sum()}",
-            ]
-
-
-def by_enumeration(ranks):
-    """Wilcoxon's p over every choice of signs, as the page writes it."""
-    sums = np.array([np.dot(signs, ranks) for signs in itertools.product((1, -1), repeat=len(ranks))])
-    p = (np.abs(sums) >= abs(ranks.sum()) - 1e-9).mean()
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
-
-
-def signed(value, digits):
-    text = f"{value:+.{digits}f}".replace("-", "\u2212")
-    return text[1:] if float(text[1:]) == 0 else text
-
-
-def test_comparison_asks_the_question_and_shows_what_differs(make_run, data_set, scores_of, read_page, tmp_path):
-    cases = CASES[:2]
-    data = data_set(cases)
-    hausdorff = make_run(
-        *("hausdorff",),
-        cases=cases,
-        data=data,
-        scores=scores_of(cases, 1),
-        settings={"loss": {"boundary": "hausdorff_distance"}},
-    )
-    base = make_run("base", cases=cases, data=data, scores=scores_of(cases, 2))
-    page = read_page(report([hausdorff, base], tmp_path / "out"))  # the base run is the reference wherever it stands
-    assert "Does adding the Hausdorff distance term give better boundaries (HD95) and more lesions found?" in page.text
-    assert "Differences are hausdorff minus base" in page.text
-    assert "Cannot be concluded from 2 cases." in page.text
-    settings = next(rows for rows in page.tables.values() if rows[0] == ["Setting", "base", "hausdorff"])
-    assert settings[1:] == [["loss.boundary", "none", "hausdorff_distance"]]
-    assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
-        *("cohort_scores.svg", "dots.svg"),
-        *("lesions_A_base.svg", "lesions_A_hausdorff.svg", "lesions_B_base.svg", "lesions_B_hausdorff.svg"),
-        *("slices_A.svg", "slices_B.svg", "training.svg"),
-    ]
-    svg = (tmp_path / "out" / "figures" / "slices_A.svg").read_text()
-    assert re.findall(r'font-weight="400"[^>]*>([^<]+)', svg) == ["zoom", "reference", "base", "hausdorff"]
-
-
-def test_comparison_uses_and_names_only_shared_cases(make_run, scores_of, read_page, tmp_path):
-    base, other = scores_of(("A", "B", "C"), 1), scores_of(("B", "C", "D"), 2)
-    runs = [
-        make_run("one", cases=("A", "B", "C"), scores=base, settings={"seed": 1}),
-        make_run("two", cases=("B", "C", "D"), scores=other, settings={"seed": 2, "train": {"steps": 41}}),
-    ]
-    page = read_page(report(runs, tmp_path / "out"))
-    assert "2 of 4 are in all runs" in page.text
-    assert "The runs held out different cases" in page.text
-    assert "different seeds (one: 1; two: 2)" in page.text
-    assert "different numbers of training steps (one: 40; two: 41)" in page.text
-    row = page.tables["Whole-volume Dice"][1]
-    assert row[1:3] == [f"{np.mean([run[case, 'WT']['dice'] for case in ('B', 'C')]):.3f}" for run in (base, other)]
-
-
-def test_comparison_without_scores_still_makes_a_page(make_run, scores_of, read_page, tmp_path):
-    runs = [make_run("one", scores=scores_of(("A",), 0)), make_run("two")]
-    page = read_page(report(runs, tmp_path / "out"))
-    assert "two: No scores.csv" in page.text
-    assert "nothing to compare" in page.text
-
-
-def test_three_runs_and_runs_of_one_name(make_run, scores_of, read_page, tmp_path):
-    runs = [make_run(f"{folder}/run", scores=scores_of(("A", "B"), seed)) for seed, folder in enumerate("xyz")]
-    page = read_page(report(runs, tmp_path / "out"))
-    for run in runs[1:]:
-        assert f"Does {run} give better boundaries (HD95) and more lesions found than {runs[0]}?" in page.text
-    assert "Nothing but names" in page.text
-
-
-def test_summary_text_has_the_means_in_columns(make_run, scores_of):
-    scores = scores_of(("A", "B"), 8)
-    lines = summary_text(make_run(cases=("A", "B"), scores=scores)).splitlines()
-    assert lines[0] == "base: means over 2 held-out cases, rules brats2023"
-    assert len({len(line) for line in lines[1:5]}) == 1
-    values = [scores[case, "TC"] for case in ("A", "B")]
-    mean = {column: sum(row[column] for row in values) / 2 for column in values[0]}
-    assert lines[3].split() == [
-        "TC",
-        f"{mean['lesion_wise_dice']:.3f}",
-        f"{mean['lesion_wise_hd95']:.1f}",
-        f"{mean['dice']:.3f}",
-        f"{mean['hd95']:.1f}",
-        *(str(round(2 * mean[f"lesions_{kind}"])) for kind in ("found", "missed", "false")),
-    ]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
+from mets3d.evaluation.scores import Score, shown_in
 from mets3d.regions import Region
-from mets3d.reporting.charts.cohort import agreement, share_of
 from mets3d.reporting.charts.style import (
     INK,
     SOFT,
@@ -28,56 +27,52 @@ from mets3d.reporting.charts.style import (
     panels,
     unit_interval,
 )
-from mets3d.reporting.compare import COUNTS, METRICS, Metric
 from mets3d.reporting.run_record import RunRecord
+from mets3d.statistics.agreement import VolumeAgreement, VolumePairs, volume_agreement, volume_pairs
+from mets3d.statistics.box import box, share_of
+from mets3d.statistics.lesion_counts import share_with_penalty
 
-NSD_COLUMNS = (("lesion_wise_nsd_1.0", "1 mm"), ("lesion_wise_nsd_0.5", "0.5 mm"), ("lesion_wise_nsd_spacing", "voxel"))
 FEWEST_FOR_BOX = 5  # below it the points are all there is, and quartiles are made up between them
+MM3_IN_CM3 = 1000.0
 
 
 def scores_figure(records: Records, cases: Cases) -> bytes | None:
-    """Lesion-wise Dice, HD95 and NSD of every case by region: points, box, and how many are at their worst."""
-    metrics = [*METRICS[:2], *_nsd(records)]
-    metrics = [metric for metric in metrics if any(_values(record, metric, cases) for record in records)]
-    if not metrics:
+    """Draws the lesion-wise scores of every case by region: points, box, and the share of cases at their worst."""
+    scores = [score for score in shown_in("figure") if any(_has_values(record, score, cases) for record in records)]
+    if not scores:
         return None
 
     def draw(axes: Sequence[Axes]) -> None:
-        for axis, metric in zip(axes, metrics, strict=True):
-            _score_panel(axis, records, cases, metric)
+        for axis, score in zip(axes, scores, strict=True):
+            _score_panel(axis, records, cases, score)
         if len(records) > 1:
             legend_of_runs(axes[0], coloured(records))
 
-    return panels(1, len(metrics), draw, height=3.5, across="")
+    return panels(1, len(scores), draw, height=3.5, across="")
 
 
 def volumes_figure(records: Records, cases: Cases) -> bytes | None:
-    """Bland and Altman's plot of each case's volumes, a panel per region, with bias and limits of agreement."""
+    """Draws Bland and Altman's plot of each case's volumes, a panel per region, with bias and limits of agreement."""
+
+    def pairs_of(region: Region) -> list[VolumePairs]:
+        return [volume_pairs(record.score_rows(region.name, cases)) for record in records]
 
     def draw(axis: Axes, region: Region) -> None:
-        largest, smallest, texts = 0.0, np.inf, []
-        for record, colour in zip(records, colours_of(records, region), strict=True):
-            found = agreement(record, region.name, cases)
-            if found is None:
-                continue
-            means, differences = found.mean_mm3 / 1000, found.difference_mm3 / 1000
-            largest, smallest = max(largest, float(means.max())), min(smallest, float(means.min()))
-            dots(axis, means, differences, colour)
-            levels = [("bias", found.bias_mm3 / 1000, "-")]
-            levels += [("limit", limit / 1000, "--") for limit in found.limits_mm3 or ()]
-            for what, level, style in levels:
-                axis.axhline(level, color=colour if len(records) > 1 else INK, linewidth=1.1, linestyle=style, zorder=2)
-                texts.append((what, level))
+        found = list(zip(pairs_of(region), colours_of(records, region), strict=True))
+        for pairs, colour in found:
+            dots(axis, pairs.mean_mm3 / MM3_IN_CM3, pairs.difference_mm3 / MM3_IN_CM3, colour)
+            agreement = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases)
+            if agreement is not None:
+                _levels(axis, agreement, colour, alone=len(records) == 1)
+        means = [float(mean) / MM3_IN_CM3 for pairs, _ in found for mean in pairs.mean_mm3]
         axis.axhline(0, color="#8a919c", linewidth=0.8, zorder=1)
-        axis.set_xlim(smallest / 1.6, largest * 1.6)
+        axis.set_xlim(min(means) / 1.6, max(means) * 1.6)
         logarithmic(axis)
         axis.margins(y=0.12)
-        if len(records) == 1:
-            _levels(axis, texts)
         axis.set_title(f"{region.name}: volume, prediction − reference [cm³]")
 
     def there(region: Region) -> bool:
-        return any(agreement(record, region.name, cases) is not None for record in records)
+        return any(pairs.cases for pairs in pairs_of(region))
 
     return by_region(records, there, draw, "mean of the two volumes [cm³]")
 
@@ -85,35 +80,39 @@ def volumes_figure(records: Records, cases: Cases) -> bytes | None:
 # ---------------------------------------------------------------- panels
 
 
-def _score_panel(axis: Axes, records: Records, cases: Cases, metric: Metric) -> None:
+def _score_panel(axis: Axes, records: Records, cases: Cases, score: Score) -> None:
+    """Draws one score: a group per region, in it a box per run."""
     names, largest = [], 1.0
     for at, region in enumerate(records[0].regions):
-        worst, amounts = [], []
+        amounts, worst = set(), []
         for place, (record, colour) in enumerate(zip(records, colours_of(records, region), strict=True)):
-            values = list(record.values(region.name, metric.column, cases).values())
+            values = list(record.values(region.name, score.column, cases).values())
             largest = max([largest, *values])
             _box(axis, at + offset(place, len(records), 0.8 / len(records)), 0.55 / len(records), values, colour)
-            worst.append(share_of(values) if metric.better == "higher" else _penalised(record, region, cases))
-            amounts.append(len(values))
-        shares = "/".join(f"{100 * share:.0f}" for share in worst)
-        what = "at 0:" if metric.better == "higher" else "penalty"
-        names.append(f"{region.name}\nn = {'/'.join(map(str, sorted(set(amounts))))}\n{what} {shares} %")
+            worst.append(f"{100 * _share_at_worst(record, region, score, cases):.0f}")
+            amounts.add(len(values))
+        what = "penalty" if score.worst == "penalty" else f"at {score.worst:g}:"
+        names.append(f"{region.name}\nn = {'/'.join(map(str, sorted(amounts)))}\n{what} {'/'.join(worst)} %")
     axis.set_xticks(range(len(names)), names, fontsize=8)
     axis.set_xlim(-0.6, len(names) - 0.4)
     axis.grid(visible=False, axis="x")
-    axis.set_title(metric.name + (f" [{metric.unit}]" if metric.unit else ""))
-    if metric.better == "lower":
+    axis.set_title(score.name + (f" [{score.unit}]" if score.unit else ""))
+    if score.unit or largest > 1:
         millimetres(axis, largest)
     else:
         unit_interval(axis)
 
 
 def _box(axis: Axes, x: float, width: float, values: Sequence[float], colour: str) -> None:
-    """Quartiles and median as a box, whiskers to the last value within 1.5 of its height; every value a dot."""
+    """Draws quartiles and median as a box, whiskers to the last value within 1.5 of its height; every value a dot."""
+    if not values:
+        return
+    found = box(values)
     if len(values) >= FEWEST_FOR_BOX:
         line = {"color": colour, "linewidth": 1.1}
-        axis.boxplot(
-            [list(values)],
+        numbers = {"whislo": found.low, "q1": found.q1, "med": found.median, "q3": found.q3, "whishi": found.high}
+        axis.bxp(
+            [numbers],
             positions=[x],
             widths=[width],
             showfliers=False,
@@ -124,52 +123,54 @@ def _box(axis: Axes, x: float, width: float, values: Sequence[float], colour: st
             capprops=line,
             medianprops={"color": INK, "linewidth": 1.8},
         )
-    elif values:
-        middle = float(np.median(values))
-        axis.plot([x - width / 2, x + width / 2], [middle, middle], color=INK, linewidth=1.8)
+    else:
+        axis.plot([x - width / 2, x + width / 2], [found.median, found.median], color=INK, linewidth=1.8)
     # Golden-ratio steps spread any number of dots evenly, the same way every time.
     spread = [x + width * 0.8 * ((0.5 + 0.618034 * index) % 1 - 0.5) for index in range(len(values))]
     dots(axis, spread, values, colour)
 
 
-def _levels(axis: Axes, texts: Sequence[tuple[str, float]]) -> None:
-    """Writes the value of each line at its right end."""
-    for what, level in texts:
-        text = f"{what} {level:+.2g}".replace("-", "−")
-        axis.annotate(
-            text,
-            (1, level),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 2),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            color=SOFT,
-            bbox={"facecolor": "#fff", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
-            zorder=4,
-        )
+def _levels(axis: Axes, agreement: VolumeAgreement, colour: str, *, alone: bool) -> None:
+    """Draws bias and limits of agreement; of a run that is alone with the value of each line at its right end."""
+    levels = (
+        ("bias", agreement.bias_mm3, "-"),
+        ("limit", agreement.lower_mm3, "--"),
+        ("limit", agreement.upper_mm3, "--"),
+    )
+    for name, level_mm3, style in levels:
+        if level_mm3 is None:
+            continue
+        level = level_mm3 / MM3_IN_CM3
+        axis.axhline(level, color=INK if alone else colour, linewidth=1.1, linestyle=style, zorder=2)
+        if alone:
+            _level_text(axis, f"{name} {level:+.2g}".replace("-", "−"), level)
 
 
-# ---------------------------------------------------------------- what is drawn
+def _level_text(axis: Axes, text: str, level: float) -> None:
+    axis.annotate(
+        text,
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+        color=SOFT,
+        bbox={"facecolor": "#fff", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
+        zorder=4,
+    )
 
 
-def _nsd(records: Records) -> list[Metric]:
-    """The first tolerance of NSD_COLUMNS that a table has."""
-    columns = {column for record in records for score in record.scores for column in score.values}
-    return [
-        Metric(column, f"Lesion-wise NSD, tolerance {tolerance}", "", 3, "higher")
-        for column, tolerance in NSD_COLUMNS
-        if column in columns
-    ][:1]
+# ---------------------------------------------------------------- numbers
 
 
-def _values(record: RunRecord, metric: Metric, cases: Cases) -> bool:
-    return any(record.values(region.name, metric.column, cases) for region in record.regions)
+def _share_at_worst(record: RunRecord, region: Region, score: Score, cases: Cases) -> float:
+    """Returns the share of cases at the score's worst value; of a distance, of cases with a penalty."""
+    if score.worst == "penalty":
+        return share_with_penalty(record.score_rows(region.name, cases))
+    return share_of(list(record.values(region.name, score.column, cases).values()), score.worst)
 
 
-def _penalised(record: RunRecord, region: Region, cases: Cases) -> float:
-    """Share of the cases whose lesion-wise HD95 holds a penalty: those with a missed or a false lesion."""
-    missed, false = (record.values(region.name, metric.column, cases) for metric in COUNTS[1:])
-    both = [missed[case] + false[case] for case in missed.keys() & false.keys()]
-    return 1 - share_of(both) if both else 0.0
+def _has_values(record: RunRecord, score: Score, cases: Cases) -> bool:
+    return any(record.values(region.name, score.column, cases) for region in record.regions)

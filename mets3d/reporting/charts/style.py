@@ -1,4 +1,4 @@
-"""How the page's diagrams look: style, colours of runs, and panels drawn by matplotlib without a display, as SVG."""
+"""The look of the page's diagrams: style, colours of runs, and panels drawn by matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Numbers = Sequence[float] | Float64[np.ndarray, " n"]
 
 
 def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:
-    """An SVG of 11.5 in x `height` with rows x columns axes that `draw` fills."""
+    """Returns an SVG of 11.5 in x `height` with rows x columns axes that `draw` fills."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.5, height), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.08))
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -63,12 +63,15 @@ def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, h
 
 
 def run_colours(amount: int) -> list[str]:
-    """A colour per run; from the fourth on they are grey and told apart by the legend's order alone."""
+    """Returns a colour per run; from the fourth on they are grey, and only the legend's order distinguishes them."""
     return [RUN_COLOURS[min(index, len(RUN_COLOURS) - 1)] for index in range(amount)]
 
 
 def millimetres(axis: Axes, largest: float) -> None:
-    """Linear up to 1 mm, then logarithmic: one penalty of some hundred mm must not flatten all other cases."""
+    """Makes the y axis linear up to 1 mm, then logarithmic.
+
+    One penalty of some hundred mm must not flatten all other cases.
+    """
     axis.set_yscale("symlog", linthresh=1.0, linscale=0.5)
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100, 300) if tick <= largest * 1.3]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -77,7 +80,7 @@ def millimetres(axis: Axes, largest: float) -> None:
 
 
 def logarithmic(axis: Axes) -> None:
-    """A logarithmic x axis with plain numbers: at the decades, and at 2 and 5 where it spans few of them."""
+    """Makes the x axis logarithmic with plain numbers: at the decades, and at 2 and 5 where it spans few of them."""
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     few = high / low < 300
@@ -87,6 +90,7 @@ def logarithmic(axis: Axes) -> None:
 
 
 def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]]) -> None:
+    """Adds a legend with a line per run."""
     for record, colour in coloured:
         axis.plot([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
     axis.legend(fontsize=7.5, loc="best")
@@ -99,7 +103,7 @@ def by_region(
     across: str,
     finish: Callable[[Sequence[Axes]], None] | None = None,
 ) -> bytes | None:
-    """A panel for each region that is `there`, drawn by `draw`, then `finish` for all; None without such a region."""
+    """Returns a panel for each region that is `there`, drawn by `draw`, then `finish` for all; None without any."""
     regions = [region for region in records[0].regions if there(region)]
     if not regions:
         return None
@@ -118,15 +122,17 @@ def by_region(
 
 
 def colours_of(records: Records, region: Region) -> list[str]:
-    """A colour for each run: the region's where there is one run, else the run's own."""
+    """Returns a colour for each run: the region's where there is one run, else the run's own."""
     return [region.colour] if len(records) == 1 else run_colours(len(records))
 
 
 def coloured(records: Records) -> list[tuple[RunRecord, str]]:
+    """Returns each run with its colour."""
     return list(zip(records, run_colours(len(records)), strict=True))
 
 
 def run_handles(records: Records) -> list[Line2D]:
+    """Returns a legend's entry for each run."""
     return [
         Line2D([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
         for record, colour in coloured(records)
@@ -134,16 +140,16 @@ def run_handles(records: Records) -> list[Line2D]:
 
 
 def dots(axis: Axes, x: Numbers, y: Numbers, colour: str, marker: str = "o", linewidths: float = 0.0) -> None:
-    """Many dots become a bitmap: as a path each costs 150 bytes."""
+    """Draws dots; many become a bitmap, for as a path each costs 150 bytes."""
     many = len(x) > MOST_PATHS
     axis.scatter(x, y, s=17, color=colour, marker=marker, alpha=0.75, linewidths=linewidths, zorder=3, rasterized=many)
 
 
 def offset(place: int, amount: int, step: float) -> float:
-    """Where the `place`-th of `amount` things stands beside their middle."""
+    """Returns the position of the `place`-th of `amount` things relative to their middle."""
     return step * (place - (amount - 1) / 2)
 
 
 def unit_interval(axis: Axes) -> None:
-    """The y axis from 0 to 1 with room for dots at both ends."""
+    """Sets the y axis from 0 to 1 with room for dots at both ends."""
     axis.set_ylim(-0.04, 1.04)

@@ -1,4 +1,4 @@
-"""What a picture of one case's lesions shows: which region, slices, frames and lesions. Arrays in, arrays out.
+"""The content of a picture of one case's lesions: region, slices, frames and lesions. Arrays in, arrays out.
 
 Numbers, kinds (found, missed, false, ignored), volumes and Dice are those of the evaluation, so that a number in a
 picture is the number in lesions.csv. Pictures are in radiological orientation.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mets3d.regions import ET, TC, WT, Region
+from mets3d.reporting.pictures.case_volumes import CaseVolumes, Labels
 from mets3d.reporting.pictures.lesion_planes import Lesion, Plane, Scene
-from mets3d.reporting.pictures.slices import CaseVolumes, Labels
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class LesionPicture:
 
 
 def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18) -> LesionPicture | None:
-    """The lesions of the ET, or of the TC or WT where the reference has no ET, with at most `most` tiles.
+    """Returns the picture of a prediction's lesions, with at most `most` tiles.
+
+    The lesions are those of the ET, or of the TC or WT where the reference has no ET.
 
     Where the reference has no tumour at all, the innermost region of the prediction. None without a reference, and
     where neither has any tumour. Lesions too small to count are on the maps alone. Raises ValueError for rules that
@@ -63,12 +65,12 @@ def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18
 
 
 def important(lesions: Sequence[Lesion], most: int) -> list[Lesion]:
-    """At most `most` of the lesions, by number: missed and false ones first, then the largest."""
+    """Returns at most `most` of the lesions, by number: missed and false ones first, then the largest."""
     return sorted(sorted(lesions, key=unimportance)[:most], key=lambda lesion: lesion.number)
 
 
 def unimportance(lesion: Lesion) -> tuple[bool, bool, float, int]:
-    """Sorts missed and false ones first, then found ones, then those too small to count; the largest of each first."""
+    """Returns a sort key: missed and false lesions, then found, then too small ones; the largest of each first."""
     return lesion.kind == "ignored", lesion.kind == "found", -lesion.volume_mm3, lesion.number
 
 

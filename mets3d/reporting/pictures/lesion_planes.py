@@ -1,4 +1,4 @@
-"""Planes of a case with its lesions: slices, projections and tiles, with what is outlined and numbered on them."""
+"""Planes of a case with its lesions: slices, projections and tiles, their outlines and the places of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from mets3d.regions import Region
-from mets3d.reporting.pictures.slices import Frame, grey_window, radiological, shades, square_frame, whole_frame
+from mets3d.reporting.pictures.frames import Frame, ShownMask, radiological, square_frame, whole_frame
+from mets3d.reporting.pictures.slices import grey_window, shades
 
 if TYPE_CHECKING:
     from mets3d.evaluation.lesions import LesionMap
@@ -19,7 +20,6 @@ KINDS = ("found", "missed", "false", "ignored")
 TILE_SIDES_MM = (32.0, 48.0, 64.0)
 
 Mask = Bool[np.ndarray, "X Y Z"]
-Shown = Bool[np.ndarray, "rows columns"]
 Point = tuple[float, float]  # row, column of a shown plane, in voxels from its upper left corner
 
 
@@ -36,9 +36,9 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Layer:
-    """A mask of one kind to outline: the reference solid, the prediction dashed, neighbours of the subject thin."""
+    """A mask of one kind to outline: the reference solid, the prediction dashed, neighbours of a tile's lesion thin."""
 
-    mask: Shown
+    mask: ShownMask
     kind: str
     predicted: bool
     subject: bool = True
@@ -46,16 +46,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a lesion's number belongs in a plane; `radius` in mm is that of a disc with the lesion's area there."""
+    """The middle of a lesion in a plane, to which its number points."""
 
     lesion: Lesion
     at: Point
-    radius: float
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Grey levels of a slice or projection, what is outlined and numbered on it, and the part shown."""
+    """A slice or projection: grey levels, masks to outline, lesions to number, and the part shown."""
 
     title: str
     grey: UInt8[np.ndarray, "rows columns"]
@@ -66,7 +65,7 @@ class Plane:
 
 
 class Scene:
-    """One image with its numbered lesions, from which planes are cut."""
+    """One image with its numbered lesions, from which planes are cut; all planes are in radiological orientation."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class Scene:
         self.kinds = codes[numbered.reference]  # of each reference voxel, 1 + its place in KINDS
 
     def fullest_slice(self, region: Region, sequence: str) -> Plane:
-        """The axial slice with most of the reference; of the prediction where there is no reference."""
+        """Returns the axial slice with most of the reference; of the prediction where there is no reference."""
         held = self.kinds > 0
         index = int((held if held.any() else self.numbered.prediction).sum(axis=(0, 1)).argmax())
         voxel_mm = (self.spacing_mm[1], self.spacing_mm[0])
@@ -104,7 +103,7 @@ class Scene:
         )
 
     def projections(self, sequence: str) -> list[Plane]:
-        """The brain's maximum along Z (axial) and along Y (coronal)."""
+        """Returns the brain's maximum along Z (axial) and along Y (coronal)."""
         x_mm, y_mm, z_mm = self.spacing_mm
         brightness = np.where(self.brain, self.image, -np.inf)
         planes = []
@@ -125,7 +124,7 @@ class Scene:
         return planes
 
     def tile(self, lesion: Lesion) -> Plane:
-        """The axial slice through the centroid, centred on it, as close as the lesion's extent allows.
+        """Returns the axial slice through the centroid, centred on it, as close as the lesion's extent allows.
 
         A lesion that bends around its centroid may have no voxel in that slice: then the nearest slice that has.
         """
@@ -153,9 +152,10 @@ class Scene:
         return shades(radiological(self.image[:, :, index]), inside, self.window)
 
     def _layers(self, axis: int, index: int | None, subject: Lesion | None = None) -> tuple[Layer, ...]:
-        """What is outlined in slice `index`, or in the projection (None) along `axis`; neighbours of a subject first.
+        """Returns the masks to outline in slice `index`, or in the projection (None) along `axis`.
 
-        The matched components of a found lesion are not told apart from those of its neighbours.
+        Neighbours of the subject, a tile's lesion, come first. The matched components of a found lesion cannot be
+        distinguished from those of its neighbours.
         """
         part: list[slice] = [slice(None)] * 3
         if index is not None:
@@ -176,8 +176,7 @@ class Scene:
         return tuple(sorted((layer for layer in layers if layer.mask.any()), key=lambda layer: layer.subject))
 
     def _marks(self, axis: int, index: int | None) -> tuple[Mark, ...]:
-        """Every lesion that has voxels in a plane, at the middle of these."""
-        sides_mm = [side for along, side in enumerate(self.spacing_mm) if along != axis]
+        """Returns every lesion that has voxels in a plane, at the middle of these."""
         marks = []
         for lesion in self.lesions:
             mask, corner = self._mask(lesion)
@@ -189,23 +188,22 @@ class Scene:
                 continue
             middle = np.argwhere(plane).mean(axis=0)
             first, second = middle + [start for along, start in enumerate(corner) if along != axis]
-            radius_mm = float(np.sqrt(plane.sum() * sides_mm[0] * sides_mm[1] / np.pi))
-            marks.append(Mark(lesion, self._shown(float(first), float(second), axis), radius_mm))
+            marks.append(Mark(lesion, self._shown(float(first), float(second), axis)))
         return tuple(marks)
 
     def _mask(self, lesion: Lesion) -> tuple[Mask, tuple[int, int, int]]:
-        """The lesion inside its box, and the box's first voxel."""
+        """Returns the lesion inside its box, and the box's first voxel."""
         false = lesion.kind == "false"
         x, y, z = self.boxes[false][lesion.number - 1]
         numbers = self.numbered.false if false else self.numbered.reference
         return numbers[x, y, z] == lesion.number, (x.start, y.start, z.start)
 
     def _shown(self, first: float, second: float, axis: int) -> Point:
-        """The place, in a shown plane, of the middle of the voxel with these indices along the other two axes."""
+        """Returns the place in a shown plane of the middle of a voxel, given its indices along the other two axes."""
         columns, rows = (size for along, size in enumerate(self.image.shape) if along != axis)
         return rows - second - 0.5, columns - first - 0.5
 
 
 def _layer(mask: Mask, axis: int, kind: str, subject: bool, *, predicted: bool) -> Layer:
-    """A mask projected along `axis`, where a slice is one voxel thick."""
+    """Projects a mask along `axis`, where a slice is one voxel thick."""
     return Layer(radiological(np.asarray(mask.any(axis=axis))), kind, predicted, subject)

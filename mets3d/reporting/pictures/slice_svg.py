@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import numpy as np
-from jaxtyping import Bool
-
 from mets3d.regions import Region
 from mets3d.reporting.pictures import svg
-from mets3d.reporting.pictures.slices import Frame, SliceView
+from mets3d.reporting.pictures.frames import Frame, ShownMask
+from mets3d.reporting.pictures.outlines import outline_path
+from mets3d.reporting.pictures.slices import SliceView
 from mets3d.reporting.sentences import shortened
 
 WIDTH, GAP, HEADING, LEGEND = 1080.0, 8.0, 24.0, 30.0
 
-Masks = Mapping[str, Bool[np.ndarray, "rows columns"]]
+Masks = Mapping[str, ShownMask]
 
 
 def case_svg(name: str, slices: Sequence[SliceView], regions: Sequence[Region], runs: Sequence[str]) -> str:
-    """One row a slice: whole slice, zoom, reference in the zoom, then the prediction of each run in the zoom."""
+    """Draws a row per slice: whole slice, zoom, reference in the zoom, then the prediction of each run in the zoom."""
     side = (WIDTH - GAP * (2 + len(runs))) / (3 + len(runs))
     headings = [name, "zoom", "reference", *(runs if len(runs) > 1 else ["prediction"] * len(runs))]
     body = [_heading(text, column, side, bold=column == 0) for column, text in enumerate(headings)]
     colours = {region.name: region.colour for region in regions}
     for row, view in enumerate(slices):
         for column, panel in enumerate(_panels(view, colours, runs, side)):
-            body.append(svg.panel(column * (side + GAP), HEADING + row * (side + GAP), side, panel))
+            body.append(svg.panel(column * (side + GAP), HEADING + row * (side + GAP), side, side, panel))
     bottom = HEADING + len(slices) * (side + GAP)
     body.append(_legend(regions, bottom, several=len(runs) > 1))
     return svg.document(name, WIDTH, bottom + LEGEND, "".join(body))
@@ -34,15 +33,7 @@ def case_svg(name: str, slices: Sequence[SliceView], regions: Sequence[Region], 
 
 def _panels(view: SliceView, colours: Mapping[str, str], runs: Sequence[str], side: float) -> list[str]:
     only = view.predictions[runs[0]] if len(runs) == 1 else {}
-    whole = (
-        svg.image(view.whole.cut(view.grey), side)
-        + _reference(view.reference, view.whole, colours, side, width=1.1)
-        + _prediction(only, view.whole, colours, side, width=1.1)
-        + _zoom_box(view, side)
-        + svg.sides(side)
-        + svg.scale_bar(view.whole, view.voxel_mm[1], side, 50)
-        + svg.label(f"{view.sequence}, axial slice {view.index + 1} of {view.slices}", 8.0, 17.0)
-    )
+    whole = _whole(view, only, colours, side)
     if view.zoom is None:
         return [whole]
     image, bar = svg.image(view.zoom.cut(view.grey), side), svg.scale_bar(view.zoom, view.voxel_mm[1], side, 10)
@@ -51,6 +42,18 @@ def _panels(view: SliceView, colours: Mapping[str, str], runs: Sequence[str], si
     shaded = _reference(view.reference, view.zoom, colours, side, width=0.0)
     predicted = [shaded + _prediction(view.predictions[run], view.zoom, colours, side, width=2.0) for run in runs]
     return [whole, image + bar, image + reference + missing, *(image + outlines for outlines in predicted)]
+
+
+def _whole(view: SliceView, prediction: Masks, colours: Mapping[str, str], side: float) -> str:
+    return (
+        svg.image(view.whole.cut(view.grey), side)
+        + _reference(view.reference, view.whole, colours, side, width=1.1)
+        + _prediction(prediction, view.whole, colours, side, width=1.1)
+        + _zoom_box(view, side)
+        + svg.sides(side)
+        + svg.scale_bar(view.whole, view.voxel_mm[1], side, 50)
+        + svg.label(f"{view.sequence}, axial slice {view.index + 1} of {view.slices}", 8.0, 17.0)
+    )
 
 
 def _heading(text: str, column: int, side: float, *, bold: bool) -> str:
@@ -62,7 +65,7 @@ def _heading(text: str, column: int, side: float, *, bold: bool) -> str:
 
 
 def _reference(masks: Masks, frame: Frame, colours: Mapping[str, str], side: float, *, width: float) -> str:
-    """Shaded and, with a width, outlined by a solid line."""
+    """Draws masks shaded and, with a width, outlined by a solid line."""
     drawn = []
     for name, path in _paths(masks, frame, side):
         shade = f'fill="{colours[name]}" fill-opacity="0.22" fill-rule="evenodd"'
@@ -71,12 +74,12 @@ def _reference(masks: Masks, frame: Frame, colours: Mapping[str, str], side: flo
 
 
 def _prediction(masks: Masks, frame: Frame, colours: Mapping[str, str], side: float, *, width: float) -> str:
-    """Outlined by a dashed line."""
+    """Draws masks outlined by a dashed line."""
     return "".join(svg.dashed_line(path, colours[name], width) for name, path in _paths(masks, frame, side))
 
 
 def _paths(masks: Masks, frame: Frame, side: float) -> list[tuple[str, str]]:
-    paths = [(name, svg.outline_path(mask, frame, side)) for name, mask in masks.items()]
+    paths = [(name, outline_path(mask, frame, side)) for name, mask in masks.items()]
     return [(name, path) for name, path in paths if path]
 
 

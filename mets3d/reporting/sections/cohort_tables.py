@@ -8,12 +8,12 @@ from mets3d.evaluation.tables import Row
 from mets3d.regions import Region
 from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import number
+from mets3d.reporting.sentences import number, size_class_name
 from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
-SAID = (
+HOW = (
     "95 % intervals are over patients, whose time points and lesions are not independent: percentile bootstrap of "
     "means and F1, for shares Wilson's interval with an effective number of lesions (Rao and Scott 1992); none below "
     f"{FEWEST_PATIENTS} patients. Precision, recall and F1 are those of the lesions of all cases together. A case "
@@ -23,22 +23,20 @@ Cohort = dict[Region, dict[str, Row]]  # region -> name of the number -> its row
 
 
 def cohort_tables(record: RunRecord) -> str:
-    """What the held-out cases together say beyond the scores' means, as HTML; nothing without scores."""
-    rows, lesions = record.score_rows(record.held_out), record.lesion_rows()
+    """Writes the numbers of the held-out cases together; empty without scores of a single rule set."""
     found: Cohort = {}
     sizes: dict[Region, list[SizeRecall]] = {}
     for region in record.regions:
-        own = [row for row in rows if row["region"] == region.name]
-        its_lesions = [row for row in lesions if row["region"] == region.name]
-        if len({row["rules"] for row in own}) == 1:  # scores of several rule sets have no cohort in common
-            found[region] = {row["score"]: row for row in cohort_table(own, its_lesions)}
-            sizes[region] = recall_by_size(own, its_lesions)
+        rows, lesions = record.score_rows(region.name), record.lesion_rows(region.name)
+        if len({row["rules"] for row in rows}) == 1:  # scores of several rule sets have no cohort in common
+            found[region] = {row["score"]: row for row in cohort_table(rows, lesions)}
+            sizes[region] = recall_by_size(rows, lesions)
     tables = "".join((_detection(found), _sizes(sizes), _volumes(found)))
-    return f'<p class="small">{escape(SAID)}</p><div class="grid one">{tables}</div>' if found else ""
+    return f'<p class="small">{escape(HOW)}</p><div class="grid one">{tables}</div>' if found else ""
 
 
 def _detection(found: Cohort) -> str:
-    """Of all cases together, and the share of cases whose lesion-wise Dice is 0 or has no value."""
+    """Writes detection in all cases together, and the share of cases whose lesion-wise Dice is 0 or has no value."""
     shown = [
         *((f"pooled_{name}", 3) for name in ("precision", "recall", "f1")),
         *(("false_per_patient", 2), ("lesion_wise_dice_zeros", 3), ("lesion_wise_dice_without_value", 3)),
@@ -59,16 +57,9 @@ def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
     rows = []
     for region, classes in sizes.items():
         for size in classes:
-            share = (
-                f"{number(size.recall, 3)} ({spanned(size.interval, 3)})" if size.interval else number(size.recall, 3)
-            )
-            cells = (
-                _class_name(size.size_class),
-                str(size.found),
-                str(size.found + size.missed),
-                share,
-                str(size.cases),
-            )
+            interval = f" ({spanned(size.interval, 3)})" if size.interval else ""
+            share = number(size.recall, 3) + interval
+            cells = (size_class_name(size.size_class), str(size.found), str(size.lesions), share, str(size.cases))
             rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
     headings = ["Region", "Volume in mm3", "Found", "Lesions", "Recall", "Cases"]
     return table("Recall by lesion size", headings, rows) if rows else ""
@@ -88,22 +79,9 @@ def _volumes(found: Cohort) -> str:
 
 
 def _with_interval(row: Row | None, digits: int, *, sign: bool = False) -> str:
-    """A number of the cohort's table and its interval, as in `0.61 (0.51 to 0.72)`."""
+    """Writes a number of the cohort's table and its interval, as in `0.61 (0.51 to 0.72)`."""
     if row is None or row["mean"] is None:
         return "–"
     text = number(row["mean"], digits, sign=sign)
     bounds = row["ci_low"], row["ci_high"]
     return text if None in bounds else f"{text} ({spanned(bounds, digits, sign=sign)})"
-
-
-def _class_name(size_class: str) -> str:
-    """`2_to_27` as `2 to < 27`."""
-    words = size_class.split("_")
-    match words:
-        case ["below", edge]:
-            return f"< {edge}"
-        case ["from", edge]:
-            return f"≥ {edge}"
-        case [low, "to", high]:
-            return f"{low} to < {high}"
-    return size_class

@@ -1,22 +1,14 @@
-"""The cohort's tables and the ranks on the page, against the evaluation's own numbers and by hand."""
+"""The cohort's tables on the page, against the statistics' own numbers and by hand."""
 
 import csv
 
-import pytest
-
-from mets3d.reporting.cohort_tables import cohort_tables
-from mets3d.reporting.ranks import ranks_section
-from mets3d.reporting.run_record import read_run, read_runs
+from mets3d.reporting.read_run import read_run
+from mets3d.reporting.sections.cohort_tables import cohort_tables
 from mets3d.statistics.cohort import cohort_table
-from mets3d.statistics.ranking import rank_methods
 from mets3d.statistics.score_table import read_scores
-from tests.reporting.conftest import Page
+from tests.reporting.conftest import Page, tables
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
-
-
-def tables(html):
-    return {name: {row[0]: row[1:] for row in rows[1:]} for name, rows in Page(html).tables.items()}
 
 
 def interval(row, digits):
@@ -88,45 +80,3 @@ def test_volumes(make_run, scores_of):
 
 def test_runs_without_scores_have_no_tables(make_run):
     assert cohort_tables(read_run(make_run())) == ""
-
-
-def test_ranks_are_the_evaluations(make_run, scores_of):
-    runs = [
-        make_run(name, cases=CASES, scores=scores_of(CASES, seed)) for seed, name in enumerate(("one", "two", "<3>"))
-    ]
-    html = ranks_section(read_runs(runs), CASES)
-    found = tables(html)
-    expected = rank_methods(
-        {run.name: read_scores(run) for run in runs},
-        CASES,
-        ("WT", "TC", "ET"),
-        ("lesion_wise_dice", "lesion_wise_hd95"),
-    )
-    assert found["Mean rank"] == {
-        name: [f"{rank:.3f}"] for name, rank in sorted(expected.mean_ranks.items(), key=lambda item: item[1])
-    }
-    assert list(found["Difference of mean ranks"]) == ["two minus one", "<3> minus one", "<3> minus two"]
-    pair, row = expected.pairs[0], found["Difference of mean ranks"]["two minus one"]
-    assert row[0].replace("−", "-") == f"{pair.difference:+.3f}"
-    assert float(row[2]) == pytest.approx(pair.p, abs=0.005)
-    assert row[4] == f"{pair.better}/{pair.worse}"
-    assert "within 7 patients" in Page(html).text
-    assert "nothing can be concluded" not in Page(html).text
-    assert "<3>" not in html
-    few = Page(ranks_section(read_runs(runs), CASES[:5])).text
-    assert "With fewer than 6 patients no p can be below 0.05: nothing can be concluded." in few
-
-
-def test_no_ranks_without_a_pair_or_one_rule_set(make_run, scores_of):
-    one, bare = make_run("one", scores=scores_of(("A", "B"), 0)), make_run("bare")
-    assert ranks_section(read_runs([one, bare]), ("A", "B")) == ""
-    other = make_run("other", scores=scores_of(("A", "B"), 1))
-    table = other / "scores.csv"
-    table.write_text(table.read_text().replace("brats2023", "brats2024"))
-    assert ranks_section(read_runs([one, other]), ("A", "B")) == ""
-    # Both under rules that rank by a column which these tables lack still rank by the one they have.
-    first = one / "scores.csv"
-    first.write_text(first.read_text().replace("brats2023", "brats2024"))
-    text = Page(ranks_section(read_runs([one, other]), ("A", "B"))).text
-    assert "by lesion_wise_dice in WT, TC, ET" in text
-    assert "No official ranking of these rules was found" in text

@@ -1,0 +1,45 @@
+"""The arrays of one case that its pictures are made from: images, reference and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from mets3d.data.cases import Case
+
+Labels = Integer[np.ndarray, "X Y Z"]
+
+
+@dataclass(frozen=True)
+class CaseVolumes:
+    """A case in RAS: images by sequence, reference label map or None, predicted label maps by run."""
+
+    name: str
+    spacing_mm: tuple[float, float, float]
+    images: Mapping[str, Float32[np.ndarray, "X Y Z"]]
+    reference: Labels | None
+    predictions: Mapping[str, Labels]
+
+
+def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequence[str]) -> CaseVolumes:
+    """Reads those of the sequences that exist, the reference, and the prediction of each run (label -> file).
+
+    Raises FileNotFoundError or ValueError naming the file if one is missing, cannot be read or is on another grid.
+    """
+    from mets3d.data.nifti import read_image, read_labels
+
+    volumes = {name: read_image(case.sequences[name]) for name in sequences if name in case.sequences}
+    if not volumes:
+        raise FileNotFoundError(f"{case.name}: none of the sequences {', '.join(sequences)} is there")
+    first = next(iter(volumes.values()))
+    predicted = {label: read_labels(file).labels for label, file in predictions.items()}
+    reference = read_labels(case.labels).labels if case.labels is not None else None
+    for what, labels in {"reference": reference, **predicted}.items():
+        if labels is not None and labels.shape != first.data.shape:
+            raise ValueError(f"{case.name}: the scan has {first.data.shape} voxels, {what} has {labels.shape}")
+    images = {name: volume.data for name, volume in volumes.items()}
+    return CaseVolumes(case.name, first.spacing_mm, images, reference, predicted)

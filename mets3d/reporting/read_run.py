@@ -1,0 +1,173 @@
+"""Reads run directories into records; a piece that is missing or broken becomes a note and no error."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mets3d.evaluation.scores import KEYS
+from mets3d.evaluation.tables import Row
+from mets3d.files import read_json
+from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.rundir import PREDICTION_NOTE, open_run
+from mets3d.statistics.score_table import numbers, read_cells
+
+
+def read_run(path: Path) -> RunRecord:
+    """Reads a run directory. Only `config.yaml` must be there; any other piece missing or unreadable is a note.
+
+    Raises the FileNotFoundError of `rundir.open_run` if `path` is not a run directory.
+    """
+    run = open_run(path, needs=("config",))
+    record = RunRecord(run, run.load_config(), run.name)
+    _read_training(record)
+    _read_predictions(record)
+    _read_scores(record)
+    _read_lesions(record)
+    _read_froc(record)
+    return record
+
+
+def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
+    """Reads run directories; runs whose folders have the same name are labelled by their whole path."""
+    records = [read_run(path) for path in paths]
+    names = [record.label for record in records]
+    for record in records:
+        if names.count(record.label) > 1:
+            record.label = str(record.run.path)
+    return records
+
+
+def evaluate_command(record: RunRecord) -> str:
+    """Returns the command that scores a run's predictions."""
+    predictions, scores = (shlex.quote(str(path)) for path in (record.run.predictions, record.run.scores))
+    return f"mets3d evaluate {predictions} REFERENCES --out {scores}"
+
+
+# ---------------------------------------------------------------- training
+
+
+def _read_training(record: RunRecord) -> None:
+    run = record.run
+    if run.plan.exists():
+        plan = _guarded(record, run.plan, lambda: read_json(run.plan)) or {}
+        record.imported_from = str(plan.get("imported_from") or "")
+    if record.imported_from:
+        record.notes.append(Note("The weights were imported: how they were trained is not known here."))
+        return
+    record.environment = _json(record, run.environment, "hardware, time and command are unknown")
+    record.split = _json(record, run.split, "which cases were held out is unknown, so all scored cases are taken")
+    record.baseline = _json(record, run.baseline, "no comparison with a threshold on one sequence")
+    rows = _guarded(record, run.metrics, run.read_metrics) or []
+    record.training = sorted((row for row in rows if row.get("kind") == "train"), key=lambda row: row["step"])
+    record.validation = sorted((row for row in rows if row.get("kind") == "validation"), key=lambda row: row["step"])
+    record.notes += _training_notes(record)
+
+
+def _training_notes(record: RunRecord) -> list[Note]:
+    steps = record.config.train.steps
+    if not record.training:
+        return [Note("No training steps in metrics.jsonl: no training curves.")]
+    notes = []
+    if (last := record.training[-1]["step"]) < steps:
+        notes.append(Note(f"Training has not reached its end: {last:,} of {steps:,} steps are logged."))
+    if not record.validation:
+        notes.append(Note("No validation in metrics.jsonl: no validation curve."))
+    skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up
+    if skipped:
+        notes.append(Note(f"{skipped:g} training steps were skipped because the loss was not finite."))
+    return notes
+
+
+# ---------------------------------------------------------------- predictions and tables
+
+
+def _read_predictions(record: RunRecord) -> None:
+    folder = Path(record.run.predictions)
+    files = sorted(file for file in folder.glob("*.nii*") if not file.name.startswith("."))
+    record.predictions = {file.name.removesuffix(".gz").removesuffix(".nii"): file for file in files}
+    if not files:
+        held_out = " --held-out" if record.split else ""
+        command = f"mets3d predict {shlex.quote(str(record.run.path))} DATA{held_out}"
+        record.notes.append(Note("No predictions: no slices.", command))
+        return
+    note = _json(record, folder / PREDICTION_NOTE, "the scans that were predicted are unknown, so there are no slices")
+    if "data" in note:
+        record.data = Path(note["data"])
+        if not record.data.is_dir():
+            record.notes.append(Note(f"The scans that were predicted, which slices need, are not at {record.data}."))
+            record.data = None
+
+
+def _read_scores(record: RunRecord) -> None:
+    file = Path(record.run.scores)
+    if not file.exists():
+        record.notes.append(Note(f"No {file.name}: no scores on this page.", evaluate_command(record)))
+        return
+    rows = _cells(record, file, KEYS)
+    record.scores = [_row(row, KEYS) for row in rows if row["case"] and row["region"]]
+    if not record.scores:
+        record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
+    seen, unseen = record.trained_on, set(record.cases) - record.trained_on
+    if seen and unseen:
+        left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
+        record.notes.append(Note(left_out))
+    elif seen:
+        every = "Every scored case was used in training: these scores say nothing about patients not seen before."
+        record.notes.append(Note(every))
+
+
+def _read_lesions(record: RunRecord) -> None:
+    """Reads the lesions of scored cases; a section that needs more than the table holds says so itself."""
+    file = Path(record.run.lesions)
+    texts = ("case", "region", "lesion", "kind")
+    if not file.exists():
+        return
+    rules = {(row["case"], row["region"]): row["rules"] for row in record.scores}
+    record.lesions = [
+        _row(row, texts) | {"size_class": row.get("size_class", ""), "rules": rules[row["case"], row["region"]]}
+        for row in _cells(record, file, texts)
+        if (row["case"], row["region"]) in rules
+    ]
+
+
+def _read_froc(record: RunRecord) -> None:
+    """Reads froc.csv, which is there when probabilities were kept; rows without their numbers are left out."""
+    file = Path(record.run.froc)
+    counts = ("threshold", "lesions_found", "lesions_missed", "lesions_false")
+    if not file.exists():
+        return
+    rows = [_row(row, ("case", "region")) for row in _cells(record, file, ("case", "region", *counts))]
+    record.froc = [row for row in rows if all(column in row for column in counts)]
+
+
+def _row(cells: dict[str, str], texts: Sequence[str]) -> Row:
+    """Returns the finite numbers of a row by column, and the columns `texts` as text."""
+    return {**numbers(cells), **{column: cells[column] for column in texts}}
+
+
+def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    return _guarded(record, file, lambda: read_cells(file, needed)) or []
+
+
+# ---------------------------------------------------------------- files that may be broken
+
+
+def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:
+    if not file.exists():
+        record.notes.append(Note(f"No {file.name}: {consequence}."))
+        return {}
+    content = _guarded(record, file, lambda: read_json(file))
+    return content if isinstance(content, dict) else {}
+
+
+def _guarded(record: RunRecord, file: Path, read: Callable[[], Any]) -> Any:
+    """Returns the result of `read`, or None and a note where the file is cut off or not as expected."""
+    try:
+        return read()
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        record.notes.append(Note(f"{file.name} cannot be read and is left out: {error}"))
+        return None

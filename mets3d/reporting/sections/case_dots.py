@@ -1,0 +1,23 @@
+"""The page's figure of every case in every run, the same case joined by a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mets3d.reporting.charts.case_dots import dots_figure
+from mets3d.reporting.figures import Figures
+from mets3d.reporting.run_record import RunRecord
+from mets3d.statistics.lesion_counts import means_shown_in
+
+CAPTION = (
+    "Every dot is a case, the same case is joined by a line, the bar is the mean. HD95 is linear up to 1 mm and "
+    "logarithmic above."
+)
+
+
+def case_dots(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> str:
+    """Draws the scores that are both in the page's tables and in its figures; empty without cases."""
+    if not cases:
+        return ""
+    scores = [score for score in means_shown_in("page") if "figure" in score.shown]
+    return f"<h2>Case by case</h2>{figures.add('dots', dots_figure(records, cases, scores), CAPTION)}"

@@ -1,0 +1,103 @@
+"""The page's section of pictures: slices and lesions of each chosen case, with the scores of that case beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mets3d.data import Progress
+from mets3d.data.cases import Case
+from mets3d.evaluation.rules import RULE_SETS
+from mets3d.reporting.figures import Figures
+from mets3d.reporting.pictures.case_volumes import CaseVolumes, read_volumes
+from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_picture
+from mets3d.reporting.pictures.lesion_planes import KINDS
+from mets3d.reporting.pictures.lesion_svg import lesions_svg
+from mets3d.reporting.pictures.slice_svg import case_svg
+from mets3d.reporting.pictures.slices import views
+from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
+from mets3d.reporting.sentences import count, number
+
+MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
+
+
+def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> str:
+    """Draws slices and lesions of each chosen case; what cannot be drawn becomes a note of the first run."""
+    first = records[0]
+    available = predicted_cases(records)
+    dice = first.values(first.regions[0].name, "dice", list(available))
+    chosen = chosen_cases(dice, sorted(available))
+    drawn = []
+    for done, (name, standing) in enumerate(chosen, 1):
+        try:
+            drawn.append(_case_figures(available[name], records, figures, standing))
+        except (OSError, ValueError) as error:
+            first.notes.append(Note(f"No slices of {name}: {error}"))
+        progress(done, len(chosen), name)
+    if not drawn:
+        return ""
+    how = _how(len(drawn), len(available), _order(records) if dice else "")
+    return f'<h2>Slices and lesions</h2><p class="small">{escape(how)}</p>{"".join(drawn)}'
+
+
+def _how(drawn: int, available: int, order: str) -> str:
+    shown = f"{drawn} of {count(available, 'case')}" if drawn < available else count(drawn, "case")
+    return (
+        f"{shown}{order}. Radiological orientation: the patient's right is on the left. Grey levels from the 0.5 to "
+        "the 99.5 percentile inside the brain; outlines follow voxel edges, corners rounded, and where two coincide "
+        "the inner region's is on top. Lesions have the numbers of lesions.csv."
+    )
+
+
+def _order(records: Sequence[RunRecord]) -> str:
+    first = records[0]
+    return f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
+
+
+def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> str:
+    """Draws the slices of a case, and the lesions of each run's prediction."""
+    regions, several = records[0].regions, len(records) > 1
+    files = {record.label: record.predictions[case.name] for record in records}
+    volumes = read_volumes(case, files, list(dict.fromkeys(region.shown_on for region in regions)))
+    svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
+    head = case.name + (f" ({standing})" if standing else "")
+    scores = [_case_scores(record, case.name, named=several) for record in records]
+    slices = figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
+    return slices + "".join(_lesion_figure(volumes, record, figures, several=several) for record in records)
+
+
+def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *, several: bool) -> str:
+    """Draws the lesions of one run's prediction; nothing without a reference or without any tumour."""
+    rules = record.rules.split(", ")[0] or RULE_SETS[0].name
+    try:
+        picture = lesion_picture(
+            volumes, record.label, rules=rules, most=MOST_TILES_COMPARED if several else MOST_TILES
+        )
+    except ValueError as error:
+        record.notes.append(Note(f"No lesions of {volumes.name} are pictured: {error}"))
+        return ""
+    if picture is None:
+        return ""
+    run = record.label if several else ""
+    name = f"lesions_{volumes.name}" + (f"_{record.label}" if several else "")
+    return figures.add(name, lesions_svg(volumes.name, picture, run), _lesion_caption(volumes.name, picture, run))
+
+
+def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
+    kinds = [lesion.kind for lesion in picture.lesions]
+    amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS[:3]]
+    amounts += [f"{kinds.count('ignored')} too small to count"] if "ignored" in kinds else []
+    of = f" of {run}" if run else ""
+    tile = "Each lesion is shown at its centroid; its volume is the reference's, a false one's the prediction's"
+    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}. {tile}."
+
+
+def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:
+    parts = []
+    for region in record.regions:
+        dice, lesion_wise = (record.values(region.name, column, [case]) for column in ("dice", "lesion_wise_dice"))
+        if dice and lesion_wise:
+            parts.append(f"{region.name} {number(dice[case], 3)} / {number(lesion_wise[case], 3)}")
+    head = f"{record.label}: " if named else ""
+    return f"{head}Dice / lesion-wise Dice {', '.join(parts)}" if parts else ""

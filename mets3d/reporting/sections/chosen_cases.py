@@ -1,0 +1,54 @@
+"""The cases that a page pictures: those that every run predicted, and of these the best, the middle and the worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mets3d.data.cases import Case, find_cases
+from mets3d.reporting.run_record import Note, RunRecord
+
+
+def chosen_cases(dice: Mapping[str, float], available: Sequence[str], most: int = 6) -> list[tuple[str, str]]:
+    """Chooses up to `most` of the available cases: the two best, the middle and the two worst by Dice.
+
+    Returns each with its rank in words. Where there are no more than `most`, all are chosen, best first; cases
+    without a value come last.
+    """
+    order = sorted(available, key=lambda case: (case not in dice, -dice.get(case, 0.0), case))
+    amount = len(order)
+    if not dice or amount <= most:
+        picked = list(range(min(amount, most)))
+    else:
+        middle = (amount - 1) // 2
+        wanted = (0, amount - 1, middle, 1, amount - 2, middle + 1)
+        picked = sorted(dict.fromkeys(wanted[:most]))
+    return [(order[rank], _standing(rank, amount) if order[rank] in dice else "") for rank in picked]
+
+
+def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
+    """Returns the cases, by name, that every run predicted and whose scans exist; without those trained on, if it can.
+
+    Where there is none, a note of the first run says why.
+    """
+    data = next((record.data for record in records if record.data is not None), None)
+    if data is None:
+        return {}
+    try:
+        found = {case.name: case for case in find_cases(data)}
+    except (OSError, ValueError) as error:
+        records[0].notes.append(Note(f"No slices: {error}"))
+        return {}
+    everywhere = {name: case for name, case in found.items() if all(name in record.predictions for record in records)}
+    if not everywhere:
+        records[0].notes.append(Note(f"No slices: {data} holds no case that every run predicted."))
+    trained = {name for record in records for name in record.split.get("training", ())}
+    return {name: case for name, case in everywhere.items() if name not in trained} or everywhere
+
+
+def _standing(rank: int, amount: int) -> str:
+    if amount == 1:
+        return ""
+    if rank in (0, amount - 1):
+        return "worst" if rank else "best"
+    median = amount > 2 and rank in {(amount - 1) // 2, amount // 2}
+    return f"rank {rank + 1} of {amount}" + (", median" if median else "")

@@ -1,0 +1,86 @@
+"""The page's sections that compare a run with the reference: question, verdict, caveat and tables of differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mets3d.evaluation.scores import Score
+from mets3d.reporting.html_table import number_cell, region_cell, score_title, spanned, table, table_row
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import count, number, shortened
+from mets3d.reporting.verdict import caveat, digits_of_difference, question, verdict
+from mets3d.statistics.against_reference import Difference, compared_scores
+from mets3d.statistics.comparison_tables import p_text
+from mets3d.statistics.intervals import RESAMPLES
+from mets3d.statistics.lesion_counts import COUNTS
+from mets3d.statistics.paired_tests import EXACT_UP_TO
+
+Family = Sequence[Difference]
+
+
+def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Family) -> str:
+    """Writes a section for each run but the first, which is the reference."""
+    reference, *others = records
+    return "".join(pair_section(reference, run, cases, family, named=len(others) > 1) for run in others)
+
+
+def pair_section(
+    reference: RunRecord, run: RunRecord, cases: Sequence[str], family: Family, *, named: bool = False
+) -> str:
+    """Writes the comparison of one run with the reference; `named` puts the run's label before the question."""
+    heading = (f"{run.label}: " if named else "") + question(reference, run)
+    lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in verdict(run, cases, family))
+    html = f'<h2>{escape(heading)}</h2><dl class="verdict">{lines}</dl>'
+    if not cases:
+        return html
+    return (
+        f'{html}<p class="small">{escape(caveat(reference, run, len(cases)))}</p><h3>{escape(run.label)} against '
+        f'{escape(reference.label)}</h3><p class="small">{escape(_how(len(cases), len(family)))}</p>'
+        f'<div class="grid one">{_tables(reference, run, family)}</div>'
+    )
+
+
+def _how(cases: int, tests: int) -> str:
+    return (
+        f"Means over the same {count(cases, 'held-out case')}. Intervals are percentile bootstrap intervals over "
+        f"patients ({RESAMPLES:,} resamples, fixed seed), not corrected for the number of comparisons. p is that of "
+        "Wilcoxon's signed-rank test over patients (zeros left out, exact given the ties up to "
+        f"{EXACT_UP_TO} patients), beside it Holm's correction over the {count(tests, 'test')} of this page. "
+        "Effect is the rank-biserial correlation: 1 better in every patient, −1 worse in every one. Better/worse "
+        "counts cases."
+    )
+
+
+def _tables(reference: RunRecord, run: RunRecord, family: Family) -> str:
+    """Writes a table per score, a row per region: both means, difference, interval, tests, better/worse."""
+    own = {(test.score.column, test.region): test for test in family if test.method == run.label}
+    names = [shortened(record.label, 14) for record in (reference, run)]
+    headings = ["Region", *names, "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n", "Better/worse"]
+    tables = []
+    for score in compared_scores():
+        tests = [own.get((score.column, region.name)) for region in reference.regions]
+        if any(tests):
+            rows = [
+                table_row([region_cell(region), *map(number_cell, _cells(test, score))])
+                for region, test in zip(reference.regions, tests, strict=True)
+            ]
+            tables.append(table(score_title(score, per_case=score in COUNTS), headings, rows))
+    return "".join(tables)
+
+
+def _cells(test: Difference | None, score: Score) -> Sequence[str]:
+    if test is None:
+        return ["–"] * 9
+    found, digits = test.found, digits_of_difference(score)
+    return (
+        number(found.reference_mean, digits),
+        number(found.method_mean, digits),
+        number(found.difference, digits, sign=True),
+        spanned(found.interval, digits, sign=True),
+        p_text(found.p),
+        p_text(test.p_holm),
+        number(found.effect, 2, sign=True),
+        str(found.n),
+        f"{found.improved}/{found.worsened}",
+    )

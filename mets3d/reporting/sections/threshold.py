@@ -1,0 +1,61 @@
+"""The page's comparison of a run with one threshold on one sequence, the simplest segmentation there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import count, number
+from mets3d.statistics.comparison import Paired, paired
+
+
+def threshold_section(records: Sequence[RunRecord]) -> str:
+    """Writes the comparison of each run that has one; several runs are named."""
+    found = [(record.label, text) for record in records if (text := against_threshold(record))]
+    if not found:
+        return ""
+    named = len(records) > 1
+    lines = (f"<p>{f'<b>{escape(label)}.</b> ' if named else ''}{escape(text)}</p>" for label, text in found)
+    return f"<h3>Against a threshold</h3>{''.join(lines)}"
+
+
+def threshold_tile(record: RunRecord) -> str:
+    """Writes the comparison as a tile; empty without a case that both have."""
+    found = threshold_comparison(record)
+    if found is None:
+        return ""
+    return (
+        f'<div class="tile"><strong>Best threshold on {escape(_sequence(record))}</strong>'
+        f"<b>{number(found.reference_mean, 3)}</b><span>mean {escape(_region(record))} Dice, whole volume</span>"
+        f"<span>network {number(found.method_mean, 3)}, {number(found.difference, 3, sign=True)}</span></div>"
+    )
+
+
+def against_threshold(record: RunRecord) -> str:
+    """Writes the comparison as a sentence; empty without a baseline."""
+    found = threshold_comparison(record)
+    best = f"Best single threshold on {_sequence(record)}, chosen on the training cases: {_region(record)} Dice"
+    if found is None:
+        reached = record.baseline.get("validation_dice")
+        if reached is None:
+            return ""
+        return f"{best} {number(reached, 3)} on the held-out cases, on which the network has no scores yet."
+    return (
+        f"{best} {number(found.reference_mean, 3)} on {count(found.n, 'held-out case')}. The network reaches "
+        f"{number(found.method_mean, 3)} on the same cases, a difference of {number(found.difference, 3, sign=True)}."
+    )
+
+
+def threshold_comparison(record: RunRecord) -> Paired | None:
+    """Compares the run with the threshold by whole-volume Dice on the cases that both have; None without any."""
+    alone = {case: dice for case, dice in (record.baseline.get("per_case") or {}).items() if dice is not None}
+    return paired(alone, record.values(_region(record), "dice"), lower_is_better=False)
+
+
+def _region(record: RunRecord) -> str:
+    return str(record.baseline.get("region", "WT"))
+
+
+def _sequence(record: RunRecord) -> str:
+    return str(record.baseline.get("sequence", "t2f"))

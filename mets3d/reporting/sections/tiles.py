@@ -1,0 +1,34 @@
+"""The page's tiles: the main result of a run at a glance, a tile per region."""
+
+from __future__ import annotations
+
+from html import escape
+
+from mets3d.regions import Region
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sections.threshold import threshold_tile
+from mets3d.reporting.sentences import number
+from mets3d.statistics.cohort import summarise
+from mets3d.statistics.lesion_counts import lesion_counts
+
+
+def tiles(record: RunRecord) -> str:
+    """Writes a tile per region with a lesion-wise Dice, and one for the best threshold; empty without any."""
+    parts = [*(_tile(record, region) for region in record.regions), threshold_tile(record)]
+    html = "".join(parts)
+    return f'<div class="tiles">{html}</div>' if html else ""
+
+
+def _tile(record: RunRecord, region: Region) -> str:
+    dice = summarise(record.values(region.name, "lesion_wise_dice"))
+    hd95 = summarise(record.values(region.name, "lesion_wise_hd95"))
+    if dice is None:
+        return ""
+    below = f"lesion-wise HD95 {number(hd95.mean, 1)} mm" if hd95 else ""
+    counts = lesion_counts(record.score_rows(region.name))
+    return (
+        f'<div class="tile" style="border-top-color:{region.colour}"><strong>{escape(region.name)}</strong>'
+        f"<b>{number(dice.mean, 3)}</b><span>mean lesion-wise Dice</span><span>{below}</span>"
+        f"<span>{number(counts.found or 0, 0)} of {number(counts.lesions or 0, 0)} lesions found, "
+        f"{number(counts.false or 0, 0)} false</span></div>"
+    )

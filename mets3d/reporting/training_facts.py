@@ -1,0 +1,130 @@
+"""What a run trained, on what and where, in words: plain text, not yet escaped."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mets3d.config import Config, Loss
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sentences import count, duration
+
+MODES = {
+    "cnn": "3D U-Net without a transformer",
+    "encoder": "3D TransUNet, transformer at the bottleneck (encoder mode)",
+    "decoder": "3D TransUNet, query decoder (decoder mode)",
+    "both": "3D TransUNet, transformer at the bottleneck and query decoder (both)",
+}
+
+
+def loss_in_words(config: Config) -> str:
+    """Describes the loss with its weights and, for a boundary term, the steps over which it ramps in."""
+    loss, model = config.loss, config.model
+    region = _region_loss(loss, config.data.target)
+    if model.has_queries:
+        text = (
+            f"query loss with Hungarian matching (class {loss.query_class:g}, cross-entropy {loss.query_bce:g}, "
+            f"Dice {loss.query_dice:g})"
+        )
+        text += f"; {region} on the CNN's deep heads" if model.deep_supervision else ""
+    else:
+        text = region + (" with deep supervision" if model.deep_supervision else "")
+    return f"{text}; {_boundary(config)}"
+
+
+def _region_loss(loss: Loss, target: str) -> str:
+    entropy = "BCE" if target == "regions" else "CE"
+    terms = {"soft Dice": loss.dice_weight, entropy: loss.ce_weight}
+    return (
+        " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in terms.items() if weight)
+        or "none"
+    )
+
+
+def _boundary(config: Config) -> str:
+    loss, steps = config.loss, config.train.steps
+    if loss.boundary == "none":
+        return "no boundary term"
+    start, end = (round(share * steps) for share in loss.boundary_ramp)
+    ramped = f"between steps {start:,} and {end:,}"
+    match loss.boundary_schedule:
+        case "constant":
+            weight = f"with weight {loss.boundary_weight:g}"
+        case "ramp":
+            weight = f"its weight rising from 0 to {loss.boundary_weight:g} {ramped}"
+        case "balanced":
+            share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
+            weight = f"weighed by their running ratio to count {share} the base loss, rising from 0 {ramped}"
+    exponent = f", exponent {loss.boundary_alpha:g}" if loss.boundary.startswith("hausdorff") else ""
+    return f"plus {boundary_name(config)} loss, {weight}{exponent}, {loss.boundary_reduction} over labels"
+
+
+def boundary_name(config: Config) -> str:
+    """Names the boundary term, with its variant where that is not the default."""
+    loss = config.loss
+    name = loss.boundary.replace("_", " ").replace("hausdorff", "Hausdorff")
+    if loss.boundary in ("hausdorff_distance", "hausdorff_log"):
+        name = {"both": "", "target": "one-sided ", "directed": "directed "}[loss.boundary_sides] + name
+    return name
+
+
+def lede(record: RunRecord) -> str:
+    """Says in one sentence which network was trained on how many cases and scored on how many."""
+    config, environment = record.config, record.environment
+    size = environment.get("parameters")
+    network = MODES[config.model.mode] + (f", {size / 1e6:.1f} million parameters" if size else "")
+    if record.imported_from:
+        weights = f", weights imported from {record.imported_from}"
+    else:
+        training = len(record.split.get("training", ()))
+        on = f" on {count(training, 'case')}" if training else ""
+        weights = f", trained for {count(record.training[-1]['step'], 'step')}{on}" if record.training else ""
+    tested = f"; scored on {count(len(record.held_out), 'held-out case')}" if record.scores else ""
+    return f"{network}{weights}{tested}."
+
+
+def facts(record: RunRecord) -> dict[str, str]:
+    """Returns the facts of a training as label -> text: network, loss, data, hardware; unknown ones are left out."""
+    config, environment, split = record.config, record.environment, record.split
+    if record.imported_from:
+        return {"Network": MODES[config.model.mode], "Weights": f"imported from {record.imported_from}"}
+    size = environment.get("parameters")
+    versions = (
+        f"{name} {environment[name]}" for name in ("mets3d", "python", "torch", "accelerate") if environment.get(name)
+    )
+    known = {
+        "Network": MODES[config.model.mode],
+        "Parameters": f"{size:,}" if size else "",
+        "Loss": loss_in_words(config),
+        "Optimizer": (
+            f"{'AdamW' if config.optim.name == 'adamw' else 'SGD with Nesterov momentum'}, peak learning rate "
+            f"{config.optim.lr:g}, {config.optim.warmup_steps:,} warm-up steps"
+        ),
+        "Steps": f"{config.train.steps:,} with {count(config.train.batch_size, 'sample')} each",
+        "Patch": " × ".join(str(side) for side in config.data.patch) + " voxels",
+        "Data": _data(config, len(split.get("training", ())), len(split.get("validation", ()))) if split else "",
+        "Seed": str(config.seed),
+        "Precision": str(environment.get("precision") or config.precision or "").replace("no", "fp32"),
+        "Hardware": _hardware(environment),
+        "Time": _time(environment),
+        "Software": ", ".join(versions),
+        "Command": str(environment.get("command") or ""),
+    }
+    return {label: text for label, text in known.items() if text}
+
+
+def _hardware(environment: dict[str, object]) -> str:
+    device, processes = environment.get("device"), environment.get("processes")
+    several = count(int(str(processes)), "process", "processes") if processes else ""
+    return ", ".join(str(part) for part in (device, several, environment.get("platform")) if part)
+
+
+def _data(config: Config, training: int, held_out: int) -> str:
+    return f"{count(training, 'training case')}, {held_out:,} held out (fold {config.data.fold} of {config.data.folds})"
+
+
+def _time(environment: dict[str, object]) -> str:
+    seconds, started, finished = (environment.get(key) for key in ("seconds", "started", "finished"))
+    if seconds is None and started and finished:
+        seconds = (datetime.fromisoformat(str(finished)) - datetime.fromisoformat(str(started))).total_seconds()
+    parts = [duration(float(str(seconds)))] if seconds is not None else []
+    return ", ".join(parts + ([f"started {started}"] if started else []))

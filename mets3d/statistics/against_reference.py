@@ -1,0 +1,92 @@
+"""Methods compared with one reference on the same cases: differences by score and region, corrected as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mets3d.evaluation.scores import Score, shown_in
+from mets3d.evaluation.tables import Row
+from mets3d.statistics.comparison import Paired, paired
+from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
+from mets3d.statistics.paired_tests import holm
+from mets3d.statistics.score_table import values_of
+from mets3d.statistics.shared_lesions import means_of_shared_lesions
+
+# No column of scores.csv: the mean per case over the reference lesions that both found, which takes the penalty for
+# missed and false lesions out of the comparison of boundaries.
+SHARED_LESIONS = Score("hd95_of_shared_lesions", "HD95 of lesions found by both runs", 1, "lower", "mm")
+
+Verdict = Literal["too few cases", "better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one method: rows of scores.csv, and of lesions.csv where there is one."""
+
+    scores: Sequence[Row]
+    lesions: Sequence[Row] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`method` minus the reference in one region by one score; `p_holm` is corrected over all tests of the family."""
+
+    method: str
+    region: str
+    score: Score
+    found: Paired
+    p_holm: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval allows to say: nothing below FEWEST_PATIENTS, and nothing where it holds 0."""
+        interval = self.found.interval
+        if self.found.patients < FEWEST_PATIENTS or interval is None:
+            return "too few cases"
+        if interval[0] <= 0 <= interval[1]:
+            return "no difference shown"
+        return "better" if (interval[0] > 0) == (self.score.better == "higher") else "worse"
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """Sums of reference and method over the cases that both have a value for, as wanted for counts."""
+        return self.found.reference_mean * self.found.n, self.found.method_mean * self.found.n
+
+
+def compared_scores() -> list[Score]:
+    """Returns the scores by which the page compares runs: means, the HD95 of shared lesions, then counts."""
+    return [*means_shown_in("page"), SHARED_LESIONS, *(score for score in shown_in("page") if score in COUNTS)]
+
+
+def against_reference(
+    reference: Tables, methods: Mapping[str, Tables], regions: Sequence[str], scores: Sequence[Score]
+) -> list[Difference]:
+    """Compares every method with the reference by every score in every region, paired by case (`comparison.paired`).
+
+    The cases are those of the tables' rows that both have. What no case has a value for in both is left out. Holm's
+    correction is over all the tests that are made.
+    """
+    differences = []
+    for name, method in methods.items():
+        for score in scores:
+            for region in regions:
+                before, after = _values(reference, method, region, score)
+                found = paired(before, after, lower_is_better=score.better == "lower")
+                if found is not None:
+                    differences.append(Difference(name, region, score, found, 1.0))
+    corrected = holm([difference.found.p for difference in differences])
+    return [replace(difference, p_holm=p) for difference, p in zip(differences, corrected, strict=True)]
+
+
+def _values(reference: Tables, method: Tables, region: str, score: Score) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns case -> value of the reference and of the method."""
+    if score == SHARED_LESIONS:
+        return means_of_shared_lesions(_of(reference.lesions, region), _of(method.lesions, region), "hd95")
+    return values_of(_of(reference.scores, region), score.column), values_of(_of(method.scores, region), score.column)
+
+
+def _of(rows: Sequence[Row], region: str) -> list[Row]:
+    return [row for row in rows if row["region"] == region]

@@ -1,0 +1,55 @@
+from mets3d.reporting.read_run import read_run
+from mets3d.reporting.training_facts import facts, lede, loss_in_words
+
+
+def test_the_loss_in_words(make_run):
+    def words(name, **settings):
+        return loss_in_words(read_run(make_run(name, settings=settings)).config)
+
+    assert words("a", model={"mode": "cnn"}) == "soft Dice + BCE with deep supervision; no boundary term"
+    assert words("b", model={"mode": "cnn", "deep_supervision": False}, data={"target": "labels"}) == (
+        "soft Dice + CE; no boundary term"
+    )
+    assert words("c", model={"mode": "cnn"}, loss={"dice_weight": 0, "ce_weight": 0.5}).startswith("0.5 x BCE with")
+    ramp = {"boundary": "hausdorff_distance", "boundary_schedule": "ramp", "boundary_weight": 0.25}
+    text = words("d", loss=ramp, train={"steps": 1000})
+    assert text == (
+        "query loss with Hungarian matching (class 2, cross-entropy 5, Dice 5); soft Dice + BCE on the CNN's deep "
+        "heads; plus Hausdorff distance loss, its weight rising from 0 to 0.25 between steps 100 and 500, exponent 2, "
+        "mean over labels"
+    )
+    balanced = {"boundary": "hausdorff_log", "boundary_sides": "target", "boundary_weight": 1}
+    assert words("e", model={"mode": "cnn"}, loss=balanced, train={"steps": 1000}).endswith(
+        "; plus one-sided Hausdorff log loss, weighed by their running ratio to count as much as the base loss, rising "
+        "from 0 between steps 100 and 500, exponent 2, mean over labels"
+    )
+    constant = {"boundary": "blob", "boundary_schedule": "constant", "boundary_weight": 2}
+    assert words("f", model={"mode": "cnn"}, loss=constant).endswith(
+        "; plus blob loss, with weight 2, mean over labels"
+    )
+    assert "to count 0.5 times as much as" in words("g", loss=balanced | {"boundary_weight": 0.5})
+
+
+def test_what_was_trained_in_words(make_run, scores_of):
+    environment = {
+        "device": "NVIDIA H200",
+        "processes": 2,
+        "platform": "Linux",
+        "precision": "no",
+        "mets3d": "0.1.0",
+        "parameters": 34_077_892,
+        "started": "2026-01-01T10:00:00+00:00",
+        "finished": "2026-01-01T12:01:05+00:00",
+    }
+    record = read_run(make_run(scores=scores_of(("A",), 0), environment=environment))
+    assert lede(record) == (
+        "3D TransUNet, query decoder (decoder mode), 34.1 million parameters, trained for 40 steps on 4 cases; "
+        "scored on 1 held-out case."
+    )
+    known = facts(record)
+    assert known["Time"] == "2 h 1 min, started 2026-01-01T10:00:00+00:00"
+    assert known["Hardware"] == "NVIDIA H200, 2 processes, Linux"
+    assert known["Data"] == "4 training cases, 3 held out (fold 0 of 5)"
+    assert known["Precision"] == "fp32"
+    assert known["Software"] == "mets3d 0.1.0"
+    assert "Command" not in known

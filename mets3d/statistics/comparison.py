@@ -13,7 +13,7 @@ from mets3d.evaluation.scores import lower_is_better, shown_in
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
-from mets3d.statistics.ranking import Ranking, rank_methods, ranked_by
+from mets3d.statistics.ranking import Ranking, ranked_by, ranking_by_rules
 from mets3d.statistics.score_table import SCORES, columns_of, values_of
 from mets3d.statistics.shared_cases import shared_cases
 
@@ -118,7 +118,6 @@ def compare_methods(tables: Mapping[str, Sequence[Row]], *, scores: Sequence[str
             raise ValueError(f"expected the score {score} in every table, found none in {', '.join(lacking)}")
     chosen = scores or [name for name in dict.fromkeys((*wanted, *also)) if name in everywhere]
     regions = _shared_regions(tables)
-    metrics = [name for name in wanted if name in everywhere]
     return Comparison(
         rules,
         tuple(tables),
@@ -126,7 +125,7 @@ def compare_methods(tables: Mapping[str, Sequence[Row]], *, scores: Sequence[str
         left_out,
         tuple(name for name in wanted if name not in everywhere),
         _tests(tables, shared, regions, chosen),
-        rank_methods(tables, shared, regions, metrics) if metrics and regions else None,
+        ranking_by_rules(tables, shared, regions),
     )
 
 

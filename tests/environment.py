@@ -1,0 +1,25 @@
+"""The environment of every test, whatever the machine is set up for. Imported before all that reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+
+# What launchers, schedulers, trackers and terminals leave to the processes that they start. A world of two processes
+# that is left over makes the first training wait for the other one. Time zone and locale stay: nothing depends on them.
+LEFT_OVER = re.compile(
+    r"(ACCELERATE|FSDP|DEEPSPEED|TORCHELASTIC|TORCHDYNAMO|NCCL|GLOO|SLURM|OMPI|PMI|PMIX|MV2|MPI|WANDB|TQDM)_.*"
+    r"|(GROUP_|ROLE_|LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)"
+    r"|(OMP|MKL|OPENBLAS|NUMEXPR|NUMBA)_NUM_THREADS|NUMBA_DISABLE_JIT|TRITON_INTERPRET"
+    r"|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|MPLBACKEND|MATPLOTLIBRC|PYTHONWARNINGS|GIT_(DIR|WORK_TREE|INDEX_FILE)"
+)
+NOWHERE = tempfile.TemporaryDirectory(prefix="mets3d-tests-")
+
+for variable in filter(LEFT_OVER.fullmatch, list(os.environ)):
+    del os.environ[variable]
+os.environ["WANDB_MODE"] = "disabled"  # W&B must never be reached by a test
+os.environ["OMP_NUM_THREADS"] = "1"  # another number of threads sums in another order
+os.environ["HF_HOME"] = NOWHERE.name  # where `accelerate launch` looks for the user's own configuration
+# Tests compare bits, so they run on the CPU where there is a GPU too; those marked `gpu` take the variable back.
+os.environ["ACCELERATE_USE_CPU"] = "true"

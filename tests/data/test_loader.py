@@ -63,6 +63,7 @@ def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:
         assert len({len(keys) for keys in shares}) == 1
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than the machine has cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resuming_and_workers_change_no_sample(phantom_store: Path, workers: int) -> None:
     kept = samples(phantom_store)

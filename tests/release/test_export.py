@@ -18,7 +18,7 @@ from torch import nn
 
 from mets3d import models
 from mets3d.__main__ import main
-from mets3d.config import Config, Section, as_dict, load_file, to_yaml
+from mets3d.config import Config, as_dict, load_file, to_yaml
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels
 from mets3d.data.preprocess import prepare
@@ -31,6 +31,7 @@ from mets3d.release import onnx
 from mets3d.release.export import PRIVATE, export
 from mets3d.release.tensor_network import tensor_network, z_score
 from mets3d.rundir import RunDir
+from mets3d.settings import Section
 from tests.builders.cases import make_case
 from tests.builders.runs import TINY
 from tests.inference.test_predict import one_case

@@ -30,7 +30,9 @@ def unknown_keys(tree: dict[str, Any]) -> list[str]:
 
 def wrong_value(fault: Any) -> str:
     """Puts one of pydantic's errors into a line that names the setting and the value that was found."""
-    path = ".".join(str(part) for part in fault["loc"])
+    names = {name for key, _, _ in leaves() for name in key.split(".")}
+    # Beside keys and positions in lists pydantic names the kinds that it tried, such as "literal['median']".
+    path = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part in names)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{path}: {message}" if path else message

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_file
 
 SUMMARY = "show everything that is wrong or odd about a data set; exit 1 if a case cannot be used"
 ORDER = 20
@@ -14,9 +14,9 @@ ORDER = 20
 
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there too")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the findings there too")
     parser.add_argument("--cavity", action="store_true", help="label 4, the resection cavity, is to be learned")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.takes_jobs()
 
 
 def run(options: argparse.Namespace) -> int:

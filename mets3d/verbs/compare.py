@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_file
 
 SUMMARY = "paired tests between the score tables of two or more methods, and their ranks"
 ORDER = 80
@@ -16,7 +16,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what the methods are called, in the same order")
     parser.add_argument("--scores", nargs="+", metavar="COLUMN",
                         help="scores to test (default those that the rule set ranks by, f1, dice, hd95)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="comparison.csv", help="write the numbers there too")
+    parser.add_argument("--out", type=output_file, metavar="comparison.csv", help="write the numbers there too")
 
 
 def run(options: argparse.Namespace) -> int:

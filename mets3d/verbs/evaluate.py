@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "lesion-wise and whole-volume scores of predictions against references"
 ORDER = 70
@@ -17,7 +17,9 @@ ORDER = 70
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
     parser.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
-    parser.add_argument("--out", type=Path, required=True, metavar="scores.csv", help="one row a case and region")
+    parser.add_argument(
+        "--out", type=output_path, required=True, metavar="scores.csv", help="one row a case and region"
+    )
     parser.add_argument("--rules", default="brats2023", help="brats2023 (default), brats2024 or brats2026")
     parser.add_argument("--compat", choices=["organisers"],
                         help="brats2026: swap the first and last voxel size, as that program does")  # fmt: skip
@@ -25,7 +27,7 @@ def arguments(parser: VerbParser) -> None:
                         help="between size classes")  # fmt: skip
     parser.add_argument("--probabilities", type=Path, metavar="DIR",
                         help="maps for froc.csv (default PREDICTIONS/probabilities, if there)")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.takes_jobs()
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "make a folder of a run to give away: weights, card, no paths or case names"
 ORDER = 60
@@ -13,7 +13,7 @@ ORDER = 60
 
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("out", type=output_path, metavar="OUT", help="folder to make")
     parser.add_argument("--license", metavar="ID", help="of the weights, as cc-by-4.0; it is yours to choose")
     parser.add_argument("--name", dest="model", metavar="NAME", help="of the model (default the run's)")
     parser.add_argument("--dataset", metavar="NAME", help="what the scored cases are called in the card")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "make a run directory of an original 3D TransUNet checkpoint"
 ORDER = 100
@@ -17,7 +17,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--layer-scale", choices=("off", "correct", "reference"), default="reference",
                         help="form given to the LayerScale in the file (default reference)")  # fmt: skip
     parser.add_argument("--target", choices=("regions", "labels"), default="regions", help="what its classes are")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory to write")
+    parser.add_argument("--out", type=output_path, required=True, metavar="DIR", help="run directory to write")
 
 
 def run(options: argparse.Namespace) -> int:

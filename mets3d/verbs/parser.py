@@ -1,11 +1,13 @@
-"""The parser of one verb's arguments, which can take overrides of a configuration beside them."""
+"""The parser of one verb's arguments, overrides of a configuration among them, and the kinds that arguments have."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -21,6 +23,10 @@ class VerbParser(argparse.ArgumentParser):
         self.set_defaults(overrides=[])
         self.epilog = f"--SECTION.KEY=VALUE ...  {meaning}"
 
+    def takes_jobs(self) -> None:
+        """Lets the verb take `--jobs`, the number of its processes."""
+        self.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1)")
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         overrides = [word for word in words if self.override and self.override.fullmatch(word)]
@@ -31,3 +37,47 @@ class VerbParser(argparse.ArgumentParser):
         if overrides:
             options.overrides = overrides
         return options, unknown
+
+
+def output_path(text: str) -> Path:
+    """Reads a path to write, before any work is done: refuses one that leads through a file."""
+    path = Path(text)
+    with _refusal():
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                raise argparse.ArgumentTypeError(f"{path}: {parent} is a file, not a folder; name another path")
+    return path
+
+
+def output_file(text: str) -> Path:
+    """Reads the path of a file to write; a folder is refused."""
+    path = output_path(text)
+    with _refusal():
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """Reads the path of a folder to write into; a file is refused."""
+    path = output_path(text)
+    with _refusal():
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"{path} is a file; name a folder")
+    return path
+
+
+@contextmanager
+def _refusal() -> Iterator[None]:
+    """Turns an error of the file system, such as a path that may not be read, into one about the argument."""
+    try:
+        yield
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    """Reads a whole number from 1."""
+    if not re.fullmatch(r"0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mets3d.console import is_main_process, progress_of
 from mets3d.verbs.case_folders import print_case_folders
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_folder
 
 SUMMARY = "segment cases with a trained run; label maps on each case's own grid"
 ORDER = 40
@@ -17,7 +17,9 @@ ORDER = 40
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write (default RUN/predictions)")
+    parser.add_argument(
+        "out", type=output_folder, nargs="?", metavar="OUT", help="folder to write (default RUN/predictions)"
+    )
     parser.add_argument("--probabilities", action="store_true", help="write them too, in OUT/probabilities")
     parser.add_argument("--held-out", action="store_true", help="only the cases that the run was validated on")
     parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN",
@@ -34,6 +36,10 @@ def arguments(parser: VerbParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from mets3d.inference.predict import predict
 
+    if options.decoding not in (None, "default") and not Path(options.decoding).is_file():
+        raise FileNotFoundError(
+            f"--decoding: {options.decoding!r} is no file; name one that `mets3d tune` wrote, or `default`"
+        )
     result = predict(
         options.run,
         options.data,

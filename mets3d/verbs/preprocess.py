@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mets3d.console import progress_of
 from mets3d.verbs.case_folders import print_case_folders
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_path
 
 if TYPE_CHECKING:
     from mets3d.config import Config
@@ -20,9 +20,9 @@ ORDER = 30
 
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder to write")
+    parser.add_argument("store", type=output_path, metavar="STORE", help="folder to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its preprocess section is used")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.takes_jobs()
     parser.takes_overrides("settings to change, as --preprocess.margin_voxels=2 or --data.cavity=true")
 
 
@@ -51,7 +51,8 @@ def _configuration(file: Path | None, overrides: Sequence[str]) -> Config:
     try:
         config = load_file(file) if file else Config()
     except ConfigError as error:
-        raise ValueError(f"{file}:\n{error}") from None
+        named = [fault if fault.startswith(f"{file}: ") else f"{file}: {fault}" for fault in error.faults]
+        raise ValueError("\n".join(named)) from None
     try:
         return overridden(config, overrides, sections=("preprocess", "data.cavity"))
     except ConfigError as error:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "one HTML page of a run, or of several runs compared"
 ORDER = 90
@@ -14,7 +14,7 @@ ORDER = 90
 
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=output_path, metavar="DIR",
                         help="folder to write; the page is index.html (default RUN/report, for one run)")  # fmt: skip
 
 

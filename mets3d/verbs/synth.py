@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mets3d.console import progress_of
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_folder
 
 SUMMARY = "write phantom cases in BraTS-METS layout, with known ground truth"
 ORDER = 10
 
 
 def arguments(parser: VerbParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the cases")
+    parser.add_argument("out", type=output_folder, metavar="OUT", help="folder for the cases")
     parser.add_argument("--cases", type=int, default=8, metavar="N", help="number of patients (default 8)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="case k is the same for every N (default 0)")
     parser.add_argument("--shape", type=int, nargs=3, default=(240, 240, 155), metavar=("X", "Y", "Z"), help="voxels")

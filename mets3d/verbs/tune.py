@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import VerbParser, output_file
 
 SUMMARY = "choose thresholds and component limits on held-out predictions"
 ORDER = 50
@@ -18,8 +18,8 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
                         help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
     parser.add_argument("--rules", default="brats2023", help="rule set of the score (default brats2023)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default RUN/decoding.json)")
+    parser.takes_jobs()
+    parser.add_argument("--out", type=output_file, metavar="FILE", help="file to write (default RUN/decoding.json)")
 
 
 def run(options: argparse.Namespace) -> int:

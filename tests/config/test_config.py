@@ -114,11 +114,15 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         (["--model.kernels=[[3,3,3]]"], "expected one more than strides, 6"),
         (["--model.width=100"], "multiple of 6"),
         (["--model.strides=[[0,2,2]]"], "model.strides"),
-        (["--preprocess.spacing_mm=[0,1,1]"], "preprocess.spacing_mm"),
+        (["--preprocess.spacing_mm=[0,1,1]"], "preprocess.spacing_mm.0: input should be greater than 0"),
+        (["--preprocess.spacing_mm=mean"], "preprocess.spacing_mm: input should be 'median'; found 'mean'"),
+        (["--preprocess.spacing_mm={[]: 1}"], "preprocess.spacing_mm: input should be a valid tuple"),
+        (["--config", "."], ".: is a folder; name a YAML file"),
         (["--optim.lr=inf"], "optim.lr"),
         (["--augment.scale=[0, 1]"], "augment.scale"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
-        (["--seed"], "a value is missing"),
+        (["--seed"], "--seed: a value is missing"),
+        (["--seed", "--optim.lr=1"], "--seed: a value is missing"),
         (["quickstart"], "expected --config FILE"),
         (["--seed.x=1", "--seed=2", "--seed.y=1"], "seed is a value, not a section"),
     ],
@@ -132,6 +136,17 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(content)
     assert str(file) in faults("--config", str(file))[0]
+
+
+def test_files_of_another_encoding_or_nested_without_end_are_one_fault_each(tmp_path: Path) -> None:
+    latin, deep = tmp_path / "latin.yaml", tmp_path / "deep.yaml"
+    latin.write_bytes("name: caf\xe9\n".encode("latin-1"))
+    deep.write_text("name: " + "[" * 5000, encoding="utf-8")
+    found = faults("--config", str(latin), "--config", str(deep))
+    assert len(found) == 2
+    assert found[0].startswith(f"{latin}: cannot be read as YAML: ")
+    assert found[0].endswith("; save it as UTF-8 text")
+    assert found[1] == f"{deep}: cannot be read as YAML: it is nested too deeply"
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from mets3d.__main__ import main
 from mets3d.verbs.parser import VerbParser
 
 
@@ -44,3 +47,58 @@ def test_a_verb_without_a_configuration_takes_none(capsys: pytest.CaptureFixture
 
 def test_help_names_the_overrides() -> None:
     assert "--SECTION.KEY=VALUE ... settings to change" in " ".join(parser().format_help().split())
+
+
+@pytest.mark.parametrize("verb", ["check", "preprocess", "tune", "evaluate"])
+@pytest.mark.parametrize("jobs", ["0", "-3", "nan", "1.5", ""])
+def test_the_number_of_processes_is_from_1(capsys: pytest.CaptureFixture[str], verb: str, jobs: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([verb, "a", "b", f"--jobs={jobs}"])
+    assert leaving.value.code == 2
+    assert f"--jobs: expected a whole number from 1, found '{jobs}'" in capsys.readouterr().err
+
+
+THROUGH, FOLDER, FILE = "FILE/x: FILE is a file, not a folder", "FOLDER is a folder; name a file", "FILE is a file"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("synth FILE", FILE),
+        ("synth FILE/x", THROUGH),
+        ("check DATA --json FOLDER", FOLDER),
+        ("check DATA --json FILE/x", THROUGH),
+        ("preprocess DATA FILE/x", THROUGH),
+        ("predict RUN DATA FILE", FILE),
+        ("predict RUN DATA FILE/x", THROUGH),
+        ("tune RUN DATA --out FOLDER", FOLDER),
+        ("tune RUN DATA --out FILE/x", THROUGH),
+        ("export RUN FILE/x", THROUGH),
+        ("evaluate A B --out FILE/x", THROUGH),
+        ("compare A B --out FOLDER", FOLDER),
+        ("compare A B --out FILE/x", THROUGH),
+        ("report RUN --out FILE/x", THROUGH),
+        ("import-weights F --patch 1 1 1 --out FILE/x", THROUGH),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    Path("FOLDER").mkdir()
+    with pytest.raises(SystemExit) as leaving:
+        main(words.split())
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_path_that_may_not_be_looked_at_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["synth", "x" * 5000])
+    assert leaving.value.code == 2
+    assert "too long" in capsys.readouterr().err

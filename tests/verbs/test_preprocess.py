@@ -39,4 +39,16 @@ def test_faults_are_named_before_any_work(
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("mets3d preprocess: ")
+    assert len(error.splitlines()) == 1
     assert not (tmp_path / "store").exists()
+
+
+def test_every_fault_of_a_file_names_it_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("optim: {lr: fast}\nbase: nowhere.yaml\n", encoding="utf-8")
+    words = ["preprocess", str(tmp_path), str(tmp_path / "store"), "--config"]
+    assert main([*words, str(config)]) == 2
+    base = tmp_path / "nowhere.yaml"
+    assert capsys.readouterr().err == f"mets3d preprocess: {config}: {base}: no such configuration file\n"
+    assert main([*words, str(base)]) == 2
+    assert capsys.readouterr().err == f"mets3d preprocess: {base}: no such configuration file\n"

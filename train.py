@@ -59,8 +59,8 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
     store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity)
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
-    target, sequences = Target(data.target, data.cavity), len(store.plan["sequences"])
-    spacing_mm = tuple(store.plan["spacing_mm"])
+    target, sequences = Target(data.target, data.cavity), len(store.plan.sequences)
+    spacing_mm = store.plan.spacing_mm
 
     torch.manual_seed(config.seed)
     network = models.build(config.model, in_channels=sequences, target=target, patch=data.patch)
@@ -73,7 +73,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     samples = Samples(store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=share, draw=draw)
     validate = HeldOutCases(config, accelerator, store, held_out)
     records = {
-        run.plan: store.plan,
+        run.plan: store.plan.as_json(),
         run.split: {"fold": data.fold, "folds": data.folds, "training": training, "validation": held_out},
         run.baseline: best_threshold(store.fingerprint, training, held_out),
     }

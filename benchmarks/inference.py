@@ -44,7 +44,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 os.environ["nnUNet_def_n_proc"] = "1"
@@ -59,19 +58,22 @@ from torch import Tensor, nn
 
 from mets3d.config import Config, to_yaml
 from mets3d.data.cases import SEQUENCES, Case, find_cases
-from mets3d.data.nifti import read_labels, write_labels
+from mets3d.data.nifti import read_image, read_labels, write_labels
+from mets3d.data.preprocess import prepare
 from mets3d.files import write_json, write_text
-from mets3d.inference.decoding import RegionDecoding, decode
-from mets3d.inference.ensemble import Channels, Part
+from mets3d.inference.channels import Channels, Part
+from mets3d.inference.decoding import decode
+from mets3d.inference.decoding_settings import RegionDecoding
+from mets3d.inference.ensemble import Loaded
 from mets3d.inference.outputs import write_case
 from mets3d.inference.predict import predict
-from mets3d.inference.predictor import read_case
+from mets3d.inference.setup import Choices
 from mets3d.inference.sliding import window_probabilities
 from mets3d.models import build
 from mets3d.models.weights import save_weights
 from mets3d.phantoms.synth import synthesise
 from mets3d.regions import Target
-from mets3d.rundir import RunDir
+from mets3d.rundir import PredictionsDir, RunDir
 from mets3d.shapes import SegOutput
 
 OURS, THEIRS = "mets3d", "nnU-Net"
@@ -213,21 +215,15 @@ class Ours:
     """The steps of `mets3d predict`."""
 
     def __init__(self, case: Case, out: Path, meter: Meter):
-        from mets3d.data.preprocess import prepare
-
-        self.case, self.out, self.meter = case, out, meter
+        self.case, self.out, self.meter = case, PredictionsDir(out), meter
         self.sigmoid_counts = False
-        self.preparing: Any = SimpleNamespace(
-            sequences=SEQUENCES,
-            prepare=lambda images: [
-                prepare([images[name] for name in SEQUENCES], None, (1.0, 1.0, 1.0), 0, cavity=False)
-            ],
-        )
         self.loaded = self.prepare()
         self.total = torch.from_numpy(answers(case, self.loaded.prepared[0].entry.box))
 
-    def prepare(self) -> Any:
-        return read_case(self.preparing, self.case)
+    def prepare(self) -> Loaded:
+        images = [read_image(self.case.sequences[name]) for name in SEQUENCES]
+        prepared = prepare(images, None, (1.0, 1.0, 1.0), 0, cavity=False)
+        return Loaded([prepared], images[0].source, images[0].spacing_mm)
 
     def tiles(self, mirror: tuple[int, ...] = ()) -> Tensor:
         image = torch.from_numpy(self.loaded.prepared[0].image)
@@ -270,7 +266,7 @@ class Ours:
         painted = labels[tuple(slice(*ends) for ends in box)]
         for region, probability in zip(TARGET.regions, inside, strict=True):
             painted[probability > 0.5] = region.decoded_as
-        write_labels(self.out / "label_map.nii.gz", labels, self.loaded.grid)
+        write_labels(self.out.path / "label_map.nii.gz", labels, self.loaded.grid)
 
     def probabilities(self) -> None:
         self.labels(probabilities=True)
@@ -436,7 +432,7 @@ def _compared(
             rival: [of_few * a + of_all * b for a, b in zip(few[clock], every[clock], strict=True)]
             for rival, (few, every) in measured.items()
         }
-        for rival, values in harness.items():
+        for rival, values in rounds.items():
             row[rival][clock] = spread(values)
         if THEIRS in rounds:
             row[f"times_less_{clock}"] = ratios(rounds[THEIRS], rounds[OURS])
@@ -470,17 +466,17 @@ def call(rival: str, mirrored: str, data: str, out: str) -> None:
 
 
 def _our_call(meter: Meter, mirrored: bool, data: Path, out: Path) -> Callable[[], Any]:
-    from mets3d.inference import ensemble
+    from mets3d.inference import members
 
     run = RunDir(out.with_name(out.name + "-run"))
     write_text(run.config, to_yaml(Config.model_validate({"data": {"patch": PATCH}})))
     write_json(run.plan, {"sequences": SEQUENCES, "spacing_mm": (1.0, 1.0, 1.0), "margin_voxels": 0})
     save_weights({"none": torch.zeros(1)}, run.weights)
-    ensemble.load_network = lambda *_: _Answers(meter)  # type: ignore[assignment]
+    members.load_network = lambda *_: _Answers(meter)  # type: ignore[assignment]
     overrides = [f"--predict.mirror={[0, 1, 2] if mirrored else []}"]
 
     def run_it() -> None:
-        found = predict(run.path, data, out, overrides=overrides)
+        found = predict(run.path, data, out, Choices(overrides=overrides))
         assert not found.failures, found.failures
 
     return run_it
@@ -537,7 +533,7 @@ def peak_of_predict() -> int:
         Path("/proc/self/clear_refs").write_text(
             "5", encoding="utf-8"
         )  # the high-water mark falls to what is resident now
-        found = predict(run.path, data, probabilities=True, overrides=["--predict.window_batch=1"])
+        found = predict(run.path, data, choices=Choices(overrides=["--predict.window_batch=1"]), probabilities=True)
         assert not found.failures, found.failures
     return resident_bytes("VmHWM")
 

@@ -159,7 +159,7 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value of a small JSON file has to be: in words, and as a test."""
+    """A kind of value in a small JSON file: in words, and as a test."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -184,7 +184,7 @@ SPACING_MM = Kind(
 def read_object(
     path: Path, needs: Mapping[str, Kind] | None = None, may: Mapping[str, Kind] | None = None, *, advice: str = ""
 ) -> dict[str, Any]:
-    """A JSON file that holds an object with the keys `needs`, of their kinds, and those of `may` where they are there.
+    """Reads a JSON file that holds an object with the keys `needs`, and perhaps those of `may`, of their kinds.
 
     Raises FileNotFoundError, and ValueError naming the file, the key and what is expected; `advice` is what to do.
     """

@@ -1,4 +1,4 @@
-"""The only module that knows the layout of a run directory.
+"""The layout of a run directory and of what is made of it: the only module that knows these file names.
 
 runs/NAME/
     config.yaml        complete configuration, loadable by --config
@@ -10,7 +10,7 @@ runs/NAME/
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
     model.safetensors  weights for prediction: the best validated ones
     decoding.json      thresholds and component limits that `mets3d tune` chose; predictions are made with them
-    predictions/       CASE.nii.gz, predict.json, and what `mets3d.inference.outputs` lists
+    predictions/       CASE.nii.gz, predict.json, and what `PredictionsDir` lists
     scores.csv, lesions.csv, froc.csv, cohort.csv
     report/            the page, index.html, and its figures
 """
@@ -25,7 +25,20 @@ from typing import Any
 from mets3d.config import Config, ConfigError, load_file
 from mets3d.files import MissingWeightsError, read_text, write_text
 
-PREDICTION_NOTE = "predict.json"  # in a folder of predictions: whose they are, and which cases were asked for
+SCORE_TABLE = "scores.csv"
+PREDICTION_NOTE = "predict.json"  # in a folder of predictions: whose they are, and of which cases
+WEIGHTS = "model.safetensors"
+
+
+class Inside:
+    """The path of a file or folder inside the folder that an object of a class below stands for."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, folder: Any, owner: type) -> Path:
+        path: Path = folder.path
+        return path / self.name
 
 
 @dataclass(frozen=True)
@@ -34,50 +47,54 @@ class RunDir:
 
     path: Path
 
-    config = property(lambda self: self.path / "config.yaml")
-    plan = property(lambda self: self.path / "plan.json")
-    split = property(lambda self: self.path / "split.json")
-    environment = property(lambda self: self.path / "environment.json")
-    baseline = property(lambda self: self.path / "baseline.json")
-    metrics = property(lambda self: self.path / "metrics.jsonl")
-    weights = property(lambda self: self.path / "model.safetensors")
-    checkpoints = property(lambda self: self.path / "checkpoints")
-    decoding = property(lambda self: self.path / "decoding.json")
-    predictions = property(lambda self: self.path / "predictions")
-    scores = property(lambda self: self.path / "scores.csv")
-    lesions = property(lambda self: self.path / "lesions.csv")
-    froc = property(lambda self: self.path / "froc.csv")
-    cohort = property(lambda self: self.path / "cohort.csv")
-    report = property(lambda self: self.path / "report")
+    config = Inside("config.yaml")
+    plan = Inside("plan.json")
+    split = Inside("split.json")
+    environment = Inside("environment.json")
+    baseline = Inside("baseline.json")
+    metrics = Inside("metrics.jsonl")
+    weights = Inside(WEIGHTS)
+    checkpoints = Inside("checkpoints")
+    decoding = Inside("decoding.json")
+    predictions = Inside("predictions")
+    scores = Inside(SCORE_TABLE)
+    lesions = Inside("lesions.csv")
+    froc = Inside("froc.csv")
+    cohort = Inside("cohort.csv")
+    report = Inside("report")
 
     @property
     def name(self) -> str:
+        """The folder's own name, also where the path is `.`."""
         return self.path.resolve().name
 
     def checkpoint(self, step: int) -> Path:
-        return Path(self.checkpoints) / f"step_{step:08d}"
+        """Returns the folder of the checkpoint at a step, there or not."""
+        return self.checkpoints / f"step_{step:08d}"
 
     def checkpoint_steps(self) -> list[int]:
-        """Steps of the checkpoints that are whole, ascending."""
-        return sorted(int(folder.name.removeprefix("step_")) for folder in Path(self.checkpoints).glob("step_*[0-9]"))
+        """Lists the steps of the checkpoints that are whole, ascending."""
+        return sorted(int(folder.name.removeprefix("step_")) for folder in self.checkpoints.glob("step_*[0-9]"))
 
     def pointer(self, name: str) -> int | None:
-        """The step that `last` or `best` points at, or None."""
-        file = Path(self.checkpoints) / name
+        """Reads the step that `last` or `best` points at; None where there is no such pointer."""
+        file = self.checkpoints / name
         return int(read_text(file)) if file.exists() else None
 
     def point(self, name: str, step: int) -> None:
-        write_text(Path(self.checkpoints) / name, f"{step}\n")
+        """Makes `last` or `best` point at a step."""
+        write_text(self.checkpoints / name, f"{step}\n")
 
     def load_config(self) -> Config:
+        """Reads config.yaml. Raises FileNotFoundError, and ConfigError for one of another version."""
         return load_file(self.config)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Every whole line of metrics.jsonl, a later line for the same step and kind replacing an earlier one."""
-        if not Path(self.metrics).exists():
+        """Reads every whole line of metrics.jsonl, a later line for one step and kind replacing an earlier one."""
+        if not self.metrics.exists():
             return []
         rows: dict[tuple[int, str], dict[str, Any]] = {}
-        for line in read_text(Path(self.metrics)).splitlines(keepends=True):
+        for line in read_text(self.metrics).splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue  # the run is writing it right now, or died while it did
             row = json.loads(line)
@@ -86,9 +103,9 @@ class RunDir:
 
 
 def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunDir:
-    """An existing run directory. Raises FileNotFoundError naming what is missing of `needs` (attributes of RunDir).
+    """Opens an existing run directory that holds `needs`, which are attributes of RunDir.
 
-    Where the weights alone are missing it is a MissingWeightsError.
+    Raises FileNotFoundError naming what is missing of them; where the weights alone are, it is a MissingWeightsError.
     """
     run = RunDir(path)
     if not path.is_dir():
@@ -108,3 +125,92 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
     except ConfigError as error:
         raise FileNotFoundError(f"{run.config}: not a configuration of this version: {error}") from None
     return run
+
+
+@dataclass(frozen=True)
+class CheckpointDir:
+    """Paths inside one checkpoint, beside what Accelerate writes there."""
+
+    path: Path
+
+    progress = Inside("progress.json")  # step, best score, precision
+    weights = Inside(WEIGHTS)
+
+
+@dataclass(frozen=True)
+class PredictionsDir:
+    """Paths inside a folder of predictions.
+
+    predict.json                from which run, weights and settings the label maps are made, and of which cases
+    CASE.nii.gz                 label map, on the case's own grid
+    uncertainty/CASE.nii.gz     bits, 0 certain to 1 undecided
+    lesions/CASE.csv            one line per predicted lesion
+    probabilities/CASE.nii.gz   on request: one channel a region or label
+    records/CASE.json           written last: how and from which files the others were made
+    """
+
+    path: Path
+
+    note = Inside(PREDICTION_NOTE)
+    uncertainties = Inside("uncertainty")
+    lesions = Inside("lesions")
+    probabilities = Inside("probabilities")
+    records = Inside("records")
+
+    def label_map(self, case: str) -> Path:
+        """Returns the path of a case's label map, there or not; so do the others for their files."""
+        return self.path / scan_name(case)
+
+    def uncertainty_map(self, case: str) -> Path:
+        return self.uncertainties / scan_name(case)
+
+    def lesion_table(self, case: str) -> Path:
+        return self.lesions / f"{case}.csv"
+
+    def probability_map(self, case: str) -> Path:
+        return self.probabilities / scan_name(case)
+
+    def record(self, case: str) -> Path:
+        return self.records / f"{case}.json"
+
+    def files_of(self, case: str) -> tuple[Path, ...]:
+        """Returns the paths of everything that a prediction writes for a case but the record, there or not."""
+        return self.label_map(case), self.uncertainty_map(case), self.lesion_table(case), self.probability_map(case)
+
+
+def scan_name(case: str) -> str:
+    """Returns the name of a case's map, of labels or of probabilities."""
+    return f"{case}.nii.gz"
+
+
+def mapped_cases(folder: Path) -> set[str]:
+    """Returns the cases of which a folder holds a map; none where there is no such folder."""
+    return {file.name.removesuffix(scan_name("")) for file in folder.glob(f"[!.]*{scan_name('')}")}
+
+
+@dataclass(frozen=True)
+class ExportDir(RunDir):
+    """Paths inside an exported folder: a run directory with the weights, and what introduces it to others."""
+
+    card = Inside("README.md")
+    onnx = Inside("model.onnx")
+    bundle = Inside("configs")
+    bundle_metadata = Inside("configs/metadata.json")
+    bundle_inference = Inside("configs/inference.json")
+    licence = Inside("LICENSE")
+
+    @classmethod
+    def needed_names(cls) -> list[str]:
+        """Lists the names of the files that prediction reads."""
+        folder = cls(Path())
+        return [file.name for file in (folder.config, folder.plan, folder.weights, folder.decoding)]
+
+
+@dataclass(frozen=True)
+class ReportDir:
+    """Paths inside a report: the page and the folder of its figures."""
+
+    path: Path
+
+    page = Inside("index.html")
+    figures = Inside("figures")

@@ -1,43 +1,18 @@
-"""Files that are whole or absent, and a run directory that is one."""
+"""A run directory, and that its file names are written down in one place."""
 
+import ast
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mets3d import rundir
 from mets3d.config import Config, to_yaml
-from mets3d.files import read_json, replacing, write_json, write_text
-from mets3d.rundir import RunDir, open_run
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    target = tmp_path / "a.json"
-    write_json(target, {"kept": 1})
-    with pytest.raises(RuntimeError), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert read_json(target) == {"kept": 1}
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    target = tmp_path / "folder"
-    for content in ("old", "new"):
-        with replacing(target) as temporary:
-            temporary.mkdir()
-            (temporary / content).write_text(content)
-    assert [file.name for file in target.iterdir()] == ["new"]
-    with pytest.raises(RuntimeError), replacing(target) as temporary:
-        temporary.mkdir()
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_the_temporary_name_keeps_the_suffixes(tmp_path: Path) -> None:
-    # nibabel and others choose the format by the name's end.
-    with replacing(tmp_path / "a.nii.gz") as temporary:
-        assert temporary.name.endswith("a.nii.gz")
-        temporary.write_text("x")
+from mets3d.files import write_json, write_text
+from mets3d.rundir import ExportDir, Inside, PredictionsDir, RunDir, open_run
+from tests.builders.runs import ROOT
 
 
 def test_open_run_names_what_is_missing(tmp_path: Path) -> None:
@@ -74,3 +49,68 @@ def test_pointers_and_steps(tmp_path: Path) -> None:
     run.point("last", 10)
     assert run.checkpoint_steps() == [2, 10]
     assert run.pointer("last") == 10
+
+
+def test_predictions_lie_where_their_folder_says(tmp_path: Path) -> None:
+    folder = PredictionsDir(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in (*folder.files_of("A"), folder.record("A"), folder.note)]
+    assert found == [
+        *("A.nii.gz", "uncertainty/A.nii.gz", "lesions/A.csv", "probabilities/A.nii.gz"),
+        *("records/A.json", "predict.json"),
+    ]
+    for name in ("A.nii.gz", ".123.tmp.B.nii.gz", "C.csv"):
+        (tmp_path / name).touch()
+    assert rundir.mapped_cases(tmp_path) == {"A"}
+    assert rundir.mapped_cases(tmp_path / "nowhere") == set()
+
+
+def test_an_exported_folder_is_a_run_directory() -> None:
+    assert ExportDir(Path("out")).weights == RunDir(Path("out")).weights
+    assert ExportDir.needed_names() == ["config.yaml", "plan.json", "model.safetensors", "decoding.json"]
+
+
+# ---------------------------------------------------------------- names in one place
+
+KINDS = [kind for kind in vars(rundir).values() if isinstance(kind, type) and kind.__module__ == "mets3d.rundir"]
+NAMES = {
+    part
+    for kind in KINDS
+    for entry in vars(kind).values()
+    if isinstance(entry, Inside)
+    for part in (entry.name, entry.name.rpartition("/")[2])
+    if "." in part
+}
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """Texts of a program that are no docstring and no part of a longer message."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            continue
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not re.search(r"\s", node.value):
+            yield node.value
+
+
+def named_arguments(tree: ast.AST) -> set[str]:
+    """What the command line calls its arguments: `metavar` of a parser."""
+    return {
+        keyword.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "metavar" and isinstance(keyword.value, ast.Constant)
+    }
+
+
+def test_the_names_to_look_for() -> None:
+    assert {"scores.csv", "predict.json", "model.onnx", "decoding.json", "config.yaml", "plan.json"} < NAMES
+    assert {"index.html", "README.md", "progress.json", "model.safetensors", "metrics.jsonl", "cohort.csv"} < NAMES
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "mets3d").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_file_names_of_a_run_are_in_rundir_alone(file: Path) -> None:
+    if file.name == "rundir.py":
+        return
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = set(literals(tree)) - named_arguments(tree)
+    assert not found & NAMES, f"{file}: take them from mets3d.rundir"

@@ -1,4 +1,4 @@
-"""From files to host batches: discovery, checks, phantoms, the store and its loader. Imports no torch here."""
+"""From files to host batches: discovery, checks, the store and its loader. Imports no torch here."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class DataError(ValueError):
 
 
 def quiet(done: int, total: int, name: str) -> None:
-    """The progress report of a caller that shows none."""
+    """Shows no progress."""

@@ -1,4 +1,4 @@
-"""Which cases a folder holds, which patient each belongs to, and who is in which fold.
+"""Finds the cases of a folder, the patient of each, and the folds of cross-validation.
 
 A data set is DATA/**/CASE/CASE-{t1n,t1c,t2w,t2f}.nii.gz and, where known, CASE-seg.nii.gz (`.nii` is read too).
 """
@@ -25,7 +25,7 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about one case: `what` in short, `detail` with the values found, `advice` on what to do."""
+    """A finding about one case: `what` in short, `detail` with the values found, `advice` on what to do."""
 
     case: str
     severity: Severity
@@ -48,6 +48,7 @@ class Case:
 
     @property
     def patient(self) -> str:
+        """The patient by the case's name."""
         return patient_of(self.name)
 
     @property
@@ -63,7 +64,7 @@ class Case:
 
 
 class CaseList(list[Case]):
-    """Cases sorted by name; `where` counts them per parent folder, `findings` tells what is odd about the layout."""
+    """Cases sorted by name; `where` counts them per parent folder, `findings` are about the layout."""
 
     def __init__(self, cases: Sequence[Case], where: dict[Path, int], findings: list[Finding]):
         super().__init__(cases)
@@ -72,7 +73,7 @@ class CaseList(list[Case]):
 
 
 def find_cases(folder: Path) -> CaseList:
-    """Every case at any depth below `folder` (or `folder` itself, if it is one).
+    """Finds every case at any depth below `folder` (or `folder` itself, if it is one).
 
     A folder is a case if it holds at least one file named like itself, FOLDER-{t1n,t1c,t2w,t2f}.nii.gz or .nii; a
     missing sequence is left to `check`. Files that start with a dot, such as macOS's `._*`, do not exist.
@@ -85,29 +86,36 @@ def find_cases(folder: Path) -> CaseList:
         raise FileNotFoundError(f"{folder}: no such folder; expected a data set DATA/CASE/CASE-t1n.nii.gz ...")
     found: dict[str, Case] = {}
     findings: list[Finding] = []
-    strangers: list[Path] = []
-    for place, names in visible_files(folder):
+    strangers: dict[str, list[Path]] = {}  # NIfTI files by the folder that holds them, which is no case
+    for place, names, seen in _walk(folder):
+        real = os.path.realpath(place)
+        if seen and real not in strangers:
+            continue
         case = _case_in(place, names, findings)
         if case is None:
-            strangers += [place / name for name in names if name.endswith(SUFFIXES)]
-        elif case.name in found:
+            scans = [place / name for name in names if name.endswith(SUFFIXES)]
+            if scans and not seen:
+                strangers[real] = scans
+            continue
+        strangers.pop(real, None)  # a link has the name that its folder lacks
+        if case.name in found:
             findings.append(_named_twice(case, found[case.name]))
         else:
             found[case.name] = case
     if not found:
-        raise DataError(_no_case(folder, strangers))
-    findings += [_not_a_case(place, count) for place, count in Counter(file.parent for file in strangers).items()]
+        raise DataError(_no_case(folder, [file for files in strangers.values() for file in files]))
+    findings += [_not_a_case(files[0].parent, len(files)) for files in strangers.values()]
     cases = sorted(found.values(), key=lambda case: case.name)
     return CaseList(cases, dict(Counter(case.folder.parent for case in cases)), findings)
 
 
 def patient_of(name: str) -> str:
-    """The name without a final hyphen and exactly three digits, the time point; else the whole name."""
+    """Returns the name without a final hyphen and exactly three digits, the time point; else the whole name."""
     return re.sub(r"-\d{3}\Z", "", name)
 
 
 def make_folds(names: Sequence[str], folds: int, seed: int) -> list[list[str]]:
-    """`folds` lists of case names; all cases of a patient are in one list.
+    """Returns `folds` lists of case names; all cases of a patient are in one list.
 
     Patients in the order of a hash of (seed, patient) go, one after the other, to the fold with the fewest cases. So
     the folds depend on the set of names and the seed alone, on no order and no random generator's version.
@@ -129,7 +137,7 @@ def make_folds(names: Sequence[str], folds: int, seed: int) -> list[list[str]]:
 
 
 def split(names: Sequence[str], folds: int, fold: int, seed: int) -> tuple[list[str], list[str]]:
-    """(training, validation) case names, sorted: fold number `fold` is held out. Raises as `make_folds`."""
+    """Returns (training, validation) case names, sorted: fold number `fold` is held out. Raises as `make_folds`."""
     if not 0 <= fold < folds:
         raise ValueError(f"fold is {fold}, expected 0 to {folds - 1}")
     held_out = make_folds(names, folds, seed)[fold]
@@ -140,20 +148,40 @@ def split(names: Sequence[str], folds: int, fold: int, seed: int) -> tuple[list[
 
 
 def visible_files(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder with its visible files, alphabetically, links to folders followed once."""
-    seen: set[str] = set()
+    """Yields every folder with its visible files, alphabetically, links to folders followed once."""
+    for place, names, seen in _walk(root):
+        if not seen:
+            yield place, names
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str], bool]]:
+    """Yields folders with their visible files, and whether the folder was seen before, by another path to it."""
+    entered: set[str] = set()
     for place, inner, names in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield Path(place), sorted(name for name in names if not name.startswith("."))
+        seen = real in entered
+        entered.add(real)
+        inner[:] = [] if seen else sorted(name for name in inner if not name.startswith("."))
+        yield Path(place), sorted(name for name in names if not name.startswith(".")), seen
 
 
 def _case_in(place: Path, names: list[str], findings: list[Finding]) -> Case | None:
-    name = place.resolve().name
+    """Returns the case whose files are named after the folder: by the name it is reached by, else by its real one."""
+    for name in _names_of(place):
+        case = _case_named(name, place, names, findings)
+        if case is not None:
+            return case
+    return None
+
+
+def _names_of(place: Path) -> list[str]:
+    """Returns the names of a folder, each once: a link has its own and that of the folder it leads to."""
+    shell = Path(os.environ.get("PWD", ""))  # knows by which link one came to the folder one is in
+    here = [shell.name] if place == Path() and shell.is_dir() and shell.samefile(place) else []
+    return [name for name in dict.fromkeys([place.name, *here, place.resolve().name]) if name not in ("", "..")]
+
+
+def _case_named(name: str, place: Path, names: list[str], findings: list[Finding]) -> Case | None:
     chosen: dict[str, Path] = {}
     for kind in (*SEQUENCES, LABELS):
         files = [f"{name}-{kind}{suffix}" for suffix in SUFFIXES if f"{name}-{kind}{suffix}" in names]

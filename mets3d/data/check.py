@@ -1,4 +1,4 @@
-"""What is wrong with which case: every finding of a data set together, before anything is computed from it."""
+"""Findings about the cases of a data set, all together, before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_cases
+from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header, read_image, read_labels
 from mets3d.regions import KNOWN_LABELS, RC_LABEL
 
-AFFINE_TOLERANCE_VOXELS = 0.1  # far above float32 rounding of a header, far below anything that moves a lesion
 LEAST_BACKGROUND = 0.1  # a stripped brain fills about half of its bounding box, a head with air around it nearly all
 
 Result = TypeVar("Result")
@@ -37,7 +37,7 @@ class CheckReport:
         return sorted({finding.case for finding in self.findings if finding.severity == "error"})
 
     def table(self) -> str:
-        """The findings as text: how many cases lie where, one line a finding, worst first, and a sum."""
+        """Returns the findings as text: how many cases lie where, one line a finding, worst first, and a sum."""
         lines = [f"{_cases(count)} in {place}" for place, count in sorted(self.where.items())]
         if self.findings:
             lines += ["", *findings_table(self.findings), ""]
@@ -58,7 +58,7 @@ class CheckReport:
 
 @dataclass
 class Checked:
-    """The readable volumes of a case and what was found on the way."""
+    """The readable volumes of a case and the findings about it."""
 
     images: dict[str, ImageVolume] = field(default_factory=dict)
     labels: LabelVolume | None = None
@@ -78,7 +78,7 @@ def check(folder: Path, progress: Progress = quiet, *, cavity: bool = False, job
 
 
 def check_case(case: Case, cavity: bool = False) -> list[Finding]:
-    """Findings of one case. `cavity`: label 4 is wanted, so its presence needs no note.
+    """Returns the findings of one case. `cavity`: label 4 is wanted, so its presence needs no note.
 
     Errors (the case cannot be used): a missing sequence; a file that is truncated, corrupt or not 3-D; shapes or
     affines that differ; NaN or infinity; a constant image; labels that are not whole numbers or outside 0..4; label
@@ -89,7 +89,7 @@ def check_case(case: Case, cavity: bool = False) -> list[Finding]:
 
 
 def read_case(case: Case, cavity: bool = False) -> Checked:
-    """The volumes of a case, read once, and the findings of `check_case`."""
+    """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
     headers, findings = _headers(case)
     checked = Checked(findings=findings)
     for sequence in SEQUENCES:
@@ -110,12 +110,12 @@ def read_case(case: Case, cavity: bool = False) -> Checked:
 
 
 def check_headers(case: Case) -> list[Finding]:
-    """The findings that need no voxel: missing sequences, unreadable headers, shapes and affines that differ."""
+    """Returns the findings that need no voxel: missing sequences, unreadable headers, grids that differ."""
     return _headers(case)[1]
 
 
 def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, progress: Progress) -> Iterator[Result]:
-    """work(case) for every case, in order; in `jobs` processes if more than one.
+    """Yields work(case) for every case, in order; in `jobs` processes if more than one.
 
     Processes are spawned: a fork would copy the locks of threads that numerical libraries run. `work` must be
     picklable.
@@ -132,7 +132,7 @@ def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, 
 
 
 def findings_table(findings: Sequence[Finding]) -> list[str]:
-    """One line a finding, worst first, in columns."""
+    """Returns one line a finding, worst first, in columns."""
     ordered = sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), finding.case))
     rows = [("case", "severity", "finding", "detail")]
     rows += [
@@ -154,7 +154,7 @@ _UNREADABLE = "unreadable file"
 
 
 def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
-    """Headers of the readable files by sequence, in channel order and the reference last, and what they tell."""
+    """Reads the headers by sequence, in channel order and the reference last. Returns the findings too."""
     findings = [_missing(case)] if case.missing else []
     headers: dict[str, Header] = {}
     for path in case.files:
@@ -174,7 +174,7 @@ def _missing(case: Case) -> Finding:
 
 def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
     findings = []
-    shapes = {kind: header.ras_shape for kind, header in headers.items()}
+    shapes = {kind: header.shape for kind, header in headers.items()}
     if len(set(shapes.values())) > 1:
         detail = ", ".join(f"{kind} {'x'.join(map(str, shape))}" for kind, shape in shapes.items())
         advice = "resample all scans of a case to one grid (register, strip the skull), then try again"
@@ -182,32 +182,35 @@ def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
     elif headers:
         findings += _affine_findings(case, headers)
     for kind, header in headers.items():
-        lengths = np.linalg.norm(header.affine[:3, :3], axis=0)
-        if not np.allclose(lengths, header.spacing_mm, rtol=0.01):
-            detail = f"{kind} has voxels of {_mm(header.spacing_mm)} by its header, {_mm(lengths)} by its affine"
+        zooms_mm = header.source.zooms
+        x_mm, y_mm, z_mm = np.linalg.norm(header.source.affine[:3, :3], axis=0).tolist()
+        lengths_mm = x_mm, y_mm, z_mm
+        if sizes_differ(lengths_mm, zooms_mm):
+            detail = f"{kind} has voxels of {_mm(zooms_mm)} by its header, {_mm(lengths_mm)} by its affine"
             advice = "the header's is used; correct the wrong one"
             findings.append(Finding(case.name, "warning", "spacing and affine differ", detail, advice))
     return findings
 
 
 def _affine_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
+    """Compares the files' grids, which have one shape, with that of the first file."""
     (first, reference), *others = headers.items()
-    corners = np.array(list(itertools.product(*((0, n - 1) for n in reference.ras_shape), [1]))).T
-    findings = []
-    for kind, header in others:
-        moved = np.linalg.norm(((header.ras_affine - reference.ras_affine) @ corners)[:3], axis=0).max()
-        if moved > AFFINE_TOLERANCE_VOXELS * min(reference.ras_spacing_mm):
-            detail = (
-                f"{kind} {_affine(header)} but {first} {_affine(reference)} (RAS, mm): "
-                f"the same voxel is up to {moved:.3g} mm apart"
-            )
-            advice = "resample all scans of a case to one grid, or correct the wrong header"
-            findings.append(Finding(case.name, "error", "affines differ", detail, advice))
-    return findings
+    return [
+        Finding(
+            case.name,
+            "error",
+            "affines differ",
+            f"{kind} {_affine(header)} but {first} {_affine(reference)} (RAS, mm): "
+            f"the same voxel is up to {apart_mm(reference, header):.3g} mm apart",
+            "resample all scans of a case to one grid, or correct the wrong header",
+        )
+        for kind, header in others
+        if lie_apart(reference, header)
+    ]
 
 
 def _affine(header: Header) -> str:
-    return str([[round(float(value), 4) + 0.0 for value in row] for row in header.ras_affine[:3]])
+    return str([[round(float(value), 4) + 0.0 for value in row] for row in header.affine[:3]])
 
 
 def _mm(values: Iterable[float]) -> str:
@@ -261,7 +264,7 @@ def _label_findings(case: Case, labels: LabelVolume, cavity: bool) -> list[Findi
 
 
 def _brain_findings(case: Case, checked: Checked) -> list[Finding]:
-    """Of all sequences together: the brain is where any of them is not zero."""
+    """Returns the findings about the brain, which is where any sequence is not zero."""
     brain = np.logical_or.reduce([image.data != 0 for image in checked.images.values()])
     findings = []
     background = 1 - float(brain.mean())

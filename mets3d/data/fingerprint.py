@@ -1,4 +1,4 @@
-"""What a data set is like: sizes, lesions, intensities, and how far a single threshold on t2f would get.
+"""Statistics of a data set: sizes, lesions, intensities, and the score of a single threshold on t2f.
 
 The threshold is the baseline that a network has to beat. Its Dice for every threshold and any set of cases follows from
 two histograms a case, so nothing is read again.
@@ -22,14 +22,14 @@ SEQUENCE = WT.shown_on
 
 
 def thresholds() -> Float64[np.ndarray, " T"]:
-    """The edges of the histogram's bins, ascending."""
+    """Returns the edges of the histogram's bins, ascending."""
     return np.linspace(LOWEST, HIGHEST, BINS + 1)
 
 
 def describe_case(
     image: Float16[np.ndarray, "C X Y Z"], labels: UInt8[np.ndarray, "X Y Z"], entry: Entry, *, cavity: bool
 ) -> dict[str, Any]:
-    """The row of one stored case, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms."""
+    """Returns one stored case's row, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms."""
     voxel_mm3 = _voxel_mm3(entry)
     lesions = {}
     for region in scored_regions(cavity):
@@ -46,7 +46,7 @@ def describe_case(
 
 
 def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The fingerprint of a data set: its rows and what they have in common."""
+    """Returns the fingerprint of a data set: its rows and statistics over them."""
     lesions = {
         region: [row["lesion_volumes_mm3"][region] for row in rows.values()]
         for region in next(iter(rows.values()))["lesion_volumes_mm3"]
@@ -67,7 +67,7 @@ def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def best_threshold(
     fingerprint: Mapping[str, Any], training: Sequence[str], validation: Sequence[str]
 ) -> dict[str, Any]:
-    """The threshold on z-scored t2f with the highest mean whole-volume Dice of WT on the training cases, and its worth.
+    """Finds the threshold on z-scored t2f with the highest mean whole-volume Dice of WT on the training cases.
 
     A brain voxel counts as WT where t2f >= threshold; candidates are `thresholds()`, the lowest of equals wins.
     Dice = 2 TP / (predicted + reference), 1 if both are empty. The dict has sequence, region, threshold, training_dice,
@@ -92,7 +92,7 @@ def best_threshold(
 
 
 def dice_curve(histogram: Mapping[str, Any]) -> Float64[np.ndarray, " T"]:
-    """Whole-volume Dice of WT at each of `thresholds()`, from the histograms of one case."""
+    """Returns the whole-volume Dice of WT at each of `thresholds()`, from the histograms of one case."""
     inside, outside = _at_least(histogram["inside"]), _at_least(histogram["outside"])
     total = inside + outside + histogram["reference_voxels"]
     return np.where(total > 0, 2 * inside / np.maximum(total, 1), 1.0)
@@ -102,13 +102,13 @@ def dice_curve(histogram: Mapping[str, Any]) -> Float64[np.ndarray, " T"]:
 
 
 def _voxel_mm3(entry: Entry) -> float:
-    """Volume of a stored voxel: the crop's volume over the number of voxels that it became."""
+    """Returns the volume of a stored voxel: the crop's volume over the number of voxels that it became."""
     cropped = [stop - start for start, stop in entry.box]
     return float(np.prod(cropped) * np.prod(entry.spacing_mm) / np.prod(entry.stored_shape))
 
 
 def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, Any]:
-    """Counts of brain voxels per bin; the first bin is below all thresholds, the last above."""
+    """Counts brain voxels per bin; the first bin is below all thresholds, the last above."""
     brain = (image != 0).any(0)
     values = image[SEQUENCES.index(SEQUENCE)]
     edges = thresholds()
@@ -125,12 +125,12 @@ def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, 
 
 
 def _at_least(counts: Sequence[int]) -> Float64[np.ndarray, " T"]:
-    """Number of voxels at or above each threshold."""
+    """Returns the number of voxels at or above each threshold."""
     return np.cumsum(np.asarray(counts, dtype=np.float64)[::-1])[::-1][1:]
 
 
 def _spread(volumes_mm3: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Lesions a case and their volumes, over all cases; no volume without lesions."""
+    """Returns statistics of lesions a case and of their volumes; none of volumes without lesions."""
     every: Float[np.ndarray, " n"] = np.concatenate([np.asarray(volumes, dtype=np.float64) for volumes in volumes_mm3])
     percentiles = {str(p): float(np.percentile(every, p)) for p in (5, 25, 50, 75, 95)} if every.size else {}
     counts = [len(volumes) for volumes in volumes_mm3]

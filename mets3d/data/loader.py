@@ -38,11 +38,12 @@ class Batch:
     origin: list[tuple[int, int, int]]
 
     def pin_memory(self) -> Batch:
+        """Moves image and labels to pinned memory, as the loader asks of a batch."""
         self.image, self.labels = self.image.pin_memory(), self.labels.pin_memory()
         return self
 
     def on(self, device: torch.device) -> tuple[Float[Tensor, "B C X Y Z"], UInt8[Tensor, "B X Y Z"]]:
-        """Image (fp32) and labels on the device; the copy of pinned memory is asynchronous."""
+        """Returns image (fp32) and labels on the device; the copy of pinned memory is asynchronous."""
         return self.image.to(device, non_blocking=True).float(), self.labels.to(device, non_blocking=True)
 
 
@@ -57,7 +58,7 @@ def generator(seed: int, step: int, index: int, name: str | None = None) -> np.r
 def keys_of_process(
     step: int, *, batch_size: int, processes: int = 1, rank: int = 0, accumulation: int = 1
 ) -> list[list[Key]]:
-    """The samples of one process at one step: a list of micro-batches. Over all processes they are the global batch."""
+    """Returns one process's samples of a step, a list of micro-batches; those of all are the global batch."""
     micro = batch_size // (processes * accumulation)
     starts = [(turn * processes + rank) * micro for turn in range(accumulation)]
     return [[(step, index) for index in range(start, start + micro)] for start in starts]
@@ -74,7 +75,7 @@ def batches(
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[list[Batch]]:
-    """For each step the micro-batches of one process.
+    """Yields, for each step, the micro-batches of one process.
 
     Raises ValueError if the batch is not divisible by processes x accumulation.
     """
@@ -96,6 +97,7 @@ def batches(
 
 
 def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
+    """Raises ValueError for a global batch that does not split evenly, naming the nearest that does."""
     if batch_size % (processes * accumulation):
         raise ValueError(
             f"train.batch_size {batch_size} is the global batch; expected a multiple of processes x train.accumulation "
@@ -141,7 +143,7 @@ class Samples(Dataset[dict[str, Any]]):
         return {"image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
 
     def _place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
-        """The case, and the voxel to centre on: one of any lesion of any case, or None for anywhere in any case."""
+        """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
         # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
         any_case, chance, which, where = rng.random(4)
         if self._store is None:
@@ -157,6 +159,7 @@ class Samples(Dataset[dict[str, Any]]):
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
+    """Puts samples side by side."""
     return Batch(
         image=torch.stack([sample["image"] for sample in samples]),
         labels=torch.stack([sample["labels"] for sample in samples]),
@@ -167,7 +170,7 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
 
 
 def _lesion_voxel(case: StoredCase, lesion: int, where: float) -> Integer[np.ndarray, "3"]:
-    """A voxel of the case's lesion number `lesion`, of the first of LESIONS_OF that it has; `where` in [0, 1)."""
+    """Returns a voxel of lesion number `lesion`, of the first of LESIONS_OF that the case has; `where` in [0, 1)."""
     for region in LESIONS_OF:
         offsets = case.lesions(region)
         if len(offsets) > 1:
@@ -179,7 +182,7 @@ def _lesion_voxel(case: StoredCase, lesion: int, where: float) -> Integer[np.nda
 def _origin(
     shape: Sequence[int], patch: Sequence[int], centre: Integer[np.ndarray, "3"] | None, rng: np.random.Generator
 ) -> tuple[int, int, int]:
-    """First voxel of the patch: random, or so that `centre` is in its middle; inside the volume where it is larger."""
+    """Returns the patch's first voxel: random, or with `centre` in its middle; inside the volume where it is larger."""
     uniform = rng.random(3)
     low = [min(0, n - size) for n, size in zip(shape, patch, strict=True)]
     high = [max(0, n - size) for n, size in zip(shape, patch, strict=True)]

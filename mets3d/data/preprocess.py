@@ -22,6 +22,7 @@ from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_case, check_headers, each_case, findings_table, read_case
 from mets3d.data.fingerprint import collect, describe_case
 from mets3d.data.nifti import ImageVolume, LabelVolume, read_header
+from mets3d.data.plan import Plan
 from mets3d.data.store import (
     FINGERPRINT,
     INDEX,
@@ -42,12 +43,11 @@ from mets3d.ops.voxels import Box, Spacing, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
 
 CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
-NORMALISATION = "z-score inside the brain, per sequence; 0 outside"
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One case as the network sees it, and how it came to be."""
+    """One case as the network sees it, and its entry."""
 
     image: Float16[np.ndarray, "C X Y Z"]
     labels: UInt8[np.ndarray, "X Y Z"] | None
@@ -57,7 +57,7 @@ class Prepared:
 def preprocess(
     data: Path, store: Path, settings: Preprocess, *, cavity: bool, jobs: int = 1, progress: Progress = quiet
 ) -> list[str]:
-    """Makes the store of all cases with a reference below `data`; returns remarks for the user, one text each.
+    """Makes the store of all cases with a reference below `data`. Returns remarks for the user, one text each.
 
     Goes on where an interrupted call with the same settings and source stopped; a finished store is left as it is.
     Label 4 becomes background unless `cavity`. Cases without reference are left out: they can only be predicted.
@@ -99,7 +99,7 @@ def prepare(
     margin_voxels: int,
     cavity: bool,
 ) -> Prepared:
-    """One case as stored: four RAS images of one grid, in channel order, and the reference if known.
+    """Prepares one case: four RAS images of one grid, in channel order, and the reference if known.
 
     1. Brain: where any sequence is not zero, so that small negative values belong to it.
     2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
@@ -130,14 +130,14 @@ def prepare(
         statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
     mean, std = zip(*statistics, strict=True)
     x, y, z = shape
-    entry = Entry((x, y, z), own_mm, box, size, spacing_mm, mean, std)
+    entry = Entry((x, y, z), own_mm, box, size, mean, std)
     return Prepared(stored, None if labels is None else _stored_labels(labels.labels[crop], size, cavity), entry)
 
 
 def put_back(
     probabilities: Float32[np.ndarray, "R x y z"], entry: Entry, outside: float | Sequence[float] = 0.0
 ) -> Float32[np.ndarray, "R X Y Z"]:
-    """Probabilities on the stored grid, back on the case's own RAS grid: resized to the crop and pasted.
+    """Puts probabilities on the stored grid back on the case's own RAS grid: resized to the crop and pasted.
 
     Around the crop each channel is `outside` (one value, or one a channel: 1 for a background channel). Exact where
     nothing was resampled. Raises DataError if the shape is not the entry's.
@@ -162,7 +162,7 @@ def put_back(
 
 
 def _fits(store: Path, settings: Preprocess, cavity: bool, made_from: dict[str, Any]) -> None:
-    """Refuses a folder that holds another store or something else."""
+    """Raises DataError for a folder that holds another store or something else."""
     for name in (INDEX, UNFINISHED):
         if (store / name).is_file():
             index = read_json(store / name)
@@ -200,7 +200,7 @@ def _refusal(data: Path, findings: Sequence[Finding]) -> DataError:
 def _target_spacing(settings: Preprocess, cases: Sequence[Case]) -> Spacing:
     if settings.spacing_mm != "median":
         return settings.spacing_mm
-    x, y, z = np.median([read_header(case.files[0]).ras_spacing_mm for case in cases], axis=0)
+    x, y, z = np.median([read_header(case.files[0]).spacing_mm for case in cases], axis=0)
     return float(x), float(y), float(z)
 
 
@@ -216,7 +216,7 @@ def _remarks_on_references(cases: CaseList) -> list[str]:
 
 
 def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, cavity: bool) -> list[Finding]:
-    """Reads, checks, prepares and saves one case; leaves one that is already there."""
+    """Reads, checks, prepares and saves one case, or leaves one that is already there. Returns its findings."""
     path = case_path(store, case.name)
     if path.is_file():
         return [Finding(**finding) for finding in read_metadata(path)["findings"]]
@@ -249,7 +249,7 @@ def _z_score(
     sequence: str,
     out: Float16[np.ndarray, "X Y Z"],
 ) -> tuple[float, float]:
-    """Puts the brain's voxels, z-scored, into `out`; returns mean and std."""
+    """Puts the brain's voxels, z-scored, into `out`. Returns mean and std."""
     own = values[brain].astype(np.float64)
     largest = max(abs(float(own.min())), abs(float(own.max())))
     mean = float(own.mean())
@@ -281,15 +281,14 @@ def _finish(store: Path, cases: Sequence[Case], made_from: dict[str, Any], spaci
     metadata = {case.name: read_metadata(case_path(store, case.name)) for case in cases}
     rows = {name: entry["fingerprint"] for name, entry in metadata.items()}
     write_json(store / FINGERPRINT, collect(rows))
-    plan = {
-        "spacing_mm": list(spacing_mm),
-        "sequences": list(SEQUENCES),
-        "normalisation": NORMALISATION,
-        "margin_voxels": made_from["settings"]["margin_voxels"],
-        "cavity": made_from["cavity"],
-        "settings_hash": made_from["settings_hash"],
-        "cases": [case.name for case in cases],
-    }
+    plan = Plan(
+        SEQUENCES,
+        spacing_mm,
+        margin_voxels=made_from["settings"]["margin_voxels"],
+        cavity=made_from["cavity"],
+        settings_hash=made_from["settings_hash"],
+        cases=tuple(case.name for case in cases),
+    )
     described = {
         case.name: {
             "patient": case.patient,
@@ -298,7 +297,7 @@ def _finish(store: Path, cases: Sequence[Case], made_from: dict[str, Any], spaci
         }
         for case in cases
     }
-    write_json(store / INDEX, {**made_from, "plan": plan, "cases": described})
+    write_json(store / INDEX, {**made_from, "plan": plan.as_json(), "cases": described})
     (store / UNFINISHED).unlink()
     for leftover in (store / "cases").glob(".*.tmp.*"):  # of a process that was killed while writing
         leftover.unlink()

@@ -26,6 +26,7 @@ from jaxtyping import Float16, Int16, Int64, UInt8
 from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
+from mets3d.data.plan import Plan
 from mets3d.files import read_json, write_with
 from mets3d.ops.components import components
 from mets3d.ops.voxels import Shape3, Spacing
@@ -37,64 +38,66 @@ if TYPE_CHECKING:
 FORMAT = 1
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
 METADATA = "mets3d"
-Box = tuple[slice, ...]
 Box3 = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What was done to one case, so that a prediction can be put back. RAS order; voxels unless the name says mm."""
+    """Crop, resampling and z-score of one case, so that a prediction can be put back. RAS order, in voxels or mm."""
 
     shape: Shape3  # of the case
     spacing_mm: Spacing  # of the case
     box: Box3  # first and one past the last voxel of the crop, per axis
     stored_shape: Shape3
-    stored_spacing_mm: Spacing
     mean: tuple[float, ...]  # per sequence, inside the brain, before the z-score
     std: tuple[float, ...]
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the entry as it is stored with the case."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Entry:
-        return cls(**{key: _tuples(value) for key, value in tree.items()})
+        """Makes the entry of a stored case; keys that earlier versions wrote too are ignored."""
+        return cls(**{name: _tuples(tree[name]) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
 class StoredCase:
-    """One case of the store. Holds a path alone: every read maps the file anew, so it can go to any process."""
+    """One case of the store, held as a path alone: every read maps the file anew, so it can go to any process."""
 
     name: str
     path: Path
 
     @property
     def shape(self) -> Shape3:
+        """Voxels along X Y Z, as stored."""
         return self.entry.stored_shape
 
     @property
     def entry(self) -> Entry:
+        """How the case became what is stored."""
         return Entry.from_json(read_metadata(self.path)["entry"])
 
-    def image(self, box: Box | None = None) -> Float16[Tensor, "C X Y Z"]:
-        """float16 [4, x, y, z] inside `box` (three slices; None: all); only its bytes are read."""
+    def image(self, box: tuple[slice, ...] | None = None) -> Float16[Tensor, "C X Y Z"]:
+        """Reads float16 [4, x, y, z] inside `box` (three slices; None: all) and no byte beside it."""
         with _opened(self.path, "pt") as file:
             part: Tensor = file.get_slice("image")[(slice(None), *(box or _EVERYTHING))]
             return part
 
-    def labels(self, box: Box | None = None) -> UInt8[Tensor, "X Y Z"]:
-        """uint8 [x, y, z] inside `box`."""
+    def labels(self, box: tuple[slice, ...] | None = None) -> UInt8[Tensor, "X Y Z"]:
+        """Reads uint8 [x, y, z] inside `box`."""
         with _opened(self.path, "pt") as file:
             part: Tensor = file.get_slice("labels")[box or _EVERYTHING]
             return part
 
     def foreground(self, region: str) -> Int16[np.ndarray, "n 3"]:
-        """Voxels of the region, lesion after lesion."""
+        """Reads the voxels of a region, lesion after lesion."""
         voxels: Int16[np.ndarray, "n 3"] = self._index(f"foreground_{region}")
         return voxels
 
     def lesions(self, region: str) -> Int64[np.ndarray, " offsets"]:
-        """Lesion l of the region (26-connected) is `foreground(region)[lesions[l]:lesions[l + 1]]`."""
+        """Reads where each lesion starts: l (26-connected) is `foreground(region)[lesions[l]:lesions[l + 1]]`."""
         offsets: Int64[np.ndarray, " offsets"] = self._index(f"lesions_{region}")
         return offsets
 
@@ -105,7 +108,7 @@ class StoredCase:
 
 @dataclass(frozen=True)
 class Store:
-    """An opened store: names of its cases and what was done to all of them."""
+    """An opened store: the names of its cases and how all of them were prepared."""
 
     path: Path
     index: dict[str, Any]
@@ -116,9 +119,9 @@ class Store:
         return list(self.index["cases"])
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """spacing_mm, sequences, normalisation, margin_voxels, cavity, settings_hash, cases: what prediction needs."""
-        return dict(self.index["plan"])
+    def plan(self) -> Plan:
+        """How its cases were prepared, and so how a new case must be."""
+        return Plan.from_json(self.index["plan"])
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -126,19 +129,19 @@ class Store:
         return dict(read_json(self.path / FINGERPRINT))
 
     def lesion_counts(self, regions: Sequence[str]) -> dict[str, int]:
-        """Lesions of each case: of the first of these regions that it has any of, else 0."""
+        """Counts the lesions of each case: of the first of these regions that it has any of, else 0."""
         counts = {name: row["lesions"] for name, row in self.index["cases"].items()}
         return {name: next((row[region] for region in regions if row[region]), 0) for name, row in counts.items()}
 
     def read(self, name: str) -> StoredCase:
-        """Raises DataError if the store has no such case."""
+        """Returns one case. Raises DataError if the store has no such case."""
         if name not in self.index["cases"]:
             raise DataError(f"{self.path}: no case {name} in this store of {len(self.index['cases'])}")
         return StoredCase(name, case_path(self.path, name))
 
 
 def open_store(path: Path, *, expected: Preprocess | None = None, cavity: bool | None = None) -> Store:
-    """The finished store in `path`.
+    """Opens the finished store in `path`.
 
     With `expected` the store must have been made with these settings, and its source, if that folder is still there,
     must hold the same labelled cases with files of the same size and time. With `cavity` it must treat label 4 so.
@@ -183,7 +186,7 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def recipe(settings: Preprocess, cavity: bool, data: Path, cases: Iterable[Case]) -> dict[str, Any]:
-    """What a store is made from: settings, cavity, source files, and a hash of each side."""
+    """Returns what a store is made from: settings, cavity, source files, and a hash of either side."""
     files = source_files(data, cases)
     chosen = settings.model_dump(mode="json")
     return {
@@ -197,7 +200,7 @@ def recipe(settings: Preprocess, cavity: bool, data: Path, cases: Iterable[Case]
 
 
 def source_files(data: Path, cases: Iterable[Case]) -> dict[str, list[int]]:
-    """Path below `data` -> [bytes, time of last change in ns], for every file of the cases with a reference."""
+    """Maps paths below `data` to [bytes, time of last change in ns], for files of cases with a reference."""
     found = {}
     for case in cases:
         for file in case.files if case.labels else ():
@@ -207,7 +210,7 @@ def source_files(data: Path, cases: Iterable[Case]) -> dict[str, list[int]]:
 
 
 def differing_settings(index: Mapping[str, Any], expected: Preprocess, cavity: bool | None) -> list[str]:
-    """One text a setting whose value in the store is not the expected one."""
+    """Lists, as texts, the settings whose value in the store is not the expected one."""
     own, wanted = index["settings"], expected.model_dump(mode="json")
     differences = [
         _difference(f"preprocess.{key}", own.get(key), wanted.get(key))
@@ -220,7 +223,7 @@ def differing_settings(index: Mapping[str, Any], expected: Preprocess, cavity: b
 
 
 def changed_source(index: Mapping[str, Any]) -> list[str]:
-    """What is different in the source folder since the store was made; nothing if the folder is no longer there."""
+    """Lists the changes in the source folder since the store was made; none if the folder is no longer there."""
     folder = Path(index["source"]["folder"])
     if not folder.is_dir():
         return []
@@ -232,7 +235,7 @@ def changed_source(index: Mapping[str, Any]) -> list[str]:
 
 
 def differing_files(before: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> list[str]:
-    """`FILE changed`, `FILE removed`, `FILE new`, by name."""
+    """Lists `FILE changed`, `FILE removed` and `FILE new`, by name."""
     changes = []
     for file in sorted({*before, *now}):
         if file not in now:
@@ -245,7 +248,7 @@ def differing_files(before: Mapping[str, list[int]], now: Mapping[str, list[int]
 
 
 def stale(path: Path, changes: list[str]) -> str:
-    """The message for a store whose source has changed."""
+    """Returns the message for a store whose source has changed."""
     shown = ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
     return (
         f"{path}: stale, its source files are not the ones it was made from: {shown}. "
@@ -265,6 +268,7 @@ def _hash(content: Any) -> str:
 
 
 def case_path(store: Path, name: str) -> Path:
+    """Returns the path of one case's file, there or not."""
     return store / "cases" / f"{name}.safetensors"
 
 
@@ -288,24 +292,24 @@ def write_case(
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Unlike safetensors' own file writer, which leaves a file that only its owner can read."""
+    """Writes a file that others can read too, which safetensors' own writer does not."""
     path.write_bytes(content)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The JSON values that `write_case` was given; reads the file's header alone."""
+    """Reads the JSON values that `write_case` was given, from the file's header alone."""
     with _opened(path, "numpy") as file:
         content: dict[str, Any] = json.loads(file.metadata()[METADATA])
         return content
 
 
 def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:
-    """Voxels of a bool mask [X, Y, Z], one 26-connected part after the other, and where each starts; [0] if empty."""
-    parts = components(mask)
+    """Returns the voxels of a mask, one 26-connected component after the other, and where each starts; [0] if empty."""
+    numbers = components(mask)
     voxels = np.argwhere(mask).astype(np.int16)
-    part_of = parts[mask].astype(np.int64)
-    order = np.argsort(part_of, kind="stable")
-    sizes = np.bincount(part_of, minlength=1)[1:]
+    component_of = numbers[mask].astype(np.int64)
+    order = np.argsort(component_of, kind="stable")
+    sizes = np.bincount(component_of, minlength=1)[1:]
     return voxels[order], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mets3d.data import Progress, quiet
+from mets3d.data.grids import TOLERANCE_VOXELS, apart_mm, lie_apart, sizes_differ
 from mets3d.evaluation.folders import FilePair, file_pairs
 from mets3d.evaluation.froc import FROC_COLUMNS, froc_rows
 from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, numbered
@@ -22,6 +23,7 @@ from mets3d.evaluation.scores import score_columns, score_of
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
 from mets3d.regions import KNOWN_LABELS
+from mets3d.rundir import scan_name
 
 if TYPE_CHECKING:
     from mets3d.data.nifti import LabelVolume
@@ -30,7 +32,6 @@ LESION_COLUMNS = (
     *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
     *("x_mm", "y_mm", "z_mm", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
 )
-AFFINE_TOLERANCE = 1e-3  # mm; headers round, and a voxel is never that small
 BEYOND = 255  # stands for all labels that a byte does not hold; of no region either
 REGRID = "write the prediction on the case's own grid"
 
@@ -84,7 +85,7 @@ def evaluate(
     all lesions missed. Under the others they are not scored, since those rules do not say.
 
     Collected in `problems`, one line each, naming the case: a case found twice, a prediction without a reference, a
-    file that cannot be read, grids that differ (shape, or affine by more than 1e-3), and labels outside 0 to 4, which
+    file that cannot be read, grids that differ (see `mets3d.data.grids`), and labels outside 0 to 4, which
     are scored as background or, under brats2026, keep the case from being scored.
 
     Raises ValueError for unknown rules, and FileNotFoundError or DataError (a ValueError) for a folder that does not
@@ -135,7 +136,7 @@ def _work(
 ) -> _Work:
     if not isinstance(pair, FilePair):
         return _Work(pair[0], None, pair[1], None, rules, compat, edges)
-    soft = None if probabilities is None else probabilities / f"{pair.case}.nii.gz"
+    soft = None if probabilities is None else probabilities / scan_name(pair.case)
     return _Work(pair.case, pair.prediction, pair.reference, soft, rules, compat, edges)
 
 
@@ -241,11 +242,10 @@ def _froc(file: Path, theirs: LabelVolume, work: _Work) -> list[Row]:
 def _grids_differ(ours: LabelVolume, theirs: LabelVolume) -> str | None:
     if ours.labels.shape != theirs.labels.shape:
         return f"differ in shape, {ours.labels.shape} and {theirs.labels.shape} in RAS order; {REGRID}"
-    off = float(np.abs(ours.affine - theirs.affine).max())
-    if off > AFFINE_TOLERANCE:
-        return f"lie differently, affines {off:g} apart where {AFFINE_TOLERANCE:g} is allowed; {REGRID}"
-    off = float(np.abs(np.subtract(ours.spacing_mm, theirs.spacing_mm)).max())
-    if off > AFFINE_TOLERANCE:
+    if lie_apart(ours, theirs):
+        off = f"affines {apart_mm(ours, theirs):g} apart in mm"
+        return f"lie differently, {off} where {TOLERANCE_VOXELS:g} of a voxel is allowed; {REGRID}"
+    if sizes_differ(ours.spacing_mm, theirs.spacing_mm):
         return f"have voxels of {ours.spacing_mm} and {theirs.spacing_mm} mm by their headers; {REGRID}"
     return None
 

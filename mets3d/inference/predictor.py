@@ -17,30 +17,30 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Num, UInt8
 
-from mets3d.config import Config, ConfigError, overridden
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
-from mets3d.data.nifti import Grid, ImageVolume, read_image
-from mets3d.data.preprocess import Prepared
-from mets3d.inference.decoding import Decoded, Decoding, check_tuned_for, decode, decoding_for
-from mets3d.inference.ensemble import Autocast, Channels, Ensemble, Member, load_members, member_weights
+from mets3d.data.nifti import Grid, ImageVolume
+from mets3d.inference.channels import Channels
+from mets3d.inference.decoding import Decoded, decode
+from mets3d.inference.decoding_settings import Decoding
+from mets3d.inference.ensemble import Autocast, Ensemble, Loaded
 from mets3d.inference.outputs import forget_case, write_case
+from mets3d.inference.setup import Choices, set_up
 from mets3d.ops.voxels import Spacing
-from mets3d.regions import Target
+from mets3d.regions import RC, Target, scored_regions
+from mets3d.rundir import ExportDir, PredictionsDir
 
 Word = TypeVar("Word", bound=str | Path)
 
 Precision = Literal["no", "fp16", "bf16"]
 # Sequences by their names now and before.
 SUFFIX = r"((^|[-_])(t1n|t1c|t2w|t2f|t1ce|t1|t2|flair))?\.nii(\.gz)?$"
-CHANGEABLE = ("predict", "precision")  # what can differ from the training
-EXPORTED = ("config.yaml", "plan.json", "model.safetensors", "decoding.json")
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What is found in one case, on its own RAS grid.
+    """The findings in one case, on its own RAS grid.
 
     `probabilities` are by channel name: WT, TC, ET[, RC], or in label mode background first. `lesions` has one dict per
     predicted lesion: region, lesion, volume_mm3, x_mm, y_mm, z_mm (index times spacing), peak_probability,
@@ -51,6 +51,20 @@ class Segmentation:
     probabilities: dict[str, Float32[np.ndarray, "X Y Z"]]
     uncertainty: Float32[np.ndarray, "X Y Z"]
     lesions: list[dict[str, Any]]
+    case: str | None = None  # None for an array
+
+    @property
+    def volumes_mm3(self) -> dict[str, float]:
+        """The volume of each region in the label map."""
+        regions = [region.name for region in scored_regions(cavity=RC.name in self.probabilities)]
+        return {
+            name: sum(float(row["volume_mm3"]) for row in self.lesions if row["region"] == name) for name in regions
+        }
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.labels.shape))
+        volumes = ", ".join(f"{name} {volume / 1000:.3g} ml" for name, volume in self.volumes_mm3.items())
+        return f"Segmentation({self.case or 'array'}, {shape}: {volumes})"
 
 
 class Predictor:
@@ -71,7 +85,7 @@ class Predictor:
         decoding: str | Path | None = None,
         overrides: str | Sequence[str] = (),
     ) -> Predictor:
-        """The predictor of a run directory, of a folder that `mets3d export` wrote, or of such a folder on the hub.
+        """Loads a run directory, a folder that `mets3d export` wrote, or such a folder on the hub.
 
         A local folder is taken where there is one; else `organisation/name` is fetched with `huggingface_hub`, which
         keeps it in its cache. device: None is the first GPU, else the CPU. precision: `no`, `fp16`, `bf16`, or None for
@@ -83,13 +97,16 @@ class Predictor:
         """
         if precision is not None and precision not in get_args(Precision):
             raise ValueError(f"precision: expected {', '.join(get_args(Precision))} or None, found {precision!r}")
-        members = load_members([_folder(path) for path in (path_or_hub_id, *_listed(also))])
-        config = settings_of(members[0], _listed(overrides))
-        found, _ = chosen_decoding(members, config, decoding, _listed(overrides))
-        weights = member_weights(_listed(region_weights), members)
+        run, *others = (_folder(path) for path in (path_or_hub_id, *_listed(also)))
+        setup = set_up(run, Choices(others, _listed(region_weights), decoding, _listed(overrides)))
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        autocast = _autocast(chosen, precision or config.precision)
-        return cls(Ensemble(members, config.predict, weights, chosen, autocast), found)
+        autocast = _autocast(chosen, precision or setup.config.precision)
+        return cls(Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast), setup.decoding)
+
+    def __repr__(self) -> str:
+        runs = ", ".join(str(member.run.path) for member in self.ensemble.members)
+        regions = " ".join(region.name for region in self.target.regions)
+        return f"Predictor({runs}: {regions} on {self.ensemble.device})"
 
     @property
     def sequences(self) -> tuple[str, ...]:
@@ -102,15 +119,15 @@ class Predictor:
         return self.ensemble.target
 
     def __call__(self, images: Any, spacing_mm: Any) -> Segmentation:
-        """One case as numbers [C, X, Y, Z], an array or a tensor: RAS+, one channel a sequence in the order of
-        `sequences`, intensities as in the files; and its spacing along X, Y, Z in mm.
+        """Segments one case of numbers [C, X, Y, Z], an array or a tensor, and its spacing along X, Y, Z in mm.
 
-        0 in all sequences is outside the brain. Raises ValueError for what is no such array or spacing, no brain, a
-        sequence that is constant in it, NaN or infinity.
+        The numbers are in RAS+, one channel a sequence in the order of `sequences`, intensities as in the files; 0 in
+        all sequences is outside the brain. Raises ValueError for another kind of array or spacing, no brain, a sequence
+        that is constant in it, NaN or infinity.
         """
         spacing, array = _spacing(spacing_mm), _image_array(images, self.sequences)
         volumes = {name: _volume(image, spacing) for name, image in zip(self.sequences, array, strict=True)}
-        return self._segment(loaded(self.ensemble, volumes))[0]
+        return self._segment(self.ensemble.load(volumes), None)[0]
 
     def predict_files(
         self,
@@ -119,92 +136,33 @@ class Predictor:
         *,
         probabilities: bool = False,
     ) -> Segmentation:
-        """One case as files: `{"t1n": FILE, "t1c": ..., "t2w": ..., "t2f": ...}` or its folder. On its RAS grid.
+        """Segments one case of files: `{"t1n": FILE, "t1c": ..., "t2w": ..., "t2f": ...}` or its folder.
 
-        With `out` also writes OUT/CASE.nii.gz and what `mets3d predict` puts beside it, on the files' own grid, in
-        place of what is there of the case, and without a record: `mets3d predict` will not take it for its own. CASE is
-        the folder's name, or for a mapping the t1c file's name without sequence and suffix (`t1c.nii.gz`: its folder's
-        name). Raises DataError for missing sequences and grids that differ, and as `__call__`.
+        The result is on the case's RAS grid. With `out` also writes OUT/CASE.nii.gz and the files that `mets3d predict`
+        puts beside it, on the files' own grid, in place of those that are there of the case, and without a record:
+        `mets3d predict` will not take them for its own. CASE is the folder's name, or for a mapping the t1c file's name
+        without sequence and suffix (`t1c.nii.gz`: its folder's name). Raises DataError for missing sequences and grids
+        that differ, and as `__call__`.
         """
         case = _case(files)
         faults = [finding for finding in check_headers(case) if finding.severity == "error"]
         if faults:
             raise DataError("\n".join(str(fault) for fault in faults))
-        found = read_case(self.ensemble, case)
-        segmentation, channels = self._segment(found)
+        found = self.ensemble.read(case)
+        segmentation, channels = self._segment(found, case.name)
         if out is not None:
             decoded = Decoded(segmentation.labels, segmentation.uncertainty, segmentation.lesions)
-            forget_case(Path(out), case.name)
-            write_case(Path(out), case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
+            folder = PredictionsDir(Path(out))
+            forget_case(folder, case.name)
+            write_case(folder, case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
         return segmentation
 
-    def _segment(self, case: Loaded) -> tuple[Segmentation, Channels]:
+    def _segment(self, case: Loaded, name: str | None) -> tuple[Segmentation, Channels]:
         channels = self.ensemble.probabilities(case.prepared)
         within, inside = channels.inside()
         decoded = decode(inside, self.target, self.decoding, case.spacing_mm, within=within)
         by_name = dict(zip(self.target.names, channels, strict=True))
-        return Segmentation(decoded.labels, by_name, decoded.uncertainty, decoded.lesions), channels
-
-
-# ---------------------------------------------------------------- shared with `mets3d predict`
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A case read and prepared, and the grid to write on."""
-
-    prepared: list[Prepared]
-    grid: Grid
-    spacing_mm: Spacing
-
-
-def read_case(ensemble: Ensemble, case: Case) -> Loaded:
-    """Raises DataError for a file that cannot be read and a case that cannot be prepared."""
-    return loaded(ensemble, {name: read_image(case.sequences[name]) for name in ensemble.sequences})
-
-
-def loaded(ensemble: Ensemble, images: Mapping[str, ImageVolume]) -> Loaded:
-    """The case with its images prepared, which are not kept."""
-    first = images[ensemble.sequences[0]]
-    return Loaded(ensemble.prepare(images), first.source, first.spacing_mm)
-
-
-def settings_of(member: Member, overrides: Sequence[str]) -> Config:
-    """The configuration that rules a prediction: the first run's, with overrides. Raises ValueError naming the keys."""
-    try:
-        return overridden(member.config, overrides, sections=CHANGEABLE)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def chosen_decoding(
-    members: Sequence[Member], config: Config, asked: str | Path | None, overrides: Sequence[str]
-) -> tuple[Decoding, Path | None]:
-    """How to decode, and the file that says so, None for the default.
-
-    Raises ValueError for a file that was tuned for other weights, or that overrules a threshold in `overrides`; and as
-    `mets3d.inference.decoding.decoding_for`.
-    """
-    tuned = decoding_file(members, asked)
-    if tuned is not None:
-        thresholds = [word for word in overrides if word.partition("=")[0].strip() == "--predict.threshold"]
-        if thresholds:
-            raise ValueError(
-                f"{thresholds[-1]}: {tuned} has the thresholds of this prediction, so this one would not count; change "
-                "them there, or take --decoding default"
-            )
-        check_tuned_for(tuned, [member.weights_sha256 for member in members])
-    return decoding_for(members[0].target, config.predict, tuned), tuned
-
-
-def decoding_file(members: Sequence[Member], asked: str | Path | None) -> Path | None:
-    """The file to decode with. A single run's own decoding.json counts unasked; for an average it was not tuned."""
-    if asked == "default":
-        return None
-    if asked is not None:
-        return Path(asked)
-    own = Path(members[0].run.decoding)
-    return own if len(members) == 1 and own.is_file() else None
+        return Segmentation(decoded.labels, by_name, decoded.uncertainty, decoded.lesions, name), channels
 
 
 # ---------------------------------------------------------------- where from
@@ -220,7 +178,7 @@ def _folder(path_or_hub_id: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=list(EXPORTED)))
+        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=ExportDir.needed_names()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(f"{path}: no such folder here, and none fetched from the hub: {reason}") from error
@@ -236,7 +194,7 @@ def _autocast(device: torch.device, precision: str | None) -> Autocast:
 
 
 def _listed(words: Word | Sequence[Word]) -> Sequence[Word]:
-    """A text or path alone is one of them, not its letters."""
+    """Returns a list of words; a text or path alone is one word, not its letters."""
     return [words] if isinstance(words, (str, Path)) else words
 
 

@@ -46,11 +46,13 @@ class Frame:
     edge_mm: float  # width over which one tissue turns into the next, in mm of the unscaled head
 
     def mesh(self) -> tuple[Any, Any, Any]:
+        """Returns the three axes, each along its own dimension."""
         x, y, z = (axis.astype(np.float32) for axis in self.axes)
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
 def frame_of(shape: Shape3, spacing_mm: Spacing) -> Frame:
+    """Puts a head in the middle of a grid, scaled down where it does not fit. Raises ValueError for too few voxels."""
     fields = [n * size for n, size in zip(shape, spacing_mm, strict=True)]
     scale = min(1.0, *(field / (2 * half) for field, half in zip(fields, HALF_HEAD_MM, strict=True)))
     across = [2 * half * scale / size for half, size in zip(HALF_HEAD_MM, spacing_mm, strict=True)]
@@ -67,7 +69,7 @@ def frame_of(shape: Shape3, spacing_mm: Spacing) -> Frame:
 
 
 def random_field(rng: np.random.Generator, frame: Frame, shortest_mm: float, longest_mm: float) -> Volume:
-    """A smooth random field, mean 0 and variance 1, of wavelengths between the two: a sum of waves of 256 mm / k."""
+    """Draws a smooth random field, mean 0 and variance 1, of wavelengths between the two: waves of 256 mm / k."""
     period = 256.0
     highest = int(period / shortest_mm)
     wave = np.arange(-highest, highest + 1)  # negative: sine, others: cosine
@@ -86,12 +88,12 @@ def random_field(rng: np.random.Generator, frame: Frame, shortest_mm: float, lon
 
 
 def soft(signed_mm: Any, width_mm: float) -> Volume:
-    """Share of a voxel inside a surface: 0 to 1 over `width_mm` of the signed distance, positive inside."""
+    """Returns the share of a voxel inside a surface: 0 to 1 over `width_mm` of the signed distance, positive inside."""
     return np.asarray(np.clip(signed_mm / width_mm + 0.5, 0, 1), dtype=np.float32)
 
 
 def ball(mesh: tuple[Any, Any, Any], centre: Sequence[Number], radii: Sequence[Number]) -> Volume:
-    """About the signed distance in mm to an ellipsoid, positive inside."""
+    """Returns about the signed distance in mm to an ellipsoid, positive inside."""
     squares = sum(((u - c) / r) ** 2 for u, c, r in zip(mesh, centre, radii, strict=True))
     return np.asarray((1 - np.sqrt(squares)) * min(radii), dtype=np.float32)
 
@@ -112,6 +114,7 @@ class Head:
 
 
 def make_head(rng: np.random.Generator, frame: Frame) -> Head:
+    """Draws one patient's brain: cerebrum with sulci, cerebellum, brain stem, ventricles."""
     mesh = x, y, z = frame.mesh()
     bend = random_field(rng, frame, 70, 150)
     below = np.where(z > -4, z / 64, (z + 4) / 42 - 4 / 64).astype(np.float32)  # the base of the cerebrum is flat
@@ -144,7 +147,7 @@ def _ventricles(mesh: tuple[Any, Any, Any], size: float) -> Volume:
 
 
 def paint_head(rng: np.random.Generator, head: Head, frame: Frame) -> Float32[np.ndarray, "4 X Y Z"]:
-    """Relative intensities without disease of the metastases' kind, the look-alikes among them."""
+    """Returns relative intensities of a head without metastases, but with everything that looks like one."""
     x, y, z = frame.mesh()
     edge = frame.edge_mm
     images = np.empty((len(SEQUENCES), *head.depth.shape), dtype=np.float32)
@@ -174,9 +177,11 @@ def paint_head(rng: np.random.Generator, head: Head, frame: Frame) -> Float32[np
 
 
 def varied(rng: np.random.Generator, values: Sequence[float], share: float) -> list[float]:
+    """Returns a tissue's intensities, each off by up to 1.7 times a share of itself."""
     return [float(value * (1 + share * rng.uniform(-1.7, 1.7))) for value in values]
 
 
 def blend(images: Float32[np.ndarray, "4 X Y Z"], share: Volume, values: Sequence[float]) -> None:
+    """Mixes a tissue into the images, in place, by its share of each voxel."""
     for channel, value in enumerate(values):
         images[channel] += share * (np.float32(value) - images[channel])

@@ -22,22 +22,24 @@ from torch import Tensor, nn
 from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.cases import find_cases
+from mets3d.data.plan import read_plan
 from mets3d.files import write_json, write_text
-from mets3d.inference.decoding import Decoding, decode, decoding_for
-from mets3d.inference.ensemble import Member, read_plan
-from mets3d.inference.sliding import SIGMA
+from mets3d.inference.decoding import decode
+from mets3d.inference.decoding_settings import Decoding, decoding_for
+from mets3d.inference.members import Member
+from mets3d.inference.windows import SIGMA
 from mets3d.regions import Target
-from mets3d.rundir import open_run
+from mets3d.rundir import ExportDir, open_run, scan_name
 
 HERE = "mets3d.release"
 
 
-def write_bundle(member: Member, folder: Path, *, name: str, license_id: str | None) -> None:
+def write_bundle(member: Member, folder: ExportDir, *, name: str, license_id: str | None) -> None:
     """Adds `configs/metadata.json`, `configs/inference.json` and `LICENSE` to an exported folder."""
-    write_json(folder / "configs" / "metadata.json", _metadata(member, name, license_id))
-    write_json(folder / "configs" / "inference.json", _inference(member))
+    write_json(folder.bundle_metadata, _metadata(member, name, license_id))
+    write_json(folder.bundle_inference, _inference(member))
     chosen = f"under {license_id}" if license_id else "under no licence yet; nobody may use them until one is chosen"
-    write_text(folder / "LICENSE", f"The weights in this folder are {chosen}. See README.md.\n")
+    write_text(folder.licence, f"The weights in this folder are {chosen}. See README.md.\n")
 
 
 def _metadata(member: Member, name: str, license_id: str | None) -> dict[str, Any]:
@@ -131,18 +133,18 @@ def _inference(member: Member) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- what the configuration calls
+# ---------------------------------------------------------------- called by the configuration
 
 
 def cases(data: str | Path, folder: str | Path) -> list[dict[str, Any]]:
-    """The cases below `data` as MONAI's Dataset wants them: name, and the files of the plan's sequences."""
+    """Lists the cases below `data` as MONAI's Dataset wants them: name, and the files of the plan's sequences."""
     sequences = read_plan(open_run(Path(folder)).plan).sequences
     found = find_cases(Path(data))
     return [{"name": case.name, "image": [str(case.sequences[name]) for name in sequences]} for case in found]
 
 
 def is_brain(image: Float[Tensor, "C X Y Z"]) -> Bool[Tensor, "C X Y Z"]:
-    """Where a sequence is not zero, small negative values included."""
+    """Returns where a sequence is not zero, small negative values included."""
     return image != 0
 
 
@@ -156,14 +158,14 @@ def segment(
     """Predicts the cases of a `monai.data.Dataset`, one after the other; `postprocessing` writes the label map."""
     for case in dataset:
         image = case["image"]
-        image.meta["filename_or_obj"] = f"{case['name']}.nii.gz"  # what Invertd hands on and the file is named after
+        image.meta["filename_or_obj"] = scan_name(case["name"])  # what Invertd hands on and the file is named after
         with torch.inference_mode():
             answer = inferer(image[None].to(device), network)[0].cpu().clone()
         postprocessing({**case, "pred": answer})
 
 
 def decoder(folder: str | Path) -> Callable[[Any], Any]:
-    """Probabilities [R, X, Y, Z] of a case on its own grid to labels [1, X, Y, Z], by the folder's decoding."""
+    """Makes the function from probabilities [R, X, Y, Z] of a case to labels [1, X, Y, Z], by the folder's decoding."""
     run = open_run(Path(folder))
     config: Config = run.load_config()
     target = Target(config.data.target, config.data.cavity)
@@ -172,7 +174,7 @@ def decoder(folder: str | Path) -> Callable[[Any], Any]:
 
 
 def _decoded(probabilities: Any, *, target: Target, decoding: Decoding) -> Any:
-    """MetaTensor to MetaTensor, with the same meta data."""
+    """Decodes a MetaTensor to one with the same meta data."""
     from monai.data import MetaTensor
 
     channels = np.clip(np.asarray(probabilities.cpu(), np.float32), 0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
@@ -12,18 +12,16 @@ import yaml
 from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.cases import patient_of
-from mets3d.data.preprocess import NORMALISATION
+from mets3d.data.plan import NORMALISATION
 from mets3d.evaluation.scores import Score
 from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, read_object
-from mets3d.inference.decoding import RegionDecoding, decoding_for
-from mets3d.inference.ensemble import Member
+from mets3d.inference.decoding_settings import RegionDecoding, decoding_for
+from mets3d.inference.members import Member
 from mets3d.regions import LABEL_NAMES, Target
-from mets3d.rundir import RunDir
+from mets3d.rundir import ExportDir, RunDir
 from mets3d.statistics.cohort import numbers_shown_in
 from mets3d.statistics.intervals import FEWEST_PATIENTS
-
-CARD, ONNX, BUNDLE = "README.md", "model.onnx", "configs"
 
 MODES = {
     "cnn": "a plain convolutional U-Net",
@@ -34,33 +32,40 @@ MODES = {
 NO_LICENSE = {"license": "other", "license_name": "none-chosen-yet"}
 
 
+@dataclass(frozen=True)
+class About:
+    """What the author says of the model: its name, the licence of its weights, and how the scored cases are called."""
+
+    name: str
+    license_id: str | None
+    dataset: str | None
+
+
 def model_card(
     run: RunDir,
     member: Member,
+    folder: ExportDir,
+    about: About,
     *,
-    folder: RunDir,
-    name: str,
-    license_id: str | None,
-    dataset: str | None,
     scores: Sequence[Row],
     caveats: Sequence[str],
 ) -> str:
-    """The card's text. `folder` is what was exported so far; `scores` are rows as `cohort_table` makes them.
+    """Returns the card's text; of the run's cases it has only counts.
 
-    Of the run's cases only counts are told.
+    `folder` is what was exported so far; `scores` are rows as `cohort_table` makes them.
     """
     numbers = numbers_shown_in("card")
     shown = [row for row in scores if row["score"] in numbers and row["mean"] is not None]
-    data = dataset or "held-out cases of the training data set"
-    front = _front(member, name, license_id, data, shown)
+    data = about.dataset or "held-out cases of the training data set"
+    front = _front(member, about, data, shown)
     sections = [
-        f"# {name}",
+        f"# {about.name}",
         _what(member),
         "## Use and limits\n\n" + LIMITS,
-        "## Licence\n\n" + _license(license_id),
+        "## Licence\n\n" + _license(about.license_id),
         "## Input\n\n" + _input(member),
         "## Output\n\n" + _output(member, folder),
-        "## How to load it\n\n" + _loading(name, member, folder),
+        "## How to load it\n\n" + _loading(about.name, member, folder),
         "## Training\n\n" + _training(run, member),
         "## Scores\n\n" + _scores(shown, data, caveats, tuned=folder.decoding.exists()),
         "## To cite\n\n" + CITATION,
@@ -72,9 +77,10 @@ def model_card(
 # ---------------------------------------------------------------- for the hub
 
 
-def _front(member: Member, name: str, license_id: str | None, dataset: str, scores: Iterable[Row]) -> dict[str, Any]:
+def _front(member: Member, about: About, dataset: str, scores: Iterable[Row]) -> dict[str, Any]:
+    """Returns the YAML that the hub reads."""
     front: dict[str, Any] = {
-        **(NO_LICENSE if license_id is None else {"license": license_id}),
+        **(NO_LICENSE if about.license_id is None else {"license": about.license_id}),
         "library_name": "mets3d",
         "pipeline_tag": "image-segmentation",
         "tags": ["mets3d", "medical", "mri", "3d", "brain-metastases", "brats", member.config.model.mode],
@@ -83,7 +89,7 @@ def _front(member: Member, name: str, license_id: str | None, dataset: str, scor
     if metrics:
         where = {"type": "mri", "name": dataset}
         task = {"type": "image-segmentation", "name": "brain metastases segmentation"}
-        front["model-index"] = [{"name": name, "results": [{"task": task, "dataset": where, "metrics": metrics}]}]
+        front["model-index"] = [{"name": about.name, "results": [{"task": task, "dataset": where, "metrics": metrics}]}]
     return front
 
 
@@ -146,7 +152,7 @@ def _input(member: Member) -> str:
     )
 
 
-def _output(member: Member, folder: RunDir) -> str:
+def _output(member: Member, folder: ExportDir) -> str:
     target: Target = member.target
     labels = ", ".join(f"{label} {LABEL_NAMES[label]}" for label in target.labels[1:])
     kind = f"one probability a {'region, overlapping' if target.kind == 'regions' else 'label, exclusive'}"
@@ -171,7 +177,7 @@ def _cells(setting: RegionDecoding) -> list[str]:
     return [words[value] if value is None or isinstance(value, bool) else f"{value:g}" for value in values.values()]
 
 
-def _loading(name: str, member: Member, folder: RunDir) -> str:
+def _loading(name: str, member: Member, folder: ExportDir) -> str:
     text = f"""\
 With mets3d {__version__} installed, from a copy of this folder or straight from the hub as `organisation/{name}`:
 
@@ -184,13 +190,13 @@ With mets3d {__version__} installed, from a copy of this folder or straight from
 or, for a whole data set, with a copy of this folder:
 
     mets3d predict {name} DATA PREDICTIONS"""
-    if (folder.path / ONNX).exists():
+    if folder.onnx.exists():
         patch, channels = ", ".join(map(str, member.config.data.patch)), ", ".join(member.target.names)
         text += (
-            f"\n\n`{ONNX}` is the network alone: `image` [1, {len(member.plan.sequences)}, {patch}], prepared as "
-            f"above, to `probabilities` [1, {member.target.channels}, {patch}] ({channels}), fp32."
+            f"\n\n`{folder.onnx.name}` is the network alone: `image` [1, {len(member.plan.sequences)}, {patch}], "
+            f"prepared as above, to `probabilities` [1, {member.target.channels}, {patch}] ({channels}), fp32."
         )
-    if (folder.path / BUNDLE).exists():
+    if folder.bundle.exists():
         text += (
             "\n\nThe folder is a MONAI bundle as well; with mets3d and `fire` installed:\n\n"
             "    python -m monai.bundle run --config_file configs/inference.json --dataset_dir DATA --output_dir OUT"
@@ -205,8 +211,10 @@ def _training(run: RunDir, member: Member) -> str:
 def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     if run.split.exists():
         split = read_object(run.split, {"training": NAMES, "validation": NAMES})
-        told = [f"{len(split[part])} cases of {_patients(split[part])} patients" for part in ("training", "validation")]
-        yield f"Data: {told[0]} to train on, {told[1]} held out (fold {split['fold']} of {split['folds']})."
+        counts = [
+            f"{len(split[part])} cases of {_patients(split[part])} patients" for part in ("training", "validation")
+        ]
+        yield f"Data: {counts[0]} to train on, {counts[1]} held out (fold {split['fold']} of {split['folds']})."
         yield (
             "The weights are those of the validated step with the best mean Dice on the held-out cases, so scores on "
             "the same cases are a little optimistic."
@@ -249,10 +257,10 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
             for score in shown
         ),
     ]
-    said = list(caveats)
+    remarks = list(caveats)
     if tuned:
-        said.append("the decoding was chosen on held-out cases; on those very cases its scores are optimistic")
-    return "\n".join([*lines, *(f"\n{remark[0].upper()}{remark[1:]}." for remark in said)])
+        remarks.append("the decoding was chosen on held-out cases; on those very cases its scores are optimistic")
+    return "\n".join([*lines, *(f"\n{remark[0].upper()}{remark[1:]}." for remark in remarks)])
 
 
 def _named(score: Score) -> str:
@@ -269,7 +277,7 @@ def _cell(row: Row | None, digits: int) -> str:
 
 def _versions(run: RunDir) -> str:
     packages = ("mets3d", "python", "torch", "accelerate", "monai")
-    told = read_object(run.environment) if run.environment.exists() else {}
-    trained = ", ".join(f"{package} {told[package]}" for package in packages if told.get(package))
+    versions = read_object(run.environment) if run.environment.exists() else {}
+    trained = ", ".join(f"{package} {versions[package]}" for package in packages if versions.get(package))
     exported = f"mets3d {__version__}, torch {importlib.metadata.version('torch')}"
     return (f"Trained with {trained}. " if trained else "") + f"Exported with {exported}."

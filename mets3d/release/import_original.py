@@ -7,8 +7,8 @@ from typing import Literal
 
 from mets3d.config import Config, Model, to_yaml
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.preprocess import NORMALISATION
-from mets3d.files import replacing, write_json, write_text
+from mets3d.data.plan import Plan, write_plan
+from mets3d.files import replacing, write_text
 from mets3d.models.originals.transunet import from_original, read_checkpoint, settings
 from mets3d.models.weights import save_weights
 from mets3d.regions import Target
@@ -25,7 +25,7 @@ def write_run(
     layer_scale: Literal["off", "correct", "reference"] = "reference",
     target: Literal["regions", "labels"] = "regions",
 ) -> Path:
-    """A run directory at `out` with the checkpoint's network, its weights and the plan that its training implies.
+    """Makes a run directory of the checkpoint's network, its weights and the plan that its training implies.
 
     Channels must be t1n, t1c, t2w, t2f, and classes the project's: WT, TC, ET, or background and three labels. Raises
     ValueError for a file that is no such checkpoint, and FileExistsError if `out` is there.
@@ -51,16 +51,6 @@ def write_run(
         temporary.mkdir(parents=True)
         run = RunDir(temporary)
         write_text(run.config, to_yaml(config))
-        write_json(
-            run.plan,
-            {
-                "spacing_mm": SPACING_MM,
-                "sequences": SEQUENCES,
-                "normalisation": NORMALISATION,
-                "margin_voxels": 0,
-                "cavity": False,
-                "imported_from": file.name,
-            },
-        )
+        write_plan(run.plan, Plan(SEQUENCES, SPACING_MM, margin_voxels=0, imported_from=file.name))
         save_weights({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, run.weights)
     return out

@@ -21,7 +21,7 @@ from mets3d.phantoms.synth import phantom
 from mets3d.release.tensor_network import TensorNetwork, z_score
 
 if TYPE_CHECKING:
-    from mets3d.inference.ensemble import Member
+    from mets3d.inference.members import Member
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4  # of a probability
@@ -58,7 +58,7 @@ def write_onnx(member: Member, file: Path) -> float:
                 exported, (windows[-1],), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
             )
         assert program is not None
-        _tell(program.model, member)
+        _describe(program.model, member)
         program.save(str(file))
         deviation = _deviation(network, file, windows)
     except Exception as error:  # of the exporter or of onnxruntime: either way there is no ONNX file
@@ -102,7 +102,7 @@ def _mean(grouped: Float[Tensor, "B G D X Y Z"]) -> Float[Tensor, "B G 1 1 1 1"]
 
 
 def _with_nested_norms(network: TensorNetwork) -> TensorNetwork:
-    """A copy with every norm over voxels replaced."""
+    """Returns a copy with every norm over voxels replaced."""
     changed: TensorNetwork = copy.deepcopy(network)
     for module in list(changed.modules()):
         for name, child in module.named_children():
@@ -111,8 +111,8 @@ def _with_nested_norms(network: TensorNetwork) -> TensorNetwork:
     return changed
 
 
-def _tell(model: Any, member: Member) -> None:
-    """Says what the channels are, and forgets where the exporter's source files lay."""
+def _describe(model: Any, member: Member) -> None:
+    """Writes down what the channels are, and removes where the exporter's source files lay."""
     for graph in (model.graph, *model.functions.values()):
         for node in graph.all_nodes():
             node.metadata_props.clear()
@@ -150,7 +150,7 @@ def _deviation(network: TensorNetwork, file: Path, windows: Sequence[Float32[Ten
 
 
 def _windows(channels: int, patch: Sequence[int]) -> Iterator[Float32[Tensor, "1 C X Y Z"]]:
-    """Zeros, two of noise, and the middle and a corner of a phantom's brain, padded with 0 where it is smaller."""
+    """Yields zeros, two of noise, and the middle and a corner of a phantom's brain, padded with 0."""
     yield torch.zeros(1, channels, *patch)
     generator = torch.Generator().manual_seed(0)
     for scale in (1.0, 3.0):
@@ -169,7 +169,7 @@ def _windows(channels: int, patch: Sequence[int]) -> Iterator[Float32[Tensor, "1
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter speaks of its own future and of packages that it does not need."""
+    """Silences the exporter's remarks on its own future and on packages that it does not need."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

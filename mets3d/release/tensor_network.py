@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mets3d.data.preprocess import CONSTANT
-from mets3d.inference.ensemble import load_members
+from mets3d.inference.members import load_members
 from mets3d.shapes import QueryClasses
 
 
@@ -26,14 +26,14 @@ class TensorNetwork(nn.Module):
 
 
 def tensor_network(folder: str | Path) -> TensorNetwork:
-    """The network of an exported folder or a run directory with its weights, on the CPU, without gradients."""
+    """Loads the network of an exported folder or a run directory with its weights, on the CPU, without gradients."""
     member = load_members([Path(folder)])[0]
     network = TensorNetwork(member.network, member.config.predict.query_classes)
     return network.eval().requires_grad_(False)
 
 
 def z_score(image: Float[Tensor, "C X Y Z"]) -> Float[Tensor, "C X Y Z"]:
-    """(value - mean) / std over the brain per channel of [C, X, Y, Z]; 0 outside, where all channels are 0.
+    """Returns (value - mean) / std over the brain per channel; 0 outside, where all channels are 0.
 
     Values are rounded to fp16 on the way, as they are in a store. Raises ValueError if there is no brain, or a channel
     is constant in it.

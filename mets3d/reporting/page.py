@@ -28,8 +28,7 @@ from mets3d.reporting.sections.threshold import threshold_section
 from mets3d.reporting.sections.tiles import tiles
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
 from mets3d.reporting.training_facts import lede
-
-INDEX, FIGURES = "index.html", "figures"
+from mets3d.rundir import ReportDir
 
 
 def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None) -> Path:
@@ -51,12 +50,12 @@ def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None)
     others = ", ".join(record.label for record in records[1:])
     title = f"{others} against {records[0].label}" if others else records[0].label
     with replacing(out) as temporary:
-        figures = Figures(temporary / FIGURES)
+        figures = Figures(ReportDir(temporary).figures)
         pictures = case_pictures(records, figures, progress or quiet)  # first, for what it cannot draw becomes a note
         body = _one_run(records[0], figures, pictures) if len(records) == 1 else _compared(records, figures, pictures)
         html = page_html(escape(title), f"{_header(title, records)}{body}{_footer()}")
-        (temporary / INDEX).write_text(html, encoding="utf-8")
-    return out / INDEX
+        ReportDir(temporary).page.write_text(html, encoding="utf-8")
+    return ReportDir(out).page
 
 
 def _one_run(record: RunRecord, figures: Figures, pictures: str) -> str:
@@ -102,9 +101,10 @@ def _header(title: str, records: Sequence[RunRecord]) -> str:
 
 
 def _footer() -> str:
+    figures = ReportDir(Path()).figures
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return (
-        f"<footer>Made by mets3d {__version__} on {made}. Figures are in the folder {FIGURES} beside this page. "
+        f"<footer>Made by mets3d {__version__} on {made}. Figures are in the folder {figures} beside this page. "
         "Not for clinical use.</footer>"
     )
 
@@ -115,8 +115,9 @@ def _refuse_what_is_not_a_report(out: Path) -> None:
     if not out.is_dir():
         raise FileExistsError(f"{out} exists and is a file; name a folder for the report that does not exist yet")
     found = {entry.name for entry in out.iterdir()}
-    strangers = sorted(found - {INDEX, FIGURES})
-    if strangers or (found and not _is_report(out / INDEX)):
+    folder = ReportDir(out)
+    strangers = sorted(found - {folder.page.name, folder.figures.name})
+    if strangers or (found and not _is_report(folder.page)):
         shown = ", ".join((strangers or sorted(found))[:5])
         raise FileExistsError(
             f"{out} exists and is not a former report (found {shown}); name another folder or empty it"

@@ -11,10 +11,11 @@ import numpy as np
 
 from mets3d.evaluation.scores import lower_is_better, shown_in
 from mets3d.evaluation.tables import Row
+from mets3d.rundir import SCORE_TABLE
 from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
 from mets3d.statistics.ranking import Ranking, ranked_by, ranking_by_rules
-from mets3d.statistics.score_table import SCORES, columns_of, values_of
+from mets3d.statistics.score_table import columns_of, values_of
 from mets3d.statistics.shared_cases import shared_cases
 
 
@@ -187,7 +188,7 @@ def method_names(paths: Sequence[Path], given: Sequence[str] | None = None) -> l
         return list(given)
     folders = [path if path.is_dir() else path.parent for path in paths]
     names = [
-        folder.resolve().name if path.is_dir() or path.name == SCORES else path.stem
+        folder.resolve().name if path.is_dir() or path.name == SCORE_TABLE else path.stem
         for path, folder in zip(paths, folders, strict=True)
     ]
     return [str(path) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]

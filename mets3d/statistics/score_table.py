@@ -10,8 +10,7 @@ from pathlib import Path
 
 from mets3d.evaluation.scores import KEYS
 from mets3d.evaluation.tables import Row
-
-SCORES = "scores.csv"
+from mets3d.rundir import SCORE_TABLE
 
 
 def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]:
@@ -53,7 +52,7 @@ def read_scores(path: Path) -> list[Row]:
     `path` is the file or a folder that holds `scores.csv`, such as a run directory. Raises FileNotFoundError where
     there is none, ValueError for a file that is no score table, holds no row, or holds a case and region twice.
     """
-    file = path / SCORES if path.is_dir() else path
+    file = path / SCORE_TABLE if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such table; expected scores.csv as `mets3d evaluate` writes it")
     try:

@@ -13,7 +13,7 @@ from torch import nn
 from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file, to_yaml
 from mets3d.files import read_json, write_json, write_text
 from mets3d.models.weights import check_weights, save_weights
-from mets3d.rundir import RunDir
+from mets3d.rundir import CheckpointDir, RunDir
 
 if TYPE_CHECKING:
     from mets3d.training.job import Job
@@ -100,7 +100,7 @@ def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int
             "precision": accelerator.mixed_precision,
             "processes": accelerator.num_processes,
         }
-        write_json(temporary / "progress.json", manifest)
+        write_json(CheckpointDir(temporary).progress, manifest)
         before = folder.with_name(f".replaced_{folder.name}")
         if folder.exists():  # of this very step, without its validation
             folder.rename(before)
@@ -120,14 +120,14 @@ def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progres
     if not steps:
         return Progress()
     folder = run.checkpoint(steps[-1])
-    manifest = read_json(folder / "progress.json")
+    manifest = read_json(CheckpointDir(folder).progress)
     if (manifest["precision"] == "fp16") != (accelerator.mixed_precision == "fp16"):
         raise ValueError(
             f"{folder} was written with precision {manifest['precision']}, this launch has "
             f"{accelerator.mixed_precision}: "
             "fp16 carries a loss scaler that the others lack; launch with the same precision"
         )
-    check_weights(folder / "model.safetensors", accelerator.unwrap_model(network))
+    check_weights(CheckpointDir(folder).weights, accelerator.unwrap_model(network))
     try:
         accelerator.load_state(str(folder))
     except RuntimeError as error:

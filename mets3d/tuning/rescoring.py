@@ -1,4 +1,4 @@
-"""One held-out case made ready for being scored again and again: with what settings would its label map score what?
+"""Held-out cases, prepared so that their label map is scored quickly under one setting after the other.
 
 The components at every threshold are found once and kept as a list of voxels by falling probability, so that the voxels
 above any threshold are the first n of it. Peak and size limits are then looked up in tables of components.
@@ -17,18 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
+from mets3d.data.grids import lie_apart, sizes_differ
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
-from mets3d.inference.decoding import (
-    Decoding,
-    Parts,
-    RegionDecoding,
-    filled,
-    kept,
-    likeliest_label,
-    measure,
-    region_probability,
-)
+from mets3d.inference.decoding_settings import Decoding, RegionDecoding
+from mets3d.inference.region_masks import Components, filled, kept, measure
+from mets3d.inference.region_probabilities import likeliest_label, region_probability
 from mets3d.ops.components import components
 from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import ET, KNOWN_LABELS, Region, Target
@@ -36,7 +30,6 @@ from mets3d.regions import ET, KNOWN_LABELS, Region, Target
 if TYPE_CHECKING:
     from mets3d.data.nifti import LabelVolume, ProbabilityVolume
 
-AFFINE_TOLERANCE = 1e-3  # mm; headers round, and a voxel is never that small
 EVERYWHERE: Box = (slice(None),) * 3
 NOWHERE: Box = (slice(0, 1),) * 3  # where there is nothing at all: one voxel, for a crop must have one
 
@@ -49,12 +42,12 @@ class RegionVoxels:
 
     voxels: FlatVoxels
     numbers: dict[float, Int32[np.ndarray, " _"]]
-    parts: dict[float, Parts]
+    parts: dict[float, Components]
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """A case cropped to what is in its reference or above the lowest threshold anywhere."""
+class PreparedCase:
+    """A case cropped to the box of its reference and of all voxels above the lowest threshold."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
@@ -72,18 +65,18 @@ def prepare(
     thresholds: Sequence[float],
     rules: str,
 ) -> str | None:
-    """Reads a case and writes it as `score` wants it to `file`. What is wrong with it, if anything, naming the case."""
+    """Reads a case and writes it to `file` as `score` reads it. Returns its fault, if any, naming the case."""
     from mets3d.data.nifti import read_labels, read_probabilities
 
     try:
         ours, theirs = read_probabilities(probabilities), read_labels(reference)
     except (OSError, ValueError) as error:
         return f"{case}: {error}"
-    problem = _problem(ours, theirs, target, rules)
-    if problem:
-        return f"{case}: {probabilities}: {problem}"
+    fault = _fault(ours, theirs, target, rules)
+    if fault:
+        return f"{case}: {probabilities}: {fault}"
     with file.open("wb") as stream:
-        pickle.dump(_held_out(ours, theirs, target, thresholds), stream, protocol=pickle.HIGHEST_PROTOCOL)
+        pickle.dump(_prepared(ours, theirs, target, thresholds), stream, protocol=pickle.HIGHEST_PROTOCOL)
     return None
 
 
@@ -97,13 +90,13 @@ def score(
     rules: str,
     objective: str,
 ) -> list[float]:
-    """What a prepared case scores for one region with each of the candidates for it, the others as in `decoding`.
+    """Scores a prepared case for one region with each of the candidates for it, the others as in `decoding`.
 
-    That is `lesion_scores` of the label map that `decode` paints. NaN where the rules give no value. What a mask scores
-    is kept beside `file`, so always ask one file with the same rules and objective, and from one process at a time.
+    The scores are `lesion_scores` of the label map that `decode` paints; NaN where the rules give no value. They are
+    kept by mask beside `file`: use one file with the same rules and objective, and in one process at a time.
     """
     with file.open("rb") as stream:
-        case: HeldOut = pickle.load(stream)
+        case: PreparedCase = pickle.load(stream)
     order = list(reversed(target.regions))
     whole_map = region.name in needs_outer(rules)
     inner, outer = order[: order.index(region)], order[order.index(region) + 1 :] if whole_map else []
@@ -135,7 +128,7 @@ Known = dict[tuple[str, bytes], float]
 
 
 def _known(file: Path) -> Known:
-    """What masks of a prepared case score, from earlier calls. Other inner settings often leave an outer mask alone."""
+    """Reads the scores of masks from earlier calls. Other inner settings often leave an outer mask alone."""
     if not _known_file(file).exists():
         return {}
     with _known_file(file).open("rb") as stream:
@@ -148,19 +141,19 @@ def _known_file(file: Path) -> Path:
 
 
 def needs_outer(rules: str) -> tuple[str, ...]:
-    """The regions whose score, under these rules, sees also what is painted of the regions around them."""
+    """Returns the regions whose score, under these rules, depends also on the regions painted around them."""
     return (ET.name,) if rules_named(rules).joins_et_by_netc else ()
 
 
 # ---------------------------------------------------------------- making ready
 
 
-def _problem(ours: ProbabilityVolume, theirs: LabelVolume, target: Target, rules: str) -> str | None:
+def _fault(ours: ProbabilityVolume, theirs: LabelVolume, target: Target, rules: str) -> str | None:
     if ours.names != target.names:
         return f"expected the channels {' '.join(target.names)}, found {' '.join(ours.names)}; predict again"
-    if ours.data.shape[1:] != theirs.labels.shape:
-        return f"differs in shape from the reference, {ours.data.shape[1:]} and {theirs.labels.shape}; predict again"
-    if float(np.abs(ours.affine - theirs.affine).max()) > AFFINE_TOLERANCE:
+    if ours.shape != theirs.shape:
+        return f"differs in shape from the reference, {ours.shape} and {theirs.shape}; predict again"
+    if lie_apart(ours, theirs) or sizes_differ(ours.spacing_mm, theirs.spacing_mm):
         return "lies differently from the reference; predict again"
     if np.isnan(ours.data).any():
         return "holds NaN; the weights may be broken"
@@ -171,7 +164,9 @@ def _problem(ours: ProbabilityVolume, theirs: LabelVolume, target: Target, rules
     return None
 
 
-def _held_out(ours: ProbabilityVolume, theirs: LabelVolume, target: Target, thresholds: Sequence[float]) -> HeldOut:
+def _prepared(
+    ours: ProbabilityVolume, theirs: LabelVolume, target: Target, thresholds: Sequence[float]
+) -> PreparedCase:
     channels = list(ours.data)
     winner = likeliest_label(channels, target) if target.kind == "labels" else None
 
@@ -191,13 +186,13 @@ def _held_out(ours: ProbabilityVolume, theirs: LabelVolume, target: Target, thre
         regions[region.name] = _region_voxels(probability, masks(region, box, thresholds))
     labels = np.ascontiguousarray(theirs.labels[box])
     where = np.flatnonzero(labels)
-    return HeldOut(labels.shape, ours.spacing_mm, (where, labels.ravel()[where]), regions)
+    return PreparedCase(labels.shape, ours.spacing_mm, (where, labels.ravel()[where]), regions)
 
 
 def _region_voxels(
     probability: Float32[np.ndarray, "X Y Z"], masks: dict[float, Bool[np.ndarray, "X Y Z"]]
 ) -> RegionVoxels:
-    """`masks` by threshold, the lowest first."""
+    """Lists a region's voxels and components; `masks` are by threshold, the lowest first."""
     voxels = np.flatnonzero(next(iter(masks.values())))
     voxels = voxels[np.argsort(-probability.ravel()[voxels], kind="stable")]
     numbers, parts = {}, {}
@@ -212,8 +207,8 @@ def _region_voxels(
 # ---------------------------------------------------------------- scoring
 
 
-def _selected(case: HeldOut, region: Region, setting: RegionDecoding) -> FlatVoxels:
-    """The voxels that `decoding.selected` leaves of a region."""
+def _selected(case: PreparedCase, region: Region, setting: RegionDecoding) -> FlatVoxels:
+    """Returns the voxels that `region_masks.selected` leaves of a region."""
     own = case.regions[region.name]
     numbers, parts = own.numbers[setting.threshold], own.parts[setting.threshold]
     voxels = own.voxels[: len(numbers)]
@@ -226,7 +221,7 @@ def _selected(case: HeldOut, region: Region, setting: RegionDecoding) -> FlatVox
     return voxels
 
 
-def _labels(case: HeldOut, painted: Sequence[tuple[Region, FlatVoxels]]) -> UInt8[np.ndarray, " _"]:
+def _labels(case: PreparedCase, painted: Sequence[tuple[Region, FlatVoxels]]) -> UInt8[np.ndarray, " _"]:
     labels = np.zeros(math.prod(case.shape), np.uint8)
     for region, voxels in painted:
         _paint(labels, voxels, region)
@@ -234,14 +229,14 @@ def _labels(case: HeldOut, painted: Sequence[tuple[Region, FlatVoxels]]) -> UInt
 
 
 def _paint(labels: UInt8[np.ndarray, " _"], voxels: FlatVoxels, region: Region) -> None:
-    """As `decoding.paint`: only where no region further inside is."""
+    """Paints as `region_masks.paint`: only where no region further inside is painted."""
     labels[voxels[labels[voxels] == 0]] = region.decoded_as
 
 
 def _score(
     prediction: UInt8[np.ndarray, " _"],
     reference: UInt8[np.ndarray, " _"],
-    case: HeldOut,
+    case: PreparedCase,
     region: Region,
     rules: str,
     objective: str,

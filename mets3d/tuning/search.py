@@ -1,14 +1,15 @@
-"""Which of many settings is best, region by region, given what each scores on every case.
+"""Finds the best of many settings, region by region, by their scores on every case.
 
-The regions are gone through from the inside out (RC, ET, TC, WT), for an outer region's mask in the label map is what
-its own settings leave of it plus what is painted inside. So a region's score depends on choices already made and its
-own, and is that of the final label map. (One exception, see `held_out.needs_outer`: there the outer regions are as by
-default.)
+The regions are searched from the inside out (RC, ET, TC, WT), for an outer region's mask in the label map is the part
+of it that its own settings leave, and the regions painted inside. So a region's score depends on choices already made
+and its own, and is that of the final label map. (One exception, see `rescoring.needs_outer`: there the outer regions
+are as by default.)
 
 Per region, from the default on: the best pair of threshold and peak, of threshold and smallest volume, of peak and
 smallest volume, for the cavity of largest-only and hole filling, and again until nothing changes. Pairs, for a peak and
-a smallest volume do the same work: where the one is set, the other alone gains nothing, though it were better. Of equal
-settings the one with the fewest steps on the grid from the default is taken, so that nothing is changed without gain.
+a smallest volume remove the same components: where one is set, the other gains nothing alone, although it is better.
+Of equal settings the one with the fewest steps on the grid from the default is taken, so that nothing changes without
+gain.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from mets3d.inference.decoding import Decoding, RegionDecoding
+from mets3d.inference.decoding_settings import Decoding, RegionDecoding
 from mets3d.regions import RC, Region, Target
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -32,7 +33,7 @@ CAVITY_VOLUMES_MM3 = (0.0, 10.0, 27.0, 50.0, 100.0, 200.0, 300.0)
 MOST_SWEEPS = 4
 GAIN = 1e-9  # what a mean must rise by; less is rounding
 
-# Of one region, the other regions being decoded as told: a score per candidate and case, NaN for no value.
+# A score per candidate for one region and case, the other regions decoded as given; NaN for no value.
 Scores = Callable[[Region, Decoding, Sequence[RegionDecoding]], Float64[np.ndarray, "S C"]]
 Cases = Int64[np.ndarray, " _"]
 
@@ -49,7 +50,7 @@ class SearchGrid:
 
     @property
     def groups(self) -> list[dict[str, Sequence[Any]]]:
-        """What is varied together while the rest stays as it is."""
+        """The settings that are varied together while the others stay as they are."""
         return [
             {"threshold": self.thresholds, "peak": (None, *self.peaks)},
             {"threshold": self.thresholds, "min_volume_mm3": self.volumes_mm3},
@@ -58,7 +59,7 @@ class SearchGrid:
         ]
 
     def candidates(self, now: RegionDecoding, group: Mapping[str, Sequence[Any]]) -> list[RegionDecoding]:
-        """`now` with every combination of a group's values, those with the fewest steps from the default first."""
+        """Returns `now` with every combination of a group's values, fewest steps from the default first."""
         tried = (asdict(now) | dict(zip(group, values, strict=True)) for values in product(*group.values()))
         changed = [
             RegionDecoding(**values)
@@ -68,7 +69,7 @@ class SearchGrid:
         return sorted(changed, key=self.steps)
 
     def steps(self, setting: RegionDecoding) -> int:
-        """How far a setting is from the default, in steps on the grid over all values."""
+        """Counts the steps on the grid, over all values, from the default to a setting."""
         peaks = (None, *self.peaks)
         return (
             abs(self.thresholds.index(setting.threshold) - self.thresholds.index(self.default.threshold))
@@ -80,7 +81,7 @@ class SearchGrid:
 
 
 def grid_for(default: RegionDecoding, target: Target, region: Region) -> SearchGrid:
-    """The grid of one region. Label mode: no thresholds."""
+    """Returns the grid of one region; in label mode without thresholds."""
     thresholds = {default.threshold} if target.kind == "labels" else {default.threshold, *THRESHOLDS}
     if region == RC:
         return SearchGrid(default, tuple(sorted(thresholds)), PEAKS, CAVITY_VOLUMES_MM3, (False, True))
@@ -95,7 +96,10 @@ def choose(
     cases: Cases,
     after: Callable[[str], None],
 ) -> dict[str, RegionDecoding]:
-    """The best decoding on some cases; regions without a grid stay as by default. `after` is told each region."""
+    """Returns the best decoding on some cases; regions without a grid stay as by default.
+
+    `after` is called with the name of each region when it is done.
+    """
     chosen = dict(default)
     for region in reversed(target.regions):
         if region.name in grids:
@@ -112,7 +116,7 @@ def cross_validated(
     folds: Sequence[Cases],
     after: Callable[[str], None],
 ) -> dict[str, Float64[np.ndarray, " C"]]:
-    """What each case scores, by region, with a decoding that was chosen on the other folds' cases."""
+    """Returns each case's score, by region, with a decoding that was chosen on the other folds' cases."""
     every = np.sort(np.concatenate(folds))
     found = {name: np.full(len(every), np.nan) for name in grids}
     for fold in folds:
@@ -124,13 +128,14 @@ def cross_validated(
 
 
 def mean(values: Float64[np.ndarray, "*S C"]) -> Float64[np.ndarray, "*S"]:
-    """Over the cases that have a value; NaN where none has."""
+    """Returns the mean over the cases that have a value; NaN where none has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice")
         return np.asarray(np.nanmean(values, axis=-1))
 
 
 def _best(scores: Scores, region: Region, grid: SearchGrid, decoding: Decoding, cases: Cases) -> RegionDecoding:
+    """Returns the best setting of one region, group after group until nothing changes."""
     now = grid.default
     for _ in range(MOST_SWEEPS):
         before = now

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.evaluation.evaluate import evaluate
     from mets3d.evaluation.rules import RULE_SETS, rules_named
     from mets3d.files import write_text
-    from mets3d.rundir import RunDir
+    from mets3d.rundir import PredictionsDir, RunDir
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
     beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--compat organisers: only --rules {some} has something to swap, found {options.rules}")
     if beside.cohort.is_dir():
         raise IsADirectoryError(f"{beside.cohort} is a folder, and a table is to be written there; move it away")
-    soft = options.predictions / "probabilities"
+    soft = PredictionsDir(options.predictions).probabilities
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = evaluate(
         options.predictions,
@@ -70,11 +70,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:
+    from mets3d.rundir import SCORE_TABLE
+
     if options.out in beside:
         raise ValueError(f"--out: {options.out.name} is the name of a table written beside it; name another file")
     if options.out.is_dir():
         raise ValueError(
-            f"--out: {options.out} is a folder; name the table's file, such as {options.out / 'scores.csv'}"
+            f"--out: {options.out} is a folder; name the table's file, such as {options.out / SCORE_TABLE}"
         )
     if options.probabilities is not None and not options.probabilities.is_dir():
         raise FileNotFoundError(f"--probabilities: {options.probabilities} is no folder of maps CASE.nii.gz")

@@ -25,6 +25,7 @@ def arguments(parser: VerbParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.release.export import export
+    from mets3d.rundir import ExportDir
 
     exported = export(
         options.run,
@@ -38,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
     )
     for remark in exported.remarks:
         print(remark)
-    print(f"model in {exported.folder}, its card is {exported.folder / 'README.md'}")
+    print(f"model in {exported.folder}, its card is {ExportDir(exported.folder).card}")
     return 0

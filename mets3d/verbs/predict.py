@@ -35,6 +35,7 @@ def arguments(parser: VerbParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.inference.predict import predict
+    from mets3d.inference.setup import Choices
 
     if options.decoding not in (None, "default") and not Path(options.decoding).is_file():
         raise FileNotFoundError(
@@ -44,10 +45,7 @@ def run(options: argparse.Namespace) -> int:
         options.run,
         options.data,
         options.out,
-        also=options.also,
-        region_weights=options.region_weights,
-        decoding=options.decoding,
-        overrides=options.overrides,
+        Choices(options.also, options.region_weights, options.decoding, options.overrides),
         probabilities=options.probabilities,
         held_out=options.held_out,
         progress=progress_of("predict"),

@@ -86,6 +86,49 @@ def test_a_link_that_leads_back_up_ends(tmp_path: Path) -> None:
     assert find_cases(tmp_path).findings == []
 
 
+def test_a_case_folder_that_is_a_link_has_either_name(tmp_path: Path) -> None:
+    layout(tmp_path, "store/download_7f3a/A-t1n.nii.gz", "store/download_7f3a/A-seg.nii.gz", "store/B/B-t1c.nii.gz")
+    data = tmp_path / "data"
+    data.mkdir()
+    for link, folder in (("A", "download_7f3a"), ("case_2", "B")):
+        (data / link).symlink_to(tmp_path / "store" / folder, target_is_directory=True)
+    found = find_cases(data)
+    assert [(case.name, case.folder) for case in found] == [("A", data / "A"), ("B", data / "case_2")]
+    assert found[0].labels == data / "A" / "A-seg.nii.gz"
+    assert found[1].sequences == {"t1c": data / "case_2" / "B-t1c.nii.gz"}
+    assert found.findings == []
+
+
+def test_a_link_whose_folder_has_files_of_both_names_is_the_case_of_the_link(tmp_path: Path) -> None:
+    layout(tmp_path, "store/B/A-t1n.nii.gz", "store/B/B-t1n.nii.gz")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "A").symlink_to(tmp_path / "store" / "B", target_is_directory=True)
+    assert [(case.name, [*case.sequences.values()]) for case in find_cases(tmp_path / "data")] == [
+        ("A", [tmp_path / "data" / "A" / "A-t1n.nii.gz"])
+    ]
+
+
+def test_the_folder_one_is_in_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout(tmp_path, "store/B/A-t1n.nii.gz", "plain/C/C-t1n.nii.gz")
+    (tmp_path / "A").symlink_to(tmp_path / "store" / "B", target_is_directory=True)
+    for folder, name in (("A", "A"), ("plain/C", "C")):
+        monkeypatch.chdir(tmp_path / folder)
+        monkeypatch.setenv("PWD", str(tmp_path / folder))
+        assert [case.name for case in find_cases(Path())] == [name]
+    monkeypatch.setenv("PWD", str(tmp_path / "elsewhere"))
+    assert [case.name for case in find_cases(Path())] == ["C"]
+
+
+def test_a_link_beside_its_folder_names_the_case(tmp_path: Path) -> None:
+    """Whichever of the two comes first in the alphabet."""
+    layout(tmp_path, "download_7f3a/A-t1n.nii.gz", "download_7f3b/z-t1n.nii.gz")
+    for link, folder in (("A", "download_7f3a"), ("z", "download_7f3b")):
+        (tmp_path / link).symlink_to(tmp_path / folder, target_is_directory=True)
+    found = find_cases(tmp_path)
+    assert [(case.name, case.folder) for case in found] == [("A", tmp_path / "A"), ("z", tmp_path / "z")]
+    assert found.findings == []
+
+
 def test_no_folder_and_no_case_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_cases(tmp_path / "nowhere")

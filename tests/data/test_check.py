@@ -66,6 +66,12 @@ def test_rounding_of_an_affine_is_no_finding(tmp_path: Path) -> None:
     assert found_in(tmp_path, affines={"t2f": moved(1e-3)}) == {}
 
 
+@pytest.mark.parametrize("kind", ["t2f", "seg"])
+@pytest.mark.parametrize(("mm", "found"), [(0.09, []), (0.11, ["affines differ"])])
+def test_a_tenth_of_a_voxel_decides(tmp_path: Path, kind: str, mm: float, found: list[str]) -> None:
+    assert list(found_in(tmp_path, affines={kind: moved(mm)})) == found
+
+
 def test_a_scan_stored_in_another_orientation_is_the_same_grid(tmp_path: Path) -> None:
     """The voxels of t1c run right to left in the file; the positions are those of the other scans."""
     mirrored = RAS.copy()

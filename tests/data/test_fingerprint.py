@@ -35,7 +35,7 @@ def test_the_threshold_is_the_best_of_all_by_brute_force(phantom_store: Path) ->
 
 def entry(shape: tuple[int, int, int]) -> Entry:
     box = ((0, shape[0]), (0, shape[1]), (0, shape[2]))
-    return Entry(shape, (1.0, 1.0, 2.0), box, shape, (1.0, 1.0, 2.0), (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0))
+    return Entry(shape, (1.0, 1.0, 2.0), box, shape, (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0))
 
 
 def random_case(seed: int, *, tumour: bool = True) -> tuple[np.ndarray, np.ndarray]:

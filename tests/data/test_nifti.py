@@ -72,11 +72,11 @@ def test_spacing_is_in_ras_order(tmp_path: Path, codes: str, spacing: tuple[floa
     path = saved(tmp_path / "a.nii.gz", np.ones((5, 6, 7), dtype=np.int16), affine_of(codes))
     assert read_image(path).spacing_mm == spacing
     header = read_header(path)
-    assert header.ras_spacing_mm == spacing
-    assert header.orientation == codes
-    assert header.shape == (5, 6, 7)
-    assert header.ras_shape == read_image(path).data.shape
-    np.testing.assert_array_equal(header.ras_affine, read_image(path).affine)
+    assert header.spacing_mm == spacing
+    assert header.source.orientation == codes
+    assert header.source.shape == (5, 6, 7)
+    assert header.shape == read_image(path).data.shape
+    np.testing.assert_array_equal(header.affine, read_image(path).affine)
 
 
 @pytest.mark.parametrize("orientation", AFFINES)

@@ -164,7 +164,7 @@ box_end = st.tuples(st.integers(0, 3), st.integers(4, 9))
 @settings(deadline=None, max_examples=25)
 @given(st.tuples(box_end, box_end, box_end), st.tuples(*[st.integers(1, 9)] * 3))
 def test_a_constant_comes_back_constant(box: Any, stored: Any) -> None:
-    entry = Entry((9, 9, 9), MM, box, stored, MM, (0.0,), (1.0,))
+    entry = Entry((9, 9, 9), MM, box, stored, (0.0,), (1.0,))
     whole = put_back(np.full((1, *stored), 0.7, dtype=np.float32), entry)
     inside = np.zeros((9, 9, 9), dtype=bool)
     inside[tuple(slice(*ends) for ends in box)] = True
@@ -203,9 +203,9 @@ def test_the_store_holds_what_prepare_gives(tmp_path: Path) -> None:
         "shape": [8, 10, 6],
         "lesions": {"WT": 2, "TC": 2, "ET": 2},
     }
-    assert opened.plan["spacing_mm"] == [1, 1, 1]
-    assert opened.plan["sequences"] == list(SEQUENCES)
-    assert opened.plan["cases"] == opened.cases
+    assert opened.plan.spacing_mm == (1, 1, 1)
+    assert opened.plan.sequences == SEQUENCES
+    assert opened.plan.cases == tuple(opened.cases)
 
 
 def test_two_processes_make_the_same_store(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_median_spacing_is_of_the_data_set(tmp_path: Path) -> None:
         make_case(tmp_path / "data", name, affine=np.diag([*spacing, 1.0]))
     preprocess(tmp_path / "data", tmp_path / "store", Preprocess(spacing_mm="median"), cavity=False)
     store = open_store(tmp_path / "store")
-    np.testing.assert_allclose(store.plan["spacing_mm"], [1.0, 1.2, 3.0], rtol=1e-5)
+    np.testing.assert_allclose(store.plan.spacing_mm, [1.0, 1.2, 3.0], rtol=1e-5)
     assert store.read("B").shape == (8, round(10 * 1.5 / 1.2), 6)
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.preprocess import preprocess
-from mets3d.data.store import foreground_index, open_store
+from mets3d.data.store import Entry, foreground_index, open_store
 from tests.builders.cases import PHANTOM_SPACING, make_case
 
 SETTINGS = Preprocess(spacing_mm=(1.0, 1.0, 1.0))
@@ -76,9 +76,15 @@ def test_a_case_travels_to_other_processes(phantom_store: Path) -> None:
     torch.testing.assert_close(again.image(), case.image(), rtol=0, atol=0)
 
 
+def test_an_entry_of_an_earlier_version_is_read(phantom_store: Path) -> None:
+    entry = open_store(phantom_store).read("BraTS-MET-90001-000").entry
+    assert Entry.from_json(entry.as_json() | {"stored_spacing_mm": [4.0, 4.0, 4.0]}) == entry
+    assert "stored_spacing_mm" not in entry.as_json()
+
+
 def test_the_plan_says_what_was_done(phantom_store: Path) -> None:
     store = open_store(phantom_store, expected=Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
-    plan = json.loads(json.dumps(store.plan))
+    plan = json.loads(json.dumps(store.plan.as_json()))
     assert plan["spacing_mm"] == [4, 4, 4]
     assert plan["cavity"] is False
     assert plan["margin_voxels"] == 0
@@ -92,9 +98,9 @@ def test_the_hash_tells_settings_apart(made: tuple[Path, Path], tmp_path: Path) 
     preprocess(data, tmp_path / "wide", Preprocess(spacing_mm=(1.0, 1.0, 1.0), margin_voxels=1), cavity=False)
     preprocess(data, tmp_path / "cavity", SETTINGS, cavity=True)
     preprocess(data, tmp_path / "same", SETTINGS, cavity=False)
-    hashes = [open_store(path).plan["settings_hash"] for path in (store, tmp_path / "wide", tmp_path / "cavity")]
+    hashes = [open_store(path).plan.settings_hash for path in (store, tmp_path / "wide", tmp_path / "cavity")]
     assert len(set(hashes)) == 3
-    assert open_store(tmp_path / "same").plan["settings_hash"] == hashes[0]
+    assert open_store(tmp_path / "same").plan.settings_hash == hashes[0]
 
 
 def test_other_settings_are_named_with_both_values(made: tuple[Path, Path]) -> None:

@@ -160,7 +160,7 @@ def test_all_problems_are_collected_and_the_rest_is_scored(tmp_path: Path) -> No
     for case in ("good", "shape", "moved", "torn", "labels", "twice", "untouched"):
         save(references / case / f"{case}-seg.nii.gz", labels())
     save(predictions / "shape.nii.gz", labels()[:-1])
-    save(predictions / "moved.nii.gz", labels(), np.diag((*SPACING, 1.0)) + 0.01 * np.eye(4, k=3))
+    save(predictions / "moved.nii.gz", labels(), np.diag((*SPACING, 1.0)) + 0.1 * np.eye(4, k=3))
     tear(predictions / "torn.nii.gz")
     odd = labels()
     odd[0, 0, :3] = (4, 5, 9)
@@ -172,7 +172,7 @@ def test_all_problems_are_collected_and_the_rest_is_scored(tmp_path: Path) -> No
     assert sorted(found) == ["extra", "labels", "moved", "shape", "torn", "twice"]
     assert "no reference extra-seg.nii.gz" in found["extra"]
     assert "labels 5, 9, expected 0 to 4" in found["labels"]
-    assert "affines 0.01 apart" in found["moved"]
+    assert "affines 0.1 apart" in found["moved"]
     assert "(15, 14, 12) and (16, 14, 12)" in found["shape"]
     assert str(predictions / "torn.nii.gz") in found["torn"]
     assert all(str(references / name / "twice-seg.nii.gz") in found["twice"] for name in ("twice", "copy"))
@@ -185,6 +185,16 @@ def test_a_small_difference_of_affines_is_rounding(tmp_path: Path) -> None:
     save(tmp_path / "references" / "A.nii.gz", labels())
     save(tmp_path / "predictions" / "A.nii.gz", labels(), np.diag((*SPACING, 1.0)) + 5e-4 * np.eye(4, k=3))
     assert run(tmp_path).problems == []
+
+
+@pytest.mark.parametrize(("voxels", "accepted"), [(0.09, True), (0.11, False)])
+def test_a_tenth_of_the_smallest_side_decides(tmp_path: Path, voxels: float, accepted: bool) -> None:
+    save(tmp_path / "references" / "A.nii.gz", labels())
+    moved = np.diag((*SPACING, 1.0)) + voxels * min(SPACING) * np.eye(4, k=3)
+    save(tmp_path / "predictions" / "A.nii.gz", labels(), moved)
+    report = run(tmp_path)
+    assert (report.problems == []) is accepted
+    assert [row["dice"] for row in report.rows] == [1.0] * 3 * accepted
 
 
 def test_two_files_of_one_prediction(tmp_path: Path) -> None:

@@ -18,17 +18,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mets3d.data.store import Entry
-from mets3d.inference.decoding import (
-    LESION_COLUMNS,
-    RegionDecoding,
-    decode,
-    decoding_for,
-    filled,
-    lesion_csv,
-    read_decoding,
-    write_decoding,
-)
-from mets3d.inference.ensemble import Channels, Part
+from mets3d.inference.channels import Channels, Part
+from mets3d.inference.decoding import decode
+from mets3d.inference.decoding_settings import RegionDecoding, decoding_for, read_decoding, write_decoding
+from mets3d.inference.lesion_table import LESION_COLUMNS, lesion_csv
+from mets3d.inference.region_masks import filled
 from mets3d.regions import Target
 from mets3d.settings import Predict
 
@@ -321,7 +315,7 @@ def test_decoding_a_box_is_decoding_the_whole(kind: Any, crops: list[Any]) -> No
     parts = []
     for crop in crops:
         stored = (5, 5, 7) if len(crops) == 1 else (4, 6, 5)
-        entry = Entry(shape, (1, 2, 1.5), crop, stored, (1, 1, 1), (0,), (1,))
+        entry = Entry(shape, (1, 2, 1.5), crop, stored, (0,), (1,))
         total = rng.random((target.channels, *stored), np.float32) * np.float32(share)
         parts.append(Part(total, entry, tuple(share * (kind == "labels" and i == 0) for i in range(target.channels))))
     channels = Channels(parts)
@@ -339,7 +333,7 @@ def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = list(np.random.default_rng(0).random((3, 9, 5, 4), np.float32))
     decoding = settings_of(Target(), ET=RegionDecoding(0.6, 0.9))
     whole = decode(probabilities, Target(), decoding, (1, 2, 3))
-    monkeypatch.setattr("mets3d.inference.decoding.SLAB_VOXELS", 50)
+    monkeypatch.setattr("mets3d.inference.slabs.SLAB_VOXELS", 50)
     parts = decode(probabilities, Target(), decoding, (1, 2, 3))
     assert np.array_equal(whole.labels, parts.labels)
     assert np.array_equal(whole.uncertainty, parts.uncertainty)
@@ -357,7 +351,7 @@ class Lazy(list[np.ndarray]):
 
     def __getitem__(self, index: Any) -> Any:
         channel = super().__getitem__(index).copy()
-        if sys._getframe(1).f_code.co_filename.endswith("decoding.py"):
+        if sys._getframe(1).f_code.co_filename.endswith("region_probabilities.py"):
             self.asked.append(index)
             self.alive.append(weakref.ref(channel))
             self.most_alive = max(self.most_alive, sum(one() is not None for one in self.alive))

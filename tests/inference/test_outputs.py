@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.inference import outputs
+from mets3d.rundir import PredictionsDir
 
 
 def dead_process() -> int:
@@ -33,7 +34,7 @@ def test_half_written_files_of_the_living_are_left_alone(tmp_path: Path, place: 
     yesterday = time.time() - 24 * 3600 - 5
     os.utime(old, (yesterday, yesterday))
     (folder / ".notes.tmp.txt").write_text("no process's")
-    outputs.remove_leftovers(tmp_path)
+    outputs.remove_leftovers(PredictionsDir(tmp_path))
     assert sorted(file.name for file in folder.iterdir() if file.is_file()) == sorted(
         [living.name, own.name, ".notes.tmp.txt"]
     )

@@ -20,12 +20,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mets3d.__main__ import main
-from mets3d.data.nifti import read_image, read_labels, read_probabilities
+from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
 from mets3d.files import read_json, write_json
-from mets3d.inference import outputs, predictor
+from mets3d.inference import ensemble, outputs, pipeline
 from mets3d.inference import predict as module
-from mets3d.inference.ensemble import Ensemble, load_network
-from mets3d.inference.predict import predict
+from mets3d.inference.ensemble import Ensemble
+from mets3d.inference.members import load_network
+from mets3d.inference.predict import Prediction
+from mets3d.inference.predictor import Predictor
+from mets3d.inference.setup import Choices
 from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
@@ -38,6 +41,15 @@ from tests.models.originals.test_transunet import original
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> None:
     forget_accelerator()
+
+
+CHOICES = ("also", "region_weights", "decoding", "overrides")
+
+
+def predict(run: Path, data: Path, out: Path | None = None, **words: Any) -> Prediction:
+    """`predict` with what a user chose as words of its own."""
+    choices = Choices(**{word: words.pop(word) for word in CHOICES if word in words})
+    return module.predict(run, data, out, choices, **words)
 
 
 def test_label_maps_lie_on_the_cases_own_grid(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
@@ -61,6 +73,23 @@ def test_held_out_cases_go_to_the_run_with_their_provenance(trained_run: Path, p
     assert told["data"] == str(phantom_data.resolve())
     assert told["cases"] == result.cases
     assert told["weights_sha256"] == hashlib.sha256(Path(run.weights).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("voxels", "accepted"), [(0.09, True), (0.11, False)])
+def test_a_reference_a_tenth_of_a_voxel_apart_is_the_same_grid(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, voxels: float, accepted: bool
+) -> None:
+    name = sorted(folder.name for folder in phantom_data.iterdir())[0]
+    shutil.copytree(phantom_data / name, tmp_path / "data" / name)
+    reference = read_labels(tmp_path / "data" / name / f"{name}-seg.nii.gz")
+    affine = reference.affine.copy()
+    affine[0, 3] += voxels * min(reference.spacing_mm)
+    write_image(tmp_path / "data" / name / f"{name}-seg.nii.gz", reference.labels, affine)
+    if accepted:
+        assert predict(trained_run, tmp_path / "data", tmp_path / "out").cases == [name]
+    else:
+        with pytest.raises(ValueError, match=f"{name}: affines differ"):
+            predict(trained_run, tmp_path / "data", tmp_path / "out")
 
 
 def test_another_orientation_gives_the_same_labels_in_space(
@@ -293,7 +322,7 @@ def test_a_decoding_that_was_tuned_for_other_weights_is_refused(
         ):
             predict(run, data, out, **options)
     with pytest.raises(ValueError, match="tuned for other weights"):
-        predictor.Predictor.from_pretrained(run)
+        Predictor.from_pretrained(run)
     assert not out.exists()
     predict(run, data, out, decoding="default")
     second = copied(trained_run, tmp_path / "second", seed=1)
@@ -630,13 +659,13 @@ def test_the_cases_that_were_asked_for_are_noted_before_the_first_and_added_up(
     assert read_json(out / "predict.json")["asked"] == [first]
     held_out = read_json(RunDir(trained_run).split)["validation"]
     noted: list[dict[str, Any]] = []
-    real = module.read_case
+    real = Ensemble.read
 
-    def read(ensemble: Ensemble, case: Any) -> Any:
+    def read(self: Ensemble, case: Any) -> Any:
         noted.append(read_json(out / "predict.json"))
-        return real(ensemble, case)
+        return real(self, case)
 
-    monkeypatch.setattr(module, "read_case", read)
+    monkeypatch.setattr(Ensemble, "read", read)
     predict(trained_run, phantom_data, out, held_out=True)
     assert noted[0]["asked"] == sorted({first, *held_out})
     assert noted[0]["cases"] == sorted({first} & set(held_out))
@@ -684,13 +713,13 @@ def test_any_fault_of_one_case_leaves_the_others(
     trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = sorted(folder.name for folder in phantom_data.iterdir())
-    real_read, real_write, real_answer = module.read_case, outputs.write_case, Ensemble.probabilities
+    real_read, real_write, real_answer = Ensemble.read, outputs.write_case, Ensemble.probabilities
     answered: list[int] = []
 
-    def read(ensemble: Ensemble, case: Any) -> Any:
+    def read(self: Ensemble, case: Any) -> Any:
         if case.name == names[0]:
             raise MemoryError("no room")
-        return real_read(ensemble, case)
+        return real_read(self, case)
 
     def answer(self: Ensemble, prepared: Any) -> Any:
         answered.append(1)
@@ -706,7 +735,7 @@ def test_any_fault_of_one_case_leaves_the_others(
             raise OSError(28, "No space left on device", str(folder))
         return real_write(folder, name, *arguments, **keywords)
 
-    monkeypatch.setattr(module, "read_case", read)
+    monkeypatch.setattr(Ensemble, "read", read)
     monkeypatch.setattr(outputs, "write_case", write)
     monkeypatch.setattr(Ensemble, "probabilities", answer)
     told: list[tuple[int, int]] = []
@@ -741,7 +770,7 @@ def test_at_most_one_case_is_read_one_computed_and_one_written(
         def run(*arguments: Any, **keywords: Any) -> Any:
             threads.setdefault(step, set()).add(threading.current_thread().name.split("_")[0])
             result = real(*arguments, **keywords)
-            if isinstance(result, predictor.Loaded):
+            if isinstance(result, ensemble.Loaded):
                 alive.add(result)
             gc.collect()
             most.append(len(alive))
@@ -749,8 +778,8 @@ def test_at_most_one_case_is_read_one_computed_and_one_written(
 
         return run
 
-    monkeypatch.setattr(module, "read_case", watched("read", module.read_case))
-    monkeypatch.setattr(module, "decode", watched("write", module.decode))
+    monkeypatch.setattr(Ensemble, "read", watched("read", Ensemble.read))
+    monkeypatch.setattr(pipeline, "decode", watched("write", pipeline.decode))
     monkeypatch.setattr(Ensemble, "probabilities", watched("compute", Ensemble.probabilities))
     predict(trained_run, phantom_data, tmp_path)
     assert max(most) <= 3

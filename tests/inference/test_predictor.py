@@ -1,5 +1,6 @@
 """The predictor in Python: the command's arrays, from arrays, files, folders and the hub."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -18,9 +19,10 @@ from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
 from mets3d.files import write_json
-from mets3d.inference.decoding import LESION_COLUMNS, lesion_csv
+from mets3d.inference.lesion_table import LESION_COLUMNS, lesion_csv
 from mets3d.inference.predict import predict
 from mets3d.inference.predictor import Predictor
+from mets3d.inference.setup import Choices
 from tests.builders.runs import forget_accelerator
 from tests.inference.test_predict import content, copied, one_case
 
@@ -48,11 +50,25 @@ def arrays(case: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     return np.stack([image.data for image in images]), images[0].spacing_mm
 
 
+def test_a_predictor_and_its_result_are_one_line_each(predictor: Predictor, trained_run: Path, case: Path) -> None:
+    assert repr(predictor) == f"Predictor({trained_run}: WT TC ET on cpu)"
+    by_files, by_array = predictor.predict_files(case), predictor(*arrays(case))
+    milliliters = {name: volume / 1000 for name, volume in by_files.volumes_mm3.items()}
+    spacing_mm = arrays(case)[1]
+    for region in predictor.target.regions:
+        voxels = np.count_nonzero(region.mask(by_files.labels))
+        assert milliliters[region.name] == pytest.approx(voxels * math.prod(spacing_mm) / 1000)
+    shape = " x ".join(map(str, by_files.labels.shape))
+    volumes = ", ".join(f"{name} {volume:.3g} ml" for name, volume in milliliters.items())
+    assert repr(by_files) == f"Segmentation({case.name}, {shape}: {volumes})"
+    assert repr(by_array) == f"Segmentation(array, {shape}: {volumes})"
+
+
 def test_python_and_the_command_find_equal_arrays(trained_run: Path, case: Path, tmp_path: Path) -> None:
     second = copied(trained_run, tmp_path / "second", seed=1, spacing_mm=[5.0, 4.0, 6.0])
     overrides = [THRESHOLD, "--predict.mirror=[0]"]
     options: dict[str, Any] = {"also": [second], "region_weights": ["WT=2,1"], "overrides": overrides}
-    predict(trained_run, case.parent, tmp_path / "out", probabilities=True, **options)
+    predict(trained_run, case.parent, tmp_path / "out", Choices(**options), probabilities=True)
     predictor = Predictor.from_pretrained(trained_run, device="cpu", **options)
     images, spacing_mm = arrays(case)
     by_array = predictor(images, spacing_mm)
@@ -71,7 +87,7 @@ def test_python_and_the_command_find_equal_arrays(trained_run: Path, case: Path,
 
 
 def test_files_are_written_as_the_command_writes_them(trained_run: Path, case: Path, tmp_path: Path) -> None:
-    predict(trained_run, case.parent, tmp_path / "command", probabilities=True, overrides=[THRESHOLD])
+    predict(trained_run, case.parent, tmp_path / "command", probabilities=True, choices=Choices(overrides=[THRESHOLD]))
     predictor = Predictor.from_pretrained(trained_run, device="cpu", overrides=[THRESHOLD])
     predictor.predict_files(case, tmp_path / "folder", probabilities=True)
     files = {name: str(case / f"{case.name}-{name}.nii.gz") for name in SEQUENCES}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mets3d.inference import sliding
-from mets3d.inference.sliding import window_probabilities, window_starts
+from mets3d.inference.sliding import Threads, window_probabilities
+from mets3d.inference.windows import window_starts
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
 PATCH = (8, 6, 8)
@@ -352,7 +353,7 @@ def test_threads_change_nothing_and_each_window_is_asked_alone() -> None:
     for size, threads in ((2, 2), (5, 3)):
         batches.clear()
         with ThreadPoolExecutor(threads) as pool:
-            found = window_probabilities(network, image, window_batch=size, pool=pool, **how)
+            found = window_probabilities(network, image, window_batch=size, threads=Threads(pool), **how)
         assert set(batches) == {1}
         assert torch.equal(found, alone)
 
@@ -369,5 +370,5 @@ def test_all_threads_have_a_window_whatever_the_batch(size: int) -> None:
     assert len(window_starts(16, 8, 0.5)) == 3, "so six jobs"
     how: dict[str, Any] = {"patch": PATCH, "mirror": (1,), "window_batch": size}
     with ThreadPoolExecutor(3) as pool:
-        found = window_probabilities(network, image, pool=pool, pool_width=3, **how)
+        found = window_probabilities(network, image, threads=Threads(pool, 3), **how)
     assert torch.equal(found, window_probabilities(pointwise, image, **how))

@@ -23,12 +23,13 @@ from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels
 from mets3d.data.preprocess import prepare
 from mets3d.files import read_json, write_json
-from mets3d.inference.ensemble import load_members
+from mets3d.inference.members import load_members
 from mets3d.inference.predictor import Predictor
 from mets3d.models.weights import save_weights
 from mets3d.regions import Target
 from mets3d.release import onnx
-from mets3d.release.export import PRIVATE, export
+from mets3d.release.export import export
+from mets3d.release.public import PRIVATE
 from mets3d.release.tensor_network import tensor_network, z_score
 from mets3d.rundir import RunDir
 from mets3d.settings import Section

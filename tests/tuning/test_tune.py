@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,12 +20,14 @@ from mets3d.config import Config, to_yaml
 from mets3d.data.nifti import read_image, write_image, write_probabilities
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.files import read_json, write_json, write_text
-from mets3d.inference.decoding import RegionDecoding, decode, read_decoding
+from mets3d.inference.decoding import decode
+from mets3d.inference.decoding_settings import RegionDecoding, read_decoding
 from mets3d.regions import ET, RC, Region, Target
 from mets3d.rundir import RunDir
 from mets3d.tuning.rescoring import prepare, score
+from mets3d.tuning.result import Tuning
 from mets3d.tuning.search import SearchGrid, choose, cross_validated, grid_for
-from mets3d.tuning.tune import Tuning, tune
+from mets3d.tuning.tune import tune
 
 SHAPE = (24, 20, 16)
 DEFAULT = RegionDecoding()
@@ -453,6 +456,36 @@ def test_every_case_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert "lies differently from the reference" in lines[3]
 
 
+@pytest.mark.parametrize(("voxels", "accepted"), [(0.09, True), (0.11, False)])
+def test_a_reference_a_tenth_of_a_voxel_apart_is_the_same_grid(tmp_path: Path, voxels: float, accepted: bool) -> None:
+    cases = cases_of(planted_size)
+    run, data = make_run(tmp_path, cases, spacing_mm=(2, 1, 3))
+    affine = np.diag([2, 1, 3, 1.0])
+    affine[2, 3] += voxels
+    write_image(data / "P-001-000" / "P-001-000-seg.nii.gz", cases["P-001-000"][1].astype(np.uint8), affine)
+    if accepted:
+        assert len(tune(run, data).cases) == 3
+    else:
+        with pytest.raises(ValueError, match=r"P-001-000: .*lies differently from the reference; predict again"):
+            tune(run, data)
+
+
+def test_voxel_sizes_that_the_headers_state_differently(tmp_path: Path) -> None:
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    file = data / "P-001-000" / "P-001-000-seg.nii.gz"
+    image = nibabel.load(file)
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    image.header.set_qform(None, 0)
+    for side, accepted in ((1.005, True), (1.02, False)):
+        image.header["pixdim"][1] = side
+        nibabel.save(image, file)
+        if accepted:
+            tune(run, data)
+        else:
+            with pytest.raises(ValueError, match=r"P-001-000: .*lies differently from the reference"):
+                tune(run, data)
+
+
 def test_a_label_that_the_rules_refuse_is_named(tmp_path: Path) -> None:
     cases = cases_of(planted_size)
     cases["P-001-000"][1][0, 0, 0] = 8
@@ -508,7 +541,7 @@ def test_time_points_of_a_patient_are_left_out_together(tmp_path: Path) -> None:
 
 
 def test_a_gain_that_does_not_hold_on_unseen_cases_is_said() -> None:
-    from mets3d.tuning.tune import RegionTuning
+    from mets3d.tuning.result import RegionTuning
 
     rows = (RegionTuning("ET", DEFAULT, 30, 0.6, 0.7, 0.55), RegionTuning("WT", DEFAULT, 30, 0.6, 0.7, 0.65))
     said = Tuning("dice", "brats2023", tuple(map(str, range(30))), 10, rows, Path("x")).caveats()

@@ -1,0 +1,29 @@
+"""NIfTI files in RAS+ and back: the only package that knows nibabel, which it imports on use.
+
+Reading turns every volume into RAS+ with axes X Y Z by flips and axis permutations alone (no value is interpolated) and
+keeps the file's own grid; writing puts an array back on that grid.
+"""
+
+from mets3d.data.nifti.orientation import in_file_order, ras_position_mm
+from mets3d.data.nifti.read import NotLabelsError, read_header, read_image, read_labels, read_probabilities
+from mets3d.data.nifti.volumes import Grid, Header, ImageVolume, LabelVolume, ProbabilityVolume
+from mets3d.data.nifti.write import write_image, write_labels, write_probabilities, write_scalar
+
+__all__ = [
+    "Grid",
+    "Header",
+    "ImageVolume",
+    "LabelVolume",
+    "NotLabelsError",
+    "ProbabilityVolume",
+    "in_file_order",
+    "ras_position_mm",
+    "read_header",
+    "read_image",
+    "read_labels",
+    "read_probabilities",
+    "write_image",
+    "write_labels",
+    "write_probabilities",
+    "write_scalar",
+]

@@ -1,0 +1,92 @@
+"""What preprocessing does to a case before a network sees it, as plan.json holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mets3d.data.cases import SEQUENCES
+from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
+from mets3d.ops.voxels import Spacing
+
+NORMALISATION = "z-score inside the brain, per sequence; 0 outside"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a case is prepared, and where that was decided.
+
+    Plans are equal where they prepare a case alike; fields that only say where a plan is from do not count.
+    """
+
+    sequences: tuple[str, ...]
+    spacing_mm: Spacing
+    margin_voxels: int
+    normalisation: str = field(default=NORMALISATION, compare=False)
+    cavity: bool = field(default=False, compare=False)
+    settings_hash: str | None = field(default=None, compare=False)  # of the store
+    cases: tuple[str, ...] | None = field(default=None, compare=False)  # of the store
+    imported_from: str | None = field(default=None, compare=False)  # the file name of an original checkpoint
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """What decides how a case is prepared."""
+        return {"sequences": self.sequences, "spacing_mm": self.spacing_mm, "margin_voxels": self.margin_voxels}
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of plan.json; fields without a value are left out."""
+        content = {
+            "spacing_mm": list(self.spacing_mm),
+            "sequences": list(self.sequences),
+            "normalisation": self.normalisation,
+            "margin_voxels": self.margin_voxels,
+            "cavity": self.cavity,
+            "settings_hash": self.settings_hash,
+            "cases": None if self.cases is None else list(self.cases),
+            "imported_from": self.imported_from,
+        }
+        return {key: value for key, value in content.items() if value is not None}
+
+    def as_public_json(self) -> dict[str, Any]:
+        """Returns the content of an exported plan.json, which names neither cases nor files."""
+        return {**self.preparation, "normalisation": self.normalisation, "cavity": self.cavity}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Plan:
+        """Makes the plan of content that `read_plan` has checked, or that this version has written."""
+        x_mm, y_mm, z_mm = (float(side) for side in content["spacing_mm"])
+        rest = {key: content[key] for key in _MAY if key in content}
+        if "cases" in rest:
+            rest["cases"] = tuple(rest["cases"])
+        return cls(tuple(content["sequences"]), (x_mm, y_mm, z_mm), content["margin_voxels"], **rest)
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a plan.json. Raises FileNotFoundError, and ValueError naming the file, the key and what is expected."""
+    return Plan.from_json(read_object(path, _NEEDS, _MAY, advice="copy the plan from the run again"))
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Writes a plan.json, whole or not at all."""
+    write_json(path, plan.as_json())
+
+
+def _are_sequences(value: Any) -> bool:
+    known = NAMES.fits(value) and set(value) <= set(SEQUENCES)
+    return known and len(value) > 0 and len(set(value)) == len(value)
+
+
+_NEEDS = {
+    "sequences": Kind(f"a list of {', '.join(SEQUENCES)}, or some of them, each once", _are_sequences),
+    "spacing_mm": SPACING_MM,
+    "margin_voxels": COUNT,
+}
+_MAY = {
+    "normalisation": TEXT,
+    "cavity": Kind("true or false", lambda value: isinstance(value, bool)),
+    "settings_hash": TEXT,
+    "cases": NAMES,
+    "imported_from": TEXT,
+}

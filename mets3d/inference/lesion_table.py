@@ -1,0 +1,78 @@
+"""The table of the predicted lesions of a case."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from mets3d.inference.region_masks import Numbers, measure
+from mets3d.inference.slabs import numbered_voxels
+from mets3d.ops.components import components
+from mets3d.ops.voxels import Box, Spacing
+from mets3d.regions import Region
+
+LESION_COLUMNS = (
+    *("region", "lesion", "volume_mm3", "x_mm", "y_mm", "z_mm"),
+    *("peak_probability", "mean_probability", "voxels"),
+)
+
+
+def lesion_rows(
+    region: Region,
+    labels: UInt8[np.ndarray, "X Y Z"],
+    probability: Float32[np.ndarray, "X Y Z"],
+    painted: Box | None,
+    spacing_mm: Spacing,
+    origin: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Returns one row per component of a region in the label map, the largest first, with LESION_COLUMNS as keys.
+
+    `painted` is a box outside of which nothing is painted, None where nothing is at all. `origin` is where the label
+    map's first voxel lies in the case.
+    """
+    if painted is None:
+        return []
+    numbers, probability = components(region.mask(labels[painted])), probability[painted]
+    found = measure(numbers, probability)
+    totals, centres = _sums(numbers, probability, len(found.voxels))
+    first = [start + side.start for start, side in zip(origin, painted, strict=True)]
+    rows = []
+    for number, component in enumerate(np.argsort(-found.voxels, kind="stable"), start=1):
+        voxels = int(found.voxels[component])
+        centre = centres[component] / voxels
+        x_mm, y_mm, z_mm = (
+            (start + float(index)) * side for start, index, side in zip(first, centre, spacing_mm, strict=True)
+        )
+        values = (
+            *(region.name, number, voxels * math.prod(spacing_mm), x_mm, y_mm, z_mm),
+            *(float(found.peaks[component]), float(totals[component]) / voxels, voxels),
+        )
+        rows.append(dict(zip(LESION_COLUMNS, values, strict=True)))
+    return rows
+
+
+def lesion_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the lesion table as CSV: a header, then a line per lesion, numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LESION_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _sums(
+    numbers: Numbers, probability: Float32[np.ndarray, "X Y Z"], count: int
+) -> tuple[Float64[np.ndarray, " N"], Float64[np.ndarray, "N 3"]]:
+    """Returns every component's sum of probabilities, and its sum of voxel indices along each axis."""
+    totals, indices = np.zeros(count + 1), np.zeros((count + 1, 3))
+    for component, values, where in numbered_voxels(numbers, probability):
+        totals += np.bincount(component, values, minlength=count + 1)
+        for axis, index in enumerate(np.unravel_index(where, numbers.shape)):
+            indices[:, axis] += np.bincount(component, index, minlength=count + 1)
+    return totals[1:], indices[1:]

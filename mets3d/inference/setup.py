@@ -1,0 +1,94 @@
+"""What a prediction is made with: members, settings, weights and decoding, chosen together and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from mets3d.config import Config, ConfigError, overridden
+from mets3d.inference.decoding_settings import Decoding, check_tuned_for, decoding_for
+from mets3d.inference.members import Member, load_members, member_weights
+from mets3d.regions import Target
+
+CHANGEABLE = ("predict", "precision")  # what can differ from the training
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chose beside the run.
+
+    also: more runs, whose probabilities are averaged with the run's. region_weights: words like `WT=1,2`, see
+    `mets3d.inference.members.member_weights`. decoding: `default`, a file, or None for the run's own decoding.json
+    where it has one and is alone. overrides: words like `--predict.overlap=0.75`.
+    """
+
+    also: Sequence[Path] = ()
+    region_weights: Sequence[str] = ()
+    decoding: str | Path | None = None
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Loaded members and what rules their prediction; `tuned` is the file of the decoding, None for the default."""
+
+    members: list[Member]
+    config: Config
+    weights: Float32[np.ndarray, "M R"]
+    decoding: Decoding
+    tuned: Path | None
+
+    @property
+    def target(self) -> Target:
+        """What the members answer, all alike."""
+        return self.members[0].target
+
+
+def set_up(run: Path, choices: Choices) -> Setup:
+    """Loads a run and those that are averaged with it; the settings are the first run's, with overrides.
+
+    Raises FileNotFoundError for runs that are not whole. Raises ValueError for weights of another network, members
+    that answer other regions, overrides that name no setting of prediction, and a decoding that was tuned for other
+    weights or would overrule a threshold among the overrides.
+    """
+    members = load_members([run, *choices.also])
+    config = _settings(members[0], choices.overrides)
+    weights = member_weights(choices.region_weights, members)
+    tuned = _decoding_file(members, choices.decoding)
+    if tuned is not None:
+        _check_decoding(tuned, members, choices.overrides)
+    return Setup(members, config, weights, decoding_for(members[0].target, config.predict, tuned), tuned)
+
+
+def _settings(member: Member, overrides: Sequence[str]) -> Config:
+    try:
+        return overridden(member.config, overrides, sections=CHANGEABLE)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _decoding_file(members: Sequence[Member], chosen: str | Path | None) -> Path | None:
+    """Returns the file to decode with, None for the default.
+
+    A single run's own decoding.json counts without being chosen; for an average it was not tuned.
+    """
+    if chosen == "default":
+        return None
+    if chosen is not None:
+        return Path(chosen)
+    own = members[0].run.decoding
+    return own if len(members) == 1 and own.is_file() else None
+
+
+def _check_decoding(tuned: Path, members: Sequence[Member], overrides: Sequence[str]) -> None:
+    thresholds = [word for word in overrides if word.partition("=")[0].strip() == "--predict.threshold"]
+    if thresholds:
+        raise ValueError(
+            f"{thresholds[-1]}: {tuned} has the thresholds of this prediction, so this one would not count; change "
+            "them there, or take --decoding default"
+        )
+    check_tuned_for(tuned, [member.weights_sha256 for member in members])

@@ -1,0 +1,99 @@
+"""The held-out cases of a run, as predictions and references, and everything that keeps them from being tuned on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mets3d.data.cases import find_cases
+from mets3d.files import NAMES, OBJECTS, TEXT, read_object
+from mets3d.inference.decoding_settings import WEIGHTS
+from mets3d.inference.outputs import recipe_of
+from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
+
+
+@dataclass(frozen=True)
+class HeldOutCase:
+    """A case that the run was not trained on: its predicted probabilities and its reference."""
+
+    name: str
+    probabilities: Path
+    reference: Path
+
+
+def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | None]:
+    """Finds all held-out cases of a run, and the sha256 of the weights that predicted them, None where it is unknown.
+
+    Raises FileNotFoundError or ValueError naming the cases if probabilities are missing, were made of training data or
+    by other weights, or a case has no reference.
+    """
+    split = read_object(run.split, {"training": NAMES, "validation": NAMES})
+    names = sorted(split["validation"])
+    predictions = PredictionsDir(run.predictions)
+    again = f"run `mets3d predict {run.path} {data} --held-out --probabilities`"
+    _check_probabilities(predictions, set(split["training"]), names, again)
+    weights = _weights(run, names, again)
+    references = {case.name: case.labels for case in find_cases(data)}
+    unknown = [name for name in names if references.get(name) is None]
+    if unknown:
+        raise FileNotFoundError(
+            f"{data} lacks the reference CASE-seg.nii.gz of {len(unknown)} held-out cases: {_some(unknown)}; "
+            "name the data set that the run was trained on"
+        )
+    found = [(name, predictions.probability_map(name), references[name]) for name in names]
+    return [HeldOutCase(name, ours, theirs) for name, ours, theirs in found if theirs is not None], weights
+
+
+def _check_probabilities(predictions: PredictionsDir, training: set[str], names: Sequence[str], again: str) -> None:
+    """Raises an error for probabilities of training cases, and for missing ones of held-out cases."""
+    folder = predictions.probabilities
+    there = mapped_cases(folder)
+    trained_on = sorted(there & training)
+    if trained_on:
+        raise ValueError(
+            f"{folder} holds probabilities of {len(trained_on)} cases that the run was trained on, which say nothing "
+            f"about new ones: {_some(trained_on)}; remove {predictions.path} and {again}"
+        )
+    missing = sorted(set(names) - there)
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks the probabilities of {len(missing)} held-out cases: {_some(missing)}; {again}"
+        )
+
+
+def _weights(run: RunDir, names: Sequence[str], again: str) -> str | None:
+    """Returns the sha256 of the weights that made the predictions, by the run or predict.json; None if neither has it.
+
+    Raises ValueError if predict.json is broken, or names other weights than the run's, several runs, or another recipe
+    than a case's record.
+    """
+    predictions = PredictionsDir(run.predictions)
+    may = {WEIGHTS: TEXT, "members": OBJECTS, "recipe": TEXT}
+    note = read_object(predictions.note, may=may, advice=again) if predictions.note.exists() else {}
+    if len(note.get("members", [])) > 1:
+        raise ValueError(
+            f"{predictions.note}: an average of {len(note['members'])} runs, expected this run alone; {again}"
+        )
+    recipe = note.get("recipe")
+    otherwise = [name for name in names if recipe and recipe_of(predictions, name) not in (None, recipe)]
+    if otherwise:
+        raise ValueError(
+            f"{predictions.path}: probabilities of {len(otherwise)} held-out cases were made otherwise than "
+            f"{predictions.note.name} tells, for a later prediction did not come to them: {_some(otherwise)}; {again}"
+        )
+    made_by: str | None = note.get(WEIGHTS)
+    if not run.weights.exists():
+        return made_by
+    with run.weights.open("rb") as stream:
+        own = hashlib.file_digest(stream, "sha256").hexdigest()
+    if made_by not in (None, own):
+        raise ValueError(
+            f"{predictions.note}: made by other weights than {run.weights}, most likely older ones; {again}"
+        )
+    return own
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

@@ -6,13 +6,13 @@ is read too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
+from mets3d.files import read_json
 from mets3d.rundir import PREDICTION_NOTE
 
 
@@ -72,7 +72,7 @@ def _asked_for(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]
         return None, set(), []
     broken = f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"
     try:
-        told = json.loads(note.read_text())
+        told = read_json(note)
         failed = [*told.get("failures", ())]
         names = [*told.get("asked", ()), *told.get("cases", ()), *failed]
     except (OSError, ValueError, AttributeError, TypeError):

@@ -41,7 +41,7 @@ class Tracker:
             )
         if accelerator.is_main_process:
             forget_after(run, step)
-            self.file = run.metrics.open("a")
+            self.file = run.metrics.open("a", encoding="utf-8")
             if sys.stderr.isatty():
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
 
@@ -89,7 +89,7 @@ def forget_after(run: RunDir, step: int) -> None:
     if not run.metrics.exists():
         return
     kept = []
-    for line in run.metrics.read_text().splitlines():
+    for line in run.metrics.read_text(encoding="utf-8").splitlines():
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")

@@ -59,7 +59,7 @@ from torch import Tensor, nn
 from mets3d.config import Config, to_yaml
 from mets3d.data.cases import SEQUENCES, Case, find_cases
 from mets3d.data.nifti import read_image, read_labels, write_labels
-from mets3d.data.preprocess import prepare
+from mets3d.data.prepare import prepare
 from mets3d.files import write_json, write_text
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.decoding import decode

@@ -15,9 +15,7 @@ from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_cases
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header, read_image, read_labels
-from mets3d.regions import KNOWN_LABELS, RC_LABEL
-
-LEAST_BACKGROUND = 0.1  # a stripped brain fills about half of its bounding box, a head with air around it nearly all
+from mets3d.data.voxel_findings import brain_findings, image_findings, label_findings
 
 Result = TypeVar("Result")
 
@@ -100,12 +98,12 @@ def read_case(case: Case, cavity: bool = False) -> Checked:
     if case.labels is not None and LABELS in headers:
         checked.labels = _reading(case, partial(read_labels, case.labels), checked)
     for sequence, image in checked.images.items():
-        checked.findings += _image_findings(case, sequence, image)
+        checked.findings += image_findings(case, sequence, image)
     if checked.labels is not None:
-        checked.findings += _label_findings(case, checked.labels, cavity)
+        checked.findings += label_findings(case, checked.labels, cavity)
     shapes = {image.data.shape for image in checked.images.values()}
     if len(shapes) == 1 and not case.missing:
-        checked.findings += _brain_findings(case, checked)
+        checked.findings += brain_findings(case, checked.images, checked.labels)
     return checked
 
 
@@ -227,62 +225,6 @@ def _reading(case: Case, read: Callable[[], Result], checked: Checked) -> Result
         what = "not a label map" if isinstance(error, NotLabelsError) else _UNREADABLE
         checked.findings.append(Finding(case.name, "error", what, str(error)))
         return None
-
-
-def _image_findings(case: Case, sequence: str, image: ImageVolume) -> list[Finding]:
-    finite = np.isfinite(image.data)
-    if not finite.all():
-        count = int((~finite).sum())
-        detail = f"{sequence} has {count} voxels that are NaN or infinite ({case.sequences[sequence].name})"
-        return [Finding(case.name, "error", "not a number", detail, "convert the scan again")]
-    low, high = float(image.data.min()), float(image.data.max())
-    if low == high:
-        detail = f"{sequence} is {low:g} everywhere ({case.sequences[sequence].name})"
-        return [Finding(case.name, "error", "constant image", detail, "convert the scan again")]
-    if low < 0:
-        count = int((image.data < 0).sum())
-        detail = f"{sequence} has {count}, down to {low:g}; they are kept"
-        return [Finding(case.name, "note", "negative values", detail)]
-    return []
-
-
-def _label_findings(case: Case, labels: LabelVolume, cavity: bool) -> list[Finding]:
-    counts = np.bincount(labels.labels.ravel(), minlength=256)
-    unknown = {value: int(count) for value, count in enumerate(counts) if count and value not in KNOWN_LABELS}
-    findings = []
-    if unknown:
-        found = ", ".join(f"label {value} in {count} voxels" for value, count in unknown.items())
-        detail = f"expected labels 0 to {KNOWN_LABELS[-1]}, found {found} ({Path(str(case.labels)).name})"
-        advice = "correct the reference (another data set's labels must be mapped first) or remove the case"
-        findings.append(Finding(case.name, "error", "unknown label", detail, advice))
-    if not counts[1:].any():
-        findings.append(Finding(case.name, "note", "empty reference", "no label voxel: legal, no visible disease"))
-    if counts[RC_LABEL] and not cavity:
-        detail = f"label {RC_LABEL}, the resection cavity, in {counts[RC_LABEL]} voxels becomes background"
-        findings.append(Finding(case.name, "note", "cavity present", detail, "set data.cavity to learn it"))
-    return findings
-
-
-def _brain_findings(case: Case, checked: Checked) -> list[Finding]:
-    """Returns the findings about the brain, which is where any sequence is not zero."""
-    brain = np.logical_or.reduce([image.data != 0 for image in checked.images.values()])
-    findings = []
-    background = 1 - float(brain.mean())
-    if background < LEAST_BACKGROUND:
-        detail = f"only {background:.1%} of the voxels are zero in all sequences"
-        advice = "strip the skull, so that all is zero outside the brain"
-        findings.append(Finding(case.name, "warning", "skull not stripped?", detail, advice))
-    for sequence, image in checked.images.items():
-        inside = image.data[brain]
-        if inside.size and inside.min() == inside.max() and image.data.min() < image.data.max():
-            detail = f"{sequence} is {inside[0]:g} everywhere in the brain ({case.sequences[sequence].name})"
-            findings.append(Finding(case.name, "error", "constant image", detail, "convert the scan again"))
-    if checked.labels is not None and checked.labels.labels.shape == brain.shape:
-        outside = int(np.count_nonzero(checked.labels.labels[~brain]))
-        if outside:
-            detail = f"{outside} label voxels lie where all sequences are zero"
-            findings.append(Finding(case.name, "error", "label outside the brain", detail, "correct the reference"))
-    return findings
 
 
 def _counted(results: Iterable[Result], cases: Sequence[Case], progress: Progress) -> Iterator[Result]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float16, Float64, UInt8
 
 from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.store import Entry, foreground_index
+from mets3d.data.stored_case import Entry, foreground_index
 from mets3d.regions import WT, scored_regions
 
 LOWEST, HIGHEST, BINS = -4.0, 8.0, 240  # z-scored intensity; beyond it, one more bin at either end

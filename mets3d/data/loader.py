@@ -19,7 +19,8 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mets3d.data.store import Store, StoredCase, open_store
+from mets3d.data.store import Store, open_store
+from mets3d.data.stored_case import StoredCase
 
 Key = tuple[int, int]  # step, index in the global batch
 

@@ -1,57 +1,32 @@
-"""From raw cases to the store: crop to the brain, resample, z-score inside the brain; and a prediction's way back.
+"""From raw cases to the store.
 
 Each case is read once: checked, prepared and saved by one process. The store appears only if every case can be used.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, UInt8
 
 from mets3d.config import Preprocess
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_case, check_headers, each_case, findings_table, read_case
 from mets3d.data.fingerprint import collect, describe_case
-from mets3d.data.nifti import ImageVolume, LabelVolume, read_header
+from mets3d.data.nifti import read_header
 from mets3d.data.plan import Plan
-from mets3d.data.store import (
-    FINGERPRINT,
-    INDEX,
-    UNFINISHED,
-    Box3,
-    Entry,
-    case_path,
-    differing_files,
-    differing_settings,
-    read_metadata,
-    recipe,
-    stale,
-    write_case,
-)
+from mets3d.data.prepare import prepare
+from mets3d.data.store import FINGERPRINT, INDEX, UNFINISHED
+from mets3d.data.store_source import differing_files, differing_settings, recipe, stale
+from mets3d.data.stored_case import case_path, read_metadata, write_case
 from mets3d.files import read_json, write_json
-from mets3d.ops.resample import resize, resize_labels, shape_at
-from mets3d.ops.voxels import Box, Spacing, bounding_box
-from mets3d.regions import BACKGROUND, RC_LABEL
-
-CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """One case as the network sees it, and its entry."""
-
-    image: Float16[np.ndarray, "C X Y Z"]
-    labels: UInt8[np.ndarray, "X Y Z"] | None
-    entry: Entry
+from mets3d.ops.voxels import Spacing
+from mets3d.regions import RC_LABEL
 
 
 def preprocess(
@@ -92,72 +67,6 @@ def preprocess(
     return remarks + _remarks_on_findings(findings)
 
 
-def prepare(
-    images: Sequence[ImageVolume],
-    labels: LabelVolume | None,
-    spacing_mm: Spacing,
-    margin_voxels: int,
-    cavity: bool,
-) -> Prepared:
-    """Prepares one case: four RAS images of one grid, in channel order, and the reference if known.
-
-    1. Brain: where any sequence is not zero, so that small negative values belong to it.
-    2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
-    3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`): images linearly or by averaging, since a
-       cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
-    4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
-
-    Raises DataError if there is no brain or a sequence is constant in it, or varies no more than by rounding.
-    """
-    shape = images[0].data.shape
-    arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
-    if any(array.shape != shape for array in arrays):
-        raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
-    brain = images[0].data != 0
-    for image in images[1:]:
-        brain |= image.data != 0
-    crop = bounding_box(brain, margin_voxels)
-    if crop is None:
-        raise DataError("expected a brain, found zeros in all sequences")
-    box = _ends(crop)
-    own_mm = images[0].spacing_mm
-    size = shape_at([stop - start for start, stop in box], own_mm, spacing_mm)
-    inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
-    stored = np.zeros((len(images), *size), dtype=np.float16)
-    statistics = []
-    for channel, image in enumerate(images):
-        values = resize(image.data[crop], size)
-        statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
-    mean, std = zip(*statistics, strict=True)
-    x, y, z = shape
-    entry = Entry((x, y, z), own_mm, box, size, mean, std)
-    return Prepared(stored, None if labels is None else _stored_labels(labels.labels[crop], size, cavity), entry)
-
-
-def put_back(
-    probabilities: Float32[np.ndarray, "R x y z"], entry: Entry, outside: float | Sequence[float] = 0.0
-) -> Float32[np.ndarray, "R X Y Z"]:
-    """Puts probabilities on the stored grid back on the case's own RAS grid: resized to the crop and pasted.
-
-    Around the crop each channel is `outside` (one value, or one a channel: 1 for a background channel). Exact where
-    nothing was resampled. Raises DataError if the shape is not the entry's.
-    """
-    if probabilities.shape[1:] != entry.stored_shape:
-        raise DataError(
-            f"expected probabilities on the stored grid {entry.stored_shape}, found {probabilities.shape[1:]}"
-        )
-    channels = len(probabilities)
-    around = np.broadcast_to(np.asarray(outside, dtype=np.float32), (channels,))
-    whole = np.empty((channels, *entry.shape), dtype=np.float32)
-    size = tuple(stop - start for start, stop in entry.box)
-    if size != entry.shape:
-        whole[:] = around[:, None, None, None]
-    x, y, z = (slice(start, stop) for start, stop in entry.box)
-    for channel, probability in enumerate(probabilities):
-        whole[channel, x, y, z] = resize(probability, size)
-    return whole
-
-
 # ---------------------------------------------------------------- before any long work
 
 
@@ -183,6 +92,7 @@ def _fits(store: Path, settings: Preprocess, cavity: bool, made_from: dict[str, 
 
 
 def _layout_and_headers(cases: CaseList, labelled: Sequence[Case]) -> list[Finding]:
+    """Returns the findings that need no voxel."""
     return [*cases.findings, *(finding for case in labelled for finding in check_headers(case))]
 
 
@@ -198,6 +108,7 @@ def _refusal(data: Path, findings: Sequence[Finding]) -> DataError:
 
 
 def _target_spacing(settings: Preprocess, cases: Sequence[Case]) -> Spacing:
+    """Returns the spacing of the store: the one that is set, or the median over the cases."""
     if settings.spacing_mm != "median":
         return settings.spacing_mm
     x, y, z = np.median([read_header(case.files[0]).spacing_mm for case in cases], axis=0)
@@ -205,6 +116,7 @@ def _target_spacing(settings: Preprocess, cases: Sequence[Case]) -> Spacing:
 
 
 def _remarks_on_references(cases: CaseList) -> list[str]:
+    """Names cases that are left out for they have no reference."""
     without = [case.name for case in cases if case.labels is None]
     if not without:
         return []
@@ -236,41 +148,6 @@ def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, ca
     }
     write_case(path, prepared.image, prepared.labels, cavity=cavity, metadata=metadata)
     return checked.findings
-
-
-def _ends(box: Box) -> Box3:
-    x, y, z = ((side.start, side.stop) for side in box)
-    return x, y, z
-
-
-def _z_score(
-    values: Float32[np.ndarray, "X Y Z"],
-    brain: Bool[np.ndarray, "X Y Z"],
-    sequence: str,
-    out: Float16[np.ndarray, "X Y Z"],
-) -> tuple[float, float]:
-    """Puts the brain's voxels, z-scored, into `out`. Returns mean and std."""
-    own = values[brain].astype(np.float64)
-    largest = max(abs(float(own.min())), abs(float(own.max())))
-    mean = float(own.mean())
-    own -= mean
-    std = math.sqrt(np.square(own).mean())  # as np.std, which subtracts the mean anew
-    if not std > CONSTANT * largest:
-        raise DataError(
-            f"{sequence} is {mean:g} everywhere in the brain"
-            if math.isfinite(std)
-            else f"{sequence} holds NaN or infinity"
-        )
-    own /= std
-    out[brain] = own
-    return mean, std
-
-
-def _stored_labels(
-    labels: UInt8[np.ndarray, "X Y Z"], size: tuple[int, int, int], cavity: bool
-) -> UInt8[np.ndarray, "x y z"]:
-    kept = labels if cavity else np.where(labels == RC_LABEL, np.uint8(BACKGROUND), labels)
-    return resize_labels(kept, size)
 
 
 # ---------------------------------------------------------------- after all cases
@@ -312,6 +189,7 @@ def _discard(store: Path) -> None:
 
 
 def _remarks_on_findings(findings: Sequence[Finding]) -> list[str]:
+    """Returns the warnings, and the number of cases whose cavity became background."""
     warnings = [str(finding) for finding in findings if finding.severity == "warning"]
     cavities = [finding.case for finding in findings if finding.what == "cavity present"]
     if cavities:

@@ -9,8 +9,8 @@ from typing import Any, overload
 import numpy as np
 from jaxtyping import Float32
 
-from mets3d.data.preprocess import put_back
-from mets3d.data.store import Box3, Entry
+from mets3d.data.prepare import put_back
+from mets3d.data.stored_case import Box3, Entry
 from mets3d.ops.voxels import Shape3
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mets3d.config import Predict
 from mets3d.data.cases import Case
 from mets3d.data.nifti import Grid, ImageVolume, read_image
-from mets3d.data.preprocess import Prepared, prepare
+from mets3d.data.prepare import Prepared, prepare
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
@@ -73,7 +73,7 @@ class Ensemble:
         return Loaded(self.prepare(images), first.source, first.spacing_mm)
 
     def prepare(self, images: Mapping[str, ImageVolume]) -> list[Prepared]:
-        """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.preprocess.prepare`."""
+        """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.prepare.prepare`."""
         return [
             prepare([images[name] for name in plan.sequences], None, plan.spacing_mm, plan.margin_voxels, cavity=False)
             for plan in self.plans

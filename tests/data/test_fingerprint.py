@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from mets3d.data import DataError
 from mets3d.data.fingerprint import best_threshold, collect, describe_case, dice_curve, thresholds
-from mets3d.data.store import Entry, open_store
+from mets3d.data.store import open_store
+from mets3d.data.stored_case import Entry
 
 
 def brute_force(image: np.ndarray, labels: np.ndarray, threshold: float) -> float:

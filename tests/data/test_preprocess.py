@@ -16,8 +16,10 @@ from mets3d.data import DataError
 from mets3d.data import preprocess as module
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, LabelVolume, read_image, read_labels
-from mets3d.data.preprocess import Prepared, prepare, preprocess, put_back
-from mets3d.data.store import Entry, open_store
+from mets3d.data.prepare import Prepared, prepare, put_back
+from mets3d.data.preprocess import preprocess
+from mets3d.data.store import open_store
+from mets3d.data.stored_case import Entry
 from tests.builders.cases import SHAPE, brain_box, make_case, scan, two_lesions
 
 MM = (1.0, 1.0, 1.0)

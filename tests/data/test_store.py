@@ -16,7 +16,8 @@ from scipy import ndimage
 from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.preprocess import preprocess
-from mets3d.data.store import Entry, foreground_index, open_store
+from mets3d.data.store import open_store
+from mets3d.data.stored_case import Entry, foreground_index
 from tests.builders.cases import PHANTOM_SPACING, make_case
 
 SETTINGS = Preprocess(spacing_mm=(1.0, 1.0, 1.0))

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mets3d.data.store import Entry
+from mets3d.data.stored_case import Entry
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.decoding import decode
 from mets3d.inference.decoding_settings import RegionDecoding, decoding_for, read_decoding, write_decoding

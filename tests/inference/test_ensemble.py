@@ -12,7 +12,7 @@ import torch
 
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image
-from mets3d.data.preprocess import prepare
+from mets3d.data.prepare import prepare
 from mets3d.inference import ensemble
 from mets3d.inference.ensemble import Ensemble
 from mets3d.inference.members import load_members, member_weights

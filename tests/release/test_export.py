@@ -21,7 +21,7 @@ from mets3d.__main__ import main
 from mets3d.config import Config, as_dict, load_file, to_yaml
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels
-from mets3d.data.preprocess import prepare
+from mets3d.data.prepare import prepare
 from mets3d.files import read_json, write_json
 from mets3d.inference.members import load_members
 from mets3d.inference.predictor import Predictor

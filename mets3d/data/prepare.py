@@ -1,0 +1,130 @@
+"""One case as the network sees it: cropped to the brain, resampled, z-scored inside the brain; and the way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float16, Float32, UInt8
+
+from mets3d.data import DataError
+from mets3d.data.cases import SEQUENCES
+from mets3d.data.nifti import ImageVolume, LabelVolume
+from mets3d.data.stored_case import Box3, Entry
+from mets3d.ops.resample import resize, resize_labels, shape_at
+from mets3d.ops.voxels import Box, Shape3, Spacing, bounding_box
+from mets3d.regions import BACKGROUND, RC_LABEL
+
+CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One case as the network sees it, and its entry."""
+
+    image: Float16[np.ndarray, "C X Y Z"]
+    labels: UInt8[np.ndarray, "X Y Z"] | None
+    entry: Entry
+
+
+def prepare(
+    images: Sequence[ImageVolume],
+    labels: LabelVolume | None,
+    spacing_mm: Spacing,
+    margin_voxels: int,
+    cavity: bool,
+) -> Prepared:
+    """Prepares one case: four RAS images of one grid, in channel order, and the reference if known.
+
+    1. Brain: where any sequence is not zero, so that small negative values belong to it.
+    2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
+    3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`): images linearly or by averaging, since a
+       cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
+    4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
+
+    Raises DataError if there is no brain or a sequence is constant in it, or varies no more than by rounding.
+    """
+    shape = images[0].data.shape
+    arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
+    if any(array.shape != shape for array in arrays):
+        raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
+    brain = images[0].data != 0
+    for image in images[1:]:
+        brain |= image.data != 0
+    crop = bounding_box(brain, margin_voxels)
+    if crop is None:
+        raise DataError("expected a brain, found zeros in all sequences")
+    box = _ends(crop)
+    own_mm = images[0].spacing_mm
+    size = shape_at([stop - start for start, stop in box], own_mm, spacing_mm)
+    inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
+    stored = np.zeros((len(images), *size), dtype=np.float16)
+    statistics = []
+    for channel, image in enumerate(images):
+        values = resize(image.data[crop], size)
+        statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
+    mean, std = zip(*statistics, strict=True)
+    x, y, z = shape
+    entry = Entry((x, y, z), own_mm, box, size, mean, std)
+    return Prepared(stored, None if labels is None else _stored_labels(labels.labels[crop], size, cavity), entry)
+
+
+def put_back(
+    probabilities: Float32[np.ndarray, "R x y z"], entry: Entry, outside: float | Sequence[float] = 0.0
+) -> Float32[np.ndarray, "R X Y Z"]:
+    """Puts probabilities on the stored grid back on the case's own RAS grid: resized to the crop and pasted.
+
+    Around the crop each channel is `outside` (one value, or one a channel: 1 for a background channel). Exact where
+    nothing was resampled. Raises DataError if the shape is not the entry's.
+    """
+    if probabilities.shape[1:] != entry.stored_shape:
+        raise DataError(
+            f"expected probabilities on the stored grid {entry.stored_shape}, found {probabilities.shape[1:]}"
+        )
+    channels = len(probabilities)
+    around = np.broadcast_to(np.asarray(outside, dtype=np.float32), (channels,))
+    whole = np.empty((channels, *entry.shape), dtype=np.float32)
+    size = tuple(stop - start for start, stop in entry.box)
+    if size != entry.shape:
+        whole[:] = around[:, None, None, None]
+    x, y, z = (slice(start, stop) for start, stop in entry.box)
+    for channel, probability in enumerate(probabilities):
+        whole[channel, x, y, z] = resize(probability, size)
+    return whole
+
+
+def _ends(box: Box) -> Box3:
+    """Returns the first and one past the last voxel of a box, per axis."""
+    x, y, z = ((side.start, side.stop) for side in box)
+    return x, y, z
+
+
+def _z_score(
+    values: Float32[np.ndarray, "X Y Z"],
+    brain: Bool[np.ndarray, "X Y Z"],
+    sequence: str,
+    out: Float16[np.ndarray, "X Y Z"],
+) -> tuple[float, float]:
+    """Puts the brain's voxels, z-scored, into `out`. Returns mean and std."""
+    own = values[brain].astype(np.float64)
+    largest = max(abs(float(own.min())), abs(float(own.max())))
+    mean = float(own.mean())
+    own -= mean
+    std = math.sqrt(np.square(own).mean())  # as np.std, which subtracts the mean anew
+    if not std > CONSTANT * largest:
+        raise DataError(
+            f"{sequence} is {mean:g} everywhere in the brain"
+            if math.isfinite(std)
+            else f"{sequence} holds NaN or infinity"
+        )
+    own /= std
+    out[brain] = own
+    return mean, std
+
+
+def _stored_labels(labels: UInt8[np.ndarray, "X Y Z"], size: Shape3, cavity: bool) -> UInt8[np.ndarray, "x y z"]:
+    """Returns the labels as stored: label 4 only with `cavity`."""
+    kept = labels if cavity else np.where(labels == RC_LABEL, np.uint8(BACKGROUND), labels)
+    return resize_labels(kept, size)

@@ -1,0 +1,159 @@
+"""One case of the store as a safetensors file that is read by memory map.
+
+image          float16 [4, X, Y, Z], z-scored inside the brain, 0 outside
+labels         uint8 [X, Y, Z]
+foreground_WT  int16 [n, 3] voxels of the region, lesion after lesion; the same for TC, ET (RC)
+lesions_WT     int64 [L + 1] where each lesion starts in it, and the end
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float16, Int16, Int64, UInt8
+
+from mets3d.data import DataError
+from mets3d.files import write_with
+from mets3d.ops.components import components
+from mets3d.ops.voxels import Shape3, Spacing
+from mets3d.regions import scored_regions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METADATA = "mets3d"
+Box3 = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Crop, resampling and z-score of one case, so that a prediction can be put back. RAS order, in voxels or mm."""
+
+    shape: Shape3  # of the case
+    spacing_mm: Spacing  # of the case
+    box: Box3  # first and one past the last voxel of the crop, per axis
+    stored_shape: Shape3
+    mean: tuple[float, ...]  # per sequence, inside the brain, before the z-score
+    std: tuple[float, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the entry as it is stored with the case."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> Entry:
+        """Makes the entry of a stored case; keys that earlier versions wrote too are ignored."""
+        return cls(**{name: _tuples(tree[name]) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """One case of the store, held as a path alone: every read maps the file anew, so it can go to any process."""
+
+    name: str
+    path: Path
+
+    @property
+    def shape(self) -> Shape3:
+        """Voxels along X Y Z, as stored."""
+        return self.entry.stored_shape
+
+    @property
+    def entry(self) -> Entry:
+        """How the case became what is stored."""
+        return Entry.from_json(read_metadata(self.path)["entry"])
+
+    def image(self, box: tuple[slice, ...] | None = None) -> Float16[Tensor, "C X Y Z"]:
+        """Reads float16 [4, x, y, z] inside `box` (three slices; None: all) and no byte beside it."""
+        with _opened(self.path, "pt") as file:
+            part: Tensor = file.get_slice("image")[(slice(None), *(box or _EVERYTHING))]
+            return part
+
+    def labels(self, box: tuple[slice, ...] | None = None) -> UInt8[Tensor, "X Y Z"]:
+        """Reads uint8 [x, y, z] inside `box`."""
+        with _opened(self.path, "pt") as file:
+            part: Tensor = file.get_slice("labels")[box or _EVERYTHING]
+            return part
+
+    def foreground(self, region: str) -> Int16[np.ndarray, "n 3"]:
+        """Reads the voxels of a region, lesion after lesion."""
+        voxels: Int16[np.ndarray, "n 3"] = self._index(f"foreground_{region}")
+        return voxels
+
+    def lesions(self, region: str) -> Int64[np.ndarray, " offsets"]:
+        """Reads where each lesion starts: l (26-connected) is `foreground(region)[lesions[l]:lesions[l + 1]]`."""
+        offsets: Int64[np.ndarray, " offsets"] = self._index(f"lesions_{region}")
+        return offsets
+
+    def _index(self, key: str) -> Any:
+        with _opened(self.path, "numpy") as file:
+            return file.get_tensor(key)
+
+
+def case_path(store: Path, name: str) -> Path:
+    """Returns the path of one case's file, there or not."""
+    return store / "cases" / f"{name}.safetensors"
+
+
+def write_case(
+    path: Path,
+    image: Float16[np.ndarray, "C X Y Z"],
+    labels: UInt8[np.ndarray, "X Y Z"],
+    *,
+    cavity: bool,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Writes one case with the foreground index of its regions. `metadata`: JSON-able values, `entry` among them."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, Any] = {"image": np.ascontiguousarray(image), "labels": np.ascontiguousarray(labels)}
+    for region in scored_regions(cavity):
+        arrays[f"foreground_{region.name}"], arrays[f"lesions_{region.name}"] = foreground_index(region.mask(labels))
+    # One key alone: safetensors writes several in random order, and equal cases shall be equal files.
+    content = save(arrays, metadata={METADATA: json.dumps(metadata)})
+    write_with(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file that others can read too, which safetensors' own writer does not."""
+    path.write_bytes(content)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Reads the JSON values that `write_case` was given, from the file's header alone."""
+    with _opened(path, "numpy") as file:
+        content: dict[str, Any] = json.loads(file.metadata()[METADATA])
+        return content
+
+
+def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:
+    """Returns the voxels of a mask, one 26-connected component after the other, and where each starts; [0] if empty."""
+    numbers = components(mask)
+    voxels = np.argwhere(mask).astype(np.int16)
+    component_of = numbers[mask].astype(np.int64)
+    order = np.argsort(component_of, kind="stable")
+    sizes = np.bincount(component_of, minlength=1)[1:]
+    return voxels[order], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+_EVERYTHING = (slice(None), slice(None), slice(None))
+
+
+def _opened(path: Path, framework: str) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: this case of the store is gone; preprocess again")
+    try:
+        return safe_open(path, framework=framework)
+    except SafetensorError as error:
+        raise DataError(f"{path}: not readable as safetensors ({error}); delete it and preprocess again") from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list | tuple) else value

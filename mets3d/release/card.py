@@ -264,8 +264,10 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
 
 
 def _named(score: Score) -> str:
-    """Returns a score's name as within a sentence, with its unit."""
-    return score.name[0].lower() + score.name[1:] + (f", {score.unit}" if score.unit else "")
+    """Returns a score's name as within a sentence, with its unit; here scores of the whole volume go without saying."""
+    name = score.name.removeprefix("Whole-volume ")
+    name = name if name != score.name else name[0].lower() + name[1:]
+    return f"{name}, {score.unit}" if score.unit else name
 
 
 def _cell(row: Row | None, digits: int) -> str:

@@ -434,7 +434,7 @@ def test_an_onnx_file_that_differs_is_refused(
             Path(path).write_bytes(b"wrong")
 
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Written())
-    monkeypatch.setattr(onnx, "_tell", lambda *_: None)
+    monkeypatch.setattr(onnx, "_describe", lambda *_: None)
     monkeypatch.setattr(onnx, "_deviation", lambda *_: 2e-4)
     told = refused([str(run), str(tmp_path / "out"), "--onnx"], tmp_path / "out", capsys)
     assert "differ by 0.0002 in a probability, expected at most 0.0001" in told

@@ -196,3 +196,24 @@ def test_the_readme_has_the_commands_a_newcomer_needs() -> None:
     for part in ("make train", "make test", "mets3d check", "mets3d preprocess", "train.py --config", "mets3d predict"):
         assert part in told
     assert (ROOT / re.search(r"!\[.*\]\((.*)\)", (ROOT / "README.md").read_text())[1]).exists()  # type: ignore[index]
+
+
+CONFIGURATIONS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.stem)
+def test_the_header_of_a_configuration_says_what_it_is_for_how_long_it_takes_and_what_it_reaches(file: Path) -> None:
+    header = file.read_text(encoding="utf-8").partition("\n" + "base:")[0].partition("\nname:")[0]
+    expected = ["purpose", "command"] if file.stem == "base" else ["purpose", "command", "time", "score"]
+    assert re.findall(r"^#   (\w+) ", header, re.M) == expected
+    for word in re.findall(r"(?:accelerate_)?configs/[\w/]+\.yaml", header):
+        assert (ROOT / word).exists(), word
+    if file.stem != "base":
+        for line in re.findall(r"^#   (?:time|score) +(.*)$", header, re.M):
+            assert line.startswith(("(measured: ", "not measured yet")), "a figure is measured, or it is not given"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md"])
+def test_documents_are_wrapped_at_100_columns(document: str) -> None:
+    for line in (ROOT / document).read_text(encoding="utf-8").splitlines():
+        assert len(line) <= 100 or line.startswith(("    ", "|", "![")), line

@@ -24,7 +24,7 @@ VIOLATIONS = {
         ("mets3d/room_of_tomorrow/__init__.py", ""),  # a package without a layer
     ],
     "evaluation knows no config, model, trainer or statistics": [
-        ("mets3d/evaluation/overlap.py", "import mets3d.config"),
+        ("mets3d/evaluation/rules.py", "import mets3d.config"),
         ("mets3d/evaluation/of_tomorrow.py", "import mets3d.settings"),
     ],
     "evaluation, statistics and reporting import no torch, not even indirectly": [

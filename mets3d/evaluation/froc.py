@@ -8,12 +8,13 @@ thresholded there, painted as a label map, and detected by the rule set.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
 from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.tables import Row
 from mets3d.regions import LABEL_NAMES, Region, scored_regions
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def froc_rows(
     *,
     rules: str = "brats2023",
     thresholds: Sequence[float] = THRESHOLDS,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Counts per region and threshold of one case. `names` are the channels': regions, or labels and the background.
 
     Of labels, a region's probability is the sum of its labels'. Raises ValueError for channels that are neither.

@@ -1,23 +1,37 @@
-"""Scores of one case: every region as a whole and lesion by lesion, by the rules of a challenge edition (`rules`)."""
+"""Scores one case: every region as a whole and lesion by lesion, by the rules of an edition of the challenge.
+
+Four steps: `clusters` splits the case, `matched` finds the lesions of a region and their matches, `scored` scores each
+lesion, and `lesion_wise`, `whole_volume` and `_row` make rows of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import SupportsFloat
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from jaxtyping import Bool, Float, Int32, Integer, Shaped, UInt8
-
-from mets3d.evaluation.clusters import Island, islands
-from mets3d.evaluation.lesion_wise import lesion_wise, size_class
-from mets3d.evaluation.matched import Parts, Side, parts
-from mets3d.evaluation.rules import RuleSet, rules_named
+from mets3d.evaluation.arguments import (
+    AnyLabels,
+    AnySpacing,
+    checked_edges,
+    checked_labels,
+    checked_regions,
+    checked_spacing,
+    lesion_spacing,
+)
+from mets3d.evaluation.region_scores import (
+    SURFACE_SCORES,
+    Kind,
+    Lesion,
+    Matched,
+    Surfaces,
+    lesion_wise,
+    matched,
+    size_class,
+    whole_volume,
+)
+from mets3d.evaluation.rules import RuleSet, clusters, rules_named
 from mets3d.evaluation.tables import Row
-from mets3d.evaluation.whole_volume import SURFACE_SCORES, Surfaces, whole_volume
-from mets3d.ops.voxels import Spacing, voxels_of
-from mets3d.regions import KNOWN_LABELS, Region
+from mets3d.ops.voxels import Spacing
 
 SIZE_EDGES_MM3 = (2.0, 27.0, 100.0, 275.0)
 
@@ -30,20 +44,10 @@ class CaseScores(list[Row]):
         self.lesions = list(lesions)
 
 
-@dataclass(frozen=True, eq=False)
-class LesionMap:
-    """Where the lesions of one region lie that a table of lesions numbers."""
-
-    reference: Int32[np.ndarray, "X Y Z"]  # number of the lesion each reference voxel belongs to; 0 none
-    false: Int32[np.ndarray, "X Y Z"]  # number of the false component each predicted voxel belongs to; 0 none
-    prediction: Bool[np.ndarray, "X Y Z"]  # without what the rules delete
-    kinds: dict[int, str]  # found, missed, false or ignored
-
-
 def lesion_scores(
-    prediction: Shaped[np.ndarray, "..."],
-    reference: Shaped[np.ndarray, "..."],
-    spacing_mm: Sequence[SupportsFloat] | Float[np.ndarray, "3"],
+    prediction: AnyLabels,
+    reference: AnyLabels,
+    spacing_mm: AnySpacing,
     *,
     rules: str = "brats2023",
     compat: str | None = None,
@@ -51,7 +55,7 @@ def lesion_scores(
     regions: Sequence[str] | None = None,
     distances: bool = True,
 ) -> CaseScores:
-    """The scores of one case: two label volumes [X, Y, Z] on one grid with voxels of `spacing_mm`.
+    """Scores one case: two label volumes [X, Y, Z] on one grid with voxels of `spacing_mm`.
 
     Returns a list with one dict per region of the rule set (WT, TC, ET; RC from 2024 on), or of those named by
     `regions`; docs/evaluation.md describes every key. Its attribute `lesions` has one dict per reference lesion and per
@@ -59,8 +63,8 @@ def lesion_scores(
     as too small), both volumes (a component that matches several lesions is whole in each), the centroid `x_mm`,
     `y_mm`, `z_mm` along the array's axes (index times spacing), and the scores of the match.
 
-    compat: `organisers` swaps the first and last voxel size in the lesion-wise distances of brats2026, as the
-    challenge's program does to NIfTI files. distances: False leaves out HD95 and NSD, and is several times faster.
+    compat: `organisers` swaps the first and last voxel size in the lesion-wise distances where the challenge's program
+    does so (brats2026). distances: False leaves out HD95 and NSD, and is several times faster.
 
     A value that the rules do not give is NaN. Both masks of a region empty: Dice 1, HD95 0, NSD 1 under brats2023 and
     brats2024, NaN under brats2026. One empty: Dice 0, NSD 0 and the rules' penalty. Labels of no region are background,
@@ -69,199 +73,81 @@ def lesion_scores(
     the rules refuse, or a senseless spacing.
     """
     rule_set = rules_named(rules)
-    chosen = _chosen(rule_set, regions)
-    edges = _checked_edges(size_edges_mm3)
-    ours, theirs = _checked_labels(prediction, reference, rule_set)
-    spacing = _checked_spacing(spacing_mm)
-    if compat not in (None, "organisers"):
-        raise ValueError(f"expected compat to be organisers or None, found {compat!r}")
-    distance_mm = spacing[::-1] if compat and rule_set.organisers_swap_spacing else spacing
-    shape = tuple(reference.shape)
-    rows, lesions = [], []
-    for region, found in _found(islands(ours, theirs), chosen, rule_set):
+    chosen = checked_regions(rule_set, regions)
+    edges = checked_edges(size_edges_mm3)
+    ours, theirs = checked_labels(prediction, reference, rule_set)
+    spacing = checked_spacing(spacing_mm)
+    lesion_mm = lesion_spacing(spacing, compat, rule_set)
+    names = ("dice", *(SURFACE_SCORES if distances else ()))
+    miss = {name: rule_set.penalty_mm(reference.shape) if name == "hd95" else 0.0 for name in names}
+    found = clusters(ours, theirs)
+    rows, lesion_rows = [], []
+    for region in chosen:
+        match = matched(found, region, rule_set)
+        surfaces = Surfaces(match, spacing, rule_set) if distances else None
+        by_lesion = surfaces if lesion_mm == spacing or not distances else Surfaces(match, lesion_mm, rule_set)
+        lesions = in_order(scored(match, spacing, rule_set, miss, by_lesion))
         head = {"region": region.name, "rules": rules}
-        surfaces = Surfaces(found, spacing, rule_set) if distances else None
-        by_lesion = surfaces if distance_mm == spacing or not distances else Surfaces(found, distance_mm, rule_set)
-        own = numbered(_lesion_rows(found, spacing, _nothing_right(rule_set, shape, distances), by_lesion, rule_set))
-        for row in own:
-            del row["part"]
-            row["size_class"] = size_class(row, edges)
-        rows.append(
-            head
-            | lesion_wise(own, rule_set, edges, ("dice", *(SURFACE_SCORES if distances else ())))
-            | whole_volume(found, shape, spacing, rule_set, surfaces)
-        )
-        lesions += [head | row for row in own]
-    return CaseScores(rows, lesions)
+        whole = whole_volume(match, reference.shape, spacing, rule_set, surfaces)
+        rows.append(head | lesion_wise(lesions, rule_set, edges, names) | whole)
+        lesion_rows += [head | _row(lesion, number, edges) for number, lesion in enumerate(lesions, start=1)]
+    return CaseScores(rows, lesion_rows)
 
 
-def lesion_maps(
-    prediction: Shaped[np.ndarray, "..."],
-    reference: Shaped[np.ndarray, "..."],
-    spacing_mm: Sequence[SupportsFloat] | Float[np.ndarray, "3"],
-    *,
-    rules: str = "brats2023",
-) -> dict[str, LesionMap]:
-    """Where the lesions lie, by region, numbered as in `lesion_scores(...).lesions`. Raises as `lesion_scores`."""
-    rule_set = rules_named(rules)
-    ours, theirs = _checked_labels(prediction, reference, rule_set)
-    spacing = _checked_spacing(spacing_mm)
-    maps = {}
-    for region, found in _found(islands(ours, theirs), rule_set.regions, rule_set):
-        rows = numbered(_lesion_rows(found, spacing, {"dice": 0.0}, None, rule_set))
-        lesion_number = np.zeros(len(found.matches) + 1, np.int64)
-        false_number = np.zeros(len(found.prediction.voxels), np.int64)
-        for row in rows:
-            (false_number if row["kind"] == "false" else lesion_number)[row["part"]] = row["lesion"]
-        maps[region.name] = LesionMap(
-            _drawn(found.reference, lesion_number, reference.shape),
-            _drawn(found.prediction, false_number, reference.shape),
-            _drawn(found.prediction, np.arange(len(found.prediction.voxels)), reference.shape) > 0,
-            {row["lesion"]: row["kind"] for row in rows},
-        )
-    return maps
-
-
-# ---------------------------------------------------------------- one region
-
-
-def _found(
-    found_islands: Sequence[Island], regions: Sequence[Region], rules: RuleSet
-) -> Iterator[tuple[Region, Parts]]:
-    for region in regions:
-        yield region, parts(found_islands, [rules.detect(island, region, rules) for island in found_islands], region)
-
-
-def _lesion_rows(
-    found: Parts, spacing_mm: Spacing, nothing_right: Row, surfaces: Surfaces | None, rules: RuleSet
-) -> list[Row]:
-    """One row per reference lesion, then one per false component; `part` is the number inside its mask."""
-    voxel_mm3 = math.prod(spacing_mm)
-    rows: list[Row] = []
-    for number, (matched, common) in enumerate(zip(found.matches, found.common, strict=True), start=1):
-        voxels, predicted = int(found.reference.voxels[number]), int(found.prediction.voxels[matched].sum())
-        reference_mm3 = float(voxels) * voxel_mm3
-        counts = reference_mm3 > rules.ignored_up_to_mm3
-        scores = nothing_right
-        if len(matched):
+def scored(
+    match: Matched, spacing_mm: Spacing, rules: RuleSet, miss: dict[str, float], surfaces: Surfaces | None
+) -> list[Lesion]:
+    """Scores the lesions of the reference, then the false components. `miss`: the scores of a missed or false one."""
+    voxel_mm3, ours, theirs = math.prod(spacing_mm), match.prediction, match.reference
+    lesions = []
+    for number, (components, common) in enumerate(zip(match.matches, match.common, strict=True), start=1):
+        voxels, predicted = int(theirs.voxels[number]), int(ours.voxels[components].sum())
+        scores = miss
+        if len(components):
             scores = {"dice": 2 * common / (voxels + predicted)}
-            scores |= surfaces.scores(matched, number) if surfaces else {}
-        rows.append(
-            {
-                "lesion": 0,
-                "part": number,
-                "kind": ("found" if len(matched) else "missed") if counts else "ignored",
-                "reference_volume_mm3": reference_mm3,
-                "prediction_volume_mm3": float(predicted) * voxel_mm3,
-                **_position(found.reference.centres[number], spacing_mm),
-                **scores,
-            }
-        )
-    for component in found.false:
-        rows.append(
-            {
-                "lesion": 0,
-                "part": int(component),
-                "kind": "false",
-                "reference_volume_mm3": 0.0,
-                "prediction_volume_mm3": float(found.prediction.voxels[component]) * voxel_mm3,
-                **_position(found.prediction.centres[component], spacing_mm),
-                **nothing_right,
-            }
-        )
-    return rows
+            scores |= surfaces.scores(components, number) if surfaces else {}
+        volume_mm3 = float(voxels) * voxel_mm3
+        kind: Kind = "ignored" if volume_mm3 <= rules.ignored_up_to_mm3 else "found" if len(components) else "missed"
+        position_mm = _position_mm(theirs.centres[number], spacing_mm)
+        lesions.append(Lesion(number, kind, volume_mm3, float(predicted) * voxel_mm3, position_mm, scores))
+    for number in match.false.tolist():
+        volume_mm3 = float(ours.voxels[number]) * voxel_mm3
+        position_mm = _position_mm(ours.centres[number], spacing_mm)
+        lesions.append(Lesion(number, "false", 0.0, volume_mm3, position_mm, miss))
+    return lesions
 
 
-def numbered(lesions: Iterable[Row]) -> list[Row]:
-    """Rows of one region in the order of their numbers: reference lesions, then false ones, largest first.
+def _position_mm(centre: Iterable[float], spacing_mm: Spacing) -> tuple[float, float, float]:
+    x, y, z = (float(voxels) * side_mm for voxels, side_mm in zip(centre, spacing_mm, strict=True))
+    return x, y, z
 
-    Equal volumes go by position, so that the numbers do not depend on how a file's axes lie.
+
+def in_order(lesions: Iterable[Lesion]) -> list[Lesion]:
+    """Returns the lesions of one region in the order of their numbers."""
+    return sorted(lesions, key=lambda lesion: rank(lesion.kind, lesion.volume_mm3, lesion.position_mm))
+
+
+def rank(
+    kind: str, volume_mm3: float, position_mm: tuple[float, float, float]
+) -> tuple[bool, float, float, float, float]:
+    """Returns what lesions are sorted by: those of the reference come first, then false ones, each largest first.
+
+    Equal volumes go by position, so that the order does not depend on how a file's axes lie.
     """
-    rows = sorted(lesions, key=_rank)
-    return [row | {"lesion": number} for number, row in enumerate(rows, start=1)]
+    x, y, z = (round(place, 3) for place in position_mm)
+    return kind == "false", -round(volume_mm3, 6), z, y, x
 
 
-def _rank(row: Row) -> tuple[bool, float, float, float, float]:
-    false = row["kind"] == "false"
-    volume_mm3 = row["prediction_volume_mm3" if false else "reference_volume_mm3"]
-    x, y, z = (round(row[f"{axis}_mm"], 3) for axis in "xyz")
-    return false, -round(volume_mm3, 6), z, y, x
-
-
-def _nothing_right(rules: RuleSet, shape: Sequence[int], distances: bool) -> Row:
-    """The scores of a missed or a false lesion."""
-    row = {"dice": 0.0}
-    if distances:
-        row |= dict.fromkeys(SURFACE_SCORES, 0.0) | {"hd95": rules.penalty_mm(shape)}
-    return row
-
-
-def _position(centre: Float[np.ndarray, "3"], spacing_mm: Spacing) -> Row:
+def _row(lesion: Lesion, number: int, edges_mm3: Sequence[float]) -> Row:
+    x, y, z = lesion.position_mm
     return {
-        f"{axis}_mm": float(voxels) * side_mm for axis, voxels, side_mm in zip("xyz", centre, spacing_mm, strict=True)
+        "lesion": number,
+        "kind": lesion.kind,
+        "reference_volume_mm3": lesion.reference_volume_mm3,
+        "prediction_volume_mm3": lesion.prediction_volume_mm3,
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        **lesion.scores,
+        "size_class": size_class(lesion.volume_mm3, edges_mm3),
     }
-
-
-def _drawn(side: Side, number: Integer[np.ndarray, " N"], shape: Sequence[int]) -> Int32[np.ndarray, "X Y Z"]:
-    """An image with `number` of each part where the part lies."""
-    image = np.zeros(tuple(shape), np.int32)
-    for local, corner, before in zip(side.numbers, side.corners, side.before, strict=True):
-        voxels = voxels_of(local > 0)
-        image[tuple((voxels + corner).T)] = number[local[tuple(voxels.T)] + before]
-    return image
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def _chosen(rules: RuleSet, names: Sequence[str] | None) -> tuple[Region, ...]:
-    known = {region.name: region for region in rules.regions}
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ValueError(f"expected regions of {rules.name}: {', '.join(known)}; found {', '.join(unknown)}")
-    return rules.regions if names is None else tuple(known[name] for name in known if name in names)
-
-
-def _checked_labels(
-    prediction: Shaped[np.ndarray, "..."], reference: Shaped[np.ndarray, "..."], rules: RuleSet
-) -> tuple[UInt8[np.ndarray, "X Y Z"], UInt8[np.ndarray, "X Y Z"]]:
-    """Both as uint8; labels of no region are background, or refused."""
-    if prediction.shape != reference.shape or reference.ndim != 3 or not reference.size:
-        raise ValueError(
-            f"expected two label volumes [X, Y, Z] of one shape, found {prediction.shape} for the prediction and "
-            f"{reference.shape} for the reference; bring both onto the case's own grid"
-        )
-    checked = []
-    for name, labels in (("prediction", prediction), ("reference", reference)):
-        whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()))
-        if not whole:
-            raise ValueError(
-                f"expected whole numbers as labels, found others in the {name} ({labels.dtype}); "
-                "hand in a label map, not probabilities"
-            )
-        unknown: list[float] = []
-        if labels.min() < 0 or labels.max() > max(KNOWN_LABELS):
-            unknown = sorted(set(np.unique(labels).tolist()) - set(KNOWN_LABELS))
-            if rules.unknown_labels == "refused":
-                raise ValueError(
-                    f"expected labels 0 to {max(KNOWN_LABELS)} under {rules.name}, found "
-                    f"{', '.join(f'{label:g}' for label in unknown)} in the {name}; "
-                    "these rules give such a case no scores"
-                )
-        known = labels if not unknown else np.where(np.isin(labels, KNOWN_LABELS), labels, 0)
-        checked.append(known.astype(np.uint8, copy=False))
-    return checked[0], checked[1]
-
-
-def _checked_spacing(spacing_mm: Sequence[SupportsFloat] | Float[np.ndarray, "3"]) -> Spacing:
-    values = [float(value) for value in spacing_mm]
-    if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"expected three voxel sizes above 0 mm as spacing_mm, found {values}")
-    return values[0], values[1], values[2]
-
-
-def _checked_edges(edges_mm3: Sequence[float]) -> tuple[float, ...]:
-    edges = tuple(float(edge) for edge in edges_mm3)
-    if any(not edge > 0 for edge in edges) or list(edges) != sorted(set(edges)):
-        raise ValueError(f"expected ascending size edges above 0 mm3, found {list(edges)}")
-    return edges

@@ -1,4 +1,4 @@
-"""What the editions of the challenge call a lesion, what matches it, and what a miss costs: one value per rule set.
+"""Rule sets: what each edition of the challenge calls a lesion, what matches it, and what a miss costs.
 
   brats2023  The reference grown by one voxel (18 neighbours) falls into 26-connected parts; the reference inside one is
              a lesion, so that pieces up to two voxels apart are one. The prediction is not grown. All predicted
@@ -9,6 +9,7 @@
   brats2026  26-connected components on both sides, matched one to one so that the sum of 1 - Dice is least. Lesions
              from 27 mm3 and every false one make the segmentation score; detection is scored apart.
 
+A rule set is a value at the end of this file: nothing else in the package knows one by its name.
 Facts from the organisers' programs: rachitsaluja/BraTS-2023-Metrics at 43c9052, rachitsaluja/BraTS-2024-Metrics at
 f1131e3, BraTS-evaluation 0.0.10 with panoptica 2.1.7.
 """
@@ -24,35 +25,42 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
-from mets3d.evaluation.clusters import Island
 from mets3d.ops.components import components
-from mets3d.ops.voxels import voxels_of
+from mets3d.ops.voxels import Shape3, Voxels, extent, voxels_of
 from mets3d.regions import ET, NETC, Region, scored_regions
+
+BLOCK = 8  # voxels a side; two clusters are at least this far apart, and no rule joins parts more than three apart
 
 Mask = Bool[np.ndarray, "X Y Z"]
 Numbers = Integer[np.ndarray, "X Y Z"]  # 0 background, then 1, 2, ...
 
 
 @dataclass(frozen=True)
-class Detection:
-    """What a rule set calls a lesion in one island and one region, and what belongs to it.
+class Cluster:
+    """Both label maps in a box with a margin of one voxel of background, which may lie beyond the image."""
 
-    matches: for lesion i + 1 the numbers of its predicted components. false: numbers of components that count as false.
-    """
+    prediction: UInt8[np.ndarray, "x y z"]
+    reference: UInt8[np.ndarray, "x y z"]
+    corner: Shape3  # the image's voxel where the box begins; -1 for a margin beyond the image
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The lesions of one region in one cluster by a rule set, and the predicted components that belong to them."""
 
     lesions: Numbers
     components: Numbers
-    matches: Sequence[Integer[np.ndarray, " _"]]
-    false: Integer[np.ndarray, " F"]
+    matches: Sequence[Integer[np.ndarray, " _"]]  # for lesion i + 1 the numbers of its components
+    false: Integer[np.ndarray, " F"]  # the numbers of the components that count as false
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """One edition's rules."""
+    """The rules of one edition."""
 
     name: str
     regions: tuple[Region, ...]
-    detect: Callable[[Island, Region, RuleSet], Detection]
+    detect: Callable[[Cluster, Region, RuleSet], Detection]
     penalty_mm: Callable[[Sequence[int]], float]  # HD95 of a miss, by the image's shape
     hd95: Literal["area", "pooled"]  # surface elements weighted by area, or border voxels of both directions pooled
     ignored_up_to_mm3: float = 0.0  # smaller lesions are neither found nor missed
@@ -83,29 +91,69 @@ def rule_set_of(name: str) -> RuleSet | None:
     return next((known for known in RULE_SETS if known.name == name), None)
 
 
+# ---------------------------------------------------------------- clusters
+
+
+def clusters(prediction: Integer[np.ndarray, "X Y Z"], reference: Integer[np.ndarray, "X Y Z"]) -> list[Cluster]:
+    """Splits a case into clusters that have nothing to do with each other, in the order of their first voxel.
+
+    A case of 46 million voxels holds a few hundred thousand that are labelled. Labelling, growing and matching cluster
+    by cluster costs what the lesions cost and not what the volume does. Between voxels of two clusters there are at
+    least `BLOCK` voxels along some axis. Both maps empty: none.
+    """
+    voxels = voxels_of((prediction != 0) | (reference != 0))
+    if not len(voxels):
+        return []
+    number = _cluster_numbers(voxels)
+    order = np.argsort(number.astype(np.uint16) if number.max() < 2**16 else number, kind="stable")  # 16 bits: radix
+    found = []
+    for own in np.split(voxels[order], np.flatnonzero(np.diff(number[order])) + 1):
+        first, last = extent(own)
+        corner, shape = first - 1, last - first + 3
+        boxes = []
+        for labels in (prediction, reference):
+            box = np.zeros(shape, np.uint8)
+            box[tuple((own - corner).T)] = labels[tuple(own.T)]
+            boxes.append(box)
+        x, y, z = corner.tolist()
+        found.append(Cluster(boxes[0], boxes[1], (x, y, z)))
+    return found
+
+
+def _cluster_numbers(voxels: Voxels) -> Int[np.ndarray, " N"]:
+    """Numbers the cluster of each voxel: blocks that hold voxels, joined where they touch; by their first voxel."""
+    first, last = extent(voxels)
+    blocks = (voxels - first) // BLOCK
+    filled = np.zeros((last - first) // BLOCK + 1, bool)
+    filled[tuple(blocks.T)] = True
+    number = components(filled)[tuple(blocks.T)]
+    _, where, inverse = np.unique(number, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(where))[inverse]
+
+
 # ---------------------------------------------------------------- detection
 
 
-def detect_2023(island: Island, region: Region, _rules: RuleSet) -> Detection:
-    """Lesions of the grown reference, components of the prediction; every pair that shares a voxel is a match."""
-    grown = grown_parts(region.mask(island.reference))
-    return _many_to_many(grown, region.mask(island.reference), components(region.mask(island.prediction)))
+def detect_2023(cluster: Cluster, region: Region, _rules: RuleSet) -> Detection:
+    """Matches the lesions of the grown reference and the components of the prediction that share a voxel."""
+    grown = grown_parts(region.mask(cluster.reference))
+    return _many_to_many(grown, region.mask(cluster.reference), components(region.mask(cluster.prediction)))
 
 
-def detect_2024(island: Island, region: Region, rules: RuleSet) -> Detection:
-    """As 2023 with both sides merged by growing, small predicted lesions deleted, and parts of ET joined by NETC."""
-    prediction, reference = region.mask(island.prediction), region.mask(island.reference)
+def detect_2024(cluster: Cluster, region: Region, rules: RuleSet) -> Detection:
+    """Matches as in 2023, both sides merged by growing, small predicted lesions deleted, parts of ET joined by NETC."""
+    prediction, reference = region.mask(cluster.prediction), region.mask(cluster.reference)
     grown = grown_parts(reference)
     predicted = _kept(grown_parts(prediction) * prediction, rules)
     if rules.joins_et_by_netc and region == ET:
-        grown = _joined(grown, reference, _netc_parts(island.reference))
-        predicted = _joined(predicted, prediction, _kept(_netc_parts(island.prediction), rules))
+        grown = _joined(grown, reference, _netc_parts(cluster.reference))
+        predicted = _joined(predicted, prediction, _kept(_netc_parts(cluster.prediction), rules))
     return _many_to_many(grown, reference, predicted)
 
 
-def detect_2026(island: Island, region: Region, _rules: RuleSet) -> Detection:
-    """Components of both sides, matched one to one: the pairing with the least sum of 1 - Dice, unmatched costing 1."""
-    lesions, predicted = components(region.mask(island.reference)), components(region.mask(island.prediction))
+def detect_2026(cluster: Cluster, region: Region, _rules: RuleSet) -> Detection:
+    """Matches components one to one: the pairing with the least sum of 1 - Dice, unmatched ones costing 1."""
+    lesions, predicted = components(region.mask(cluster.reference)), components(region.mask(cluster.prediction))
     lesion_count, component_count = int(lesions.max()), int(predicted.max())
     matches = [np.zeros(0, np.int64) for _ in range(lesion_count)]
     lesion, component, voxels = meetings(lesions, predicted)
@@ -121,7 +169,7 @@ def detect_2026(island: Island, region: Region, _rules: RuleSet) -> Detection:
 def _overlapping_groups(
     lesion: Int[np.ndarray, " P"], component: Int[np.ndarray, " P"], first_component: int
 ) -> list[Int[np.ndarray, " _"]]:
-    """Indices of the pairs of each group of lesions and components that hang together: groups do not compete."""
+    """Returns the pairs of each group of lesions and components that are linked, as indices: groups do not compete."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -138,6 +186,7 @@ def _overlapping_groups(
 def _cheapest_pairs(
     lesion: Int[np.ndarray, " P"], component: Int[np.ndarray, " P"], cost: Float[np.ndarray, " P"]
 ) -> list[tuple[int, int]]:
+    """Pairs lesions and components of one group so that the cost is least."""
     from scipy.optimize import linear_sum_assignment
 
     rows, row = np.unique(lesion, return_inverse=True)
@@ -152,7 +201,7 @@ UNMATCHED = 1.0 + 1e-6  # what a pair without a common voxel costs; the organise
 
 
 def _many_to_many(grown: Numbers, reference: Mask, predicted: Numbers) -> Detection:
-    """`grown` numbers the grown reference, 1 to L; `predicted` the predicted components, 1 to C."""
+    """Matches all that meet: `grown` numbers the grown reference, 1 to L; `predicted` the components, 1 to C."""
     lesion_count, component_count = int(grown.max()), int(predicted.max())
     lesion, component, _ = meetings(grown, predicted)
     ends = np.searchsorted(lesion, np.arange(1, lesion_count + 2))
@@ -163,7 +212,7 @@ def _many_to_many(grown: Numbers, reference: Mask, predicted: Numbers) -> Detect
 def meetings(
     lesions: Numbers, predicted: Numbers
 ) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
-    """Lesion, component and number of common voxels of each pair that has any, sorted by lesion and component."""
+    """Returns lesion, component and number of common voxels of each pair that has any, sorted by both."""
     common = np.flatnonzero((lesions > 0) & (predicted > 0))
     base = int(predicted.max()) + 1
     pairs, voxels = np.unique(
@@ -176,12 +225,12 @@ def meetings(
 
 
 def grown_parts(mask: Mask) -> Numbers:
-    """The 26-connected parts of the grown mask, numbered from 1. The mask needs an empty margin of one voxel."""
+    """Numbers the 26-connected parts of the grown mask from 1. The mask needs an empty margin of one voxel."""
     return components(grow(mask))
 
 
 def grow(mask: Mask) -> Mask:
-    """The mask and its 18 neighbours: all voxels one step away along one axis or two."""
+    """Grows a mask by its 18 neighbours: all voxels one step away along one axis or two."""
     along_x, along_y = _spread(mask, 0), _spread(mask, 1)
     return np.asarray(_spread(along_x, 1) | _spread(along_x, 2) | _spread(along_y, 2))
 
@@ -202,7 +251,7 @@ def _kept(numbers: Numbers, rules: RuleSet) -> Numbers:
 
 
 def _netc_parts(labels: UInt8[np.ndarray, "X Y Z"]) -> Numbers:
-    """NETC merged by growing, numbered in the order of the grown parts' first voxel, x running fastest.
+    """Numbers NETC, merged by growing, in the order of the grown parts' first voxel, x running fastest.
 
     That is the order of the organisers' program, and it decides what joins what.
     """
@@ -216,7 +265,7 @@ def _netc_parts(labels: UInt8[np.ndarray, "X Y Z"]) -> Numbers:
 
 
 def _joined(parts: Numbers, mask: Mask, netc: Numbers) -> Numbers:
-    """Parts of ET whose lowest-numbered touching part of NETC is the same get one number.
+    """Gives one number to parts of ET whose lowest-numbered touching part of NETC is the same.
 
     Touching: an 18-neighbour. Each part goes with one part of NETC, so joining is not passed on.
     """
@@ -228,7 +277,7 @@ def _joined(parts: Numbers, mask: Mask, netc: Numbers) -> Numbers:
     own = np.where(mask, parts, 0)
     voxels = voxels_of(netc > 0)
     number = netc[tuple(voxels.T)]
-    for shift in SHIFTS:  # the margin of an island keeps them inside
+    for shift in SHIFTS:  # the margin of an cluster keeps them inside
         touched = own[tuple((voxels + shift).T)]
         np.minimum.at(lowest, touched[touched > 0], number[touched > 0])
     group = np.where(lowest < nobody, amount + lowest, np.arange(amount + 1))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mets3d.evaluation.lesion_wise import size_class, size_classes
 from mets3d.evaluation.lesions import SIZE_EDGES_MM3
+from mets3d.evaluation.region_scores import size_class, size_classes
 from mets3d.evaluation.scores import split_by_size
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, proportion_interval
@@ -90,8 +90,7 @@ def _counted_lesions(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> dict[st
         volume_mm3 = finite(row.get("reference_volume_mm3"))
         if row["case"] not in cases or row["kind"] not in ("found", "missed") or volume_mm3 is None:
             continue
-        measured = {"kind": row["kind"], "reference_volume_mm3": volume_mm3}
-        by_kind = counted.setdefault(row.get("size_class") or size_class(measured, SIZE_EDGES_MM3), ({}, {}))
+        by_kind = counted.setdefault(row.get("size_class") or size_class(volume_mm3, SIZE_EDGES_MM3), ({}, {}))
         kind = by_kind[row["kind"] == "missed"]
         kind[row["case"]] = kind.get(row["case"], 0) + 1
     return counted

@@ -31,7 +31,8 @@ def arguments(parser: VerbParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.evaluate import evaluate
+    from mets3d.evaluation.case import Scoring
+    from mets3d.evaluation.evaluate import Tables, evaluate
     from mets3d.evaluation.rules import RULE_SETS, rules_named
     from mets3d.files import write_text
     from mets3d.rundir import PredictionsDir, RunDir
@@ -49,13 +50,9 @@ def run(options: argparse.Namespace) -> int:
     report = evaluate(
         options.predictions,
         options.references,
-        rules=options.rules,
-        compat=options.compat,
-        size_edges_mm3=options.size_edges,
-        scores=options.out,
-        lesions=beside.lesions,
+        Tables(options.out, beside.lesions, beside.froc),
+        Scoring(options.rules, options.compat, tuple(options.size_edges)),
         probabilities=options.probabilities or (soft if soft.is_dir() else None),
-        froc=beside.froc,
         jobs=options.jobs,
         progress=progress_of("evaluate"),
     )

@@ -12,7 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from mets3d.evaluation.evaluate import LESION_COLUMNS, EvaluationReport, evaluate
+from mets3d.evaluation.case import Scoring
+from mets3d.evaluation.evaluate import LESION_COLUMNS, EvaluationReport, Tables, evaluate
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.scores import score_columns
 
@@ -41,8 +42,8 @@ def tear(path: Path) -> None:
 
 
 def run(folder: Path, *, jobs: int = 1) -> EvaluationReport:
-    tables = {"scores": folder / "out" / "scores.csv", "lesions": folder / "out" / "lesions.csv"}
-    return evaluate(folder / "predictions", folder / "references", jobs=jobs, **tables)
+    tables = Tables(folder / "out" / "scores.csv", folder / "out" / "lesions.csv")
+    return evaluate(folder / "predictions", folder / "references", tables, jobs=jobs)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -101,7 +102,7 @@ def test_progress_names_each_case(tmp_path: Path) -> None:
     evaluate(
         tmp_path / "predictions",
         tmp_path / "references",
-        scores=tmp_path / "scores.csv",
+        Tables(tmp_path / "scores.csv"),
         progress=lambda done, total, case: seen.append((done, total, case)),
     )
     assert seen == [(1, 2, "A"), (2, 2, "B")]
@@ -247,7 +248,7 @@ def test_folders_that_do_not_exist_and_unknown_rules(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder of predictions"):
         run(tmp_path)
     with pytest.raises(ValueError, match="brats2026; found 'brats1999'"):
-        evaluate(tmp_path, tmp_path, rules="brats1999", scores=tmp_path / "scores.csv")
+        evaluate(tmp_path, tmp_path, Tables(tmp_path / "scores.csv"), Scoring("brats1999"))
 
 
 def test_no_torch_is_imported() -> None:
@@ -264,7 +265,7 @@ def test_a_missing_prediction_counts_under_2026_and_is_named(tmp_path: Path) -> 
     for case in ("A", "B"):
         save(tmp_path / "references" / f"{case}.nii.gz", labels())
     for rules, counted in (("brats2023", False), ("brats2024", False), ("brats2026", True)):
-        report = evaluate(tmp_path / "predictions", tmp_path / "references", rules=rules, scores=tmp_path / "s.csv")
+        report = evaluate(tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring(rules))
         assert (report.unpredicted, report.problems) == (["B"], [])
         rows = [row for row in report.rows if row["case"] == "B"]
         assert [row["region"] for row in rows] == (["WT", "TC", "ET", "RC"] if counted else [])
@@ -287,11 +288,11 @@ def test_predictions_of_certain_cases_miss_no_others(tmp_path: Path) -> None:
         ("{}", ["B", "C"]),
     ):
         note.write_text(told)
-        report = evaluate(*folders, rules="brats2026", scores=tmp_path / "s.csv")
+        report = evaluate(*folders, Tables(tmp_path / "s.csv"), Scoring("brats2026"))
         assert (report.unpredicted, report.problems) == (missing, [])
     note.write_text('{"asked": ["A", "C"]}')
     (tmp_path / "predictions" / "A.nii.gz").unlink()
-    report = evaluate(*folders, rules="brats2026", scores=tmp_path / "s.csv")
+    report = evaluate(*folders, Tables(tmp_path / "s.csv"), Scoring("brats2026"))
     assert {row["case"] for row in report.rows} == {"A", "C"}  # all failed, and all count
 
 
@@ -301,7 +302,7 @@ def test_an_older_map_of_a_case_that_failed_is_not_scored(tmp_path: Path) -> Non
             save(tmp_path / role / f"{case}.nii.gz", labels())
     (tmp_path / "predictions" / "predict.json").write_text('{"asked": ["A", "B"], "failures": {"B": "torn"}}')
     for rules, scored in (("brats2023", {"A"}), ("brats2026", {"A", "B"})):
-        report = evaluate(tmp_path / "predictions", tmp_path / "references", rules=rules, scores=tmp_path / "s.csv")
+        report = evaluate(tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring(rules))
         assert {row["case"] for row in report.rows} == scored
         assert report.unpredicted == ["B"]
         assert [problem.split(":")[0] for problem in report.problems] == ["B"]
@@ -322,7 +323,9 @@ def test_a_reference_that_is_there_twice_is_named_without_a_prediction_too(tmp_p
     save(tmp_path / "predictions" / "A.nii.gz", labels())
     for name in ("A.nii.gz", "B.nii.gz", "B-seg.nii.gz"):
         save(tmp_path / "references" / name, labels())
-    report = evaluate(tmp_path / "predictions", tmp_path / "references", rules="brats2026", scores=tmp_path / "s.csv")
+    report = evaluate(
+        tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring("brats2026")
+    )
     assert [problem.split(",")[0].split(":")[0] for problem in report.problems] == ["B"]
     assert {row["case"] for row in report.rows} == {"A"}
 
@@ -336,7 +339,9 @@ def test_labels_that_a_byte_does_not_hold_are_background_or_refused(tmp_path: Pa
     report = run(tmp_path)
     assert [row["dice"] for row in report.rows] == [1.0] * 3
     assert "holds labels outside 0 to 254, expected 0 to 4; scored as background" in report.problems[0]
-    report = evaluate(tmp_path / "predictions", tmp_path / "references", rules="brats2026", scores=tmp_path / "s.csv")
+    report = evaluate(
+        tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring("brats2026")
+    )
     assert (report.rows, len(report.problems)) == ([], 1)
 
 
@@ -355,9 +360,9 @@ def test_a_folder_where_a_table_is_to_be_is_refused_before_scoring(tmp_path: Pat
     for role in ("predictions", "references"):
         save(tmp_path / role / "A.nii.gz", labels())
     (tmp_path / "lesions.csv").mkdir()
-    tables = {"scores": tmp_path / "scores.csv", "lesions": tmp_path / "lesions.csv"}
+    tables = Tables(tmp_path / "scores.csv", tmp_path / "lesions.csv")
     with pytest.raises(OSError, match=r"lesions.csv is a folder"):
-        evaluate(tmp_path / "predictions", tmp_path / "references", **tables)
+        evaluate(tmp_path / "predictions", tmp_path / "references", tables)
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -367,7 +372,9 @@ def test_a_label_that_2026_refuses_keeps_its_case_from_being_scored(tmp_path: Pa
     for case, array in (("A", odd), ("B", labels())):
         save(tmp_path / "predictions" / f"{case}.nii.gz", array)
         save(tmp_path / "references" / f"{case}.nii.gz", labels())
-    report = evaluate(tmp_path / "predictions", tmp_path / "references", rules="brats2026", scores=tmp_path / "s.csv")
+    report = evaluate(
+        tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring("brats2026")
+    )
     assert {row["case"] for row in report.rows} == {"B"}
     assert len(report.problems) == 1
     assert "A: expected labels 0 to 4 under brats2026, found 7 in the prediction" in report.problems[0]
@@ -387,8 +394,8 @@ def test_compat_swaps_the_sides_of_the_file(
     for name, shift in (("predictions", 1), ("references", 0)):
         stored = labels(shift).transpose(order)[tuple(slice(None, None, flip) for flip in flips)]
         save(tmp_path / name / "A.nii.gz", np.ascontiguousarray(stored), affine)
-    run_as = {"predictions": tmp_path / "predictions", "references": tmp_path / "references", "scores": tmp_path / "s"}
-    swapped = evaluate(**run_as, rules="brats2026", compat="organisers")
+    folders = tmp_path / "predictions", tmp_path / "references"
+    swapped = evaluate(*folders, Tables(tmp_path / "s"), Scoring("brats2026", "organisers"))
     stored = [np.asarray(nibabel.load(tmp_path / name / "A.nii.gz").dataobj) for name in ("predictions", "references")]
     expected = lesion_scores(*stored, sides[::-1], rules="brats2026")
     for ours, theirs in zip(swapped.rows, expected, strict=True):
@@ -409,20 +416,21 @@ def test_froc_lies_beside_the_scores(tmp_path: Path) -> None:
         image.header["descrip"] = b"background NETC SNFH ET"
         (tmp_path / "soft").mkdir(exist_ok=True)
         nibabel.save(image, tmp_path / "soft" / f"{case}.nii.gz")
-    tables = {name: tmp_path / "out" / f"{name}.csv" for name in ("scores", "lesions", "froc")}
+    tables = Tables(*(tmp_path / "out" / f"{name}.csv" for name in ("scores", "lesions", "froc")))
+    assert tables.froc is not None
     folders = tmp_path / "predictions", tmp_path / "references"
-    evaluate(*folders, probabilities=tmp_path / "soft", **tables)
-    froc = read(tables["froc"])
+    evaluate(*folders, tables, probabilities=tmp_path / "soft")
+    froc = read(tables.froc)
     assert len(froc) == 2 * 3 * 19
     assert {(row["lesions_missed"], row["lesions_false"]) for row in froc} == {("0", "0")}
-    evaluate(*folders, **tables)
-    assert not tables["froc"].exists()
+    evaluate(*folders, tables)
+    assert not tables.froc.exists()
     (tmp_path / "soft" / "A.nii.gz").unlink()
-    report = evaluate(*folders, probabilities=tmp_path / "soft", **tables)
+    report = evaluate(*folders, tables, probabilities=tmp_path / "soft")
     assert {row["case"] for row in report.rows} == {"A", "B"}
     assert "A.nii.gz: no such file; scored, but not in the FROC table" in report.problems[0]
-    assert {row["case"] for row in read(tables["froc"])} == {"B"}
+    assert {row["case"] for row in read(tables.froc)} == {"B"}
     moved = nibabel.Nifti1Image(soft, np.diag((*SPACING, 1.0)) + 50 * np.eye(4, k=3))
     moved.header["descrip"] = b"background NETC SNFH ET"
     nibabel.save(moved, tmp_path / "soft" / "A.nii.gz")
-    assert "lie differently" in evaluate(*folders, probabilities=tmp_path / "soft", **tables).problems[0]
+    assert "lie differently" in evaluate(*folders, tables, probabilities=tmp_path / "soft").problems[0]

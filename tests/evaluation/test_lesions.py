@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from mets3d.evaluation.lesions import lesion_scores
-from mets3d.evaluation.surface import hd95
+from tests.builders.surfaces import hd95
 
 SHAPE = (40, 40, 30)
 UNIT = (1.0, 1.0, 1.0)

@@ -14,11 +14,22 @@ from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from scipy import ndimage
 
-from mets3d.evaluation import nearest_points as nearest_module
-from mets3d.evaluation.border import border, border_distances, normalised_surface_dice, pooled_hausdorff
-from mets3d.evaluation.nearest_points import nearest, nearest_mm
-from mets3d.evaluation.overlap import dice
-from mets3d.evaluation.point_distances import Points, contact
+from mets3d.evaluation import surfaces
+from mets3d.evaluation.region_scores import overlap
+from mets3d.evaluation.surfaces import (
+    Points,
+    border,
+    nearest_points,
+    normalised_surface_dice,
+    point_distances,
+    pooled_hausdorff,
+)
+from tests.builders.surfaces import border_surface, whole_distances
+
+
+def nearest_mm(start: np.ndarray, goal: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    return nearest_points(start, goal, spacing).distance_mm
+
 
 UNIT = (1.0, 1.0, 1.0)
 SPACINGS = st.sampled_from([UNIT, (0.5, 1.25, 3.0), (0.6, 0.6, 1.5)])
@@ -41,9 +52,9 @@ def all_pairs(start: np.ndarray, goal: np.ndarray, spacing: tuple[float, float, 
 @pytest.mark.parametrize("way", ["as it comes", "tree", "transform"])
 def test_equals_all_pairs(way: str, points: int, size: int, spacing: tuple[float, float, float]) -> None:
     start, goal = cloud(0, points, size), cloud(1, points // 2 + 1, size)
-    per_point = {"as it comes": nearest_module.VOXELS_PER_POINT, "tree": 0, "transform": 10**6}[way]
-    with mock.patch.object(nearest_module, "VOXELS_PER_POINT", per_point):
-        found = nearest(start, goal, spacing)
+    per_point = {"as it comes": surfaces.VOXELS_PER_POINT, "tree": 0, "transform": 10**6}[way]
+    with mock.patch.object(surfaces, "VOXELS_PER_POINT", per_point):
+        found = nearest_points(start, goal, spacing)
     expected = all_pairs(start, goal, spacing)
     np.testing.assert_allclose(found.distance_mm, expected, rtol=1e-13)
     told = np.sqrt((((goal[found.index] - start) * spacing) ** 2).sum(1))
@@ -52,10 +63,10 @@ def test_equals_all_pairs(way: str, points: int, size: int, spacing: tuple[float
 
 
 def test_no_goal_is_infinitely_far() -> None:
-    found = nearest(cloud(0, 5, 3), np.zeros((0, 3), np.int64), UNIT)
+    found = nearest_points(cloud(0, 5, 3), np.zeros((0, 3), np.int64), UNIT)
     assert np.isinf(found.distance_mm).all()
     assert (found.index == -1).all()
-    assert len(nearest(np.zeros((0, 3), np.int64), cloud(0, 5, 3), UNIT).index) == 0
+    assert len(nearest_points(np.zeros((0, 3), np.int64), cloud(0, 5, 3), UNIT).index) == 0
 
 
 @pytest.mark.parametrize("side", [0.1, 0.7, 0.859, 1.1, 1 / 3])
@@ -81,7 +92,7 @@ def test_border_scores_equal_those_by_distance_transforms(
 ) -> None:
     edges = [mask & ~ndimage.binary_erosion(mask) for mask in (a, b)]
     to_b, to_a = (ndimage.distance_transform_edt(~goal, spacing)[start] for start, goal in (edges, edges[::-1]))
-    distances = border_distances(border(a), border(b), spacing)
+    distances = whole_distances(border_surface(a), border_surface(b), spacing)
     np.testing.assert_allclose(distances.prediction_to_reference_mm, to_b, rtol=1e-13)
     np.testing.assert_allclose(distances.reference_to_prediction_mm, to_a, rtol=1e-13)
     assert pooled_hausdorff(distances) == pytest.approx(np.percentile(np.concatenate([to_a, to_b]), 95))
@@ -99,19 +110,19 @@ def test_the_farthest_border_voxel_and_dice_are_monais(
     """At 100 % pooling makes no difference, and MONAI's Hausdorff distance is between the same border voxels."""
     tensors = [torch.from_numpy(mask)[None, None] for mask in (a, b)]
     theirs = compute_hausdorff_distance(*tensors, include_background=True, spacing=list(spacing))
-    distances = border_distances(border(a), border(b), spacing)
+    distances = whole_distances(border_surface(a), border_surface(b), spacing)
     assert pooled_hausdorff(distances, 100.0) == pytest.approx(float(theirs), rel=1e-6)
-    assert dice(a, b) == pytest.approx(float(compute_dice(*tensors)), rel=1e-6)
+    assert overlap([(a, b)], a.size).dice == pytest.approx(float(compute_dice(*tensors)), rel=1e-6)
 
 
 def test_empty_borders() -> None:
-    nothing, something = border(np.zeros((3, 3, 3), bool)), border(np.ones((3, 3, 3), bool))
-    assert len(nothing) == 0
+    nothing, something = (border_surface(np.full((3, 3, 3), filled)) for filled in (False, True))
+    assert len(nothing.where) == 0
     for pair in ((nothing, something), (something, nothing)):
-        distances = border_distances(*pair, UNIT)
+        distances = whole_distances(*pair, UNIT)
         assert normalised_surface_dice(distances, 1.0) == 0.0
         assert pooled_hausdorff(distances) == math.inf
-    both = border_distances(nothing, nothing, UNIT)
+    both = whole_distances(nothing, nothing, UNIT)
     assert math.isnan(normalised_surface_dice(both, 1.0))
     assert math.isnan(pooled_hausdorff(both))
 
@@ -122,12 +133,12 @@ def test_distances_of_a_choice_equal_a_search_among_the_chosen(seed: int, spacin
     rng = np.random.default_rng(seed)
     sides = [cloud(seed + k, 120, 9) for k in range(2)]
     points = [Points(where, rng.integers(0, 4, len(where)), rng.random(len(where))) for where in sides]
-    both = contact(*points, spacing)
+    both = point_distances(*points, spacing)
     chosen = [np.flatnonzero(rng.random(len(where)) < 0.3) for where in sides]
-    distances = both.surfaces(*chosen)
+    distances = both.between(*chosen)
     ours, theirs = (where[index] for where, index in zip(sides, chosen, strict=True))
     np.testing.assert_array_equal(distances.prediction_to_reference_mm, nearest_mm(ours, theirs, spacing))
     np.testing.assert_array_equal(distances.reference_to_prediction_mm, nearest_mm(theirs, ours, spacing))
     np.testing.assert_array_equal(distances.prediction_areas_mm2, points[0].areas_mm2[chosen[0]])
-    nobody = both.borders(chosen[0], np.zeros(0, np.int64))
+    nobody = both.between(chosen[0], np.zeros(0, np.int64))
     assert np.isinf(nobody.prediction_to_reference_mm).all()

@@ -9,7 +9,8 @@ from pathlib import Path
 import nibabel
 import pytest
 
-from mets3d.evaluation.evaluate import evaluate
+from mets3d.evaluation.case import Scoring
+from mets3d.evaluation.evaluate import Tables, evaluate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 RULES = ("brats2023", "brats2024", "brats2026")
@@ -72,7 +73,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str | No
     found = {}
     for rules, compat in [*((rules, None) for rules in RULES), ("brats2026", "organisers")]:
         scores = tmp_path_factory.mktemp("scores") / "scores.csv"
-        evaluate(GOLDEN / "predictions", GOLDEN / "references", rules=rules, compat=compat, scores=scores)
+        evaluate(GOLDEN / "predictions", GOLDEN / "references", Tables(scores), Scoring(rules, compat))
         with scores.open(newline="") as lines:
             found[rules, compat] = {(row["case"], row["region"]): row for row in csv.DictReader(lines)}
     return found

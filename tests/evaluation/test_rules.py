@@ -1,4 +1,4 @@
-"""The rules of 2024 and 2026: situations by hand, slow second implementations, islands and growing."""
+"""The rules of 2024 and 2026: situations by hand, slow second implementations, clusters and growing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mets3d.evaluation.clusters import BLOCK, islands
-from mets3d.evaluation.lesions import lesion_maps, lesion_scores
-from mets3d.evaluation.rules import BRATS_2024, RULE_SETS, grow
+from mets3d.evaluation.lesion_maps import lesion_maps
+from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.rules import BLOCK, BRATS_2024, RULE_SETS, clusters, grow
 from tests.evaluation.test_lesions import (
     CUBE,
     ONE,
@@ -317,7 +317,7 @@ def test_2024_equals_the_slow_implementation(pair: tuple[np.ndarray, np.ndarray]
     assert scores["lesion_wise_dice"] == pytest.approx(dice, abs=1e-12)
 
 
-# ---------------------------------------------------------------- islands and growing
+# ---------------------------------------------------------------- clusters and growing
 
 
 @settings(max_examples=60, deadline=None)
@@ -327,29 +327,29 @@ def test_growing_is_scipys(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert np.array_equal(grow(mask), ndimage.binary_dilation(mask, ndimage.generate_binary_structure(3, 2)))
 
 
-def test_islands_hold_every_voxel_once_and_lie_apart() -> None:
+def test_clusters_hold_every_voxel_once_and_lie_apart() -> None:
     rng = np.random.default_rng(0)
     prediction, reference = (np.zeros((90, 70, 60), np.uint8) for _ in range(2))
     for labels in (prediction, reference):
         for _ in range(9):
             x, y, z = rng.integers(0, (85, 65, 55))
             labels[x : x + 4, y : y + 3, z : z + 5] = rng.integers(1, 5)
-    found = islands(prediction, reference)
+    found = clusters(prediction, reference)
     assert len(found) > 3
     again = [np.zeros_like(prediction), np.zeros_like(reference)]
     voxels = []
-    for island in found:
-        for image, part in zip(again, (island.prediction, island.reference), strict=True):
+    for cluster in found:
+        for image, part in zip(again, (cluster.prediction, cluster.reference), strict=True):
             inside = np.argwhere(part)
-            image[tuple((inside + island.corner).T)] = part[tuple(inside.T)]
-        voxels.append(np.argwhere((island.prediction > 0) | (island.reference > 0)) + island.corner)
+            image[tuple((inside + cluster.corner).T)] = part[tuple(inside.T)]
+        voxels.append(np.argwhere((cluster.prediction > 0) | (cluster.reference > 0)) + cluster.corner)
         for axis, end in itertools.product(range(3), (0, -1)):
-            assert not np.moveaxis(island.prediction, axis, 0)[end].any()
+            assert not np.moveaxis(cluster.prediction, axis, 0)[end].any()
     assert np.array_equal(again[0], prediction)
     assert np.array_equal(again[1], reference)
     for one, other in itertools.combinations(voxels, 2):
         assert np.abs(one[:, None] - other[None]).max(2).min() > BLOCK
-    assert islands(volume(), volume()) == []
+    assert clusters(volume(), volume()) == []
 
 
 @settings(max_examples=30, deadline=None)

@@ -38,7 +38,8 @@ def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18
     where neither has any tumour. Lesions too small to count are on the maps alone. Raises ValueError for rules that
     the evaluation does not know.
     """
-    from mets3d.evaluation.lesions import lesion_maps, lesion_scores
+    from mets3d.evaluation.lesion_maps import lesion_maps
+    from mets3d.evaluation.lesions import lesion_scores
 
     reference, prediction = volumes.reference, volumes.predictions[run]
     region = None if reference is None else _pictured(reference, prediction)

@@ -14,7 +14,7 @@ from mets3d.reporting.pictures.frames import Frame, ShownMask, radiological, squ
 from mets3d.reporting.pictures.slices import grey_window, shades
 
 if TYPE_CHECKING:
-    from mets3d.evaluation.lesions import LesionMap
+    from mets3d.evaluation.lesion_maps import LesionMap
 
 KINDS = ("found", "missed", "false", "ignored")
 TILE_SIDES_MM = (32.0, 48.0, 64.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mets3d.evaluation.overlap import Overlap, dice, overlap
+from mets3d.evaluation.region_scores import Overlap, overlap
 
 
 def mask(*voxels: int, size: int = 10) -> np.ndarray:
@@ -15,7 +15,7 @@ def mask(*voxels: int, size: int = 10) -> np.ndarray:
 
 
 def test_counts_and_scores_by_hand() -> None:
-    counts = overlap(mask(2, 3, 4, 5), mask(4, 5, 6))
+    counts = overlap([(mask(2, 3, 4, 5), mask(4, 5, 6))], 10)
     assert counts == Overlap(true_positives=2, false_positives=2, false_negatives=1, true_negatives=5)
     assert counts.dice == pytest.approx(2 * 2 / (4 + 3))
     assert counts.sensitivity == pytest.approx(2 / 3)
@@ -36,11 +36,12 @@ def test_counts_and_scores_by_hand() -> None:
 def test_empty_and_full_masks(
     prediction: np.ndarray, reference: np.ndarray, scores: tuple[float, float, float]
 ) -> None:
-    counts = overlap(prediction, reference)
+    counts = overlap([(prediction, reference)], 10)
     assert (counts.dice, counts.sensitivity, counts.specificity) == pytest.approx(scores)
-    assert dice(prediction, reference) == counts.dice == dice(reference, prediction)
+    assert overlap([(reference, prediction)], 10).dice == counts.dice
 
 
-def test_a_crop_counts_as_the_whole_image() -> None:
-    prediction, reference = mask(2, 3), mask(3, 4)
-    assert overlap(prediction[2:5], reference[2:5], voxels=10) == overlap(prediction, reference)
+def test_boxes_count_as_the_whole_image() -> None:
+    prediction, reference = mask(2, 3, 8), mask(3, 4, 8, 9)
+    boxes = [(prediction[2:5], reference[2:5]), (prediction[8:], reference[8:])]
+    assert overlap(boxes, 10) == overlap([(prediction, reference)], 10)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
-from mets3d.evaluation.surface import SurfaceDistances, area_table, hausdorff, hd95, surface, surface_distances
+from mets3d.evaluation.surfaces import Distances, area_table, hausdorff
 from mets3d.ops.voxels import bounding_box
+from tests.builders.surfaces import hd95, surface, whole_distances
 
 UNIT = (1.0, 1.0, 1.0)
 UNEVEN = (0.5, 1.25, 3.0)
@@ -135,17 +136,17 @@ def test_area_of_an_uneven_block_by_hand() -> None:
 
 
 def test_corners_are_those_between_the_voxels_even_at_the_image_border() -> None:
-    at_border = surface(box((2, 2, 2), (1, 1, 1), (1, 1, 1)), UNIT).corners
+    at_border = surface(box((2, 2, 2), (1, 1, 1), (1, 1, 1)), UNIT).where
     assert sorted(map(tuple, at_border.tolist())) == list(itertools.product((1, 2), repeat=3))
     full = surface(np.ones((2, 2, 2), bool), UNIT)
-    assert len(full.corners) == 26
+    assert len(full.where) == 26
 
 
 # ---------------------------------------------------------------- distances
 
 
-def distances_of(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> SurfaceDistances:
-    return surface_distances(surface(a, spacing), surface(b, spacing), spacing)
+def distances_of(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float, float]) -> Distances:
+    return whole_distances(surface(a, spacing), surface(b, spacing), spacing)
 
 
 def test_distances_of_two_cubes_by_hand() -> None:
@@ -182,7 +183,7 @@ def test_empty_masks() -> None:
     assert hd95(empty, empty, UNIT) == 0.0
     assert hd95(empty, full, UNIT) == hd95(full, empty, UNIT) == math.inf
     assert np.isinf(distances_of(full, empty, UNIT).prediction_to_reference_mm).all()
-    assert surface(empty, UNIT).empty
+    assert not len(surface(empty, UNIT).where)
     assert bounding_box(empty) is None
 
 

@@ -1,0 +1,163 @@
+"""Scores the files of one case, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mets3d.data.grids import TOLERANCE_VOXELS, apart_mm, lie_apart, sizes_differ
+from mets3d.evaluation.froc import froc_rows
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, rank
+from mets3d.evaluation.rules import rules_named
+from mets3d.evaluation.scores import score_of
+from mets3d.evaluation.tables import Row
+from mets3d.regions import KNOWN_LABELS
+
+if TYPE_CHECKING:
+    from mets3d.data.nifti import LabelVolume
+
+BEYOND = 255  # stands for all labels that a byte does not hold; of no region either
+REGRID = "write the prediction on the case's own grid"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How cases are scored: the arguments of `lesion_scores` that are the same for all of them."""
+
+    rules: str = "brats2023"
+    compat: str | None = None
+    size_edges_mm3: tuple[float, ...] = SIZE_EDGES_MM3
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case."""
+
+    case: str
+    prediction: Path | None  # None where there is none and the rules count that
+    reference: Path
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The rows of one case in the three tables, and what was wrong with it, a line each."""
+
+    case: str
+    rows: list[Row] = field(default_factory=list)
+    lesions: list[Row] = field(default_factory=list)
+    froc: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
+    """Reads and scores one case. A file that cannot be used leaves out what needs it and is named in `problems`."""
+    from mets3d.data.nifti import read_labels
+
+    try:
+        theirs = read_labels(files.reference, beyond=BEYOND)
+        ours = theirs if files.prediction is None else read_labels(files.prediction, beyond=BEYOND)
+        differs = _grids_differ(ours, theirs)
+        if differs:
+            return _failed(files, f"{files.prediction} and {files.reference} {differs}")
+        scores = _worst(theirs, scoring) if files.prediction is None else _scores(ours, theirs, scoring)
+    except (OSError, ValueError) as error:
+        return _failed(files, str(error))
+    problems = [
+        f"{files.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
+        for path, volume in ((files.prediction, ours), (files.reference, theirs))
+        if (found := _unknown_labels(volume))
+    ]
+    froc: list[Row] = []
+    try:
+        froc = [] if files.probabilities is None else _froc(files.probabilities, theirs, files.reference, scoring)
+    except (OSError, ValueError) as error:
+        problems.append(f"{files.case}: {error}; scored, but not in the FROC table")
+    rows, lesions, froc = ([{"case": files.case} | row for row in table] for table in (scores, scores.lesions, froc))
+    return CaseResult(files.case, rows, lesions, froc, problems)
+
+
+def _failed(files: CaseFiles, reason: str) -> CaseResult:
+    return CaseResult(files.case, problems=[f"{files.case}: {reason}; not scored"])
+
+
+def _scores(ours: LabelVolume, theirs: LabelVolume, scoring: Scoring) -> CaseScores:
+    """Scores in the axis order of the file, as the organisers' programs do: it decides what `compat` swaps.
+
+    It also decides which part of NETC is the first, and so what it joins. Positions are then put in RAS order, and the
+    lesions numbered by these.
+    """
+    from mets3d.data.nifti import in_file_order, ras_position_mm
+
+    grid = ours.source
+    scores = lesion_scores(
+        in_file_order(ours.labels, grid), in_file_order(theirs.labels, grid), grid.zooms, **vars(scoring)
+    )
+    for row in scores.lesions:
+        position = ras_position_mm((row["x_mm"], row["y_mm"], row["z_mm"]), grid)
+        row |= dict(zip(("x_mm", "y_mm", "z_mm"), position, strict=True))
+    by_region = (_numbered(row for row in scores.lesions if row["region"] == region["region"]) for region in scores)
+    return CaseScores(scores, [row for rows in by_region for row in rows])
+
+
+def _numbered(lesions: Iterable[Row]) -> list[Row]:
+    """Puts the lesions of one region in the order of their numbers and numbers them anew."""
+    ordered = sorted(
+        lesions, key=lambda row: rank(row["kind"], _volume_mm3(row), (row["x_mm"], row["y_mm"], row["z_mm"]))
+    )
+    return [row | {"lesion": number} for number, row in enumerate(ordered, start=1)]
+
+
+def _volume_mm3(row: Row) -> float:
+    return float(row["prediction_volume_mm3" if row["kind"] == "false" else "reference_volume_mm3"])
+
+
+def _worst(theirs: LabelVolume, scoring: Scoring) -> CaseScores:
+    """Scores a missing prediction by the worst values of the table of scores, where an empty one has no value too."""
+    empty = replace(theirs, labels=np.zeros_like(theirs.labels))
+    scores = _scores(empty, theirs, scoring)
+    penalty_mm = rules_named(scoring.rules).penalty_mm(theirs.labels.shape)
+    for row in scores:
+        for name, value in row.items():
+            score = score_of(name)
+            worst = 0.0 if score is None else score.worst
+            if worst == "penalty":
+                row[name] = penalty_mm
+            elif isinstance(value, float) and math.isnan(value):
+                row[name] = worst
+    return scores
+
+
+def _froc(file: Path, theirs: LabelVolume, reference: Path, scoring: Scoring) -> list[Row]:
+    from mets3d.data.nifti import LabelVolume, read_probabilities
+
+    soft = read_probabilities(file)
+    ours = LabelVolume(np.zeros(soft.data.shape[1:], np.uint8), soft.spacing_mm, soft.affine, soft.source)
+    differs = _grids_differ(ours, theirs)
+    if differs:
+        raise ValueError(f"{file} and {reference} {differs}")
+    return froc_rows(soft.data, soft.names, theirs.labels, theirs.spacing_mm, rules=scoring.rules)
+
+
+def _grids_differ(ours: LabelVolume, theirs: LabelVolume) -> str | None:
+    """Says how two grids differ, None where they do not."""
+    if ours.labels.shape != theirs.labels.shape:
+        return f"differ in shape, {ours.labels.shape} and {theirs.labels.shape} in RAS order; {REGRID}"
+    if lie_apart(ours, theirs):
+        off = f"affines {apart_mm(ours, theirs):g} apart in mm"
+        return f"lie differently, {off} where {TOLERANCE_VOXELS:g} of a voxel is allowed; {REGRID}"
+    if sizes_differ(ours.spacing_mm, theirs.spacing_mm):
+        return f"have voxels of {ours.spacing_mm} and {theirs.spacing_mm} mm by their headers; {REGRID}"
+    return None
+
+
+def _unknown_labels(volume: LabelVolume) -> str:
+    if volume.labels.max(initial=0) <= max(KNOWN_LABELS):
+        return ""
+    unknown = (label for label in np.unique(volume.labels).tolist() if label not in KNOWN_LABELS)
+    return ", ".join("outside 0 to 254" if label == BEYOND else str(label) for label in unknown)

@@ -1,4 +1,4 @@
-"""The command line: one verb a stage, each a file in `mets3d.verbs`. Nothing heavy is imported before a verb runs."""
+"""Runs the command line: one verb a stage, each a file in `mets3d.verbs`. A verb imports what is heavy when it runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from mets3d.verbs.parser import VerbParser
 
 @runtime_checkable
 class Verb(Protocol):
-    """What a file in `mets3d.verbs` holds; ORDER is its place in --help, along the data's way."""
+    """A verb, as a file in `mets3d.verbs` holds it. ORDER is its place in --help, along the data's way."""
 
     SUMMARY: str
     ORDER: int
 
-    def arguments(self, parser: VerbParser) -> None: ...
+    def arguments(self, parser: VerbParser) -> None:
+        """Adds the verb's arguments to its parser."""
+        ...
 
-    def run(self, options: argparse.Namespace) -> int: ...
+    def run(self, options: argparse.Namespace) -> int:
+        """Does the work and returns the exit code. A ValueError or OSError is a mistake in the input."""
+        ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, verb: Verb, options: argparse.Namespace) -> int:
+    """Runs the verb and turns its errors into one message and an exit code."""
     try:
         return verb.run(options)
     except BrokenPipeError:

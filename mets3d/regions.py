@@ -1,4 +1,4 @@
-"""Labels, regions and what the network's channels mean. The only module that knows a label integer.
+"""Defines labels, regions and the meaning of the network's channels. The only module that knows a label integer.
 
 A BraTS-METS label map holds one integer a voxel. What is learned and scored are, by default, the nested regions made
 of those labels: whole tumour WT = 1+2+3, tumour core TC = 1+3, enhancing tumour ET = 3 (BraTS-METS 2023, arXiv
@@ -33,11 +33,11 @@ class Region:
     name: str
     labels: tuple[int, ...]
     decoded_as: int  # label painted where the region is predicted and no inner region is
-    colour: str  # Okabe-Ito, told apart by colour-blind readers
+    colour: str  # of Okabe and Ito's palette, which colour-blind readers can tell apart
     shown_on: str  # sequence on which a reader sees it best
 
     def mask(self, labels: Any) -> Any:
-        """Boolean mask of this region in a label map: NumPy array or tensor of any shape, same shape back."""
+        """Returns the boolean mask of this region in a label map, a NumPy array or tensor of any shape."""
         return reduce(or_, (labels == label for label in self.labels))
 
 
@@ -48,13 +48,13 @@ RC = Region("RC", (RC_LABEL,), RC_LABEL, "#009E73", "t1c")
 
 
 def scored_regions(cavity: bool = False) -> tuple[Region, ...]:
-    """The regions in channel order, outermost first: WT, TC, ET and, where the cavity is on, RC."""
+    """Returns the regions in channel order, outermost first: WT, TC, ET and, where the cavity is on, RC."""
     return (WT, TC, ET, RC) if cavity else (WT, TC, ET)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the network's channels mean.
+    """The meaning of the network's channels.
 
     kind `regions`: one sigmoid channel a region, overlapping. kind `labels`: one softmax channel a label, the
     background first.
@@ -65,36 +65,39 @@ class Target:
 
     @property
     def regions(self) -> tuple[Region, ...]:
+        """Returns the regions in channel order, whether they are learned or made of labels."""
         return scored_regions(self.cavity)
 
     @property
     def labels(self) -> tuple[int, ...]:
+        """Returns the labels that are learned, the background first."""
         return KNOWN_LABELS if self.cavity else KNOWN_LABELS[:-1]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each channel."""
+        """Returns the name of each channel."""
         if self.kind == "regions":
             return tuple(region.name for region in self.regions)
         return tuple(LABEL_NAMES[label] for label in self.labels)
 
     @property
     def channels(self) -> int:
+        """Returns the number of channels."""
         return len(self.names)
 
     @property
     def foreground(self) -> slice:
-        """The channels that losses on regions of interest see: all regions, or all labels but the background."""
+        """Returns the channels that losses on regions of interest see: all regions, or labels but the background."""
         return slice(0 if self.kind == "regions" else 1, None)
 
     def masks(self, labels: Any) -> list[Any]:
-        """One boolean mask a channel of a label map: NumPy array or tensor; stack them on the axis that suits."""
+        """Returns one boolean mask a channel of a label map, NumPy array or tensor, to stack on the axis that suits."""
         if self.kind == "regions":
             return [region.mask(labels) for region in self.regions]
         return [labels == label for label in self.labels]
 
     def decode(self, probabilities: Any, threshold: float = 0.5) -> Any:
-        """Label map of channel-first probabilities [R, X, Y, Z], NumPy array or tensor.
+        """Returns the label map of channel-first probabilities [R, X, Y, Z], a NumPy array or tensor.
 
         Regions: a voxel above `threshold` is painted, outermost region first, so that an inner region overwrites an
         outer one. Labels: the channel with the highest probability.

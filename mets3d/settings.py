@@ -1,4 +1,4 @@
-"""Every setting of a run: its kind, its default, its meaning, and which go together. `config` reads them."""
+"""Holds every setting of a run: its kind, default and meaning, and which go together. `config` reads them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ Factors = tuple[Factor, Factor]
 
 
 class Section(BaseModel):
+    """A group of settings that refuses unknown keys and does not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
+    """What the network is shown: the store, targets, patches and folds."""
+
     store: str = Field("store", description="folder written by `mets3d preprocess`")
     target: Literal["regions", "labels"] = Field(
         "regions", description="learn overlapping regions (sigmoid) or exclusive labels (softmax)"
@@ -45,6 +49,8 @@ class Data(Section):
 
 
 class Preprocess(Section):
+    """How raw files become a store."""
+
     spacing_mm: Millimetres | Literal["median"] = Field(
         (1.0, 1.0, 1.0), description="target voxel size per axis in mm, or `median` of the data set's"
     )
@@ -52,6 +58,8 @@ class Preprocess(Section):
 
 
 class Augment(Section):
+    """Random changes of a sample: how probable and how strong they are."""
+
     enabled: bool = Field(True, description="off: the network sees the stored images as they are")
     mirror: float = Field(0.5, ge=0, le=1, description="probability of a mirror, per axis")
     affine: float = Field(0.2, ge=0, le=1, description="probability of a rotation and scaling")
@@ -70,6 +78,8 @@ class Augment(Section):
 
 
 class Model(Section):
+    """The network."""
+
     mode: Literal["cnn", "encoder", "decoder", "both"] = Field(
         "decoder", description="where the transformer sits: nowhere, ViT bottleneck, query decoder, both"
     )
@@ -140,6 +150,8 @@ class Model(Section):
 
 
 class Loss(Section):
+    """What is minimised: the base loss and the boundary term."""
+
     dice_weight: float = Field(1.0, ge=0, description="weight of soft Dice in the base loss")
     ce_weight: float = Field(1.0, ge=0, description="weight of cross-entropy in the base loss (BCE on regions)")
     query_class: float = Field(
@@ -209,6 +221,8 @@ class Loss(Section):
 
 
 class Optim(Section):
+    """How the loss is minimised."""
+
     name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum")
     lr: float = Field(3e-4, gt=0, description="peak learning rate")
     min_lr: float = Field(0.0, ge=0, description="learning rate at the last step")
@@ -219,6 +233,8 @@ class Optim(Section):
 
 
 class Train(Section):
+    """The length of a run, its batch and its checkpoints."""
+
     steps: int = Field(31_250, gt=0, description="optimizer steps of the whole run")
     batch_size: int = Field(2, gt=0, description="global batch: samples per optimizer step over all processes")
     accumulation: int = Field(1, gt=0, description="forward passes per optimizer step and process")
@@ -229,11 +245,15 @@ class Train(Section):
 
 
 class Validate(Section):
+    """When and on how many cases a run is scored while it trains."""
+
     every: int = Field(1000, gt=0, description="optimizer steps between validations")
     cases: int | None = Field(None, gt=0, description="held-out cases to validate on; none: all")
 
 
 class Predict(Section):
+    """How the network's output becomes a label map."""
+
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of neighbouring windows, share of the patch")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a region is predicted")
     window_batch: int = Field(2, gt=0, description="windows and mirrored copies per forward pass")
@@ -253,6 +273,8 @@ class Predict(Section):
 
 
 class Track(Section):
+    """What is logged, and where."""
+
     wandb: Literal["auto", "offline", "disabled"] = Field(
         "auto", description="auto: online if WANDB_API_KEY is set, else offline; disabled: W&B is not touched"
     )

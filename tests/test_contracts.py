@@ -192,9 +192,9 @@ def test_commands_in_the_documents_name_what_exists(document: Path) -> None:
 
 
 def test_the_readme_has_the_commands_a_newcomer_needs() -> None:
-    told = " ".join(commands(ROOT / "README.md"))
+    text = " ".join(commands(ROOT / "README.md"))
     for part in ("make train", "make test", "mets3d check", "mets3d preprocess", "train.py --config", "mets3d predict"):
-        assert part in told
+        assert part in text
     assert (ROOT / re.search(r"!\[.*\]\((.*)\)", (ROOT / "README.md").read_text())[1]).exists()  # type: ignore[index]
 
 

@@ -95,8 +95,8 @@ def test_scans_on_different_grids_are_refused_for_that_even_without_a_reference(
         write_image(folder / f"P1-{sequence}.nii.gz", np.ones((8, 8 + number, 6), np.int16), np.eye(4))
     assert mets3d("check", tmp_path / "cases") == 1
     assert mets3d("preprocess", tmp_path / "cases", tmp_path / "store") == 2
-    told = capsys.readouterr()
-    for text in (told.out, told.err):
+    printed = capsys.readouterr()
+    for text in (printed.out, printed.err):
         assert "shapes differ" in text
         assert "P1" in text
 

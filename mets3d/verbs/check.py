@@ -1,4 +1,4 @@
-"""mets3d check: everything that is wrong or odd about a data set."""
+"""Shows everything that is wrong or odd about a data set: `mets3d check`."""
 
 from __future__ import annotations
 

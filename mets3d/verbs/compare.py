@@ -1,4 +1,4 @@
-"""mets3d compare: paired tests and ranks of methods."""
+"""Tests and ranks methods by their score tables: `mets3d compare`."""
 
 from __future__ import annotations
 

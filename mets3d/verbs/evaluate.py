@@ -1,4 +1,4 @@
-"""mets3d evaluate: scores of predictions against references."""
+"""Scores predictions against references: `mets3d evaluate`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:
+    """Refuses paths that would be overwritten or cannot be written. Raises ValueError or FileNotFoundError."""
     from mets3d.rundir import SCORE_TABLE
 
     if options.out in beside:

@@ -1,4 +1,4 @@
-"""mets3d export: a run as a folder that can be given away."""
+"""Makes a folder of a run that can be given away: `mets3d export`."""
 
 from __future__ import annotations
 

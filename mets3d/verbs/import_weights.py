@@ -1,4 +1,4 @@
-"""mets3d import-weights: an original 3D TransUNet checkpoint as a run directory."""
+"""Makes a run directory of an original 3D TransUNet checkpoint: `mets3d import-weights`."""
 
 from __future__ import annotations
 

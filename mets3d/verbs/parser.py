@@ -1,4 +1,4 @@
-"""The parser of one verb's arguments, overrides of a configuration among them, and the kinds that arguments have."""
+"""Parses one verb's arguments, overrides of a configuration among them, and checks paths to write."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class VerbParser(argparse.ArgumentParser):
         self.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Sets the overrides aside and parses the rest, as argparse does for a subparser."""
         words = list(sys.argv[1:] if args is None else args)
         overrides = [word for word in words if self.override and self.override.fullmatch(word)]
         for word in overrides:

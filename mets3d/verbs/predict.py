@@ -1,4 +1,4 @@
-"""mets3d predict: label maps of cases, by one trained run or several."""
+"""Writes label maps of cases, by one trained run or several: `mets3d predict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mets3d preprocess: from raw cases to the store that training reads."""
+"""Turns raw cases into the store that training reads: `mets3d preprocess`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _configuration(file: Path | None, overrides: Sequence[str]) -> Config:
+    """Reads the configuration file, or takes the defaults, and lays the overrides over it."""
     from mets3d.config import Config, ConfigError, load_file, overridden
 
     try:

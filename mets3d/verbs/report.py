@@ -1,4 +1,4 @@
-"""mets3d report: the page."""
+"""Writes the page of a run or of a comparison: `mets3d report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mets3d synth: phantoms."""
+"""Writes phantoms: `mets3d synth`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mets3d tune: thresholds and component limits chosen on held-out predictions."""
+"""Chooses thresholds and component limits on held-out predictions: `mets3d tune`."""
 
 from __future__ import annotations
 

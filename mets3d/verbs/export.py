@@ -12,7 +12,8 @@ ORDER = 60
 
 
 def arguments(parser: VerbParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("run", type=Path, metavar="RUN",
+                        help="run directory; its configuration is used as trained")  # fmt: skip
     parser.add_argument("out", type=output_path, metavar="OUT", help="folder to make")
     parser.add_argument("--license", metavar="ID", help="of the weights, as cc-by-4.0; it is yours to choose")
     parser.add_argument("--name", dest="model", metavar="NAME", help="of the model (default the run's)")

@@ -13,7 +13,8 @@ ORDER = 50
 
 
 def arguments(parser: VerbParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory with predictions/probabilities")
+    parser.add_argument("run", type=Path, metavar="RUN",
+                        help="run with predictions/probabilities; its configuration is used as trained")  # fmt: skip
     parser.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
     parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
                         help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip

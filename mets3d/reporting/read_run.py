@@ -68,14 +68,14 @@ def _read_training(record: RunRecord) -> None:
 
 
 def _training_notes(record: RunRecord) -> list[Note]:
-    steps = record.config.train.steps
+    steps, log = record.config.train.steps, record.run.metrics.name
     if not record.training:
-        return [Note("No training steps in metrics.jsonl: no training curves.")]
+        return [Note(f"No training steps in {log}: no training curves.")]
     notes = []
     if (last := record.training[-1]["step"]) < steps:
         notes.append(Note(f"Training has not reached its end: {last:,} of {steps:,} steps are logged."))
     if not record.validation:
-        notes.append(Note("No validation in metrics.jsonl: no validation curve."))
+        notes.append(Note(f"No validation in {log}: no validation curve."))
     skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up
     if skipped:
         notes.append(Note(f"{skipped:g} training steps were skipped because the loss was not finite."))
@@ -121,7 +121,7 @@ def _read_scores(record: RunRecord) -> None:
 
 
 def _read_lesions(record: RunRecord) -> None:
-    """Reads the lesions of scored cases; a section that needs more than the table holds says so itself."""
+    """Reads the lesions of scored cases; columns that are missing are noted where they would have been shown."""
     file = Path(record.run.lesions)
     texts = ("case", "region", "lesion", "kind")
     if not file.exists():

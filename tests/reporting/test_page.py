@@ -29,8 +29,8 @@ def test_one_run_has_every_part_and_its_figures(make_run, data_set, scores_of, r
     places = [index.read_text().index(f"<h2>{heading}</h2>") for heading in headings]
     assert places == sorted(places)
     assert [(done, total) for done, total, _ in seen] == [(1, 2), (2, 2)]
-    for said in ("train.py --a=b", "1,234,567", "A, lesions by ET: 1 found, 0 missed, 0 false."):
-        assert said in page.text
+    for text in ("train.py --a=b", "1,234,567", "A, lesions by ET: 1 found, 0 missed, 0 false."):
+        assert text in page.text
 
 
 def test_the_page_loads_nothing_from_elsewhere(make_run, data_set, scores_of, read_page, tmp_path):
@@ -85,7 +85,7 @@ def test_names_of_cases_are_escaped_beneath_their_slices(make_run, data_set, sco
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "text"),
     [
         ("scores.csv", "mets3d evaluate"),
         ("metrics.jsonl", "no training curves"),
@@ -98,16 +98,16 @@ def test_names_of_cases_are_escaped_beneath_their_slices(make_run, data_set, sco
     ],
 )
 def test_a_missing_piece_is_named_and_the_page_is_made(
-    make_run, data_set, scores_of, read_page, tmp_path, empty_curves, missing, said
+    make_run, data_set, scores_of, read_page, tmp_path, empty_curves, missing, text
 ):
     baseline = {"per_case": {"A": 0.5}, "validation_dice": 0.5}
     run = make_run(cases=("A",), data=data_set(("A",)), scores=scores_of(("A",), 0), baseline=baseline)
     complete = read_page(report([run], tmp_path / "complete")).text
-    assert said not in complete
+    assert text not in complete
     assert "Read this first" not in complete
     source = tmp_path / "data" if missing == "data" else run / missing
     source.rename(tmp_path / "gone")
-    assert said in read_page(report([run], tmp_path / "out")).text
+    assert text in read_page(report([run], tmp_path / "out")).text
 
 
 def test_a_run_directory_with_nothing_but_its_settings(make_run, read_page, tmp_path):

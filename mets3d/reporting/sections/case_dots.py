@@ -10,8 +10,8 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.lesion_counts import means_shown_in
 
 CAPTION = (
-    "Every dot is a case, the same case is joined by a line, the bar is the mean. HD95 is linear up to 1 mm and "
-    "logarithmic above."
+    "Every dot is a case; a line joins the same case in different runs; the bar is the mean. HD95 is linear up to 1 mm "
+    "and logarithmic above."
 )
 
 

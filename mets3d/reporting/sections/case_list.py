@@ -65,5 +65,5 @@ def _short(score: Score) -> str:
 
 
 def _kind(score: Score) -> str:
-    """Returns a score's name without the part that says of what it is, as in HD95."""
+    """Returns a score's name without the part it is measured on, as in HD95."""
     return score.name.removeprefix("Lesion-wise ").removeprefix("Whole-volume ")

@@ -37,7 +37,8 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
         progress(done, len(chosen), name)
     if not drawn:
         return ""
-    how = _how(len(drawn), len(available), _order(records) if dice else "")
+    numbers = f"Lesions have the numbers of {first.run.lesions.name}."
+    how = f"{_how(len(drawn), len(available), _order(records) if dice else '')} {numbers}"
     return f'<h2>Slices and lesions</h2><p class="small">{escape(how)}</p>{"".join(drawn)}'
 
 
@@ -46,7 +47,7 @@ def _how(drawn: int, available: int, order: str) -> str:
     return (
         f"{shown}{order}. Radiological orientation: the patient's right is on the left. Grey levels from the 0.5 to "
         "the 99.5 percentile inside the brain; outlines follow voxel edges, corners rounded, and where two coincide "
-        "the inner region's is on top. Lesions have the numbers of lesions.csv."
+        "the inner region's is on top."
     )
 
 

@@ -28,7 +28,7 @@ def chosen_cases(dice: Mapping[str, float], available: Sequence[str], most: int 
 def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
     """Returns the cases, by name, that every run predicted and whose scans exist; without those trained on, if it can.
 
-    Where there is none, a note of the first run says why.
+    Where there is none, the first run gets a note with the reason.
     """
     data = next((record.data for record in records if record.data is not None), None)
     if data is None:

@@ -32,7 +32,7 @@ DICE = (
 )
 FROC = (
     "Each point is an operating threshold: the probability map is cut there and every lesion counted anew. The ring "
-    "marks threshold 0.5. Patients without a lesion count among the patients."
+    "marks threshold 0.5. Patients without a lesion are counted too."
 )
 VOLUMES = (
     "Bland-Altman: every dot is a case; solid line the bias, dashed lines the limits of agreement (bias ± 1.96 SD). "

@@ -9,7 +9,7 @@ from mets3d.regions import Region
 from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import number, size_class_name
-from mets3d.statistics.cohort import cohort_table
+from mets3d.statistics.cohort import NUMBERS, cohort_table
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
@@ -17,8 +17,26 @@ HOW = (
     "95 % intervals are over patients, whose time points and lesions are not independent: percentile bootstrap of "
     "means and F1, for shares Wilson's interval with an effective number of lesions (Rao and Scott 1992); none below "
     f"{FEWEST_PATIENTS} patients. Precision, recall and F1 are those of the lesions of all cases together. A case "
-    "without a value is left out of a score; n says how many had one."
+    "without a value is left out of a score; n is the number of cases with one."
 )
+# Name in the cohort's table -> heading of its column.
+DETECTION = {
+    "pooled_precision": "Precision",
+    "pooled_recall": "Recall",
+    "pooled_f1": "F1",
+    "false_per_patient": "False per patient",
+    "lesion_wise_dice_zeros": "Dice 0",
+    "lesion_wise_dice_without_value": "No Dice",
+}
+VOLUMES = {
+    "volume_bias_mm3": "Bias",
+    "volume_lower_limit_mm3": "Lower limit",
+    "volume_upper_limit_mm3": "Upper limit",
+    "volume_icc": "ICC(2,1)",
+}
+DIGITS = {score.column: score.digits for score in NUMBERS}
+SHARE_DIGITS = 3  # of shares, which are no row of NUMBERS
+
 Cohort = dict[Region, dict[str, Row]]  # region -> name of the number -> its row of the cohort's table
 
 
@@ -37,20 +55,13 @@ def cohort_tables(record: RunRecord) -> str:
 
 def _detection(found: Cohort) -> str:
     """Writes detection in all cases together, and the share of cases whose lesion-wise Dice is 0 or has no value."""
-    shown = [
-        *((f"pooled_{name}", 3) for name in ("precision", "recall", "f1")),
-        *(("false_per_patient", 2), ("lesion_wise_dice_zeros", 3), ("lesion_wise_dice_without_value", 3)),
-    ]
     absent: Row = {"mean": 0.0, "ci_low": None, "ci_high": None}
     rows = []
     for region, numbers in found.items():
-        cells = []
-        for name, digits in shown:
-            row = numbers.get(name, absent if name.endswith("without_value") else None)
-            cells.append(_with_interval(row, digits))
-        rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
-    headings = ["Region", "Precision", "Recall", "F1", "False per patient", "Dice 0", "No Dice"]
-    return table("Detection <span>all lesions together; Dice: share of cases, lesion-wise</span>", headings, rows)
+        own = [(name, numbers.get(name, absent if name.endswith("_without_value") else None)) for name in DETECTION]
+        rows.append(table_row([region_cell(region), *(number_cell(_with_interval(row, name)) for name, row in own)]))
+    title = "Detection <span>all lesions together; Dice: share of cases, lesion-wise</span>"
+    return table(title, ["Region", *DETECTION.values()], rows)
 
 
 def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
@@ -66,22 +77,21 @@ def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
 
 
 def _volumes(found: Cohort) -> str:
-    shown = [*((f"volume_{name}_mm3", 0) for name in ("bias", "lower_limit", "upper_limit")), ("volume_icc", 3)]
     rows = []
     for region, numbers in found.items():
         if "volume_bias_mm3" in numbers:
             cells = [str(numbers["volume_bias_mm3"]["cases"])]
-            cells += [_with_interval(numbers[name], digits, sign=digits == 0) for name, digits in shown]
+            cells += [_with_interval(numbers[name], name, sign=name.endswith("_mm3")) for name in VOLUMES]
             rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
-    headings = ["Region", "n", "Bias", "Lower limit", "Upper limit", "ICC(2,1)"]
     title = "Agreement of volumes <span>prediction - reference in mm3, limits bias ± 1.96 SD, cases with either</span>"
-    return table(title, headings, rows) if rows else ""
+    return table(title, ["Region", "n", *VOLUMES.values()], rows) if rows else ""
 
 
-def _with_interval(row: Row | None, digits: int, *, sign: bool = False) -> str:
+def _with_interval(row: Row | None, name: str, *, sign: bool = False) -> str:
     """Writes a number of the cohort's table and its interval, as in `0.61 (0.51 to 0.72)`."""
     if row is None or row["mean"] is None:
         return "–"
-    text = number(row["mean"], digits, sign=sign)
+    digits = DIGITS.get(name, SHARE_DIGITS)
     bounds = row["ci_low"], row["ci_high"]
+    text = number(row["mean"], digits, sign=sign)
     return text if None in bounds else f"{text} ({spanned(bounds, digits, sign=sign)})"

@@ -46,9 +46,9 @@ def _how(cases: int, tests: int) -> str:
         f"Means over the same {count(cases, 'held-out case')}. Intervals are percentile bootstrap intervals over "
         f"patients ({RESAMPLES:,} resamples, fixed seed), not corrected for the number of comparisons. p is that of "
         "Wilcoxon's signed-rank test over patients (zeros left out, exact given the ties up to "
-        f"{EXACT_UP_TO} patients), beside it Holm's correction over the {count(tests, 'test')} of this page. "
-        "Effect is the rank-biserial correlation: 1 better in every patient, −1 worse in every one. Better/worse "
-        "counts cases."
+        f"{EXACT_UP_TO} patients); p (Holm) is corrected for the {count(tests, 'test')} of this page. Effect is the "
+        "rank-biserial correlation: 1 where the run is better in every patient, −1 where it is worse in every one. "
+        "Better/worse are numbers of cases."
     )
 
 

@@ -20,8 +20,8 @@ def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> str:
         return ""
     how = (
         f"Every case ranks the runs by {' and '.join(ranking.metrics)} in {', '.join(ranking.regions)}; 1 is best, "
-        "ties share the average, no value is the worst rank. p: over all exchanges of two runs' ranks within "
-        f"{count(ranking.patients, 'patient')}, two-sided, beside it Holm's correction over pairs."
+        "ties share the average, no value is the worst rank. p is two-sided and counts all exchanges of two runs' "
+        f"ranks within {count(ranking.patients, 'patient')}; p (Holm) is corrected for the number of pairs."
     )
     if not all(is_official(record.rules) for record in records if record.rules):
         how += " No official ranking of these rules was found; the metrics are this project's choice."

@@ -13,8 +13,8 @@ def test_what_cannot_be_drawn_is_named_with_its_command(cohort_run, make_run, sc
     assert [file.name for file in (tmp_path / "bare").iterdir()] == ["cohort_scores.svg"]
     assert html.count("mets3d evaluate") == 4
     assert html.count(" --held-out --probabilities") == 1
-    for said in ("no recall by size", "no Dice against volume", "no FROC curve", "no Bland-Altman plot"):
-        assert html.count(said) == 1
+    for text in ("no recall by size", "no Dice against volume", "no FROC curve", "no Bland-Altman plot"):
+        assert html.count(text) == 1
 
     whole = cohort_figures([cohort_run("whole", points=POINTS)], CASES, Figures(tmp_path / "whole"))
     assert "mets3d" not in re.sub(r'"data:[^"]*"', "", whole)

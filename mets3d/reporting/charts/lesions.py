@@ -45,7 +45,7 @@ def recall_figure(records: Records, cases: Cases) -> bytes | None:
         axis.set_xticks(range(len(classes)), [_class_label(name, recalls) for name in classes], fontsize=8)
         axis.set_xlim(-0.6, len(classes) - 0.4)
         axis.grid(visible=False, axis="x")
-        total = max(sum(size.lesions for size in own.values()) for own in recalls)
+        total = max(len(_counted_lesions(record, region, cases)) for record in records)
         axis.set_title(f"{region.name}: recall, {total} lesions")
         unit_interval(axis)
 

@@ -1,4 +1,7 @@
-from mets3d.reporting.sections.chosen_cases import chosen_cases
+import shutil
+
+from mets3d.reporting.read_run import read_runs
+from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
 
 
 def test_chosen_cases_are_the_best_the_middle_and_the_worst():
@@ -13,3 +16,25 @@ def test_chosen_cases_are_the_best_the_middle_and_the_worst():
     assert chosen_cases({}, list("hgfedcba")) == [(name, "") for name in "abcdef"]
     assert chosen_cases({"a": 0.5}, ["a"]) == [("a", "")]
     assert len(chosen_cases(dice, list(dice), most=3)) == 3
+
+
+def test_the_cases_that_training_has_not_seen_are_pictured_if_there_are_any(make_run, data_set):
+    data = data_set(("A", "B", "C"))
+    runs = [make_run("one", cases=("A", "B", "C"), trained_on=("A",), data=data)]
+    assert sorted(predicted_cases(read_runs(runs))) == ["B", "C"]
+    runs.append(make_run("two", cases=("A", "B"), trained_on=("T",), data=data))
+    assert sorted(predicted_cases(read_runs(runs))) == ["B"]
+    only = make_run("three", cases=("A",), trained_on=("A",), data=data)
+    assert sorted(predicted_cases(read_runs([only]))) == ["A"]
+
+
+def test_a_note_says_why_no_case_is_pictured(make_run, data_set):
+    data = data_set(("A", "B"))
+    records = read_runs([make_run("one", cases=("A",), data=data), make_run("two", cases=("B",), data=data)])
+    assert predicted_cases(records) == {}
+    assert f"No slices: {data} holds no case that every run predicted." in [note.text for note in records[0].notes]
+    shutil.rmtree(data / "A")
+    shutil.rmtree(data / "B")
+    assert predicted_cases(records) == {}
+    assert records[0].notes[-1].text.startswith("No slices: ")
+    assert predicted_cases(read_runs([make_run("three")])) == {}

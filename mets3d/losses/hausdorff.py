@@ -11,16 +11,16 @@ exponent alpha and means over the voxels of one item and channel:
 Each takes [B, R, X, Y, Z] to [B, R]; regions may overlap. The distances are constants for the gradient, as in the
 paper. Lengths are in mm and, unless `normalise` is off, divided by D0, the diagonal of the volume.
 
-The distance loss is a squared error times a weight of each voxel, which `_Weighting` makes: a new choice of weights
-belongs there. A loss of another kind is a file of its own, see `mets3d.losses`.
+The distance loss is a squared error times a weight of each voxel, which `DistanceWeight` makes: a new choice of
+weights belongs there. A loss of another kind is a file of its own, see `mets3d.losses`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,16 +28,14 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item, per_voxel
-from mets3d.ops.distance import SpacingLike, distance_to_other_class
+from mets3d.losses.distance_weight import Absent, DistanceWeight, Sides
+from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item
+from mets3d.ops.distance import SpacingLike
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
 
 # Radius of a ball in voxels, beyond which building it would take gigabytes.
 MOST_VOXELS = 256
-
-Sides = Literal["both", "target", "directed"]
-Absent = float | int | Literal["diagonal", "zero", "skip"]
 
 
 def hausdorff_distance_loss(
@@ -64,8 +62,8 @@ def hausdorff_distance_loss(
     a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
     normalise: distances in units of D0. The value then does not depend on the unit of length, but on the patch size.
     absent: d_g where the target lacks the label or fills the volume: D0, a length in mm, or `zero` (no weight, as in
-    public code); `skip`: D0, but a channel that the target lacks has loss 0. See `_on_false_positives` for the share
-    of the voxels that are right. Where the prediction is empty or full, d_p has the same value on target voxels and is
+    public code); `skip`: D0, but a channel that the target lacks has loss 0. `distance_weight` describes how
+    that weight is shared out. Where the prediction is empty or full, d_p has the same value on target voxels and is
     0 elsewhere, so that a missed lesion has full weight.
     cap_mm: distances above it count as it; applied after the exact transform.
     class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
@@ -75,17 +73,17 @@ def hausdorff_distance_loss(
     Raises ValueError for a wrong rank, shapes that differ, alpha or cap not above 0, a bad spacing, an unknown option
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
     """
-    weighting = _Weighting(alpha, sides, normalise, absent, cap_mm, class_balanced)
+    weights = DistanceWeight(alpha, sides, normalise, absent, cap_mm, class_balanced)
     if parity not in (None, "monai"):
         raise ValueError(f"parity: expected monai or None, found {parity!r}")
     if parity == "monai":
-        weighting = replace(weighting, normalise=False, absent="zero")
+        weights = replace(weights, normalise=False, absent="zero")
     truth, spacing = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
         exact = raised(probability)
         with torch.no_grad():
             mask = exact.detach() > 0.5 if predicted is None else _checked_mask(predicted, truth)
-            weight = weighting.field(truth, mask, spacing)
+            weight = weights.field(truth, mask, spacing)
         loss: Tensor = _WeightedSquare.apply(exact, truth, weight)  # type: ignore[no-untyped-call]
     return loss
 
@@ -176,115 +174,6 @@ def hausdorff_convolution_loss(
             missed = false_negative * (soft_threshold(of_g) + soft_threshold(1 - of_p))
             total = total + radius**alpha * (far + missed).mean((-3, -2, -1))
         return total * per_item(_in_unit(np.ones(len(spacing)), truth, spacing, normalise) ** alpha, total)
-
-
-@dataclass(frozen=True)
-class _Weighting:
-    """The choices that make the weight w of the distance loss; `hausdorff_distance_loss` says what each means."""
-
-    alpha: float | int
-    sides: Sides
-    normalise: bool
-    absent: Absent
-    cap_mm: float | int | None
-    class_balanced: bool
-
-    def __post_init__(self) -> None:
-        checked_positive("alpha", self.alpha)
-        if self.cap_mm is not None:
-            checked_positive("cap_mm", self.cap_mm)
-        if self.sides not in get_args(Sides):
-            raise ValueError(f"sides: expected both, target or directed, found {self.sides!r}")
-        if not isinstance(self.absent, str):
-            checked_positive("absent", self.absent)
-        elif self.absent not in ("diagonal", "zero", "skip"):
-            raise ValueError(f"absent: expected diagonal, zero, skip or a length in mm, found {self.absent!r}")
-
-    def field(self, truth: Tensor, mask: Tensor, spacing: Float[np.ndarray, "N 3"]) -> Tensor:
-        """Returns w of each voxel, fp32 [B, R, X, Y, Z]; `mask` is the predicted one.
-
-        All lengths are in the unit of the result, those of the transform too, so that no pass over the voxels goes into
-        a division.
-        """
-        diagonal = diagonal_mm(truth.shape, spacing)
-        unit = diagonal if self.normalise else np.ones(len(spacing))
-        constant = np.broadcast_to(self._absent_mm(diagonal) / unit, (len(truth),))
-        cap = None if self.cap_mm is None else self.cap_mm / unit
-        weight = self._distances(truth, mask, spacing / unit[:, None], constant, cap)
-        if self.absent != "zero":
-            capped = constant if cap is None else np.minimum(constant, cap)
-            weight = _on_false_positives(weight, truth, mask, capped**self.alpha)
-        if self.class_balanced:
-            weight *= _class_shares(truth)
-        if self.absent == "skip":
-            weight *= _any(truth)
-        return weight
-
-    def _absent_mm(self, diagonal: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
-        if self.absent in ("diagonal", "skip"):
-            return diagonal
-        return np.full(len(diagonal), 0.0 if self.absent == "zero" else float(self.absent))
-
-    def _distances(
-        self,
-        truth: Tensor,
-        mask: Tensor,
-        spacing: Float[np.ndarray, "N 3"],
-        constant: Float[np.ndarray, "B"],
-        cap: Float[np.ndarray, "N"] | None,
-    ) -> Tensor:
-        """Returns d_g^alpha and d_p^alpha, combined as `sides` says; `constant` is the distance of an absent label."""
-        masks = torch.stack([truth, mask] if self.sides != "target" else [truth], 1)
-        # An empty or full prediction gets 0, a distance that no voxel of two classes has, and is found by it below.
-        absent = np.stack([constant, np.zeros_like(constant)], 1)[:, : masks.shape[1], None]
-        field = distance_to_other_class(
-            masks, np.broadcast_to(spacing, (len(truth), 3)), squared=True, absent_mm=absent
-        )
-        d_g = _power(field[:, 0], self.alpha, cap)
-        if self.sides == "target":
-            return d_g
-        d_p = field[:, 1]
-        alone = d_p[..., :1, :1, :1] == 0
-        # On the CPU a look at the flags can save a pass over the voxels; on a GPU it would make the host wait.
-        if alone.device.type != "cpu" or alone.any():
-            d_p = torch.where(alone & truth, per_voxel(constant**2, d_p), d_p)
-        d_p = _power(d_p, self.alpha, cap)
-        return torch.where(truth, d_p, d_g) if self.sides == "directed" else d_g.add_(d_p)
-
-
-def _power(squared: Tensor, alpha: float, cap: Float[np.ndarray, "N"] | None) -> Tensor:
-    """Returns min(d, cap)^alpha, given d^2, which it overwrites; no root is taken where alpha is 2."""
-    if cap is not None:
-        squared = torch.minimum(squared, per_voxel(cap**2, squared))
-    return squared if alpha == 2 else squared.pow_(alpha / 2)
-
-
-def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: Float[np.ndarray, "N"]) -> Tensor:
-    """Moves the weight onto the predicted voxels where the target lacks the label.
-
-    There the predicted voxels have the weight `constant` and their d_p^alpha. All others together have as much of
-    `constant` as they, or as one voxel where nothing is predicted. The others outnumber a false positive thousands of
-    times, and d_p grows away from it: without this most of the gradient would be on background that is right.
-    """
-    lacking = ~_any(truth)
-    if weight.device.type == "cpu" and not lacking.any():
-        return weight
-    predicted = mask.sum((-3, -2, -1), keepdim=True)
-    rest = math.prod(mask.shape[-3:]) - predicted
-    # At least one voxel's share: a first false positive must not lower the loss.
-    share = (predicted.clamp_min(1) / rest.clamp_min(1)).clamp_max(1)
-    return torch.where(lacking & ~mask, share * per_voxel(constant, weight), weight)
-
-
-def _any(mask: Tensor) -> Tensor:
-    return mask.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
-
-
-def _class_shares(truth: Tensor) -> Tensor:
-    """Returns factors that make a mean over all voxels the mean of those over target voxels and over the others."""
-    n = math.prod(truth.shape[-3:])
-    inside = truth.sum((-3, -2, -1), keepdim=True)
-    return torch.where(truth, n / (2 * inside.clamp_min(1)), n / (2 * (n - inside).clamp_min(1)))
 
 
 def _checked_mask(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ import triton.language as tl
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-SCAN_COLUMNS = 128
-ROWS, COLUMNS = 32, 64
+# Lines that a program of the scan takes; rows and columns of the values that a program of a min-plus pass makes.
+SCAN_COLUMNS = tl.constexpr(128)
+ROWS, COLUMNS = tl.constexpr(32), tl.constexpr(64)
 
 
 def squared_field(
@@ -33,37 +34,34 @@ def squared_field(
     two = torch.empty_like(one)
     # Triton launches on the current device, whatever its arguments are on.
     with torch.cuda.device_of(masks):  # type: ignore[no-untyped-call]
-        _scan[triton.cdiv(ny * nz, SCAN_COLUMNS), volumes](
-            masks.view(torch.uint8), one, squares, nx, ny * nz, SCAN_COLUMNS
-        )
+        _scan[triton.cdiv(ny * nz, SCAN_COLUMNS.value), volumes](masks.view(torch.uint8), one, squares, nx, ny * nz)
         for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
-            rows = min(ROWS, triton.next_power_of_2(n))
-            grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
-            _min_plus[grid](source, out, squares, constants, nx, n, inner, axis, axis == 2, rows, COLUMNS)
+            grid = (volumes * nx, triton.cdiv(inner, COLUMNS.value), triton.cdiv(n, ROWS.value))
+            _min_plus[grid](source, out, squares, constants, nx, n, inner, axis)
     return one
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _scan(masks, field, squares, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def _scan(masks, field, squares, n, inner):  # type: ignore[no-untyped-def]
     """Writes the signed squared distance along the first axis of masks [N, n, inner]; infinite without a change.
 
-    Inside it is negative. A program takes COLUMNS lines of a volume.
+    Inside it is negative. A program takes SCAN_COLUMNS lines of a volume.
     """
     volume = tl.program_id(1)
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    column = tl.program_id(0) * SCAN_COLUMNS + tl.arange(0, SCAN_COLUMNS)
     exists = column < inner
     start = volume.to(tl.int64) * n * inner
     masks += start
     field += start
     square = tl.load(squares + volume * 3)
-    steps = tl.full([COLUMNS], float("inf"), tl.float32)
+    steps = tl.full([SCAN_COLUMNS], float("inf"), tl.float32)
     before = tl.load(masks + column, mask=exists, other=0)
     for j in range(n):
         here = tl.load(masks + j * inner + column, mask=exists, other=0)
         steps = tl.where(here != before, 1.0, steps + 1.0)
         tl.store(field + j * inner + column, steps, mask=exists)
         before = here
-    steps = tl.full([COLUMNS], float("inf"), tl.float32)
+    steps = tl.full([SCAN_COLUMNS], float("inf"), tl.float32)
     # Each thread reads back what it wrote itself; the barrier holds if a compiler ever lays the two loops out apart.
     tl.debug_barrier()
     for back in range(n):
@@ -86,11 +84,8 @@ def _min_plus(  # type: ignore[no-untyped-def]
     n,
     inner,
     axis: tl.constexpr,
-    LAST: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
 ):
-    """Makes the pass along n of source [outer, n, inner] into out [outer, inner, n]; unsigned if it is the LAST.
+    """Makes the pass along n of source [outer, n, inner] into out [outer, inner, n]; that of axis 2 drops the signs.
 
     A program makes ROWS x COLUMNS values, in registers, from whole lines that stay in the first-level cache.
     """
@@ -112,7 +107,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
         apart = position - j
         # Of the same class: sign x value is the size. Of the other: it is negative, and the maximum is 0.
         nearest = tl.minimum(nearest, tl.maximum(sign * value, 0.0) + apart * apart * square)
-    if LAST:
+    if axis == 2:
         nearest = tl.where(nearest == float("inf"), tl.load(constants + outer // outer_per_volume), nearest)
     else:
         nearest = sign * nearest

@@ -1,1 +1,1 @@
-"""Two label volumes -> rows: overlap, surface distances, lesion-wise scores, score tables. NumPy only, float64."""
+"""Makes rows of scores from two label volumes, with NumPy and in float64. docs/evaluation.md has a reading order."""

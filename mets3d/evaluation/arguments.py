@@ -1,4 +1,4 @@
-"""Checks of the arguments of `lesion_scores`: each returns them as the scores need them, or raises ValueError."""
+"""Checks the arguments of `lesion_scores`: each function returns one as it is used there, or raises ValueError."""
 
 from __future__ import annotations
 

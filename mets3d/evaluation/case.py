@@ -1,4 +1,4 @@
-"""Scores the files of one case, and says what is wrong with them."""
+"""Scores the files of one case and lists their problems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REGRID = "write the prediction on the case's own grid"
 
 @dataclass(frozen=True)
 class Scoring:
-    """How cases are scored: the arguments of `lesion_scores` that are the same for all of them."""
+    """The arguments of `lesion_scores` that are the same for all cases."""
 
     rules: str = "brats2023"
     compat: str | None = None
@@ -46,7 +46,7 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The rows of one case in the three tables, and what was wrong with it, a line each."""
+    """The rows of one case in the three tables, and its problems, a line each."""
 
     case: str
     rows: list[Row] = field(default_factory=list)

@@ -40,7 +40,7 @@ class Tables:
 
 @dataclass
 class EvaluationReport:
-    """The rows of an evaluation as written, what was wrong, and references that nobody predicted."""
+    """The rows of an evaluation as written, its problems, and references without a prediction."""
 
     rows: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)

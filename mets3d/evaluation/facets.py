@@ -1,4 +1,4 @@
-"""The pieces of surface that marching cubes puts into a cell of eight voxel centres: a table, made on import."""
+"""Lists the pieces of surface that marching cubes puts into a cell of eight voxel centres; made once, on import."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _parts(corners: Int[np.ndarray, "N 3"]) -> list[Int[np.ndarray, "_ 3"]]:
 
 
 def _facets_around(part: Int[np.ndarray, "N 3"]) -> list[Float[np.ndarray, "3"]]:
-    """Returns the area vectors of the polygon that cuts one to four joined corners off a cell, vertices
-    midway along the cut edges.
+    """Returns the area vectors of the polygon that cuts one to four joined corners off a cell.
 
-    There are six shapes. Two polygons are not flat and are folded as marching cubes does: over three corners into a
-    triangle and a trapezoid; over four corners in a screw into a triangle on every other vertex with three triangles on
-    its sides (either choice of vertices has the same area, at any spacing).
+    Vertices lie midway along the cut edges, and there are six shapes. Two polygons are not flat and are folded as
+    marching cubes does: over three corners into a triangle and a trapezoid; over four corners in a screw into a
+    triangle on every other vertex with three triangles on its sides (either choice of vertices has the same area, at
+    any spacing).
     """
     steps = np.abs([a - b for i, a in enumerate(part) for b in part[:i]]).reshape(-1, 3)
     used = steps[steps.sum(1) == 1].sum(0)  # edges inside the part, counted along each axis

@@ -1,4 +1,4 @@
-"""Which files of two folders are a case's prediction and its reference.
+"""Finds the prediction and the reference of each case in two folders.
 
 A folder is flat, FOLDER/CASE.nii.gz or FOLDER/CASE-seg.nii.gz, or a data set with CASE-seg.nii.gz at any depth; `.nii`
 is read too.
@@ -27,7 +27,7 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Cases with both files; references without a prediction, by case; and what is wrong, a line each."""
+    """Cases with both files; references without a prediction, by case; and problems, a line each."""
 
     pairs: Sequence[FilePair]
     unpredicted: Mapping[str, Path]
@@ -37,12 +37,11 @@ class Pairs:
 def file_pairs(predictions: Path, references: Path) -> Pairs:
     """Pairs up the label maps of two folders by case name.
 
-    A prediction is missing where a reference has none; but where `predict` noted that it was asked for certain cases
-    alone, the other references are no concern of these predictions. Raises FileNotFoundError or DataError (a
-    ValueError) for a folder that does not exist or holds no label map.
+    A prediction is missing where a reference has none, unless `predict` noted that it was to predict other cases only.
+    Raises FileNotFoundError or DataError (a ValueError) for a folder that does not exist or holds no label map.
     """
-    asked, failed, problems = _asked_for(predictions)
-    predicted = _label_files(predictions, "predictions", needed=not asked)
+    wanted, failed, problems = _noted_cases(predictions)
+    predicted = _label_files(predictions, "predictions", needed=not wanted)
     for case in sorted(failed & predicted.keys()):
         problems.append(
             f"{case}: by {predictions / PREDICTION_NOTE} its prediction failed; {predicted.pop(case)[0]} is older"
@@ -50,7 +49,7 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     expected = _label_files(references, "references")
     pairs, missing = [], {}
     for case in sorted({*predicted, *expected}):
-        if case not in predicted and asked is not None and case not in asked:
+        if case not in predicted and wanted is not None and case not in wanted:
             continue
         problem = _no_pair(case, predicted.get(case, []), expected.get(case, []), references)
         if problem:
@@ -62,19 +61,19 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     return Pairs(pairs, missing, problems)
 
 
-def _asked_for(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]:
-    """The cases that these predictions were to cover, those that failed, and what is wrong with the note that says so.
+def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]:
+    """Returns the cases that were to be predicted, those that failed, and problems with the note that `predict` left.
 
-    Without a note that `predict` left, none are known.
+    Without a note, None and no failures.
     """
     note = predictions / PREDICTION_NOTE
     if not note.is_file():
         return None, set(), []
     broken = f"{note}: cannot be read as what `mets3d predict` writes; every reference counts as asked for"
     try:
-        told = read_json(note)
-        failed = [*told.get("failures", ())]
-        names = [*told.get("asked", ()), *told.get("cases", ()), *failed]
+        content = read_json(note)
+        failed = [*content.get("failures", ())]
+        names = [*content.get("asked", ()), *content.get("cases", ()), *failed]
     except (OSError, ValueError, AttributeError, TypeError):
         return None, set(), [broken]
     if not all(isinstance(name, str) for name in names):
@@ -83,7 +82,7 @@ def _asked_for(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:
-    """The label maps in a folder by case name; more than one path where a case is there twice.
+    """Returns the label maps in a folder by case name, more than one path where a case is there twice.
 
     needed: a folder without any is refused.
     """
@@ -104,7 +103,7 @@ def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, l
 
 
 def _case_of(name: str, flat: bool) -> str | None:
-    """The case whose label map a file is by its name, None if it is something else."""
+    """Returns the case whose label map a file is by its name, None if it is something else."""
     stem = next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), "")
     if stem.endswith(f"-{LABELS}"):
         return stem.removesuffix(f"-{LABELS}")

@@ -1,4 +1,4 @@
-"""Lesions found against false ones as the threshold on the probabilities moves: the data of an FROC curve.
+"""Counts lesions found and false ones as the threshold on the probabilities moves: the data of an FROC curve.
 
 Free-response operating characteristic (Bunch et al., Proc. SPIE 127, 1977): at each threshold the share of all lesions
 found and the number of false ones a patient. Here a point is an operating point that a user can choose: every region
@@ -33,9 +33,10 @@ def froc_rows(
     rules: str = "brats2023",
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[Row]:
-    """Counts per region and threshold of one case. `names` are the channels': regions, or labels and the background.
+    """Returns the counts per region and threshold of one case.
 
-    Of labels, a region's probability is the sum of its labels'. Raises ValueError for channels that are neither.
+    `names` are those of the channels: regions, or labels and background. Of labels, a region's probability is the
+    sum of its labels'. Raises ValueError for channels that are neither.
     """
     regions = scored_regions(cavity="RC" in names)
     rows = []
@@ -54,7 +55,7 @@ def froc_rows(
 def _painted(
     probabilities: Float32[np.ndarray, "R X Y Z"], names: Sequence[str], regions: Sequence[Region], threshold: float
 ) -> UInt8[np.ndarray, "X Y Z"]:
-    """Outermost region first, as predictions are decoded."""
+    """Paints the label map at a threshold, outermost region first, as predictions are decoded."""
     painted = np.zeros(probabilities.shape[1:], np.uint8)
     for region in regions:
         painted[_probability(probabilities, names, region) > threshold] = region.decoded_as

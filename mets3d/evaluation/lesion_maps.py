@@ -1,4 +1,4 @@
-"""Maps of a case's lesions: where those lie that a table of lesions numbers."""
+"""Draws the lesions of a case as images that hold their numbers."""
 
 from __future__ import annotations
 

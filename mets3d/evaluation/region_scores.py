@@ -1,4 +1,4 @@
-"""The scores of one region: its lesions matched in all clusters, then lesion by lesion, then as a whole."""
+"""Scores one region: numbers its lesions through all clusters, scores them one by one, then the region as a whole."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Side:
 
     @cached_property
     def voxels(self) -> Int[np.ndarray, " N"]:
-        """Size of each component in voxels; the first entry is of none."""
+        """The size of each component in voxels; the first entry belongs to none."""
         return np.concatenate([[0], *(sizes for sizes, _ in self._measured)]).astype(np.int64)
 
     @cached_property
     def centres(self) -> Float[np.ndarray, "N 3"]:
-        """Centre of each component in voxels of the image."""
+        """The centre of each component in voxels of the image."""
         own = [centres + corner for (_, centres), corner in zip(self._measured, self.corners, strict=True)]
         return np.concatenate([np.zeros((1, 3)), *own])
 
@@ -122,7 +122,7 @@ def _sizes_and_centres(numbers: Numbers) -> tuple[Int[np.ndarray, " N"], Float[n
 
 
 class Surfaces:
-    """Both kinds of surface of a region, and their scores for all of it or for some lesions and components.
+    """Both kinds of surface of a region, with scores of all of it or of some lesions and components.
 
     Which kind HD95 is read off is the rules' choice; NSD is always that of border voxels.
     """

@@ -1,4 +1,4 @@
-"""Rule sets: what each edition of the challenge calls a lesion, what matches it, and what a miss costs.
+"""Defines the rule set of each edition of the challenge: its lesions, their matches, and the cost of a miss.
 
   brats2023  The reference grown by one voxel (18 neighbours) falls into 26-connected parts; the reference inside one is
              a lesion, so that pieces up to two voxels apart are one. The prediction is not grown. All predicted

@@ -1,4 +1,4 @@
-"""The table of scores: every column of scores.csv, how to read it, and where it is shown.
+"""Lists every column of scores.csv, with how to read it and where it is shown: the table of scores.
 
 Whatever writes, summarises, compares, ranks or shows scores reads this table. A new score is a function that gives its
 value (in `whole_volume` or `lesion_wise`) and one row here.

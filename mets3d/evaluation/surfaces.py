@@ -1,4 +1,4 @@
-"""Surfaces of masks, how far they are from each other, and the scores that follow from that.
+"""Finds the surfaces of masks, measures their distances from each other, and makes scores of these.
 
 A mask has two kinds of surface, and both are sets of points on a grid. Border voxels are voxels of the mask with a face
 neighbour outside it; NSD and the HD95 of the later rule sets are made of them. Surface elements lie on the grid of

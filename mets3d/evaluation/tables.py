@@ -1,4 +1,4 @@
-"""Rows of tables and their text as CSV."""
+"""Writes rows of tables as CSV."""
 
 from __future__ import annotations
 

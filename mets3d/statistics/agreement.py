@@ -1,4 +1,4 @@
-"""How well predicted volumes agree with those of the reference: Bland-Altman limits and an intraclass correlation."""
+"""Measures how predicted volumes agree with the reference: Bland-Altman limits and an intraclass correlation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of all cases -> numbers of the cohort: location, spread and intervals, lesions pooled, volumes' agreement.
+"""Makes the numbers of a cohort from scores of cases: location, spread, intervals, pooled lesions, agreement.
 
 What has no value is left out and counted: `cases` says how many had one, and a row SCORE_without_value gives the share
 that had none. A score without that row has a value in every case.
@@ -59,7 +59,7 @@ class Summary:
 
 
 def summarise(values: Mapping[str, float]) -> Summary | None:
-    """Summary of case -> value; None where no case has a value. Quartiles are interpolated linearly."""
+    """Summarises case -> value; None where no case has a value. Quartiles are interpolated linearly."""
     if not values:
         return None
     cases = sorted(values)
@@ -70,7 +70,7 @@ def summarise(values: Mapping[str, float]) -> Summary | None:
 
 
 def cohort_table(rows: Sequence[Row], lesion_rows: Iterable[Row] = ()) -> list[Row]:
-    """The cohort's numbers from rows of scores.csv, one row per region, rule set and number (COHORT_COLUMNS).
+    """Returns the cohort's numbers from rows of scores.csv, one row per region, rule set and number (COHORT_COLUMNS).
 
     Every column that holds numbers, but for those by size class, is a score with mean, SD (n - 1), median, quartiles
     and the 95 % interval of the mean (`intervals.bootstrap_interval`). Where `score` is one of these, `mean` is the
@@ -101,7 +101,7 @@ def cohort_table(rows: Sequence[Row], lesion_rows: Iterable[Row] = ()) -> list[R
 
 
 def cohort_csv(table: Iterable[Row]) -> str:
-    """The table as the text of cohort.csv; None is an empty cell, numbers are in full precision."""
+    """Returns the table as the text of cohort.csv; None is an empty cell, numbers are in full precision."""
     return csv_text(COHORT_COLUMNS, ({column: row[column] for column in COHORT_COLUMNS} for row in table))
 
 
@@ -205,7 +205,7 @@ def numbers_shown_in(place: Place) -> dict[str, Score]:
 
 
 def cohort_text(table: Iterable[Row]) -> str:
-    """The most wanted rows of a cohort table as aligned text: mean [95 % interval], median [quartiles], cases."""
+    """Returns the main rows of a cohort table as aligned text: mean [95 % interval], median [quartiles], cases."""
     wanted, lines = (
         numbers_shown_in("console"),
         [("region", "score", "mean [95 % interval]", "median [quartiles]", "n")],

@@ -1,4 +1,4 @@
-"""Score tables of two or more methods -> paired tests on the cases that all have, and the challenge's ranking."""
+"""Compares the score tables of two or more methods: paired tests on shared cases, and the challenge's ranking."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Paired:
 
 
 def paired(reference: Mapping[str, float], method: Mapping[str, float], *, lower_is_better: bool) -> Paired | None:
-    """The comparison of case -> value over the cases that both have; None where there are none.
+    """Compares two case -> value over the cases that both have; None where there are none.
 
     interval: 95 % percentile bootstrap of the mean difference, patients resampled (`intervals.bootstrap_interval`);
     from few patients it is too narrow. p and effect: Wilcoxon's signed-rank test (`paired_tests.signed_rank`) of
@@ -82,7 +82,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_methods` found. `left_out`: method -> its cases that not every method has."""
+    """The result of `compare_methods`. `left_out`: method -> its cases that not every method has."""
 
     rules: str
     methods: tuple[str, ...]
@@ -175,7 +175,7 @@ def _tests(
 
 
 def method_names(paths: Sequence[Path], given: Sequence[str] | None = None) -> list[str]:
-    """A name for each table: as given, else that of the folder that holds scores.csv or of the file without suffix.
+    """Returns a name for each table: as given, or that of the folder that holds scores.csv, or of the file.
 
     Names that are not unique become whole paths. Raises ValueError for another number of names than of tables, for a
     name given twice, or for the same table twice.

@@ -1,4 +1,4 @@
-"""A comparison of methods as comparison.csv and as text for a console."""
+"""Writes a comparison of methods as comparison.csv and as text for a console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPARISON_COLUMNS = (
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """The text of comparison.csv: a row per test, then a row per pair of methods for the ranking (score mean_rank)."""
+    """Returns the text of comparison.csv: a row per test, then one per pair of methods for the ranking (mean_rank)."""
     rows = [_tested(test) for test in comparison.tests]
     if comparison.ranking:
         rows += [_ranked(pair, comparison.ranking) for pair in comparison.ranking.pairs]
@@ -73,7 +73,7 @@ def _bounds(interval: Interval | None) -> Row:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """The comparison for a console: what was compared, a table per pair of methods, the ranking."""
+    """Returns the comparison for a console: cases, a table per pair of methods, the ranking."""
     _, patients = patient_numbers(comparison.cases)
     lines = [f"rules {comparison.rules}: {len(comparison.cases)} cases of {patients} patients, scored for all methods"]
     lines += [
@@ -107,7 +107,7 @@ def _cells(test: Compared) -> tuple[str, ...]:
 
 
 def p_text(p: float) -> str:
-    """A p value with two significant digits at most three decimals, as in 0.042, 0.31, < 0.001."""
+    """Writes a p value with two significant digits and at most three decimals, as in 0.042, 0.31, < 0.001."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
@@ -115,8 +115,11 @@ def _ranking_lines(comparison: Comparison) -> list[str]:
     ranking = comparison.ranking
     if ranking is None:
         return [f"No ranking: the tables lack {', '.join(comparison.absent) or 'the metrics of a known rule set'}."]
-    said = f"Ranking by {', '.join(ranking.metrics)} in {', '.join(ranking.regions)}: mean rank, 1 is best"
-    lines = [said, *_aligned([(name, f"{rank:.3f}") for name, rank in sorted(ranking.mean_ranks.items(), key=_rank)])]
+    heading = f"Ranking by {', '.join(ranking.metrics)} in {', '.join(ranking.regions)}: mean rank, 1 is best"
+    lines = [
+        heading,
+        *_aligned([(name, f"{rank:.3f}") for name, rank in sorted(ranking.mean_ranks.items(), key=_rank)]),
+    ]
     for pair in ranking.pairs:
         interval = f" ({' to '.join(f'{bound:+.3f}' for bound in pair.interval)})" if pair.interval else ""
         corrected = f", Holm {p_text(pair.p_holm)}" if len(ranking.pairs) > 1 else ""

@@ -1,4 +1,4 @@
-"""Intervals of 95 % for numbers of a cohort, in which the time points of one patient are not independent.
+"""Computes intervals of 95 % for a cohort, in which the time points of one patient are not independent.
 
 Sums over cases are formed per patient first, and patients are what varies: the bootstrap draws patients with
 replacement, and the interval of a proportion counts how alike the lesions of one patient are.
@@ -27,14 +27,14 @@ _BLOCK = 1000  # resamples whose weights are in memory as float64 at once
 
 
 def patient_numbers(cases: Sequence[str]) -> tuple[Int[np.ndarray, " N"], int]:
-    """The number of the patient of each case, patients counted from 0 in alphabetical order, and how many they are."""
+    """Returns the number of each case's patient, counted from 0 in alphabetical order, and the number of patients."""
     patients = sorted({patient_of(case) for case in cases})
     place = {patient: number for number, patient in enumerate(patients)}
     return np.array([place[patient_of(case)] for case in cases], dtype=np.int64), len(patients)
 
 
 def patient_sums(terms: Float64[np.ndarray, "N K"], cases: Sequence[str]) -> Float64[np.ndarray, "P K"]:
-    """The rows of `terms`, one a case, summed over the cases of each patient."""
+    """Sums the rows of `terms`, one a case, over the cases of each patient."""
     numbers, patients = patient_numbers(cases)
     sums = np.zeros((patients, terms.shape[1]))
     np.add.at(sums, numbers, terms)
@@ -48,7 +48,7 @@ def bootstrap_interval(
     *,
     fewest: int = FEWEST_PATIENTS,
 ) -> Interval | None:
-    """Percentile interval of a statistic of sums over cases, patients resampled 10,000 times.
+    """Returns the percentile interval of a statistic of sums over cases, patients resampled 10,000 times.
 
     `statistic` maps the sums [..., K] of the columns of `terms` [N, K] to numbers [...]: a mean is the sum of the
     values over the sum of ones. The draws depend on the number of patients alone, so the same table gives the same
@@ -78,7 +78,7 @@ def bootstrap_interval(
 def mean_interval(
     values: Float64[np.ndarray, " N"], cases: Sequence[str], *, fewest: int = FEWEST_PATIENTS
 ) -> Interval | None:
-    """`bootstrap_interval` of the mean over cases."""
+    """Returns the `bootstrap_interval` of the mean over cases."""
     return bootstrap_interval(ratio_of_sums, np.column_stack([values, np.ones_like(values)]), cases, fewest=fewest)
 
 
@@ -89,7 +89,7 @@ def ratio_of_sums(sums: Float64[np.ndarray, "... 2"]) -> Float64[np.ndarray, "..
 
 @lru_cache(maxsize=8)
 def _times_drawn(patients: int) -> UInt16[np.ndarray, "resamples P"]:
-    """How often each patient is in each resample."""
+    """Draws how often each patient is in each resample."""
     generator = np.random.default_rng(0)
     times = np.empty((RESAMPLES, patients), np.uint16)
     for start in range(0, RESAMPLES, _BLOCK):
@@ -105,7 +105,7 @@ def proportion_interval(
     *,
     fewest: int = FEWEST_PATIENTS,
 ) -> Interval | None:
-    """Wilson's interval of sum(hits) / sum(totals), for instance found lesions of all, with an effective number.
+    """Returns Wilson's interval of sum(hits) / sum(totals), such as found lesions of all, with an effective number.
 
     The lesions of a patient are alike, so n lesions count as n / d, d being the ratio of the variance of the proportion
     over patients to the binomial one (Rao and Scott, Biometrics 48:577, 1992), and at least 1. Where all or none are
@@ -132,7 +132,7 @@ def proportion_interval(
 
 
 def wilson_interval(share: float, n: float) -> Interval:
-    """Wilson's score interval of a proportion that was seen in n independent observations; n > 0."""
+    """Returns Wilson's score interval of a proportion that was seen in n independent observations; n > 0."""
     z = 1.959963984540054  # the normal distribution's 97.5 % quantile
     middle = share + z**2 / (2 * n)
     half = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5

@@ -1,4 +1,4 @@
-"""Paired tests whose null hypothesis is that each difference could as well have had the other sign."""
+"""Tests paired differences against the hypothesis that each could as well have had the other sign."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _DECIMALS = 10  # differences that are equal but for rounding are ties
 
 @dataclass(frozen=True)
 class SignedRank:
-    """Wilcoxon's test. `effect` is the rank-biserial correlation, (W+ - W-) / (W+ + W-), 0 where nothing differs."""
+    """The result of Wilcoxon's test.
+
+    `effect` is the rank-biserial correlation, (W+ - W-) / (W+ + W-), 0 where nothing differs.
+    """
 
     p: float
     effect: float
@@ -23,7 +26,7 @@ class SignedRank:
 
 
 def signed_rank(differences: Float64[np.ndarray, " N"]) -> SignedRank:
-    """Wilcoxon's signed-rank test, two-sided, of independent differences.
+    """Computes Wilcoxon's signed-rank test, two-sided, of independent differences.
 
     Zero differences are left out (Wilcoxon's own treatment; scipy's zero_method="wilcox"), tied ones share their
     average rank. Up to 500 differences p is exact, given the ties, else by the normal approximation with scipy's
@@ -46,7 +49,7 @@ def signed_rank(differences: Float64[np.ndarray, " N"]) -> SignedRank:
 
 
 def sign_flip_p(values: Int[np.ndarray, " N"]) -> float:
-    """The share of all 2^N choices of signs for which |sum| is at least as large as it is: the exact two-sided p.
+    """Returns the share of all 2^N choices of signs with |sum| at least as large as found: the exact two-sided p.
 
     For whole numbers the distribution of the sum can be added up one value at a time, so all signs count and no random
     ones need drawing; cost N times the sum of |values|. p is at least 2^-N, and 1 without values.
@@ -72,9 +75,10 @@ def sign_flip_p(values: Int[np.ndarray, " N"]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values of a family, corrected so that the chance of any false rejection stays below the level, in their order.
+    """Corrects the p values of a family so that the chance of any false rejection stays below the level.
 
-    The k-th smallest of m is multiplied by m - k + 1, none gets below a smaller one, none above 1.
+    They keep their order. The k-th smallest of m is multiplied by m - k + 1, none gets below a smaller one, and none
+    above 1.
     Source: Holm, Scandinavian Journal of Statistics 6:65, 1979.
     """
     corrected = [1.0] * len(p_values)

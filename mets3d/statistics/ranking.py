@@ -1,4 +1,4 @@
-"""The challenge's ranking of methods: ranks per case, region and metric, averaged, and a permutation test per pair.
+"""Ranks methods as the challenge does: per case, region and metric, averaged, with a permutation test per pair.
 
 Every case, region and metric ranks the methods, 1 for the best; the mean over all of them is a method's score
 (BraTS: Bakas et al., arXiv 1811.02629). Whether one method's lead over another could be chance is judged by exchanging
@@ -130,7 +130,7 @@ def rank_methods(
 def _ranks(
     tables: Mapping[str, Sequence[Row]], cases: Sequence[str], regions: Sequence[str], metrics: Sequence[str]
 ) -> Float64[np.ndarray, "M N C"]:
-    """Rank of each method by case and column (region and metric)."""
+    """Returns the rank of each method by case and column (region and metric)."""
     from scipy.stats import rankdata
 
     loss = np.full((len(tables), len(cases), len(regions) * len(metrics)), np.inf)

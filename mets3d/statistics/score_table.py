@@ -1,4 +1,4 @@
-"""Score tables as files: what `evaluate` wrote, read back row by row; tables of earlier versions lack columns."""
+"""Reads score tables back that `evaluate` wrote; tables of earlier versions lack columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mets3d.rundir import SCORE_TABLE
 
 
 def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]:
-    """The rows of a CSV file, every cell a text. Raises ValueError naming the columns of `needed` that it lacks."""
+    """Returns the rows of a CSV file, every cell a text. Raises ValueError with the columns of `needed` it lacks."""
     with file.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream, restval="")
         lacking = sorted(set(needed) - set(reader.fieldnames or ()))
@@ -24,13 +24,13 @@ def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]
 
 
 def numbers(row: Mapping[str, object]) -> dict[str, float]:
-    """The finite numbers of a row by column; an empty cell, `nan` and `inf` are no value."""
+    """Returns the finite numbers of a row by column; an empty cell, `nan` and `inf` are no value."""
     found = {column: finite(cell) for column, cell in row.items()}
     return {column: value for column, value in found.items() if value is not None}
 
 
 def finite(cell: object) -> float | None:
-    """The number in a cell, or None where it holds none."""
+    """Returns the number in a cell, or None where it holds none."""
     if not isinstance(cell, str | Real):
         return None
     try:
@@ -47,7 +47,7 @@ def values_of(rows: Iterable[Row], column: str) -> dict[str, float]:
 
 
 def read_scores(path: Path) -> list[Row]:
-    """The rows of a score table: case, region, rules as text, and every column that holds a number.
+    """Returns the rows of a score table: case, region, rules as text, and every column that holds a number.
 
     `path` is the file or a folder that holds `scores.csv`, such as a run directory. Raises FileNotFoundError where
     there is none, ValueError for a file that is no score table, holds no row, or holds a case and region twice.
@@ -75,5 +75,5 @@ def _without_keys(row: Mapping[str, str]) -> dict[str, str]:
 
 
 def columns_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every column of the rows, in the order in which they are met."""
+    """Returns every column of the rows, in the order in which they are met."""
     return list(dict.fromkeys(column for row in rows for column in row))

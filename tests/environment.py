@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from pathlib import Path
+
+from hypothesis import settings
 
 # What launchers, schedulers, trackers and terminals leave to the processes that they start. A world of two processes
 # that is left over makes the first training wait for the other one. Time zone and locale stay: nothing depends on them.
@@ -21,5 +24,9 @@ for variable in filter(LEFT_OVER.fullmatch, list(os.environ)):
 os.environ["WANDB_MODE"] = "disabled"  # W&B must never be reached by a test
 os.environ["OMP_NUM_THREADS"] = "1"  # another number of threads sums in another order
 os.environ["HF_HOME"] = NOWHERE.name  # where `accelerate launch` looks for the user's own configuration
+if not os.access(Path(__file__).parent, os.W_OK):  # a checkout that may only be read
+    os.environ["NUMBA_CACHE_DIR"] = NOWHERE.name
+    settings.register_profile("without a folder", database=None)
+    settings.load_profile("without a folder")
 # Tests compare bits, so they run on the CPU where there is a GPU too; those marked `gpu` take the variable back.
 os.environ["ACCELERATE_USE_CPU"] = "true"

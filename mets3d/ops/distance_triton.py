@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 # Lines that a program of the scan takes; rows and columns of the values that a program of a min-plus pass makes.
-SCAN_COLUMNS = tl.constexpr(128)
-ROWS, COLUMNS = tl.constexpr(32), tl.constexpr(64)
+SCAN_COLUMNS = 128
+ROWS, COLUMNS = 32, 64
 
 
 def squared_field(
@@ -28,40 +28,44 @@ def squared_field(
 ) -> Float[Tensor, "N X Y Z"]:
     """Returns mm^2 to the nearest voxel of the other class; `absent` in volumes of one class."""
     volumes, nx, ny, nz = masks.shape
-    squares = torch.from_numpy(spacing_mm**2).float().to(masks.device, non_blocking=True)
-    constants = torch.from_numpy(absent).float().to(masks.device, non_blocking=True)
+    # A row per plane of the first axis: the squared sides of its voxels, then what holds in a volume of one class.
+    rows_of_volumes = np.column_stack([spacing_mm**2, absent]).astype(np.float32)
+    table = torch.from_numpy(np.repeat(rows_of_volumes, nx, axis=0)).to(masks.device, non_blocking=True)
     one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     two = torch.empty_like(one)
     # Triton launches on the current device, whatever its arguments are on.
     with torch.cuda.device_of(masks):  # type: ignore[no-untyped-call]
-        _scan[triton.cdiv(ny * nz, SCAN_COLUMNS.value), volumes](masks.view(torch.uint8), one, squares, nx, ny * nz)
+        _scan[triton.cdiv(ny * nz, SCAN_COLUMNS), volumes](
+            masks.view(torch.uint8), one, table, nx, ny * nz, SCAN_COLUMNS
+        )
         for source, out, axis, n, inner in ((one, two, 1, ny, nz), (two, one, 2, nz, ny)):
-            grid = (volumes * nx, triton.cdiv(inner, COLUMNS.value), triton.cdiv(n, ROWS.value))
-            _min_plus[grid](source, out, squares, constants, nx, n, inner, axis)
+            rows = min(ROWS, triton.next_power_of_2(n))
+            grid = (volumes * nx, triton.cdiv(inner, COLUMNS), triton.cdiv(n, rows))
+            _min_plus[grid](source, out, table, n, inner, axis, rows, COLUMNS)
     return one
 
 
-@triton.jit
-def _scan(masks, field, squares, n, inner):  # type: ignore[no-untyped-def]
+@triton.jit  # type: ignore[untyped-decorator]
+def _scan(masks, field, table, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Writes the signed squared distance along the first axis of masks [N, n, inner]; infinite without a change.
 
-    Inside it is negative. A program takes SCAN_COLUMNS lines of a volume.
+    Inside it is negative. A program takes COLUMNS lines of a volume.
     """
     volume = tl.program_id(1)
-    column = tl.program_id(0) * SCAN_COLUMNS + tl.arange(0, SCAN_COLUMNS)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     exists = column < inner
     start = volume.to(tl.int64) * n * inner
     masks += start
     field += start
-    square = tl.load(squares + volume * 3)
-    steps = tl.full([SCAN_COLUMNS], float("inf"), tl.float32)
+    square = tl.load(table + volume * n * 4)
+    steps = tl.full([COLUMNS], float("inf"), tl.float32)
     before = tl.load(masks + column, mask=exists, other=0)
     for j in range(n):
         here = tl.load(masks + j * inner + column, mask=exists, other=0)
         steps = tl.where(here != before, 1.0, steps + 1.0)
         tl.store(field + j * inner + column, steps, mask=exists)
         before = here
-    steps = tl.full([SCAN_COLUMNS], float("inf"), tl.float32)
+    steps = tl.full([COLUMNS], float("inf"), tl.float32)
     # Each thread reads back what it wrote itself; the barrier holds if a compiler ever lays the two loops out apart.
     tl.debug_barrier()
     for back in range(n):
@@ -76,14 +80,7 @@ def _scan(masks, field, squares, n, inner):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _min_plus(  # type: ignore[no-untyped-def]
-    source,
-    out,
-    squares,
-    constants,
-    outer_per_volume,
-    n,
-    inner,
-    axis: tl.constexpr,
+    source, out, table, n, inner, axis: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """Makes the pass along n of source [outer, n, inner] into out [outer, inner, n]; that of axis 2 drops the signs.
 
@@ -96,7 +93,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
     start = outer.to(tl.int64) * n * inner
     source += start
     out += start
-    square = tl.load(squares + outer // outer_per_volume * 3 + axis)
+    square = tl.load(table + outer * 4 + axis)
     both = (row < n)[:, None] & exists[None, :]
     own = tl.load(source + row[:, None] * inner + column[None, :], mask=both, other=1.0)
     sign = tl.where(own < 0, -1.0, 1.0)
@@ -108,7 +105,7 @@ def _min_plus(  # type: ignore[no-untyped-def]
         # Of the same class: sign x value is the size. Of the other: it is negative, and the maximum is 0.
         nearest = tl.minimum(nearest, tl.maximum(sign * value, 0.0) + apart * apart * square)
     if axis == 2:
-        nearest = tl.where(nearest == float("inf"), tl.load(constants + outer // outer_per_volume), nearest)
+        nearest = tl.where(nearest == float("inf"), tl.load(table + outer * 4 + 3), nearest)
     else:
         nearest = sign * nearest
     tl.store(out + column[None, :] * n + row[:, None], nearest, mask=both)

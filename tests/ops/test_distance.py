@@ -210,8 +210,8 @@ def made(kernel, types, constants):
     return triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", {capability}, 32)).asm
 
 scan = made(d._scan, "*u8 *fp32 *fp32 i32 i32 constexpr", {{"COLUMNS": d.SCAN_COLUMNS}})
-plus = made(d._min_plus, "*fp32 *fp32 *fp32 *fp32 i32 i32 i32" + " constexpr" * 4,
-            {{"axis": 2, "LAST": True, "ROWS": d.ROWS, "COLUMNS": d.COLUMNS}})
+plus = made(d._min_plus, "*fp32 *fp32 *fp32 i32 i32" + " constexpr" * 3,
+            {{"axis": 2, "ROWS": d.ROWS, "COLUMNS": d.COLUMNS}})
 loop = plus["ttgir"].split("scf.for")[1].split("scf.yield")[0]
 print(len(scan["cubin"]) > 0, len(plus["cubin"]) > 0, "convert_layout" in loop, "atom" in scan["ptx"] + plus["ptx"])
 """

@@ -1,6 +1,6 @@
 """Trains one network: accelerate launch train.py --config configs/quickstart.yaml [--section.key=value ...]
 
-Composes configuration, Accelerator, data, network and loss to a job, opens a session with it, and hands that to the
+Composes configuration, Accelerator, data, network and loss into a job, opens a session with it, and hands that to the
 loop. The same command started again goes on from the newest checkpoint.
 """
 
@@ -24,7 +24,7 @@ def main() -> int:
     follow_launcher()
     config = from_command_line(sys.argv[1:], program="train.py")
 
-    # Once the configuration is known to be good: a mistyped key is answered before torch is imported.
+    # Torch is imported only now, so that a mistyped key is reported at once.
     from mets3d.training.launch import one_message, started
     from mets3d.training.loop import fit
     from mets3d.training.session import open_session
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def compose(config: Config, accelerator: Accelerator) -> Job:
-    """Composes what a run trains; writes nothing. Raises ValueError or OSError for settings and files that do not fit.
+    """Composes the job of a run and writes nothing. Raises ValueError or OSError if settings or files do not fit.
 
     In a notebook: `with open_session(compose(config, accelerator), accelerator) as session: fit(session)`.
     """
@@ -55,29 +55,35 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     from mets3d.training.job import Job
     from mets3d.training.validation import HeldOutCases
 
-    data, run = config.data, RunDir(Path(config.output) / config.name)
+    data = config.data
+    run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
     store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity)
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
-    target, sequences = Target(data.target, data.cavity), len(store.plan.sequences)
+    sequences = len(store.plan.sequences)
+    target = Target(data.target, data.cavity)
     spacing_mm = store.plan.spacing_mm
 
     torch.manual_seed(config.seed)
     network = models.build(config.model, in_channels=sequences, target=target, patch=data.patch)
     if config.weights is not None:
         load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
-    steps, queries = config.train.steps, network.has_queries
-    loss = losses.build(config.loss, target=target, spacing_mm=spacing_mm, steps=steps, queries=queries)
+    loss = losses.build(
+        config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.steps, queries=network.has_queries
+    )
     draw = augment.build(config.augment, sequences=sequences)
-    share = data.lesion_fraction
-    samples = Samples(store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=share, draw=draw)
-    validate = HeldOutCases(config, accelerator, store, held_out)
+    samples = Samples(
+        store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=data.lesion_fraction, draw=draw
+    )
+    validation = HeldOutCases(config, accelerator, store, held_out)
     records = {
         run.plan: store.plan.as_json(),
+        # split.json calls the held-out cases validation.
         run.split: {"fold": data.fold, "folds": data.folds, "training": training, "validation": held_out},
+        # The score to beat: the best single threshold on t2f.
         run.baseline: best_threshold(store.fingerprint, training, held_out),
     }
-    return Job(config, run, network, loss, samples, target, spacing_mm, validate, records)
+    return Job(config, run, network, loss, samples, target, spacing_mm, validation, records)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ def blob_loss(
     *,
     smooth: float = 1.0,
 ) -> Float[Tensor, "B R"]:
-    """Returns the mean over components l of the target of 1 - (2 P_l + s) / (P_l + P_0 + |l| + s), [B, R].
+    """Returns the mean Dice loss of the target's components, 1 - (2 P_l + s) / (P_l + P_0 + |l| + s) for component l.
 
     Components are 26-connected. P_l is the sum of the probability over component l, P_0 that over the background: a
     false positive lowers the Dice of every lesion. Without a component the loss is 1 - s / (P_0 + s).
 
-    On a GPU the step waits: the target travels to the host, where its components are numbered, and one index a lesion
-    voxel comes back. The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
+    On a GPU the step waits: the target travels to the host, where its components are numbered, and one index per
+    lesion voxel comes back. The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
     """
     truth, _ = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):

@@ -3,16 +3,21 @@
 D. Karimi, S. E. Salcudean, IEEE TMI 39(2):499-513, 2020 (arXiv 1904.10030). With p the probability, g the target, a the
 exponent alpha and means over the voxels of one item and channel:
 
-    distance      mean (p - g)^2 (d_g^a + d_p^a)            d: distance to the nearest voxel of the other class
-    erosion       sum over k = 1..K of k^a mean E^k((p - g)^2)        E: one soft erosion by a cross
-    convolution   sum over r of r^a mean [ fp (S(1 - B_r*g) + S(B_r*p)) + fn (S(B_r*g) + S(1 - B_r*p)) ]
-                  fp = (p - g)^2 p,  fn = (p - g)^2 g,  B_r: ball of radius r of sum 1,  S: soft threshold
+    Loss_DT, distance       mean (p - g)^2 (d_g^a + d_p^a)
+    Loss_ER, erosion        sum over k = 1..K of k^a mean E^k((p - g)^2)
+    Loss_CV, convolution    sum over r of r^a mean [ fp (S(1 - B_r*g) + S(B_r*p)) + fn (S(B_r*g) + S(1 - B_r*p)) ]
+                            fp = (p - g)^2 p,  fn = (p - g)^2 g
+
+    d_g, d_p   a voxel's distance to the nearest voxel of the other class, in the target and in the prediction p > 0.5
+    E          one soft erosion by a cross of seven voxels
+    B_r*g      the convolution of g with a ball of radius r, whose weights add up to 1
+    S(x)       the soft threshold (x - 0.5)+ / 0.5
 
 Each takes [B, R, X, Y, Z] to [B, R]; regions may overlap. The distances are constants for the gradient, as in the
 paper. Lengths are in mm and, unless `normalise` is off, divided by D0, the diagonal of the volume.
 
-The distance loss is a squared error times a weight of each voxel, which `DistanceWeight` makes: a new choice of
-weights belongs there. A loss of another kind is a file of its own, see `mets3d.losses`.
+The distance loss is a squared error times a weight of each voxel, which is made by `DistanceWeight` in
+distance_weight.py. Add a new weight there. A loss of another kind is a file of its own, see `mets3d.losses`.
 """
 
 from __future__ import annotations
@@ -34,8 +39,7 @@ from mets3d.ops.distance import SpacingLike
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
 
-# Radius of a ball in voxels, beyond which building it would take gigabytes.
-MOST_VOXELS = 256
+MAX_RADIUS_VOXELS = 256  # A larger ball would take gigabytes to build.
 
 
 def hausdorff_distance_loss(
@@ -55,20 +59,21 @@ def hausdorff_distance_loss(
     """Returns Loss_DT of each item and channel, mean (p - g)^2 w, with exact distances.
 
     probability: [B, R, X, Y, Z] in [0, 1]; half types are raised to fp32, double stays. target: same shape, bool, or
-    float thresholded at > 0.5. spacing_mm: three numbers, or [B, 3]. predicted: the predicted mask where it is not
-    probability > 0.5 (softmax labels: the argmax).
+    float thresholded at > 0.5. spacing_mm: three numbers, or [B, 3].
 
     sides: the weight w. `both`: d_g^alpha + d_p^alpha. `target`: d_g^alpha (the paper's one-sided form; it hardly sees
     a missed lesion). `directed`: d_p^alpha on target voxels and d_g^alpha elsewhere, the two directed distances.
     normalise: distances in units of D0. The value then does not depend on the unit of length, but on the patch size.
     absent: d_g where the target lacks the label or fills the volume: D0, a length in mm, or `zero` (no weight, as in
-    public code); `skip`: D0, but a channel that the target lacks has loss 0. `distance_weight` describes how
-    that weight is shared out. Where the prediction is empty or full, d_p has the same value on target voxels and is
-    0 elsewhere, so that a missed lesion has full weight.
+    public code); `skip`: D0, but a channel that the target lacks has loss 0. `_on_false_positives` in
+    distance_weight.py spreads it over the voxels where the target lacks the label. Where the prediction is empty or
+    full, d_p on target voxels is the length that `absent` gives (0 for `zero`), so that a missed lesion has full
+    weight, and 0 elsewhere.
     cap_mm: distances above it count as it; applied after the exact transform.
     class_balanced: the mean of the means over target voxels and over the others, instead of the mean over all.
-    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: the voxel as unit unless a spacing is given,
-    no division by D0, distance 0 for a mask without a boundary; the other options keep their meaning but `absent`.
+    parity="monai": as monai.losses.HausdorffDTLoss per item and channel: distance 0 for a mask without a boundary.
+    `normalise` and `absent` are ignored; distances are in units of `spacing_mm`.
+    predicted: the predicted mask where it is not probability > 0.5 (softmax labels: the argmax).
 
     Raises ValueError for a wrong rank, shapes that differ, alpha or cap not above 0, a bad spacing, an unknown option
     and, on CPU tensors alone (a check on a GPU would wait for it), probabilities outside [0, 1]. NaN stays NaN.
@@ -80,11 +85,11 @@ def hausdorff_distance_loss(
         weights = replace(weights, normalise=False, absent="zero")
     truth, spacing = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
-        exact = raised(probability)
+        p = raised(probability)
         with torch.no_grad():
-            mask = exact.detach() > 0.5 if predicted is None else _checked_mask(predicted, truth)
+            mask = p.detach() > 0.5 if predicted is None else _checked_mask(predicted, truth)
             weight = weights.field(truth, mask, spacing)
-        loss: Tensor = _WeightedSquare.apply(exact, truth, weight)  # type: ignore[no-untyped-call]
+        loss: Tensor = _WeightedSquare.apply(p, truth, weight)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -96,8 +101,8 @@ def hausdorff_log_loss(
 ) -> Float[Tensor, "B R"]:
     """Returns log(1 + Loss_DT) of each item and channel, as monai.losses.LogHausdorffDTLoss.
 
-    It damps the loss where the mean is above about 1. Distances stay in mm unless `normalise` is set: divided by D0 the
-    loss is so small that the logarithm does nothing.
+    It damps the loss where Loss_DT is above about 1 (mm^alpha). Distances stay in mm unless `normalise` is set: divided
+    by D0 the loss is so small that the logarithm does nothing.
     Arguments and errors as `hausdorff_distance_loss`.
     """
     return torch.log1p(hausdorff_distance_loss(probability, target, spacing_mm, **({"normalise": False} | options)))
@@ -119,7 +124,7 @@ def hausdorff_erosion_loss(
     rescale: how an erosion is brought back to [0, 1]. `fixed`: by (x - 0.5)+ / 0.5. `peak`: by minimum and maximum of
     the volume, as PatRyg99's and kornia's code do; one strong error then hides the weak ones. Without either, nothing
     would survive two erosions.
-    An erosion is taken to be as deep as s, the cube root of the voxel's volume: k^alpha stands for (k s)^alpha mm,
+    One erosion counts as a depth of s mm, the cube root of the voxel's volume: the factor k^alpha is (k s)^alpha,
     divided by D0^alpha with `normalise`.
     Shapes, types and errors as `hausdorff_distance_loss`; ValueError for erosions below 1.
     """
@@ -128,7 +133,8 @@ def hausdorff_erosion_loss(
         raise ValueError(f"erosions: expected a whole number from 1, found {erosions}")
     truth, spacing = checked(probability, target, spacing_mm)
     with torch.autocast(probability.device.type, enabled=False):
-        error = (raised(probability) - truth.to(raised(probability).dtype)).square()
+        p = raised(probability)
+        error = (p - truth.to(p.dtype)).square()
         total = torch.zeros_like(error[..., 0, 0, 0])
         for k in range(1, erosions + 1):
             error = soft_erosion(error, rescale)
@@ -150,9 +156,9 @@ def hausdorff_convolution_loss(
 
     Errors farther from the target than the largest radius all weigh the same.
 
-    radii_mm: the balls, in mm on the given spacing; a voxel belongs to a ball if its centre does. Outside the volume is
-    background. S(x) = (x - 0.5)+ / 0.5. The gradient passes through the convolutions too, as the formula is written.
-    r^alpha is divided by D0^alpha with `normalise`.
+    radii_mm: in mm, so that a ball is round, and equally large, on voxels of any size; a voxel belongs to a ball if its
+    centre does. Outside the volume is background. The gradient passes through the convolutions too, as the formula is
+    written. r^alpha is divided by D0^alpha with `normalise`.
     Shapes, types and errors as `hausdorff_distance_loss`; ValueError for radii that are not above 0.
     """
     checked_positive("alpha", alpha)
@@ -160,8 +166,10 @@ def hausdorff_convolution_loss(
     if not isinstance(radii_mm, Sequence) or not len(radii_mm):  # type: ignore[redundant-expr]
         raise ValueError(f"radii_mm: expected a sequence of one radius or more, found {radii_mm!r}")
     for radius in radii_mm:
-        if checked_positive("radii_mm", radius) > MOST_VOXELS * spacing.min():
-            raise ValueError(f"radii_mm: expected at most {MOST_VOXELS} voxels, found {radius} at {spacing.min():g} mm")
+        if checked_positive("radii_mm", radius) > MAX_RADIUS_VOXELS * spacing.min():
+            raise ValueError(
+                f"radii_mm: expected at most {MAX_RADIUS_VOXELS} voxels, found {radius} at {spacing.min():g} mm"
+            )
     with torch.autocast(probability.device.type, enabled=False):
         p = raised(probability)
         g = truth.to(p.dtype)
@@ -170,13 +178,14 @@ def hausdorff_convolution_loss(
         total = torch.zeros_like(p[..., 0, 0, 0])
         around_g, around_p = ball_means(g, spacing, radii_mm), ball_means(p, spacing, radii_mm)
         for radius, of_g, of_p in zip(radii_mm, around_g, around_p, strict=True):
-            far = false_positive * (soft_threshold(1 - of_g) + soft_threshold(of_p))
+            false_alarm = false_positive * (soft_threshold(1 - of_g) + soft_threshold(of_p))
             missed = false_negative * (soft_threshold(of_g) + soft_threshold(1 - of_p))
-            total = total + radius**alpha * (far + missed).mean((-3, -2, -1))
+            total = total + radius**alpha * (false_alarm + missed).mean((-3, -2, -1))
         return total * per_item(_in_unit(np.ones(len(spacing)), truth, spacing, normalise) ** alpha, total)
 
 
 def _checked_mask(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Returns the predicted mask. Raises ValueError unless it is boolean and has the target's shape."""
     if predicted.shape != truth.shape or predicted.dtype != torch.bool:
         raise ValueError(
             f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
@@ -187,6 +196,7 @@ def _checked_mask(predicted: Tensor, truth: Tensor) -> Tensor:
 def _in_unit(
     length_mm: Float[np.ndarray, "N"], truth: Tensor, spacing: Float[np.ndarray, "N 3"], normalise: bool
 ) -> Float[np.ndarray, "N"]:
+    """Returns lengths in mm, one per item, divided by D0 if `normalise`."""
     return length_mm / diagonal_mm(truth.shape, spacing) if normalise else length_mm
 
 

@@ -1,4 +1,4 @@
-"""Describes what passes between the training loop and a loss: numbers of the whole step in, a value with parts out."""
+"""Defines what the loop gives a loss (`StepContext`) and gets back (`LossValue`)."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class LossValue:
             numbers["boundary_weight"] = self.weight
         return numbers
 
-    def flat(self) -> Float[Tensor, " n"]:
+    def as_row(self) -> Float[Tensor, " n"]:
         """Returns all numbers side by side in fp32, so that one reduction averages them over processes."""
         every = [self.total.detach(), *self.base.values(), self.boundary, *self.by_label.values(), self.weight]
         return torch.stack([number.float() for number in every if number is not None])
 
-    def refilled(self, flat: Float[Tensor, " n"]) -> LossValue:
-        """Returns a value of the same parts with the numbers of `flat`."""
-        numbers = iter(flat.unbind())
+    def with_numbers(self, row: Float[Tensor, " n"]) -> LossValue:
+        """Returns a value of the same parts with the numbers of `row`, in the order of `as_row`."""
+        numbers = iter(row.unbind())
         return LossValue(
             total=next(numbers),
             base={name: next(numbers) for name in self.base},

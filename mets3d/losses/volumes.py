@@ -1,4 +1,4 @@
-"""Checks the arguments of losses on whole masks, and gives the unit of their distances."""
+"""Checks the arguments of losses on whole masks, and computes D0, the unit of their distances."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def checked_positive(name: str, value: Any) -> Any:
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    """Returns D0, the diagonal of each volume: the unit in which a distance does not depend on the unit of length."""
+    """Returns D0, the diagonal of each volume in mm. A distance divided by it has no unit of length."""
     extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])
     diagonals: Float[np.ndarray, "N"] = np.sqrt((extents**2).sum(-1))
     return diagonals
 
 
 def per_item(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1"]:
-    """Copies host numbers, one an item or one for all, to a column beside [B, R], without waiting for the device."""
+    """Copies numbers, one per item or one for all, to a column that broadcasts to [B, R], without a device wait."""
     return torch.from_numpy(values).to(like.dtype).to(like.device, non_blocking=True)[:, None]
 
 
 def per_voxel(values: Float[np.ndarray, "N"], like: Tensor) -> Float[Tensor, "N 1 1 1 1"]:
-    """Copies host numbers, one an item or one for all, to the shape that broadcasts to [B, R, X, Y, Z]."""
+    """Copies numbers, one per item or one for all items, to a shape that broadcasts to [B, R, X, Y, Z]."""
     return per_item(values, like)[..., None, None, None]

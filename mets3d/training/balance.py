@@ -21,21 +21,21 @@ LOWEST, HIGHEST = 1e-3, 1e6
 class Balance:
     """Exponential averages of |base loss| and |boundary term|; checkpointed through Accelerate.
 
-    Fed with values that are averaged over processes it is the same on every process.
+    They are equal on every process if `update` gets values that are averaged over processes.
     """
 
     def __init__(self, device: torch.device):
         self.averages = torch.zeros(2, device=device)
 
     def ratio(self) -> Tensor:
-        """Returns |base| / |boundary|, clipped; 0 as long as no boundary term came."""
+        """Returns average |base| / average |boundary|, clipped; 0 before the first boundary term."""
         base, boundary = self.averages
         tiny = torch.finfo(self.averages.dtype).tiny
         ratio = (base / boundary.clamp_min(tiny)).clamp(LOWEST, HIGHEST)
         return torch.where(boundary > 0, ratio, 0.0)
 
     def update(self, value: LossValue) -> None:
-        """Takes in the loss of a step; a step without a boundary term, or one that is not finite, changes nothing."""
+        """Adds a step's loss to the averages. Without a boundary term, or with a non-finite loss, nothing changes."""
         if value.boundary is None:
             return
         base = torch.stack(list(value.base.values())).sum()
@@ -44,7 +44,9 @@ class Balance:
         self.averages = torch.where(torch.isfinite(new).all(), averaged, self.averages)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Returns the averages, for the checkpoint."""
         return {"averages": self.averages}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores the averages of a checkpoint."""
         self.averages = state["averages"].to(self.averages.device)

@@ -23,15 +23,15 @@ class Due:
 
     @property
     def pause(self) -> bool:
-        """Returns whether anything comes before the next step, so that all numbers are wanted first."""
+        """Returns whether anything is due, so that all delayed numbers must be read first."""
         return self.validation or self.weights or self.checkpoint or self.stop
 
 
 def due(config: Config, progress: Progress, *, stop: bool = False, better: bool = False) -> Due:
     """Returns what is due after step `progress.step`.
 
-    stop: a process wishes to stop; a validation that is then left out stays due, for the run to make up for when it
-    goes on. better: this step's validation found the best score so far.
+    stop: a process wishes to stop; the validation that is then left out stays due until the run is resumed.
+    better: this step's validation found the best score so far.
     """
     step = progress.step
     last = step == config.train.steps

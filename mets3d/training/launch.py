@@ -1,4 +1,4 @@
-"""Joins the processes of a launch, turns faults of the user's input into one message, and records where a run ran."""
+"""Starts Accelerate, reports input errors once for all processes, and records on which machine a run trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mets3d.training.track import wandb_is_wanted
 
 @contextmanager
 def started(config: Config) -> Iterator[Accelerator]:
-    """Starts the Accelerator of this process and ends it, trackers and process group, with the block."""
+    """Starts Accelerate for this process and shuts it down at the end of the block."""
     with one_message():
         accelerator = start(config)
     try:
@@ -64,7 +64,7 @@ def check_world(launched: int, joined: int) -> None:
 
 @contextmanager
 def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
-    """Turns an error about the user's input into one message of rank 0, and exit code 2 on every rank."""
+    """Reports an input error once, from rank 0, and exits every process with code 2."""
     try:
         yield
     except (ValueError, OSError) as error:

@@ -1,4 +1,7 @@
-"""Runs the training loop. A step is a function of its number; the loop goes from where the run is to where it ends."""
+"""Runs the training loop.
+
+Everything random in a step follows from the step's number, so a resumed run equals an uninterrupted one.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,13 @@ from mets3d.training.session import Session
 
 
 def fit(session: Session) -> None:
-    """Trains to the last step, or to the end of the step at which a signal came.
+    """Trains to the last step.
 
-    Raises RuntimeError after `train.max_skipped` non-finite losses in a row.
+    After a signal it stops at the end of the step that notices it, on a GPU one step later, because numbers are read
+    one step late. Raises RuntimeError after `train.max_skipped` non-finite losses in a row.
     """
     config, progress, readback = session.job.config, session.progress, session.readback
-    # A signal may have come between a step and its validation.
+    # A resumed run may still owe the validation of its last step.
     if due(config, progress).validation and _finish_step(session, stop=False):
         return
     for step, micro_batches in _steps(session):
@@ -33,7 +37,7 @@ def fit(session: Session) -> None:
         progress.step = step + 1
         pause = due(config, progress).pause
         rows = readback.drain() if pause else readback.ready()
-        stops = [_account(session, done, numbers) for done, numbers in rows]
+        stops = [_account(session, logged_step, numbers) for logged_step, numbers in rows]
         if _finish_step(session, stop=any(stops)):
             return
         if pause:
@@ -41,7 +45,7 @@ def fit(session: Session) -> None:
 
 
 def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
-    """Yields each step that is left with the micro-batches of this process."""
+    """Yields each remaining step with the micro-batches of this process."""
     config, accelerator = session.job.config, session.accelerator
     remaining = range(session.progress.step, config.train.steps)
     micro_batches = batches(
@@ -51,7 +55,7 @@ def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
         processes=accelerator.num_processes,
         rank=accelerator.process_index,
         accumulation=config.train.accumulation,
-        workers=config.data.workers if remaining else 0,
+        workers=config.data.workers if remaining else 0,  # a finished run starts no workers
         pin_memory=accelerator.device.type == "cuda",
     )
     yield from zip(remaining, micro_batches, strict=True)
@@ -64,29 +68,34 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     """Makes one optimizer step on this process's share of the global batch and returns its numbers for the log.
 
     The numbers are averaged over all processes and stay on the device. The gradient is the mean over the global batch
-    however that is split: each micro-batch has the same size, backward divides by their number and DDP by the
-    processes, and a loss normalised by masks is given those of the global batch, counted before the first forward pass.
+    however that is split: each micro-batch has the same size, backward divides by their number, and DDP by the number
+    of processes. The query loss is divided by the number of target masks, so these are counted over the global batch
+    before the first forward pass.
     """
     job, accelerator, network = session.job, session.accelerator, session.network
     prepared = [_on_device(session, batch) for batch in micro_batches]
     context = _context(session, step, [target for _, target in prepared])
-    # Not the optimizer's zero_grad: Accelerate's is skipped while a step is incomplete.
+    # Accelerate skips `optimizer.zero_grad` while gradients are accumulated, so clear them on the network.
     network.zero_grad(set_to_none=True)
     rows = []
-    for turn, (image, target) in enumerate(prepared):
-        torch.manual_seed(_dropout_seed(session, step, turn))
-        last = turn == len(prepared) - 1
+    for micro, (image, target) in enumerate(prepared):
+        torch.manual_seed(_dropout_seed(session, step, micro))
+        last = micro == len(prepared) - 1
+        # DDP averages gradients only in the last micro-batch.
         with contextlib.nullcontext() if last else accelerator.no_sync(network):
             value = job.loss(network(image), target, context)
             accelerator.backward(value.total / len(prepared))
-        rows.append(value.flat())
+        rows.append(value.as_row())
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
     means, stop = _averaged(session, rows)
-    value = value.refilled(means)
+    # The parts are those of the last micro-batch; their numbers become the averages.
+    value = value.with_numbers(means)
     if session.balance is not None:
         session.balance.update(value)
     finite = torch.isfinite(value.total)
-    # Under fp16 an overflowing gradient lowers the loss scale, which is no fault of the loss.
+    # Under fp16 the loss scaler skips steps with a non-finite gradient and lowers its scale. Such a step does not count
+    # as skipped unless the loss itself is not finite. `skip` is equal on every process, because loss and gradients are
+    # averaged over all of them.
     scaled = accelerator.scaler is not None
     skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
     rate = learning_rate(step, job.config.train.steps, job.config.optim)
@@ -105,7 +114,7 @@ def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:
-    """Gathers what the loss says it needs."""
+    """Returns the numbers that the loss declares as needed: the masks of the global batch, the running ratio."""
     masks = None
     if session.job.loss.needs_mask_count:
         own = torch.stack([count_masks(target) for target in targets]).sum()
@@ -114,18 +123,18 @@ def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepCont
     return StepContext(step, masks, None if session.balance is None else session.balance.ratio())
 
 
-def _dropout_seed(session: Session, step: int, turn: int) -> int:
+def _dropout_seed(session: Session, step: int, micro: int) -> int:
     """Returns a seed of torch's own generator, which only dropout uses.
 
     It is a function of the seed, the step and the micro-batch's place in the global batch, so resuming needs no state.
     """
-    place = session.accelerator.process_index + session.accelerator.num_processes * turn
+    place = session.accelerator.process_index + session.accelerator.num_processes * micro
     sequence = np.random.SeedSequence([session.job.config.seed, step, place])
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _averaged(session: Session, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Averages the numbers over micro-batches and processes, and in the same reduction this process's wish to stop."""
+    """Averages the numbers over micro-batches and processes. The same reduction averages the wishes to stop."""
     means = torch.stack(list(rows)).mean(0)
     wish = torch.tensor([float(bool(session.wish))]).to(means.device, non_blocking=True)
     reduced = session.accelerator.reduce(torch.cat([means, wish]), reduction="mean")
@@ -136,7 +145,10 @@ def _averaged(session: Session, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]
 
 
 def _account(session: Session, step: int, numbers: dict[str, float]) -> bool:
-    """Logs the numbers of a step and counts skipped ones; returns whether any process wishes to stop."""
+    """Logs the numbers of a step and counts skipped steps; returns whether any process wishes to stop.
+
+    `seconds`, the duration of the step, is added by `Readback`.
+    """
     config, progress = session.job.config, session.progress
     skipped, stop = numbers.pop("skipped") > 0, numbers.pop("stop") > 0
     progress.skipped += skipped
@@ -153,15 +165,20 @@ def _account(session: Session, step: int, numbers: dict[str, float]) -> bool:
 
 
 def _finish_step(session: Session, *, stop: bool) -> bool:
-    """Does what is due after a step; returns whether the run stops here. Both are equal on every process."""
+    """Does what is due after a step; returns whether the run stops here.
+
+    `stop` and the answer are the same on every process.
+    """
     job, accelerator, progress = session.job, session.accelerator, session.progress
     better = False
     if due(job.config, progress, stop=stop).validation:
         scores = _validate(session)
+        # No validation is due after a stop, so no earlier stop is overwritten.
         stop = scores is None
-        better = scores is not None and _is_better(scores, progress)
+        better = scores is not None and _note_if_best(scores, progress)
     now = due(job.config, progress, stop=stop, better=better)
-    # Weights before the checkpoint that calls them the best: a crash in between only makes them again.
+    # Write the weights before the checkpoint that calls them best: after a crash in between, the resumed run writes
+    # them again.
     if now.weights:
         state.export_weights(job.run, accelerator, session.network)
     if now.checkpoint:
@@ -174,7 +191,10 @@ def _finish_step(session: Session, *, stop: bool) -> bool:
 
 
 def _validate(session: Session) -> Mapping[str, float] | None:
-    """Scores the held-out cases and logs the scores, empty without a case; returns None if a signal came meanwhile."""
+    """Scores the held-out cases and logs the scores.
+
+    Returns the scores, `{}` if there is no held-out case, `None` if a signal came during validation.
+    """
     started = time.monotonic()
     session.network.eval()
     scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
@@ -187,7 +207,8 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     return scores
 
 
-def _is_better(scores: Mapping[str, float], progress: state.Progress) -> bool:
+def _note_if_best(scores: Mapping[str, float], progress: state.Progress) -> bool:
+    """Records score and step in `progress` if the mean Dice is the highest so far; returns whether it is."""
     if not scores or scores["dice/mean"] <= progress.best:
         return False
     progress.best, progress.best_step = scores["dice/mean"], progress.step

@@ -33,9 +33,10 @@ def build(parameters: Iterable[nn.Parameter], settings: Optim) -> Optimizer:
 
 
 def step_unless(optimizer: Optimizer, skip: Tensor | None, lr: float) -> None:
-    """Makes one step at rate `lr`; where the 0-d tensor `skip` is non-zero nothing changes, and the host need not know.
+    """Makes one optimizer step unless the flag `skip` is set, without reading the flag on the host.
 
-    `skip` None: under fp16 the loss scaler decides, which sees the same non-finite gradients.
+    skip: a 0-d tensor on the device; None under fp16, where the loss scaler skips steps with non-finite gradients.
+    lr: the learning rate of this step.
     """
     inner: Any = getattr(optimizer, "optimizer", optimizer)  # Accelerate's wrapper keeps the optimizer there
     for group in inner.param_groups:

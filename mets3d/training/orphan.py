@@ -11,7 +11,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def follow_launcher() -> None:
-    """Asks Linux for a SIGTERM when the launcher dies.
+    """Has Linux send this process a SIGTERM when its launcher dies.
 
     `accelerate launch` with one process ends at SIGTERM without passing it on; the training would go on as an orphan.
     A script started by hand has a shell as its parent and may outlive it.
@@ -20,5 +20,5 @@ def follow_launcher() -> None:
     if launched and sys.platform == "linux":
         launcher = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != launcher:  # it died in between, and Linux will not say so again
+        if os.getppid() != launcher:  # it died before the call, so no signal will come
             os.kill(os.getpid(), signal.SIGTERM)

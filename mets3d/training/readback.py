@@ -34,15 +34,18 @@ class Readback:
         self._waiting.append((step, list(values), row, event))
 
     def ready(self) -> list[tuple[int, dict[str, float]]]:
-        """Returns (step, numbers) of every step but the newest `lag`, each once; `seconds` is among the numbers."""
+        """Returns (step, numbers) of every waiting step but the newest `lag`, and forgets them.
+
+        `seconds`, the time since the numbers of the step before were read, is added to the numbers.
+        """
         return [self._take() for _ in range(len(self._waiting) - self.lag)]
 
     def drain(self) -> list[tuple[int, dict[str, float]]]:
-        """Returns (step, numbers) of every step that is still waiting."""
+        """Returns (step, numbers) of every waiting step, as `ready`."""
         return [self._take() for _ in range(len(self._waiting))]
 
     def restart_clock(self) -> None:
-        """Leaves out of the next step's seconds what has happened since the last one."""
+        """Excludes the time since the last step from the next step's seconds."""
         self._before = time.monotonic()
 
     def _take(self) -> tuple[int, dict[str, float]]:

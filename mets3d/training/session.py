@@ -1,4 +1,4 @@
-"""Opens a session: a job on its devices, at the step where the run stands, with everything the loop works on."""
+"""Opens a session: puts a job on its devices, loads the newest checkpoint, and holds all that the loop works on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from mets3d.training.track import Tracker
 class Session:
     """A run while it trains in this process.
 
-    network, optimizer: as the Accelerator prepared them. progress: how far the run is. tracker: where numbers go.
-    wish: whether a signal asks the run to stop. readback: numbers on their way from the device. balance: the running
-    ratio for a loss that needs it, else None.
+    network, optimizer: as the Accelerator prepared them.
+    progress: how far the run is; the checkpoint holds it.
+    tracker: logs numbers to metrics.jsonl, the terminal and W&B.
+    wish: true from the first SIGTERM or SIGINT of this process on.
+    readback: the numbers of steps on their way from the device to the host, where a GPU's arrive one step late.
+    balance: the running ratio of base loss and boundary term, None unless the loss needs it.
     """
 
     job: Job

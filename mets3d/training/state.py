@@ -1,4 +1,4 @@
-"""Prepares a run directory, writes checkpoints that are whole or absent, and goes on from one."""
+"""Prepares a run directory, writes checkpoints atomically, and resumes from the newest one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _check_settings(run: RunDir, config: Config) -> None:
 
 
 def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int) -> None:
-    """Writes a checkpoint of every rank's state to a temporary folder, renames it when whole, and prunes older ones."""
+    """Writes a checkpoint of every rank's state to a temporary folder, renames it at the end, and prunes older ones."""
     folder = run.checkpoint(progress.step)
     temporary = folder.with_name(f".writing_{folder.name}")
     if accelerator.is_main_process:
@@ -134,8 +134,9 @@ def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progres
         if "custom checkpoints" not in str(error):
             raise
         raise ValueError(
-            f"{folder} holds no running ratio for loss.boundary_schedule=balanced, or one that is not asked for: it "
-            "was written under another schedule or by an older version; use another --name"
+            f"{folder} holds no running ratio for loss.boundary_schedule=balanced, or one that this "
+            "configuration does not use: it was written under another schedule or by an older version; "
+            "use another --name"
         ) from None
     return Progress(**{name: manifest[name] for name in Progress.__dataclass_fields__})
 

@@ -1,4 +1,4 @@
-"""Turns SIGTERM and SIGINT into a wish that the loop grants at a step boundary."""
+"""Turns SIGTERM and SIGINT into a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-IMPATIENT_SECONDS = 3.0  # after which a second Ctrl-C means it
+IMPATIENT_SECONDS = 3.0  # after these a further Ctrl-C interrupts at once
 
 
 class StopWish:

@@ -26,9 +26,9 @@ def test_names_are_those_of_the_log_in_its_order() -> None:
 def test_a_flat_row_fills_a_value_of_the_same_parts() -> None:
     for boundary in (False, True):
         one = value(boundary)
-        row = one.flat()
+        row = one.as_row()
         assert not row.requires_grad
-        again = one.refilled(row * 2).named()
+        again = one.with_numbers(row * 2).named()
         assert {name: number.item() for name, number in again.items()} == {
             name: 2 * number.item() for name, number in one.named().items()
         }

@@ -220,13 +220,13 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 def save(name: str, section: str, result: Mapping[str, Any], device: torch.device) -> None:
     """Puts one section into results/NAME.json, with the machine; other sections of the file stay."""
     path = RESULTS / f"{name}.json"
-    sections = json.loads(path.read_text()) if path.exists() else {}
+    sections = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     sections[section] = {"machine": machine(device), **result}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(sections, indent=1)
     # One line for the rounds of a measure.
     text = re.sub(r"\[\s+([-\d.e+,\s]+?)\s+\]", lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", text)
-    path.write_text(text + "\n")
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Every text file is UTF-8, whatever the locale says.
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import json
 import math
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# What file systems answer that sync no folders (CIFS, some of FUSE), and folders that may only be written.
+CANNOT_SYNC_FOLDER = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
 
 
@@ -65,17 +68,30 @@ def sync(path: Path) -> None:
         for inner in path.iterdir():
             if not inner.is_symlink():
                 sync(inner)
-    _fsync(path)
+        _sync_folder(path)
+    else:
+        _fsync(path)
 
 
 def sync_entry(path: Path) -> None:
-    """Writes the folder entry of a path through to the disk, so that its name survives a power cut."""
-    _fsync(path.parent)
+    """Writes the folder entry of a path through to the disk, so that its name survives a power cut.
+
+    Does nothing where the file system cannot do it: the rename has succeeded, and that is all it offers.
+    """
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # a folder can be opened on POSIX alone
+    try:
+        _fsync(folder)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC_FOLDER:
+            raise
 
 
 def _fsync(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":
-        return  # a folder can be opened on POSIX alone
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)

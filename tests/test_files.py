@@ -1,10 +1,13 @@
 """Files that are whole or absent, on disk before their name is, and UTF-8 whatever the locale says."""
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,23 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_one(tmp_path: Path, monkeyp
         write_folder(tmp_path / "folder", "new")
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.EINVAL, True), (errno.EACCES, True), (errno.ENOSPC, False)])
+def test_a_file_system_that_syncs_no_folders_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, passes: bool
+) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with nullcontext() if passes else pytest.raises(OSError, match=os.strerror(number)):
+        write_text(tmp_path / "a.txt", "a")
+    assert read_text(tmp_path / "a.txt") == "a"
 
 
 def test_links_are_not_followed_when_a_folder_is_synced(tmp_path: Path) -> None:

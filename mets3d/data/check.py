@@ -178,7 +178,7 @@ def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
         advice = "resample all scans of a case to one grid (register, strip the skull), then try again"
         findings.append(Finding(case.name, "error", "shapes differ", f"in RAS order: {detail}", advice))
     elif headers:
-        findings += _affine_findings(case, headers)
+        findings += [*_affine_findings(case, headers), *_size_findings(case, headers)]
     for kind, header in headers.items():
         zooms_mm = header.source.zooms
         x_mm, y_mm, z_mm = np.linalg.norm(header.source.affine[:3, :3], axis=0).tolist()
@@ -205,6 +205,17 @@ def _affine_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]
         for kind, header in others
         if lie_apart(reference, header)
     ]
+
+
+def _size_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
+    """Compares the voxel sizes in the headers of reference and first scan, by which volumes are computed."""
+    (first, reference), *_ = headers.items()
+    labels = headers.get(LABELS)
+    if labels is None or not sizes_differ(reference.spacing_mm, labels.spacing_mm):
+        return []
+    sizes = f"{first} has voxels of {_mm(reference.spacing_mm)}, {LABELS} of {_mm(labels.spacing_mm)}"
+    detail = f"{sizes} (RAS, by the headers)"
+    return [Finding(case.name, "error", "voxel sizes differ", detail, "correct the wrong one")]
 
 
 def _affine(header: Header) -> str:

@@ -42,7 +42,9 @@ class TotalLoss:
         return self.term is not None and self.weight.balanced
 
     def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:
-        """Returns the loss of a micro-batch. Raises ValueError where the ratio it needs is missing."""
+        """Returns the loss of a micro-batch. Raises ValueError where a number that it needs is missing."""
+        if self.needs_mask_count and context.masks is None:
+            raise ValueError("masks: expected the mask count of the global batch that the query loss needs, found None")
         parts = self.base(output, target, context.masks)
         value = torch.stack(list(parts.values())).sum()
         base = {name: part.detach() for name, part in parts.items()}

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file, to_yaml
-from mets3d.files import read_json, write_json, write_text
+from mets3d.files import read_json, sync, sync_entry, write_json, write_text
 from mets3d.models.weights import check_weights, save_weights
 from mets3d.rundir import CheckpointDir, RunDir
 
@@ -101,10 +101,12 @@ def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int
             "processes": accelerator.num_processes,
         }
         write_json(CheckpointDir(temporary).progress, manifest)
+        sync(temporary)
         before = folder.with_name(f".replaced_{folder.name}")
         if folder.exists():  # of this very step, without its validation
             folder.rename(before)
         temporary.rename(folder)
+        sync_entry(folder)  # before the pointer that names it
         shutil.rmtree(before, ignore_errors=True)
         run.point("last", progress.step)
         _prune(run, keep)

@@ -79,6 +79,19 @@ def test_a_scan_stored_in_another_orientation_is_the_same_grid(tmp_path: Path) -
     assert found_in(tmp_path, affines={"t1c": mirrored}) == {}
 
 
+def test_a_reference_of_another_voxel_size_is_an_error_here_as_in_evaluate(tmp_path: Path) -> None:
+    case = make_case(tmp_path)
+    assert case.labels is not None
+    image = nibabel.load(case.labels)
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    image.header.set_qform(None, 0)
+    image.header["pixdim"][1] = 1.02
+    nibabel.save(image, case.labels)
+    finding = by_what(check_case(case))["voxel sizes differ"]
+    assert finding.severity == "error"
+    assert "t1n has voxels of 1 x 1 x 1 mm, seg of 1.02 x 1 x 1 mm" in finding.detail
+
+
 def test_spacing_and_affine_that_disagree(tmp_path: Path) -> None:
     case = make_case(tmp_path)
     image = nibabel.load(case.sequences["t2w"])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mets3d.files import read_json
 from mets3d.losses import LossFunction
 from mets3d.losses.value import LossValue
 from mets3d.rundir import RunDir, open_run
+from mets3d.training import state
 from tests.builders.runs import launch, train, write_config
 
 
@@ -232,6 +234,28 @@ def test_checkpoints_are_pruned_but_the_best_is_kept(tmp_path: Path, phantom_sto
     assert not list(Path(run.checkpoints).glob(".*"))
 
 
+def test_a_checkpoint_is_on_disk_before_it_has_its_name_and_its_name_before_the_pointer(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def watched(word: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(first: Any, *others: Any) -> Any:
+            events.append(f"{word} {getattr(first, 'name', first)}")
+            return function(first, *others)
+
+        return call
+
+    monkeypatch.setattr(state, "sync", watched("sync", state.sync))
+    monkeypatch.setattr(state, "sync_entry", watched("sync entry", state.sync_entry))
+    monkeypatch.setattr(RunDir, "point", lambda run, name, step: events.append(f"point {name} {step}"))
+    monkeypatch.setattr(Path, "rename", watched("rename", Path.rename))
+    assert train(write_config(tmp_path, phantom_store, train={"steps": 2, "checkpoint_every": 2})) == 0
+    new = ".writing_step_00000002"
+    begin = events.index(f"sync {new}")
+    assert events[begin : begin + 4] == [f"sync {new}", f"rename {new}", "sync entry step_00000002", "point last 2"]
+
+
 def test_a_half_written_checkpoint_is_ignored(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(tmp_path, phantom_store, train={"steps": 2, "checkpoint_every": 1})
     assert train(config) == 0
@@ -375,8 +399,6 @@ def test_a_signal_during_validation_stops_there_and_owes_it(
 def test_a_crash_between_weights_and_checkpoint_loses_neither(
     tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mets3d.training import state
-
     config = write_config(tmp_path, phantom_store, train={"checkpoint_every": 4})
 
     def crash(*_arguments: Any, **_options: Any) -> None:

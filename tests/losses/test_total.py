@@ -226,3 +226,5 @@ def test_the_normaliser_reaches_the_query_loss() -> None:
     expected = query_loss(output, target, masks=12.0, pairing="correct")
     torch.testing.assert_close(value.total, expected)
     assert not torch.isclose(expected, query_loss(output, target, pairing="correct"))
+    with pytest.raises(ValueError, match="masks: expected the mask count of the global batch"):
+        loss(output, target, StepContext(0))

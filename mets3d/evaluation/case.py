@@ -90,11 +90,11 @@ def _scores(ours: LabelVolume, theirs: LabelVolume, scoring: Scoring) -> CaseSco
     """Scores in the axis order of the file, as the organisers' programs do: it decides what `compat` swaps.
 
     It also decides which part of NETC is the first, and so what it joins. Positions are then put in RAS order, and the
-    lesions numbered by these.
+    lesions numbered by these. Voxel sizes are those of the reference: its volumes are the same for every method.
     """
-    from mets3d.data.nifti import in_file_order, ras_position_mm
+    from mets3d.data.nifti import in_file_order, ras_position_mm, zooms_along
 
-    grid = ours.source
+    grid = replace(ours.source, zooms=zooms_along(theirs.source, ours.source))
     scores = lesion_scores(
         in_file_order(ours.labels, grid), in_file_order(theirs.labels, grid), grid.zooms, **vars(scoring)
     )

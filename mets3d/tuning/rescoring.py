@@ -24,7 +24,7 @@ from mets3d.inference.decoding_settings import Decoding, RegionDecoding
 from mets3d.inference.region_masks import Components, filled, kept, measure
 from mets3d.inference.region_probabilities import likeliest_label, region_probability
 from mets3d.ops.components import components
-from mets3d.ops.voxels import Box, bounding_box
+from mets3d.ops.voxels import Box, Spacing, bounding_box
 from mets3d.regions import ET, KNOWN_LABELS, Region, Target
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class PreparedCase:
     """A case cropped to the box of its reference and of all voxels above the lowest threshold."""
 
     shape: tuple[int, ...]
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Spacing  # of the reference, as in the evaluation
+    predicted_voxel_mm3: float  # by which the decoding drops small components
     reference: tuple[FlatVoxels, UInt8[np.ndarray, " _"]]
     regions: dict[str, RegionVoxels]
 
@@ -186,7 +187,8 @@ def _prepared(
         regions[region.name] = _region_voxels(probability, masks(region, box, thresholds))
     labels = np.ascontiguousarray(theirs.labels[box])
     where = np.flatnonzero(labels)
-    return PreparedCase(labels.shape, ours.spacing_mm, (where, labels.ravel()[where]), regions)
+    voxel_mm3 = math.prod(ours.spacing_mm)
+    return PreparedCase(labels.shape, theirs.spacing_mm, voxel_mm3, (where, labels.ravel()[where]), regions)
 
 
 def _region_voxels(
@@ -213,7 +215,7 @@ def _selected(case: PreparedCase, region: Region, setting: RegionDecoding) -> Fl
     numbers, parts = own.numbers[setting.threshold], own.parts[setting.threshold]
     voxels = own.voxels[: len(numbers)]
     if setting.filters:
-        voxels = voxels[kept(parts, setting, math.prod(case.spacing_mm))[numbers - 1]]
+        voxels = voxels[kept(parts, setting, case.predicted_voxel_mm3)[numbers - 1]]
     if setting.fill_holes and len(voxels):
         mask = np.zeros(case.shape, bool)
         mask.ravel()[voxels] = True

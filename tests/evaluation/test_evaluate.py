@@ -356,6 +356,30 @@ def test_voxel_sizes_that_differ_from_the_affine_are_compared_too(tmp_path: Path
     assert "have voxels of (1.0, 0.5, 3.0) and (1.0, 0.5, 2.0) mm by their headers" in report.problems[0]
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["same axes", "axes turned"])
+def test_volumes_are_by_the_voxel_size_of_the_reference(tmp_path: Path, turned: bool) -> None:
+    """Headers may differ by 1 %; a lesion of exactly 27 mm3 stays a large one whatever the prediction's header says."""
+    cube = np.zeros((9, 10, 24), np.uint8)
+    cube[3:6, 3:6, 4:10] = 3
+    sides = (1.0, 1.0, 0.5)
+    save(tmp_path / "references" / "A.nii.gz", cube, np.diag((*sides, 1.0)))
+    order = (2, 0, 1) if turned else (0, 1, 2)
+    image = nibabel.Nifti1Image(cube.transpose(order), np.diag((*sides, 1.0))[:, [*order, 3]])
+    image.set_qform(None, 0)
+    image.header["pixdim"][1 + order.index(0)] = 0.9905
+    (tmp_path / "predictions").mkdir()
+    nibabel.save(image, tmp_path / "predictions" / "A.nii.gz")
+    report = evaluate(
+        tmp_path / "predictions", tmp_path / "references", Tables(tmp_path / "s.csv"), Scoring("brats2026")
+    )
+    assert report.problems == []
+    whole = report.rows[0]
+    assert (whole["reference_volume_mm3"], whole["prediction_volume_mm3"]) == (27.0, 27.0)
+    assert (whole["large_found"], whole["smallest_spacing_mm"]) == (1, 0.5)
+    lesion = report.lesions[0]
+    assert (lesion["reference_volume_mm3"], lesion["x_mm"], lesion["y_mm"], lesion["z_mm"]) == (27.0, 4.0, 4.0, 3.25)
+
+
 def test_a_folder_where_a_table_is_to_be_is_refused_before_scoring(tmp_path: Path) -> None:
     for role in ("predictions", "references"):
         save(tmp_path / role / "A.nii.gz", labels())

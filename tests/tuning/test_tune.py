@@ -486,6 +486,22 @@ def test_voxel_sizes_that_the_headers_state_differently(tmp_path: Path) -> None:
                 tune(run, data)
 
 
+def test_lesions_are_measured_by_the_voxel_size_of_the_reference(tmp_path: Path) -> None:
+    """A lesion of exactly 27 mm3 is a large one; by the prediction's header, 1 % smaller, there would be none."""
+    cube = np.zeros(SHAPE)
+    cube[4:7, 4:7, 4:7] = 1
+    example = np.stack([cube * 0.9] * 3), cube * 3
+    run, data = make_run(tmp_path, cases_of(lambda _seed: example))
+    for file in (run / "predictions" / "probabilities").iterdir():
+        image = nibabel.load(file)
+        image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+        image.header.set_qform(None, 0)
+        image.header["pixdim"][1] = 0.9905
+        nibabel.save(image, file)
+    tuning = tune(run, data, rules="brats2026")
+    assert [row.tuned for row in tuning.regions] == [1.0, 1.0, 1.0]
+
+
 def test_a_label_that_the_rules_refuse_is_named(tmp_path: Path) -> None:
     cases = cases_of(planted_size)
     cases["P-001-000"][1][0, 0, 0] = 8

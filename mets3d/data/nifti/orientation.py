@@ -42,6 +42,13 @@ def ras_spacing(grid: Grid) -> Spacing:
     return x_mm, y_mm, z_mm
 
 
+def zooms_along(grid: Grid, other: Grid) -> Spacing:
+    """Returns the voxel size (mm) in one grid's header along the file axes of another grid."""
+    in_ras_mm = [grid.zooms[axis] for axis in _ras_axes(grid)]
+    x_mm, y_mm, z_mm = (in_ras_mm[int(axis)] for axis in _orientation(other)[:, 0])
+    return x_mm, y_mm, z_mm
+
+
 def ras_affine(grid: Grid) -> Float64[np.ndarray, "4 4"]:
     """Returns the affine that maps voxel indices of the RAS+ array to mm."""
     from nibabel.orientations import inv_ornt_aff

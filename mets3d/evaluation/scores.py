@@ -52,14 +52,17 @@ class Score:
     digits: int = 3
     better: Literal["higher", "lower"] | None = "higher"  # None: of volumes and of spreads neither
     unit: str = ""
-    worst: float | Literal["penalty"] = 0.0  # of a missing prediction; "penalty": the rules' distance for a miss
+    # What a missing prediction gets where an empty one has no value; "penalty": always the rules' distance for a miss.
+    worst: float | Literal["penalty"] = 0.0
     shown: tuple[Place, ...] = ()
+    first: bool = False  # before the others wherever it is shown, which keep the order of the table
+    card_digits: int | None = None  # of the model card, where they are not `digits`
     given_by: Callable[[RuleSet], bool] = every
     summarised: bool = True  # over the cases of a cohort
 
 
-def _hd95(column: str, name: str, shown: tuple[Place, ...] = ()) -> Score:
-    return Score(column, name, 1, "lower", "mm", "penalty", shown)
+def _hd95(column: str, name: str, shown: tuple[Place, ...] = (), *, first: bool = False) -> Score:
+    return Score(column, name, 1, "lower", "mm", "penalty", shown, first, card_digits=2)
 
 
 def _volume(column: str, name: str) -> Score:
@@ -81,12 +84,12 @@ BY_SIZE: tuple[Score, ...] = (
     Score("f1", "F1 of lesions"),
 )
 _LESION_WISE = (
-    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "figure", "card")),
-    _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "figure", "card")),
+    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "figure", "card"), first=True),
+    _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "figure", "card"), first=True),
 )
 _LESION_WISE_NSD = (
     Score("lesion_wise_nsd_0.5", "Lesion-wise NSD at 0.5 mm"),
-    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("figure", "card")),
+    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("figure", "card"), first=True),
     Score("lesion_wise_nsd_spacing", "Lesion-wise NSD at one voxel"),
 )
 # The columns of every table come first and in this order; the others follow as a case gives them.
@@ -103,7 +106,7 @@ SCORES: tuple[Score, ...] = (
     Score("nsd_spacing", "Whole-volume NSD at one voxel"),
     Score("precision", "Precision of lesions"),
     Score("recall", "Recall of lesions"),
-    Score("f1", "F1 of lesions", shown=("console", "comparison")),
+    Score("f1", "F1 of lesions", shown=("console", "comparison"), first=True),
     Score("sensitivity", "Sensitivity of voxels"),
     Score("specificity", "Specificity of voxels"),
     _volume("reference_volume_mm3", "Volume of the reference"),
@@ -122,6 +125,9 @@ SCORES: tuple[Score, ...] = (
     replace(_hd95("global_hd95", "HD95 in voxels"), unit="voxels", given_by=in_voxels),
     Score("global_nsd", "NSD at half a voxel", given_by=in_voxels),
 )
+# Words that give the direction of a column that somebody added to a table.
+HIGHER_WORDS = ("dice", "nsd", "f1", "precision", "recall", "sensitivity", "specificity", "found")
+LOWER_WORDS = ("hd95", "missed", "false")
 _OF_A_CLASS = re.compile(r"([a-z0-9]+)_(below_.+|.+_to_.+|from_.+)")
 
 
@@ -149,16 +155,28 @@ def split_by_size(column: str) -> tuple[str, str] | None:
 
 
 def shown_in(place: Place) -> tuple[Score, ...]:
-    """Returns the scores that are shown in a place, in the order of the table."""
-    return tuple(score for score in SCORES if place in score.shown)
+    """Returns the scores that are shown in a place, those that come first before the others."""
+    return tuple(sorted((score for score in SCORES if place in score.shown), key=lambda score: not score.first))
 
 
 def lower_is_better(column: str) -> bool:
-    """Returns whether less of a score is better. Raises ValueError where neither is, as for a volume."""
+    """Returns whether less of a score is better. Raises ValueError where neither is, as for a volume.
+
+    A column that the table does not have, such as `my_dice`, goes by the words in its name.
+    """
     score = score_of(column)
-    if score is None or score.better is None:
+    better = _better_by_name(column) if score is None else score.better
+    if better is None:
         raise ValueError(
             f"expected a score of which more is better or worse, found {column!r}; name others, such as "
             "lesion_wise_dice"
         )
-    return score.better == "lower"
+    return better == "lower"
+
+
+def _better_by_name(column: str) -> Literal["higher", "lower"] | None:
+    if column.endswith(("_sd", "_mm3")):
+        return None
+    if any(word in column for word in LOWER_WORDS):
+        return "lower"
+    return "higher" if any(word in column for word in HIGHER_WORDS) else None

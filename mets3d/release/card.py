@@ -253,7 +253,7 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
         f"| score | {' | '.join(regions)} |",
         f"|---|{'---|' * len(regions)}",
         *(
-            f"| {_named(score)} | {' | '.join(_cell(cells.get((r, score.column)), score.digits) for r in regions)} |"
+            f"| {_named(score)} | {' | '.join(_cell(cells.get((r, score.column)), score) for r in regions)} |"
             for score in shown
         ),
     ]
@@ -270,9 +270,10 @@ def _named(score: Score) -> str:
     return f"{name}, {score.unit}" if score.unit else name
 
 
-def _cell(row: Row | None, digits: int) -> str:
+def _cell(row: Row | None, score: Score) -> str:
     if row is None:
         return "-"
+    digits = score.digits if score.card_digits is None else score.card_digits
     around = "" if row["ci_low"] is None else f" [{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]"
     return f"{row['mean']:.{digits}f}{around}, n {row['cases']}"
 

@@ -196,6 +196,28 @@ def test_the_card_is_one_that_the_hub_reads(run: Path, tmp_path: Path) -> None:
     assert f"| Dice | 0.650 [{low:.3f}, {high:.3f}], n 8 | 0.571" in card.text
 
 
+def test_the_scores_of_the_card_have_their_order_and_digits(run: Path, tmp_path: Path) -> None:
+    columns = {"hd95": 12.3456, "dice": 0.65432, "lesion_wise_nsd_1.0": 0.54321, "lesion_wise_hd95": 98.7654}
+    columns |= {"lesion_wise_dice": 0.43219, "lesions_found": 3, "lesions_missed": 1, "lesions_false": 1}
+    with (tmp_path / "scores.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "region", "rules", *columns])
+        writer.writerows([[f"P-{case}-000", "WT", "brats2023", *columns.values()] for case in (1, 2)])
+    assert main(["export", str(run), str(tmp_path / "out"), "--scores", str(tmp_path / "scores.csv")]) == 0
+    lines = (tmp_path / "out" / "README.md").read_text(encoding="utf-8").splitlines()
+    first = lines.index("| score | WT |") + 2
+    assert [line.partition(", n ")[0] for line in lines[first : first + 8]] == [
+        "| lesion-wise Dice | 0.432",
+        "| lesion-wise HD95, mm | 98.77",
+        "| lesion-wise NSD at 1 mm | 0.543",
+        "| Dice | 0.654",
+        "| HD95, mm | 12.35",
+        "| lesions found, share | 0.750",
+        "| predicted lesions that are true, share | 0.750",
+        "| false lesions a case | 1.00",
+    ]
+
+
 def test_the_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out")
     text = " ".join(ModelCard.load(tmp_path / "out" / "README.md").text.split())

@@ -168,6 +168,19 @@ def test_what_each_rule_set_ranks_by(rules: str, extra: tuple[str, ...], ranked:
     assert ("not ranked by: small_f1" in text) == (rules == "brats2026")
 
 
+def test_scores_in_their_order() -> None:
+    """Those that the rule set ranks by come first, then f1, dice, hd95, whatever the order of the columns."""
+    tables = {name: [row | {"f1": 0.5} for row in scores(seed)] for seed, name in enumerate("AB")}
+    found = [test.score for test in compare_methods(tables).tests if test.region == "WT"]
+    assert found == ["lesion_wise_dice", "lesion_wise_hd95", "f1", "dice", "hd95"]
+
+
+def test_a_column_that_somebody_added_is_compared() -> None:
+    tables = {name: [row | {"my_dice": row["dice"]} for row in scores(seed)] for seed, name in enumerate("AB")}
+    own, usual = (compare_methods(tables, scores=[score]).tests for score in ("my_dice", "dice"))
+    assert [(test.found, test.p_holm) for test in own] == [(test.found, test.p_holm) for test in usual]
+
+
 def test_tables_without_a_metric_of_the_ranking_are_still_compared() -> None:
     tables = {
         name: [{key: row[key] for key in ("case", "region", "rules", "dice")} for row in scores(1)] for name in "AB"

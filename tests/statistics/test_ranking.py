@@ -138,4 +138,9 @@ def test_directions() -> None:
     for score in ("volume_error_mm3", "lesion_wise_dice_sd", "lesion_wise_hd95_sd", "nonsense", "reference_volume_mm3"):
         with pytest.raises(ValueError, match=f"found '{score}'"):
             lower_is_better(score)
+    for score, lower in (("my_dice", False), ("hd95_of_edges", True), ("recall_5", False), ("false_rate", True)):
+        assert lower_is_better(score) == lower  # a column that somebody added goes by its name
+    for score in ("my_dice_sd", "hd95_mm3"):
+        with pytest.raises(ValueError, match=f"found '{score}'"):
+            lower_is_better(score)
     assert [lower_is_better(metric) for rules in RULE_SETS for metric in rules.ranked_by].count(True) == 1

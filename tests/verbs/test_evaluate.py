@@ -1,0 +1,72 @@
+"""The tables that `mets3d evaluate` writes beside the scores, and what it refuses before it scores anything."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from mets3d.__main__ import main
+from mets3d.statistics.cohort import COHORT_COLUMNS
+
+AFFINE = np.diag((1.0, 0.5, 2.0, 1.0))
+
+
+def labels() -> np.ndarray:
+    out = np.zeros((16, 14, 12), np.uint8)
+    out[2:6, 3:8, 2:6] = 2
+    out[3:5, 4:7, 3:5] = 3
+    out[10:13, 9:12, 8:10] = 1
+    return out
+
+
+def save(path: Path, array: np.ndarray, channels: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nibabel.Nifti1Image(array, AFFINE)
+    image.header["descrip"] = channels
+    nibabel.save(image, path)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """The command line that scores two perfect predictions into tmp_path/out/scores.csv."""
+    for case in ("A", "B"):
+        for role in ("predictions", "references"):
+            save(tmp_path / role / f"{case}.nii.gz", labels())
+    folders = [str(tmp_path / role) for role in ("predictions", "references")]
+    return ["evaluate", *folders, "--out", str(tmp_path / "out" / "scores.csv"), "--jobs", "1"]
+
+
+def test_four_tables_lie_side_by_side(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soft = np.stack([(labels() == label).astype(np.float32) for label in (0, 1, 2, 3)], axis=-1)
+    for case in ("A", "B"):
+        save(tmp_path / "predictions" / "probabilities" / f"{case}.nii.gz", soft, b"background NETC SNFH ET")
+    assert main(words) == 0
+    out = tmp_path / "out"
+    assert sorted(file.name for file in out.iterdir()) == ["cohort.csv", "froc.csv", "lesions.csv", "scores.csv"]
+    cohort = read(out / "cohort.csv")
+    assert tuple(cohort[0]) == COHORT_COLUMNS
+    means = {(row["region"], row["score"]): row for row in cohort}
+    assert set(means) >= {(region, "dice") for region in ("WT", "TC", "ET")}
+    mean = means["WT", "dice"]
+    assert (mean["rules"], mean["cases"], float(mean["mean"]), float(mean["sd"])) == ("brats2023", "2", 1.0, 0.0)
+    assert float(means["WT", "pooled_recall"]["mean"]) == 1.0  # of the lesion table too
+    assert "WT      dice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("table", ["cohort.csv", "lesions.csv", "froc.csv"])
+def test_a_folder_in_the_place_of_a_table_is_refused_before_scoring(
+    words: list[str], tmp_path: Path, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / table).mkdir(parents=True)
+    assert main(words) == 2
+    assert f"{table} is a folder, and a table is to be written there; move it away" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [table]

@@ -310,7 +310,7 @@ class Overlap:
         return _share(self.true_negatives, self.true_negatives + self.false_positives, 1.0)
 
 
-def overlap(masks: Iterable[tuple[Bool[np.ndarray, "*S"], Bool[np.ndarray, "*S"]]], voxels: int) -> Overlap:
+def overlap(masks: Iterable[tuple[Bool[np.ndarray, "..."], Bool[np.ndarray, "..."]]], voxels: int) -> Overlap:
     """Counts the voxels of pairs of prediction and reference in boxes that together hold all of both.
 
     voxels: size of the image, which beyond the boxes is background.

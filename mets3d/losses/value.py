@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, boundary_name, part_name
+
 Scalar = Float[Tensor, ""]
 
 
@@ -43,13 +45,13 @@ class LossValue:
     weight: Scalar | None = None
 
     def named(self) -> dict[str, Scalar]:
-        """Returns the detached numbers under their names in metrics.jsonl, the only place where these are made."""
-        numbers = {"loss": self.total.detach()} | {f"loss/{name}": part for name, part in self.base.items()}
+        """Returns the detached numbers under their names in metrics.jsonl."""
+        numbers = {LOSS: self.total.detach()} | {part_name(name): part for name, part in self.base.items()}
         if self.boundary is not None:
-            numbers["loss/boundary"] = self.boundary
-        numbers |= {f"loss/boundary/{label}": value for label, value in self.by_label.items()}
+            numbers[BOUNDARY] = self.boundary
+        numbers |= {boundary_name(label): value for label, value in self.by_label.items()}
         if self.weight is not None:
-            numbers["boundary_weight"] = self.weight
+            numbers[BOUNDARY_WEIGHT] = self.weight
         return numbers
 
     def as_row(self) -> Float[Tensor, " n"]:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mets3d.evaluation.tables import Row
+from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, loss_parts
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.charts.style import INK, legend_of_runs, panels, run_colours
 from mets3d.reporting.run_record import RunRecord
@@ -60,12 +61,12 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
 
 def total_loss(rows: Sequence[Row]) -> Curve:
     """Returns the logged loss, all terms."""
-    return curve(rows, "loss")
+    return curve(rows, LOSS)
 
 
 def base_loss(rows: Sequence[Row]) -> Curve:
     """Returns the sum of the logged parts without the boundary term: common to runs with and without one."""
-    return summed_curve(rows, [key for key in _part_keys(rows) if key != "loss/boundary"])
+    return summed_curve(rows, [name for name in _part_names(rows) if name != BOUNDARY])
 
 
 # ---------------------------------------------------------------- panels
@@ -87,10 +88,10 @@ def _loss(
 
 def _parts(axis: Axes, rows: Sequence[Row]) -> None:
     """Draws smoothed parts on a logarithmic axis, because they differ by orders of magnitude."""
-    for key, colour in zip(_part_keys(rows), PART_COLOURS, strict=False):
-        steps, values = thinned(curve(rows, key), SMOOTH_POINTS)
+    for (name, label), colour in zip(_part_names(rows).items(), PART_COLOURS, strict=False):
+        steps, values = thinned(curve(rows, name), SMOOTH_POINTS)
         positive = values > 0
-        axis.plot(steps[positive], values[positive], color=colour, linewidth=1.5, label=_part_name(key))
+        axis.plot(steps[positive], values[positive], color=colour, linewidth=1.5, label=label)
     axis.set_title("Parts of the loss")
     if axis.lines:
         axis.set_yscale("log")
@@ -115,7 +116,7 @@ def _validation(axis: Axes, rows: Sequence[Row]) -> None:
 
 def _schedule(axis: Axes, rows: Sequence[Row]) -> None:
     """Draws learning rate and boundary weight, each as a share of its peak, so that one axis serves both."""
-    for key, name, colour in (("lr", "learning rate", INK), ("boundary_weight", "boundary weight", "#D55E00")):
+    for key, name, colour in (("lr", "learning rate", INK), (BOUNDARY_WEIGHT, "boundary weight", "#D55E00")):
         steps, values = thinned(curve(rows, key), RAW_POINTS)
         peak = float(values.max()) if len(values) else 0.0
         if peak > 0:
@@ -132,13 +133,9 @@ def _no_curve(axis: Axes) -> None:
         axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", va="center", color="#8a919c")
 
 
-def _part_keys(rows: Sequence[Row]) -> list[str]:
-    """Returns the keys `loss/NAME` of any row, in order of appearance; `loss/NAME/REGION` left out."""
-    return list(dict.fromkeys(key for row in rows for key in row if key.startswith("loss/") and key.count("/") == 1))
-
-
-def _part_name(key: str) -> str:
-    return key.removeprefix("loss/").replace("_", " ")
+def _part_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Returns the names of the loss's parts in any row, and how they are called in a figure."""
+    return loss_parts(name for row in rows for name in row)
 
 
 def _validated(record: RunRecord, region: Region) -> bool:

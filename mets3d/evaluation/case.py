@@ -13,7 +13,7 @@ import numpy as np
 from mets3d.data.grids import TOLERANCE_VOXELS, apart_mm, lie_apart, sizes_differ
 from mets3d.evaluation.froc import froc_rows
 from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, rank
-from mets3d.evaluation.rules import rules_named
+from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.evaluation.scores import score_of
 from mets3d.evaluation.tables import Row
 from mets3d.regions import KNOWN_LABELS
@@ -29,7 +29,7 @@ REGRID = "write the prediction on the case's own grid"
 class Scoring:
     """The arguments of `lesion_scores` that are the same for all cases."""
 
-    rules: str = "brats2023"
+    rules: str = DEFAULT_RULES
     compat: str | None = None
     size_edges_mm3: tuple[float, ...] = SIZE_EDGES_MM3
 

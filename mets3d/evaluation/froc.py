@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
 from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.rules import DEFAULT_RULES
 from mets3d.evaluation.tables import Row
 from mets3d.regions import LABEL_NAMES, Region, scored_regions
 
@@ -30,7 +31,7 @@ def froc_rows(
     reference: Shaped[np.ndarray, "X Y Z"],
     spacing_mm: Spacing,
     *,
-    rules: str = "brats2023",
+    rules: str = DEFAULT_RULES,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[Row]:
     """Returns the counts per region and threshold of one case.

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int32, Integer
 from mets3d.evaluation.arguments import AnyLabels, AnySpacing, checked_labels, checked_spacing
 from mets3d.evaluation.lesions import in_order, scored
 from mets3d.evaluation.region_scores import Side, matched
-from mets3d.evaluation.rules import clusters, rules_named
+from mets3d.evaluation.rules import DEFAULT_RULES, clusters, rules_named
 from mets3d.ops.voxels import voxels_of
 
 
@@ -26,7 +26,7 @@ class LesionMap:
 
 
 def lesion_maps(
-    prediction: AnyLabels, reference: AnyLabels, spacing_mm: AnySpacing, *, rules: str = "brats2023"
+    prediction: AnyLabels, reference: AnyLabels, spacing_mm: AnySpacing, *, rules: str = DEFAULT_RULES
 ) -> dict[str, LesionMap]:
     """Returns the map of each region, numbered as in `lesion_scores(...).lesions`. Raises as `lesion_scores`."""
     rule_set = rules_named(rules)

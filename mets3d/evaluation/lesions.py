@@ -29,7 +29,7 @@ from mets3d.evaluation.region_scores import (
     size_class,
     whole_volume,
 )
-from mets3d.evaluation.rules import RuleSet, clusters, rules_named
+from mets3d.evaluation.rules import DEFAULT_RULES, RuleSet, clusters, rules_named
 from mets3d.evaluation.tables import Row
 from mets3d.ops.voxels import Spacing
 
@@ -49,7 +49,7 @@ def lesion_scores(
     reference: AnyLabels,
     spacing_mm: AnySpacing,
     *,
-    rules: str = "brats2023",
+    rules: str = DEFAULT_RULES,
     compat: str | None = None,
     size_edges_mm3: Sequence[float] = SIZE_EDGES_MM3,
     regions: Sequence[str] | None = None,

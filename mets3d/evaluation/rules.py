@@ -333,3 +333,4 @@ BRATS_2026 = RuleSet(
     ranked_by=("lesion_wise_dice", "lesion_wise_nsd_spacing", "small_f1"),  # as participants state it
 )
 RULE_SETS = (BRATS_2023, BRATS_2024, BRATS_2026)
+DEFAULT_RULES = BRATS_2023.name

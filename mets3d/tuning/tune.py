@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from mets3d.data import Progress, quiet
 from mets3d.data.cases import make_folds, patient_of
-from mets3d.evaluation.rules import rules_named
+from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
 from mets3d.regions import Region, Target
 from mets3d.rundir import open_run
@@ -39,7 +39,7 @@ def tune(
     data: Path,
     *,
     objective: str = "lesion_wise_dice",
-    rules: str = "brats2023",
+    rules: str = DEFAULT_RULES,
     jobs: int = 1,
     out: Path | None = None,
     progress: Progress = quiet,

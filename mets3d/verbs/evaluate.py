@@ -20,7 +20,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument(
         "--out", type=output_path, required=True, metavar="scores.csv", help="one row a case and region"
     )
-    parser.add_argument("--rules", default="brats2023", help="brats2023 (default), brats2024 or brats2026")
+    parser.add_argument("--rules", help="brats2023 (default), brats2024 or brats2026")
     parser.add_argument("--compat", choices=["organisers"],
                         help="brats2026: swap the first and last voxel size, as that program does")  # fmt: skip
     parser.add_argument("--size-edges", type=float, nargs="+", default=[2, 27, 100, 275], metavar="MM3",
@@ -33,16 +33,17 @@ def arguments(parser: VerbParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from mets3d.evaluation.case import Scoring
     from mets3d.evaluation.evaluate import Tables, evaluate
-    from mets3d.evaluation.rules import RULE_SETS, rules_named
+    from mets3d.evaluation.rules import DEFAULT_RULES, RULE_SETS, rules_named
     from mets3d.files import write_text
     from mets3d.rundir import PredictionsDir, RunDir
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
+    rules = options.rules or DEFAULT_RULES
     beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
     _check_paths(options, [beside.lesions, beside.froc, beside.cohort])
-    if options.compat and not rules_named(options.rules).organisers_swap_spacing:
+    if options.compat and not rules_named(rules).organisers_swap_spacing:
         some = " or ".join(known.name for known in RULE_SETS if known.organisers_swap_spacing)
-        raise ValueError(f"--compat organisers: only --rules {some} has something to swap, found {options.rules}")
+        raise ValueError(f"--compat organisers: only --rules {some} has something to swap, found {rules}")
     if beside.cohort.is_dir():
         raise IsADirectoryError(f"{beside.cohort} is a folder, and a table is to be written there; move it away")
     soft = PredictionsDir(options.predictions).probabilities
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         options.predictions,
         options.references,
         Tables(options.out, beside.lesions, beside.froc),
-        Scoring(options.rules, options.compat, tuple(options.size_edges)),
+        Scoring(rules, options.compat, tuple(options.size_edges)),
         probabilities=options.probabilities or (soft if soft.is_dir() else None),
         jobs=options.jobs,
         progress=progress_of("evaluate"),
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         table = cohort_table(report.rows, report.lesions)
         write_text(beside.cohort, cohort_csv(table))
         print(cohort_text(table))
-    _print_findings(report, options.rules)
+    _print_findings(report, rules)
     if report.rows:
         print(f"scores in {options.out}")
     return 1 if report.problems else 0

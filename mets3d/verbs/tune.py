@@ -18,19 +18,20 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
     parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
                         help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
-    parser.add_argument("--rules", default="brats2023", help="rule set of the score (default brats2023)")
+    parser.add_argument("--rules", help="rule set of the score (default brats2023)")
     parser.takes_jobs()
     parser.add_argument("--out", type=output_file, metavar="FILE", help="file to write (default RUN/decoding.json)")
 
 
 def run(options: argparse.Namespace) -> int:
+    from mets3d.evaluation.rules import DEFAULT_RULES
     from mets3d.tuning.tune import tune
 
     tuning = tune(
         options.run,
         options.data,
         objective=options.objective,
-        rules=options.rules,
+        rules=options.rules or DEFAULT_RULES,
         jobs=options.jobs,
         out=options.out,
         progress=progress_of("tune"),

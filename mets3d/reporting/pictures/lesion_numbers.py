@@ -15,6 +15,7 @@ from mets3d.reporting.pictures.lesion_planes import Lesion, Plane
 COLOURS = {"found": "#35E0A1", "missed": "#F04E23", "false": "#3A86FF", "ignored": "#B4BAC4"}
 MOST_NUMBERS = 60  # on one map; in more the numbers would be too small to read
 COLUMN = 27.0  # width of a column: the widest badge, a diamond with three digits
+LETTER = 22.0  # height at the foot of each column that is left to R and L
 
 Place = tuple[float, float]  # x, y
 
@@ -36,7 +37,7 @@ def numbers(plane: Plane, side: float) -> str:
     across, down = side / plane.frame.columns, side / plane.frame.rows
     marks = sorted(plane.marks, key=lambda mark: unimportance(mark.lesion))[:MOST_NUMBERS]
     middles = [((mark.at[1] - plane.frame.column) * across, (mark.at[0] - plane.frame.row) * down) for mark in marks]
-    spots = columns(middles, [badge_height(mark.lesion) for mark in marks], side)
+    spots = columns(middles, [badge_height(mark.lesion) for mark in marks], side, side - LETTER)
     leaders, badges = [], []
     for mark, (x, y), spot in zip(marks, middles, spots, strict=True):
         path = f"M{spot.x:.1f} {spot.y:.1f}L{x:.1f} {y:.1f}"
@@ -45,39 +46,41 @@ def numbers(plane: Plane, side: float) -> str:
     return "".join(leaders + badges)
 
 
-def columns(middles: Sequence[Place], heights: Sequence[float], side: float) -> list[Spot]:
+def columns(middles: Sequence[Place], heights: Sequence[float], side: float, room: float) -> list[Spot]:
     """Places a label of each height beside a square of `side`, level with the middle it belongs to where there is room.
+
+    The columns are `room` high, from the top of the square.
 
     Middles in the left half have their label in the left column, unless that overflows and the right one has room, and
     the other way round. In a column labels are in the order of their middles' heights and do not overlap.
     """
     by_x = sorted(range(len(middles)), key=lambda index: middles[index])
-    split = _split([heights[index] for index in by_x], sum(x < side / 2 for x, _ in middles), side)
+    split = _split([heights[index] for index in by_x], sum(x < side / 2 for x, _ in middles), room)
     spots: dict[int, Spot] = {}
     for x, members in ((-COLUMN / 2, by_x[:split]), (side + COLUMN / 2, by_x[split:])):
         down = sorted(members, key=lambda index: middles[index][1])
-        scale = min(1.0, side / max(sum(heights[index] for index in down), 1.0))
-        ys = _stacked([middles[index][1] for index in down], [scale * heights[index] for index in down], side)
+        scale = min(1.0, room / max(sum(heights[index] for index in down), 1.0))
+        ys = _stacked([middles[index][1] for index in down], [scale * heights[index] for index in down], room)
         spots |= {index: Spot(x, y, scale) for index, y in zip(down, ys, strict=True)}
     return [spots[index] for index in range(len(middles))]
 
 
-def _split(heights: Sequence[float], wanted: int, side: float) -> int:
+def _split(heights: Sequence[float], wanted: int, room: float) -> int:
     """Returns the number of labels on the left: `wanted`, or the nearest at which the columns overflow least."""
 
     def overflow(left: int) -> float:
-        return max(0.0, sum(heights[:left]) - side, sum(heights[left:]) - side)
+        return max(0.0, sum(heights[:left]) - room, sum(heights[left:]) - room)
 
     return min(range(len(heights) + 1), key=lambda left: (overflow(left), abs(left - wanted)))
 
 
-def _stacked(wanted: Sequence[float], heights: Sequence[float], side: float) -> list[float]:
-    """Returns the middles of labels between 0 and `side`: pushed down until none overlaps, then up until all fit."""
+def _stacked(wanted: Sequence[float], heights: Sequence[float], room: float) -> list[float]:
+    """Returns the middles of labels between 0 and `room`: pushed down until none overlaps, then up until all fit."""
     tops, free = [], 0.0
     for y, height in zip(wanted, heights, strict=True):
         tops.append(max(free, y - height / 2))
         free = tops[-1] + height
-    free = side
+    free = room
     for index in reversed(range(len(tops))):
         tops[index] = min(tops[index], free - heights[index])
         free = tops[index]

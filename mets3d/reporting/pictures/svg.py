@@ -60,7 +60,7 @@ def dashed_line(path: str, colour: str, width: float) -> str:
 
 
 def sides(side: float) -> str:
-    """Writes R on the left and L on the right: radiological orientation."""
+    """Writes R on the left and L on the right of a picture: radiological orientation."""
     return label("R", 8.0, side / 2 + 5, size=14) + label("L", side - 8, side / 2 + 5, size=14, anchor="end")
 
 

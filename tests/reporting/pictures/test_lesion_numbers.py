@@ -14,7 +14,7 @@ def test_numbers_stand_beside_the_picture_and_do_not_overlap(amount, share):
     rng = np.random.default_rng(amount)
     middles = [(float(share * x), float(y)) for x, y in rng.uniform(0, SIDE, (amount, 2))]
     heights = [float(rng.choice([18.0, 21.75, 29.25])) for _ in middles]
-    spots = columns(middles, heights, SIDE)
+    spots = columns(middles, heights, SIDE, SIDE)
     assert {spot.x for spot in spots} <= {-COLUMN / 2, SIDE + COLUMN / 2}
     for (one, height), (other, other_height) in itertools.combinations(zip(spots, heights, strict=True), 2):
         if one.x == other.x:
@@ -23,25 +23,30 @@ def test_numbers_stand_beside_the_picture_and_do_not_overlap(amount, share):
         assert spot.scale * height / 2 - 1e-6 <= spot.y <= SIDE - spot.scale * height / 2 + 1e-6
 
 
+def test_numbers_keep_to_the_room_of_their_column():
+    middles = [(10.0, SIDE - 1), (20.0, SIDE - 2)]
+    assert sorted(spot.y for spot in columns(middles, [18.0, 18.0], SIDE, 200.0)) == [173.0, 191.0]
+
+
 def test_numbers_are_in_the_order_of_their_lesions_heights():
     rng = np.random.default_rng(0)
     middles = [(float(x), float(y)) for x, y in rng.uniform(0, SIDE, (30, 2))]
-    spots = columns(middles, [18.0] * 30, SIDE)
+    spots = columns(middles, [18.0] * 30, SIDE, SIDE)
     for side in (-COLUMN / 2, SIDE + COLUMN / 2):
         own = [(spot.y, y) for spot, (_, y) in zip(spots, middles, strict=True) if spot.x == side]
         assert [y for _, y in sorted(own)] == sorted(y for _, y in own)
 
 
 def test_a_number_with_room_is_level_with_its_lesion_on_the_nearer_side():
-    left, right = columns([(20.0, 100.0), (250.0, 100.0)], [18.0, 18.0], SIDE)
+    left, right = columns([(20.0, 100.0), (250.0, 100.0)], [18.0, 18.0], SIDE, SIDE)
     assert (left.x, left.y, left.scale) == (-COLUMN / 2, 100.0, 1.0)
     assert (right.x, right.y, right.scale) == (SIDE + COLUMN / 2, 100.0, 1.0)
 
 
 def test_numbers_are_full_size_as_long_as_both_columns_together_have_room():
     crowded = [(10.0 + index, 150.0) for index in range(30)]  # all on the left, of which one column holds 16
-    assert {spot.scale for spot in columns(crowded, [18.0] * 30, SIDE)} == {1.0}
-    assert max(spot.scale for spot in columns(crowded * 2, [18.0] * 60, SIDE)) < 1
+    assert {spot.scale for spot in columns(crowded, [18.0] * 30, SIDE, SIDE)} == {1.0}
+    assert max(spot.scale for spot in columns(crowded * 2, [18.0] * 60, SIDE, SIDE)) < 1
 
 
 # Machado, Oliveira and Fernandes, IEEE TVCG 15:1291, 2009: severity 1.0.

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from mets3d.reporting.pictures.lesion_numbers import COLOURS, COLUMN, MOST_NUMBERS
+from mets3d.reporting.pictures.lesion_numbers import COLOURS, COLUMN, LETTER, MOST_NUMBERS
 from mets3d.reporting.pictures.lesion_picture import lesion_picture
 from mets3d.reporting.pictures.lesion_svg import MAP, in_mm3, lesions_svg
 from tests.reporting.pictures.test_lesion_picture import RULES, SHAPE, one_of_each, volumes
@@ -55,6 +55,17 @@ def test_one_found_one_missed_one_false():
         "prediction",
     ):
         assert meaning in shown
+
+
+def test_the_sides_stand_in_the_columns_below_every_number():
+    picture = lesion_picture(volumes(*one_of_each()), "run", rules=RULES)
+    _, panels = drawn(picture)
+    for panel in panels[:3]:
+        placed = {text.text: (float(text.get("x")), float(text.get("y"))) for text in panel.iter(f"{SVG}text")}
+        assert -COLUMN < placed["R"][0] < 0
+        assert MAP < placed["L"][0] < MAP + COLUMN
+        for number in {"1", "2", "3"} & set(placed):
+            assert placed[number][1] < MAP - LETTER < min(placed["R"][1], placed["L"][1]) < MAP
 
 
 def test_the_maps_number_every_lesion_at_its_place():

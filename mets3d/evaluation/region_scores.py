@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int
 
 from mets3d.evaluation.rules import Cluster, RuleSet, meetings
 from mets3d.evaluation.surfaces import (
+    BoxMask,
+    BoxNumbers,
     Chosen,
     Distances,
-    Mask,
-    Numbers,
     PlacedMask,
     PointDistances,
     border_points,
@@ -28,7 +28,7 @@ from mets3d.evaluation.surfaces import (
     pooled_hausdorff,
 )
 from mets3d.evaluation.tables import Row
-from mets3d.ops.voxels import Shape3, Spacing, voxels_of
+from mets3d.ops.voxels import Position, Shape3, Spacing, voxels_of
 from mets3d.regions import Region
 
 Kind = Literal["found", "missed", "false", "ignored"]
@@ -48,8 +48,8 @@ class Side:
     Per cluster: the region's mask, the numbers 1, 2, ... inside it, its corner, and how many came in earlier clusters.
     """
 
-    masks: Sequence[Mask]
-    numbers: Sequence[Numbers]
+    masks: Sequence[BoxMask]
+    numbers: Sequence[BoxNumbers]
     corners: Sequence[Shape3]
     before: Sequence[int]
 
@@ -112,7 +112,7 @@ def matched(clusters: Sequence[Cluster], region: Region, rules: RuleSet) -> Matc
     )
 
 
-def _sizes_and_centres(numbers: Numbers) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
+def _sizes_and_centres(numbers: BoxNumbers) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
     """Returns size and centre of the components 1, 2, ... of one cluster."""
     voxels = voxels_of(numbers > 0)
     own = numbers[tuple(voxels.T)]
@@ -183,7 +183,7 @@ class Lesion:
     kind: Kind
     reference_volume_mm3: float
     prediction_volume_mm3: float
-    position_mm: tuple[float, float, float]  # of the centre, along the array's axes
+    position_mm: Position  # of the centre, along the array's axes
     scores: dict[str, float]  # Dice, HD95 and NSD of the match
 
     @property
@@ -291,6 +291,7 @@ class Overlap:
 
     @property
     def both_empty(self) -> bool:
+        """Whether neither mask has a voxel."""
         return self.true_positives + self.false_positives + self.false_negatives == 0
 
     @property

@@ -23,16 +23,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Integer, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 
-from mets3d.ops.components import components
+from mets3d.ops.components import Mask, Numbers, components
 from mets3d.ops.voxels import Shape3, Voxels, extent, voxels_of
 from mets3d.regions import ET, NETC, Region, scored_regions
 
 BLOCK = 8  # voxels a side; two clusters are at least this far apart, and no rule joins parts more than three apart
-
-Mask = Bool[np.ndarray, "X Y Z"]
-Numbers = Integer[np.ndarray, "X Y Z"]  # 0 background, then 1, 2, ...
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,11 @@ VOXELS_PER_POINT = 30  # of a distance transform, for what a point costs in the 
 MOST_VOXELS = 20_000_000  # of a distance transform, which holds 12 bytes for each
 
 Chosen = Int[np.ndarray, " _"]  # indices of points
-Mask = Bool[np.ndarray, "_ _ _"]
-Numbers = Integer[np.ndarray, "_ _ _"]  # of the components in a mask, from 1; 0 in the background and where deleted
-PlacedMask = tuple[Mask, Numbers, Shape3, int]  # with where it begins in the image, and how many components came before
+# As `Mask` and `Numbers` of ops/components.py, of boxes that differ in shape.
+BoxMask = Bool[np.ndarray, "_ _ _"]
+BoxNumbers = Integer[np.ndarray, "_ _ _"]  # 0 where a component was deleted, too
+# With where the box begins in the image, and how many components came before.
+PlacedMask = tuple[BoxMask, BoxNumbers, Shape3, int]
 
 
 # ---------------------------------------------------------------- surfaces
@@ -50,6 +52,7 @@ class Points:
 
     @property
     def all(self) -> Chosen:
+        """All points, as indices."""
         return np.arange(len(self.component))
 
     def of(self, components: Int[np.ndarray, " _"]) -> Chosen:
@@ -79,7 +82,7 @@ def element_points(masks: Iterable[PlacedMask], spacing_mm: Spacing) -> Points:
     return _joined(found)
 
 
-def _around(numbers: Numbers, corners: Voxels) -> Int[np.ndarray, " _"]:
+def _around(numbers: BoxNumbers, corners: Voxels) -> Int[np.ndarray, " _"]:
     """Returns the component that each corner touches. Two components share no corner, or they would be one."""
     own = np.zeros(len(corners), np.int64)
     for x, y, z in np.ndindex(2, 2, 2):  # the margin keeps them inside

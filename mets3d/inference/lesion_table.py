@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from mets3d.inference.region_masks import Numbers, measure
+from mets3d.inference.region_masks import measure
 from mets3d.inference.slabs import numbered_voxels
-from mets3d.ops.components import components
+from mets3d.ops.components import Numbers, components
 from mets3d.ops.voxels import Box, Spacing
 from mets3d.regions import Region
 

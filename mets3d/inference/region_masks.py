@@ -14,18 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from mets3d.inference.decoding_settings import RegionDecoding
 from mets3d.inference.slabs import numbered_voxels
-from mets3d.ops.components import components
+from mets3d.ops.components import Mask, Numbers, components
 from mets3d.ops.voxels import bounding_box
 from mets3d.regions import Region
 
 ROUNDING = 1e-6  # voxels times a rounded spacing can miss a limit that they meet
-
-Mask = Bool[np.ndarray, "X Y Z"]
-Numbers = Integer[np.ndarray, "X Y Z"]  # 0 background, then 1, 2, ...
 
 
 @dataclass(frozen=True)

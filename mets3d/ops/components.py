@@ -1,4 +1,4 @@
-"""Connected components of masks. The only module that knows cc3d."""
+"""Numbers the connected components of masks. No other module imports cc3d."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Integer
 
+Mask = Bool[np.ndarray, "X Y Z"]
+Numbers = Integer[np.ndarray, "X Y Z"]  # of a mask's components, from 1; 0 in the background
+
 MOST_FILLED = 1 / 8  # of the volume; see `components`
 
 
-def components(mask: Bool[np.ndarray, "X Y Z"], connectivity: Literal[6, 26] = 26) -> Integer[np.ndarray, "X Y Z"]:
+def components(mask: Mask, connectivity: Literal[6, 26] = 26) -> Numbers:
     """Numbers the connected components of a mask from 1 in the order of their first voxels; 0 is the background.
 
     Voxels are connected over faces, edges and corners (26), or over faces alone (6).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
+Position = tuple[float, float, float]  # in mm, along X Y Z
 Spacing = tuple[float, float, float]  # sides of a voxel in mm, along X Y Z
 Shape3 = tuple[int, int, int]  # voxels along X Y Z
 Voxels = Int[np.ndarray, "_ 3"]  # indices, one voxel a row

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mets3d.config import differing_keys
 from mets3d.reporting.run_record import Note, RunRecord
-from mets3d.statistics.against_reference import Difference, Tables, against_reference, compared_scores
+from mets3d.statistics.against_reference import Difference, MethodTables, against_reference, compared_scores
 from mets3d.statistics.shared_cases import shared_cases
 
 NO_DIFFERENCE = ("name", "output", "track", "resume")  # settings that say nothing about the network
@@ -75,5 +75,5 @@ def _different_facts(records: Sequence[RunRecord]) -> list[Note]:
     return notes
 
 
-def _tables(record: RunRecord, cases: Sequence[str]) -> Tables:
-    return Tables(record.score_rows(cases=cases), record.lesion_rows(cases=cases))
+def _tables(record: RunRecord, cases: Sequence[str]) -> MethodTables:
+    return MethodTables(record.score_rows(cases=cases), record.lesion_rows(cases=cases))

@@ -11,9 +11,7 @@ from mets3d.config import Config
 from mets3d.evaluation.tables import Row
 from mets3d.regions import Region, Target, scored_regions
 from mets3d.rundir import RunDir
-from mets3d.statistics.score_table import values_of
-
-CaseValues = dict[str, float]
+from mets3d.statistics.score_table import CaseValues, values_of
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mets3d.evaluation.scores import score_of
+
+UNKNOWN_DIGITS = 3  # of a column that the table does not have
 MINUS = "\u2212"
 
 
@@ -12,6 +15,12 @@ def number(value: float | None, digits: int, *, sign: bool = False) -> str:
     rounded = round(value, digits) + 0.0  # + 0.0: there is no negative zero on the page
     text = f"{rounded:+.{digits}f}" if sign and rounded else f"{rounded:.{digits}f}"
     return text.replace("-", MINUS)
+
+
+def score_number(column: str, value: float | None, *, sign: bool = False) -> str:
+    """Writes a value of a column of scores.csv with the decimals of the table of scores."""
+    score = score_of(column)
+    return number(value, UNKNOWN_DIGITS if score is None else score.digits, sign=sign)
 
 
 def percent(share: float | None) -> str:

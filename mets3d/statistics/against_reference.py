@@ -12,7 +12,7 @@ from mets3d.statistics.comparison import Paired, paired
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 from mets3d.statistics.paired_tests import holm
-from mets3d.statistics.score_table import values_of
+from mets3d.statistics.score_table import CaseValues, values_of
 from mets3d.statistics.shared_lesions import means_of_shared_lesions
 
 # No column of scores.csv: the mean per case over the reference lesions that both found, which takes the penalty for
@@ -23,7 +23,7 @@ Verdict = Literal["too few cases", "better", "worse", "no difference shown"]
 
 
 @dataclass(frozen=True)
-class Tables:
+class MethodTables:
     """The tables of one method: rows of scores.csv, and of lesions.csv where there is one."""
 
     scores: Sequence[Row]
@@ -62,7 +62,7 @@ def compared_scores() -> list[Score]:
 
 
 def against_reference(
-    reference: Tables, methods: Mapping[str, Tables], regions: Sequence[str], scores: Sequence[Score]
+    reference: MethodTables, methods: Mapping[str, MethodTables], regions: Sequence[str], scores: Sequence[Score]
 ) -> list[Difference]:
     """Compares every method with the reference by every score in every region, paired by case (`comparison.paired`).
 
@@ -81,7 +81,7 @@ def against_reference(
     return [replace(difference, p_holm=p) for difference, p in zip(differences, corrected, strict=True)]
 
 
-def _values(reference: Tables, method: Tables, region: str, score: Score) -> tuple[dict[str, float], dict[str, float]]:
+def _values(reference: MethodTables, method: MethodTables, region: str, score: Score) -> tuple[CaseValues, CaseValues]:
     """Returns case -> value of the reference and of the method."""
     if score == SHARED_LESIONS:
         return means_of_shared_lesions(_of(reference.lesions, region), _of(method.lesions, region), "hd95")

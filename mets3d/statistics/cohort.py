@@ -23,12 +23,12 @@ from mets3d.statistics.intervals import (
     patient_numbers,
     proportion_interval,
 )
+from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.score_table import columns_of, values_of
 from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.size_recall import recall_by_size
 
 COHORT_COLUMNS = (*("region", "rules", "score", "cases", "mean", "sd", "median", "q1", "q3"), "ci_low", "ci_high")
-COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
 # Numbers of a cohort beside those of scores: of its lesions, and of its volumes.
 NUMBERS = (
     Score("pooled_recall", "Lesions found, share", shown=("console", "card")),
@@ -144,7 +144,7 @@ def _row(score: str, cases: int, value: float | None, interval: Interval | None)
 
 
 def _pooled(rows: Sequence[Row]) -> Iterable[Row]:
-    by_case = [values_of(rows, column) for column in COUNTS]
+    by_case = [values_of(rows, score.column) for score in COUNTS]
     cases = shared_cases(by_case)
     if not cases:
         return

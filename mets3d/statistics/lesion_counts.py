@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mets3d.evaluation.region_scores import KINDS
 from mets3d.evaluation.scores import SCORES, Place, Score, shown_in
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.box import share_of
 from mets3d.statistics.score_table import values_of
 
-KINDS = ("found", "missed", "false")
 COUNTS: tuple[Score, ...] = tuple(score for score in SCORES if score.column in {f"lesions_{kind}" for kind in KINDS})
 
 

@@ -12,6 +12,8 @@ from mets3d.evaluation.scores import KEYS
 from mets3d.evaluation.tables import Row
 from mets3d.rundir import SCORE_TABLE
 
+CaseValues = dict[str, float]  # case -> value
+
 
 def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]:
     """Returns the rows of a CSV file, every cell a text. Raises ValueError with the columns of `needed` it lacks."""
@@ -40,7 +42,7 @@ def finite(cell: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def values_of(rows: Iterable[Row], column: str) -> dict[str, float]:
+def values_of(rows: Iterable[Row], column: str) -> CaseValues:
     """Returns case -> value of a column, over the rows that have one."""
     found = {row["case"]: finite(row.get(column)) for row in rows}
     return {case: value for case, value in found.items() if value is not None}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.score_table import finite
+from mets3d.statistics.score_table import CaseValues, finite
 
-CaseValues = dict[str, float]  # case -> mean over its lesions
 Lesion = tuple[str, str]  # case, number of the lesion in the reference
 
 

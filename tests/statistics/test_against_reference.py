@@ -11,7 +11,7 @@ from mets3d.evaluation.scores import Score, score_of
 from mets3d.statistics.against_reference import (
     SHARED_LESIONS,
     Difference,
-    Tables,
+    MethodTables,
     against_reference,
     compared_scores,
 )
@@ -30,8 +30,8 @@ def named(column: str) -> Score:
 DICE, HD95 = named("lesion_wise_dice"), named("lesion_wise_hd95")
 
 
-def table(values: dict[str, float], score: Score = DICE, region: str = "ET") -> Tables:
-    return Tables([{"case": case, "region": region, score.column: value} for case, value in values.items()])
+def table(values: dict[str, float], score: Score = DICE, region: str = "ET") -> MethodTables:
+    return MethodTables([{"case": case, "region": region, score.column: value} for case, value in values.items()])
 
 
 def difference(score: Score, reference: dict[str, float], method: dict[str, float]) -> Difference | None:
@@ -109,7 +109,7 @@ def test_shared_lesions_are_those_that_both_found() -> None:
         ("B", "WT", "1", "found", 7.0),
     )
     whole, enhancing = against_reference(
-        Tables([], one), {"two": Tables([], two)}, ["WT", "TC", "ET"], [SHARED_LESIONS]
+        MethodTables([], one), {"two": MethodTables([], two)}, ["WT", "TC", "ET"], [SHARED_LESIONS]
     )
     assert (whole.region, enhancing.region) == ("WT", "ET")
     assert (enhancing.found.n, enhancing.found.reference_mean, enhancing.found.method_mean) == (1, 3.0, 1.5)
@@ -119,13 +119,13 @@ def test_shared_lesions_are_those_that_both_found() -> None:
 def test_all_tests_are_one_family() -> None:
     rng = np.random.default_rng(1)
 
-    def random_table() -> Tables:
+    def random_table() -> MethodTables:
         rows = [
             {"case": case, "region": region, DICE.column: rng.random(), HD95.column: rng.random()}
             for case in CASES
             for region in ("WT", "ET")
         ]
-        return Tables(rows)
+        return MethodTables(rows)
 
     methods = {"a": random_table(), "b": random_table()}
     found = against_reference(random_table(), methods, ["WT", "TC", "ET"], [DICE, HD95])

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Num
 from numpy.typing import DTypeLike
 
 from mets3d.data.nifti.volumes import Grid, Shape
-from mets3d.ops.voxels import Spacing
+from mets3d.ops.voxels import Position, Spacing
 
 
 def in_ras_order(stored: Num[np.ndarray, "x y z *C"], grid: Grid) -> Num[np.ndarray, "X Y Z *C"]:
@@ -56,7 +56,7 @@ def ras_affine(grid: Grid) -> Float64[np.ndarray, "4 4"]:
     return np.asarray(grid.affine @ inv_ornt_aff(_orientation(grid), grid.shape), dtype=np.float64)
 
 
-def ras_position_mm(position_mm: Spacing, grid: Grid) -> Spacing:
+def ras_position_mm(position_mm: Position, grid: Grid) -> Position:
     """Turns a position along a file's own axes, index times voxel size, to the axes of its RAS+ array."""
     along = [0.0, 0.0, 0.0]
     for axis, (ras_axis, direction) in enumerate(_orientation(grid)):

@@ -47,7 +47,7 @@ STYLE: Any = {
 
 Records = Sequence[RunRecord]
 Cases = Sequence[str]
-Numbers = Sequence[float] | Float64[np.ndarray, " n"]
+Coordinates = Sequence[float] | Float64[np.ndarray, " n"]
 
 
 def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:
@@ -139,7 +139,7 @@ def run_handles(records: Records) -> list[Line2D]:
     ]
 
 
-def dots(axis: Axes, x: Numbers, y: Numbers, colour: str, marker: str = "o", linewidths: float = 0.0) -> None:
+def dots(axis: Axes, x: Coordinates, y: Coordinates, colour: str, marker: str = "o", linewidths: float = 0.0) -> None:
     """Draws dots; many become a bitmap, for as a path each costs 150 bytes."""
     many = len(x) > MOST_PATHS
     axis.scatter(x, y, s=17, color=colour, marker=marker, alpha=0.75, linewidths=linewidths, zorder=3, rasterized=many)

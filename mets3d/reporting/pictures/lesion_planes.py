@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
+from mets3d.evaluation.region_scores import KINDS
+from mets3d.ops.components import Mask
 from mets3d.regions import Region
 from mets3d.reporting.pictures.frames import Frame, ShownMask, radiological, square_frame, whole_frame
 from mets3d.reporting.pictures.slices import grey_window, shades
@@ -16,10 +18,9 @@ from mets3d.reporting.pictures.slices import grey_window, shades
 if TYPE_CHECKING:
     from mets3d.evaluation.lesion_maps import LesionMap
 
-KINDS = ("found", "missed", "false", "ignored")
+DRAWN_KINDS = (*KINDS, "ignored")
 TILE_SIDES_MM = (32.0, 48.0, 64.0)
 
-Mask = Bool[np.ndarray, "X Y Z"]
 Point = tuple[float, float]  # row, column of a shown plane, in voxels from its upper left corner
 
 
@@ -85,8 +86,8 @@ class Scene:
         }
         codes = np.zeros(1 + max(numbered.kinds, default=0), np.uint8)
         for number, kind in numbered.kinds.items():
-            codes[number] = 1 + KINDS.index(kind)
-        self.kinds = codes[numbered.reference]  # of each reference voxel, 1 + its place in KINDS
+            codes[number] = 1 + DRAWN_KINDS.index(kind)
+        self.kinds = codes[numbered.reference]  # of each reference voxel, 1 + its place in DRAWN_KINDS
 
     def fullest_slice(self, region: Region, sequence: str) -> Plane:
         """Returns the axial slice with most of the reference; of the prediction where there is no reference."""
@@ -165,7 +166,7 @@ class Scene:
         alone = subject is None
         matched = self.numbered.prediction[here] & (false == 0)
         layers = [_layer(matched, axis, "found", subject is None or subject.kind == "found", predicted=True)]
-        for code, kind in enumerate(KINDS, 1):
+        for code, kind in enumerate(DRAWN_KINDS, 1):
             numbers = false if kind == "false" else reference
             mask = false > 0 if kind == "false" else kinds == code
             own = np.zeros_like(mask)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from mets3d.reporting.pictures import svg
-from mets3d.reporting.pictures.lesion_numbers import COLOURS, COLUMN, MOST_NUMBERS, badge, badge_radius, numbers, shape
+from mets3d.reporting.pictures.lesion_numbers import (
+    COLOURS,
+    COLUMN,
+    LETTER,
+    MOST_NUMBERS,
+    badge,
+    badge_radius,
+    numbers,
+    shape,
+)
 from mets3d.reporting.pictures.lesion_picture import LesionPicture
-from mets3d.reporting.pictures.lesion_planes import KINDS, Layer, Lesion, Plane
+from mets3d.reporting.pictures.lesion_planes import DRAWN_KINDS, Layer, Lesion, Plane
 from mets3d.reporting.pictures.outlines import outline_path
 from mets3d.reporting.pictures.slice_svg import GAP, HEADING, WIDTH
 from mets3d.reporting.sentences import count, number, shortened
@@ -47,7 +56,7 @@ def left_out(picture: LesionPicture) -> str:
     if not picture.left_out:
         return ""
     kinds = [lesion.kind for lesion in picture.left_out]
-    parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds)
+    parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in DRAWN_KINDS if kind in kinds)
     return (
         f"Tiles of the {len(picture.tiles)} most important of {len(picture.tiles) + len(kinds)} lesions: missed and "
         f"false ones first, then the largest. {count(len(kinds), 'lesion')} left out: {parts}."
@@ -68,12 +77,16 @@ def _unnumbered(picture: LesionPicture) -> str:
 
 
 def _overview(plane: Plane) -> str:
-    """Draws a map between its two columns of numbers; what is written on it lies over the leader lines."""
+    """Draws a map between its two columns of numbers; what is written on it lies over the leader lines.
+
+    R and L stand at the foot of the columns, where they cover no brain and no line crosses them.
+    """
     parts = (
         svg.image(plane.frame.cut(plane.grey), MAP),
         _outlines(plane, MAP, width=1.5),
         numbers(plane, MAP),
-        svg.sides(MAP),
+        svg.label("R", -COLUMN / 2, MAP - LETTER / 4, size=14, anchor="middle"),
+        svg.label("L", MAP + COLUMN / 2, MAP - LETTER / 4, size=14, anchor="middle"),
         svg.scale_bar(plane.frame, plane.voxel_mm[1], MAP, 50),
         svg.label(plane.title, 8.0, 17.0),
     )
@@ -113,7 +126,9 @@ def _caption(lesion: Lesion, x: float, top: float) -> str:
 
 
 def _legend(picture: LesionPicture, top: float) -> str:
-    kinds = [kind for kind in KINDS if kind != "ignored" or any(lesion.kind == kind for lesion in picture.lesions)]
+    kinds = [
+        kind for kind in DRAWN_KINDS if kind != "ignored" or any(lesion.kind == kind for lesion in picture.lesions)
+    ]
     x, y, parts = 9.0, top + 12, []
     for kind in kinds:
         parts.append(shape(kind, (x, y), 7.0))

@@ -7,17 +7,17 @@ from html import escape
 
 from mets3d.data import Progress
 from mets3d.data.cases import Case
+from mets3d.evaluation.region_scores import KINDS
 from mets3d.evaluation.rules import DEFAULT_RULES
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, read_volumes
 from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_picture
-from mets3d.reporting.pictures.lesion_planes import KINDS
 from mets3d.reporting.pictures.lesion_svg import lesions_svg
 from mets3d.reporting.pictures.slice_svg import case_svg
 from mets3d.reporting.pictures.slices import views
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
-from mets3d.reporting.sentences import count, number
+from mets3d.reporting.sentences import count, score_number
 
 MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
 
@@ -87,7 +87,7 @@ def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *,
 
 def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
     kinds = [lesion.kind for lesion in picture.lesions]
-    amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS[:3]]
+    amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS]
     amounts += [f"{kinds.count('ignored')} too small to count"] if "ignored" in kinds else []
     of = f" of {run}" if run else ""
     tile = "Each lesion is shown at its centroid; its volume is the reference's, a false one's the prediction's"
@@ -97,8 +97,9 @@ def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
 def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:
     parts = []
     for region in record.regions:
-        dice, lesion_wise = (record.values(region.name, column, [case]) for column in ("dice", "lesion_wise_dice"))
-        if dice and lesion_wise:
-            parts.append(f"{region.name} {number(dice[case], 3)} / {number(lesion_wise[case], 3)}")
+        columns = ("dice", "lesion_wise_dice")
+        values = [record.values(region.name, column, [case]).get(case) for column in columns]
+        if None not in values:
+            parts.append(f"{region.name} {' / '.join(map(score_number, columns, values))}")
     head = f"{record.label}: " if named else ""
     return f"{head}Dice / lesion-wise Dice {', '.join(parts)}" if parts else ""

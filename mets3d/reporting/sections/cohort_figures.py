@@ -16,25 +16,25 @@ from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.notes import note_lines
 from mets3d.reporting.sentences import count
 
-SCORES = (
+SCORES_CAPTION = (
     "Every dot is a case. Box: quartiles and median, whiskers to the last case within 1.5 box heights; with fewer than "
     "five cases the median alone. Cases at 0 pull a mean far below the median, so their share stands below, and for "
     "HD95 that of cases with a penalty (for a missed or false lesion). HD95 is linear up to 1 mm and logarithmic above."
 )
-RECALL = (
+RECALL_CAPTION = (
     "Reference lesions found, by volume, all cases together; n is the number of lesions. Each class holds its lower "
     "edge. Bars: 95 % Wilson intervals with the number of lesions divided by the design effect of patients; from few "
     "patients they are rough, and from one there is none."
 )
-DICE = (
+DICE_CAPTION = (
     "Found lesions by their Dice; missed ones, of Dice 0, are crosses below the axis. Dotted lines: edges of the size "
     "classes. False lesions have no reference volume and are not shown."
 )
-FROC = (
+FROC_CAPTION = (
     "Each point is an operating threshold: the probability map is cut there and every lesion counted anew. The ring "
     "marks threshold 0.5. Patients without a lesion are counted too."
 )
-VOLUMES = (
+VOLUMES_CAPTION = (
     "Bland-Altman: every dot is a case; solid line the bias, dashed lines the limits of agreement (bias ± 1.96 SD). "
     "Cases in which neither volume is above 0 are left out."
 )
@@ -106,9 +106,9 @@ def _evaluate(record: RunRecord, text: str) -> Note:
 
 
 COHORT_FIGURES = (
-    CohortFigure("scores", scores_figure, SCORES, _no_scores),
-    CohortFigure("recall", recall_figure, RECALL, _no_recall),
-    CohortFigure("dice", dice_figure, DICE, _no_dice),
-    CohortFigure("froc", froc_figure, FROC, _no_froc),
-    CohortFigure("volumes", volumes_figure, VOLUMES, _no_volumes),
+    CohortFigure("scores", scores_figure, SCORES_CAPTION, _no_scores),
+    CohortFigure("recall", recall_figure, RECALL_CAPTION, _no_recall),
+    CohortFigure("dice", dice_figure, DICE_CAPTION, _no_dice),
+    CohortFigure("froc", froc_figure, FROC_CAPTION, _no_froc),
+    CohortFigure("volumes", volumes_figure, VOLUMES_CAPTION, _no_volumes),
 )

@@ -35,6 +35,7 @@ VOLUMES = {
     "volume_icc": "ICC(2,1)",
 }
 DIGITS = {score.column: score.digits for score in NUMBERS}
+RECALL_DIGITS = DIGITS["pooled_recall"]
 SHARE_DIGITS = 3  # of shares, which are no row of NUMBERS
 
 Cohort = dict[Region, dict[str, Row]]  # region -> name of the number -> its row of the cohort's table
@@ -68,8 +69,8 @@ def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
     rows = []
     for region, classes in sizes.items():
         for size in classes:
-            interval = f" ({spanned(size.interval, 3)})" if size.interval else ""
-            share = number(size.recall, 3) + interval
+            interval = f" ({spanned(size.interval, RECALL_DIGITS)})" if size.interval else ""
+            share = number(size.recall, RECALL_DIGITS) + interval
             cells = (size_class_name(size.size_class), str(size.found), str(size.lesions), share, str(size.cases))
             rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
     headings = ["Region", "Volume in mm3", "Found", "Lesions", "Recall", "Cases"]

@@ -9,14 +9,12 @@ from mets3d.evaluation.scores import Score
 from mets3d.reporting.html_table import number_cell, region_cell, score_title, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
-from mets3d.reporting.verdict import caveat, digits_of_difference, question, verdict
+from mets3d.reporting.verdict import Family, caveat, digits_of_difference, question, verdict
 from mets3d.statistics.against_reference import Difference, compared_scores
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import RESAMPLES
 from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.paired_tests import EXACT_UP_TO
-
-Family = Sequence[Difference]
 
 
 def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Family) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, number
+from mets3d.reporting.sentences import count, score_number
 from mets3d.statistics.comparison import Paired, paired
 
 
@@ -27,8 +27,8 @@ def threshold_tile(record: RunRecord) -> str:
         return ""
     return (
         f'<div class="tile"><strong>Best threshold on {escape(_sequence(record))}</strong>'
-        f"<b>{number(found.reference_mean, 3)}</b><span>mean {escape(_region(record))} Dice, whole volume</span>"
-        f"<span>network {number(found.method_mean, 3)}, {number(found.difference, 3, sign=True)}</span></div>"
+        f"<b>{_dice(found.reference_mean)}</b><span>mean {escape(_region(record))} Dice, whole volume</span>"
+        f"<span>network {_dice(found.method_mean)}, {_dice(found.difference, sign=True)}</span></div>"
     )
 
 
@@ -40,10 +40,10 @@ def against_threshold(record: RunRecord) -> str:
         reached = record.baseline.get("validation_dice")
         if reached is None:
             return ""
-        return f"{best} {number(reached, 3)} on the held-out cases, on which the network has no scores yet."
+        return f"{best} {_dice(reached)} on the held-out cases, on which the network has no scores yet."
     return (
-        f"{best} {number(found.reference_mean, 3)} on {count(found.n, 'held-out case')}. The network reaches "
-        f"{number(found.method_mean, 3)} on the same cases, a difference of {number(found.difference, 3, sign=True)}."
+        f"{best} {_dice(found.reference_mean)} on {count(found.n, 'held-out case')}. The network reaches "
+        f"{_dice(found.method_mean)} on the same cases, a difference of {_dice(found.difference, sign=True)}."
     )
 
 
@@ -59,3 +59,7 @@ def _region(record: RunRecord) -> str:
 
 def _sequence(record: RunRecord) -> str:
     return str(record.baseline.get("sequence", "t2f"))
+
+
+def _dice(value: float, *, sign: bool = False) -> str:
+    return score_number("dice", value, sign=sign)

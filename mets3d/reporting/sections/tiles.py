@@ -7,7 +7,7 @@ from html import escape
 from mets3d.regions import Region
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import threshold_tile
-from mets3d.reporting.sentences import number
+from mets3d.reporting.sentences import score_number
 from mets3d.statistics.cohort import summarise
 from mets3d.statistics.lesion_counts import lesion_counts
 
@@ -24,11 +24,11 @@ def _tile(record: RunRecord, region: Region) -> str:
     hd95 = summarise(record.values(region.name, "lesion_wise_hd95"))
     if dice is None:
         return ""
-    below = f"lesion-wise HD95 {number(hd95.mean, 1)} mm" if hd95 else ""
+    below = f"lesion-wise HD95 {score_number('lesion_wise_hd95', hd95.mean)} mm" if hd95 else ""
     counts = lesion_counts(record.score_rows(region.name))
     return (
         f'<div class="tile" style="border-top-color:{region.colour}"><strong>{escape(region.name)}</strong>'
-        f"<b>{number(dice.mean, 3)}</b><span>mean lesion-wise Dice</span><span>{below}</span>"
-        f"<span>{number(counts.found or 0, 0)} of {number(counts.lesions or 0, 0)} lesions found, "
-        f"{number(counts.false or 0, 0)} false</span></div>"
+        f"<b>{score_number('lesion_wise_dice', dice.mean)}</b><span>mean lesion-wise Dice</span><span>{below}</span>"
+        f"<span>{counts.found or 0:.0f} of {counts.lesions or 0:.0f} lesions found, "
+        f"{counts.false or 0:.0f} false</span></div>"
     )

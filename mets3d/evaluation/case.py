@@ -12,7 +12,7 @@ import numpy as np
 
 from mets3d.data.grids import TOLERANCE_VOXELS, apart_mm, lie_apart, sizes_differ
 from mets3d.evaluation.froc import froc_rows
-from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, rank
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, sort_key
 from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.evaluation.scores import score_of
 from mets3d.evaluation.tables import Row
@@ -60,22 +60,22 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     from mets3d.data.nifti import read_labels
 
     try:
-        theirs = read_labels(files.reference, beyond=BEYOND)
-        ours = theirs if files.prediction is None else read_labels(files.prediction, beyond=BEYOND)
-        differs = _grids_differ(ours, theirs)
+        expected = read_labels(files.reference, beyond=BEYOND)
+        predicted = expected if files.prediction is None else read_labels(files.prediction, beyond=BEYOND)
+        differs = _grids_differ(predicted, expected)
         if differs:
             return _failed(files, f"{files.prediction} and {files.reference} {differs}")
-        scores = _worst(theirs, scoring) if files.prediction is None else _scores(ours, theirs, scoring)
+        scores = _worst(expected, scoring) if files.prediction is None else _scores(predicted, expected, scoring)
     except (OSError, ValueError) as error:
         return _failed(files, str(error))
     problems = [
         f"{files.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
-        for path, volume in ((files.prediction, ours), (files.reference, theirs))
+        for path, volume in ((files.prediction, predicted), (files.reference, expected))
         if (found := _unknown_labels(volume))
     ]
     froc: list[Row] = []
     try:
-        froc = [] if files.probabilities is None else _froc(files.probabilities, theirs, files.reference, scoring)
+        froc = [] if files.probabilities is None else _froc(files.probabilities, expected, files.reference, scoring)
     except (OSError, ValueError) as error:
         problems.append(f"{files.case}: {error}; scored, but not in the FROC table")
     rows, lesions, froc = ([{"case": files.case} | row for row in table] for table in (scores, scores.lesions, froc))
@@ -86,7 +86,7 @@ def _failed(files: CaseFiles, reason: str) -> CaseResult:
     return CaseResult(files.case, problems=[f"{files.case}: {reason}; not scored"])
 
 
-def _scores(ours: LabelVolume, theirs: LabelVolume, scoring: Scoring) -> CaseScores:
+def _scores(predicted: LabelVolume, expected: LabelVolume, scoring: Scoring) -> CaseScores:
     """Scores in the axis order of the file, as the organisers' programs do: it decides what `compat` swaps.
 
     It also decides which part of NETC is the first, and so what it joins. Positions are then put in RAS order, and the
@@ -94,9 +94,9 @@ def _scores(ours: LabelVolume, theirs: LabelVolume, scoring: Scoring) -> CaseSco
     """
     from mets3d.data.nifti import in_file_order, ras_position_mm, zooms_along
 
-    grid = replace(ours.source, zooms=zooms_along(theirs.source, ours.source))
+    grid = replace(predicted.source, zooms=zooms_along(expected.source, predicted.source))
     scores = lesion_scores(
-        in_file_order(ours.labels, grid), in_file_order(theirs.labels, grid), grid.zooms, **vars(scoring)
+        in_file_order(predicted.labels, grid), in_file_order(expected.labels, grid), grid.zooms, **vars(scoring)
     )
     for row in scores.lesions:
         position = ras_position_mm((row["x_mm"], row["y_mm"], row["z_mm"]), grid)
@@ -108,7 +108,7 @@ def _scores(ours: LabelVolume, theirs: LabelVolume, scoring: Scoring) -> CaseSco
 def _numbered(lesions: Iterable[Row]) -> list[Row]:
     """Puts the lesions of one region in the order of their numbers and numbers them anew."""
     ordered = sorted(
-        lesions, key=lambda row: rank(row["kind"], _volume_mm3(row), (row["x_mm"], row["y_mm"], row["z_mm"]))
+        lesions, key=lambda row: sort_key(row["kind"], _volume_mm3(row), (row["x_mm"], row["y_mm"], row["z_mm"]))
     )
     return [row | {"lesion": number} for number, row in enumerate(ordered, start=1)]
 
@@ -117,11 +117,11 @@ def _volume_mm3(row: Row) -> float:
     return float(row["prediction_volume_mm3" if row["kind"] == "false" else "reference_volume_mm3"])
 
 
-def _worst(theirs: LabelVolume, scoring: Scoring) -> CaseScores:
+def _worst(expected: LabelVolume, scoring: Scoring) -> CaseScores:
     """Scores a missing prediction by the worst values of the table of scores, where an empty one has no value too."""
-    empty = replace(theirs, labels=np.zeros_like(theirs.labels))
-    scores = _scores(empty, theirs, scoring)
-    penalty_mm = rules_named(scoring.rules).penalty_mm(theirs.labels.shape)
+    empty = replace(expected, labels=np.zeros_like(expected.labels))
+    scores = _scores(empty, expected, scoring)
+    penalty_mm = rules_named(scoring.rules).penalty_mm(expected.labels.shape)
     for row in scores:
         for name, value in row.items():
             score = score_of(name)
@@ -133,26 +133,26 @@ def _worst(theirs: LabelVolume, scoring: Scoring) -> CaseScores:
     return scores
 
 
-def _froc(file: Path, theirs: LabelVolume, reference: Path, scoring: Scoring) -> list[Row]:
+def _froc(file: Path, expected: LabelVolume, reference: Path, scoring: Scoring) -> list[Row]:
     from mets3d.data.nifti import LabelVolume, read_probabilities
 
     soft = read_probabilities(file)
-    ours = LabelVolume(np.zeros(soft.data.shape[1:], np.uint8), soft.spacing_mm, soft.affine, soft.source)
-    differs = _grids_differ(ours, theirs)
+    predicted = LabelVolume(np.zeros(soft.data.shape[1:], np.uint8), soft.spacing_mm, soft.affine, soft.source)
+    differs = _grids_differ(predicted, expected)
     if differs:
         raise ValueError(f"{file} and {reference} {differs}")
-    return froc_rows(soft.data, soft.names, theirs.labels, theirs.spacing_mm, rules=scoring.rules)
+    return froc_rows(soft.data, soft.names, expected.labels, expected.spacing_mm, rules=scoring.rules)
 
 
-def _grids_differ(ours: LabelVolume, theirs: LabelVolume) -> str | None:
+def _grids_differ(predicted: LabelVolume, expected: LabelVolume) -> str | None:
     """Says how two grids differ, None where they do not."""
-    if ours.labels.shape != theirs.labels.shape:
-        return f"differ in shape, {ours.labels.shape} and {theirs.labels.shape} in RAS order; {REGRID}"
-    if lie_apart(ours, theirs):
-        off = f"affines {apart_mm(ours, theirs):g} apart in mm"
+    if predicted.labels.shape != expected.labels.shape:
+        return f"differ in shape, {predicted.labels.shape} and {expected.labels.shape} in RAS order; {REGRID}"
+    if lie_apart(predicted, expected):
+        off = f"affines {apart_mm(predicted, expected):g} apart in mm"
         return f"lie differently, {off} where {TOLERANCE_VOXELS:g} of a voxel is allowed; {REGRID}"
-    if sizes_differ(ours.spacing_mm, theirs.spacing_mm):
-        return f"have voxels of {ours.spacing_mm} and {theirs.spacing_mm} mm by their headers; {REGRID}"
+    if sizes_differ(predicted.spacing_mm, expected.spacing_mm):
+        return f"have voxels of {predicted.spacing_mm} and {expected.spacing_mm} mm by their headers; {REGRID}"
     return None
 
 

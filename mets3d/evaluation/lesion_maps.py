@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer
 
 from mets3d.evaluation.arguments import AnyLabels, AnySpacing, checked_labels, checked_spacing
-from mets3d.evaluation.lesions import in_order, scored
-from mets3d.evaluation.region_scores import Side, matched
+from mets3d.evaluation.lesions import score_lesions, sorted_lesions
+from mets3d.evaluation.region_scores import Side, match_lesions
 from mets3d.evaluation.rules import DEFAULT_RULES, clusters, rules_named
 from mets3d.ops.voxels import voxels_of
 
@@ -30,12 +30,12 @@ def lesion_maps(
 ) -> dict[str, LesionMap]:
     """Returns the map of each region, numbered as in `lesion_scores(...).lesions`. Raises as `lesion_scores`."""
     rule_set = rules_named(rules)
-    found = clusters(*checked_labels(prediction, reference, rule_set))
+    case_clusters = clusters(*checked_labels(prediction, reference, rule_set))
     spacing = checked_spacing(spacing_mm)
     maps = {}
     for region in rule_set.regions:
-        match = matched(found, region, rule_set)
-        lesions = in_order(scored(match, spacing, rule_set, {"dice": 0.0}, None))
+        match = match_lesions(case_clusters, region, rule_set)
+        lesions = sorted_lesions(score_lesions(match, spacing, rule_set, {"dice": 0.0}, None))
         lesion_numbers = np.zeros(len(match.matches) + 1, np.int64)
         false_numbers = np.zeros(len(match.prediction.voxels), np.int64)
         for number, lesion in enumerate(lesions, start=1):

@@ -1,7 +1,8 @@
 """Scores one case: every region as a whole and lesion by lesion, by the rules of an edition of the challenge.
 
-Four steps: `clusters` splits the case, `matched` finds the lesions of a region and their matches, `scored` scores each
-lesion, and `lesion_wise`, `whole_volume` and `_row` make rows of them.
+`lesion_scores` takes four steps. `clusters` (rules.py) splits the case. For each region, `match_lesions`
+(region_scores.py, with the rule set's `detect` in rules.py) finds the lesions and their matches, and `score_lesions`
+(here) scores each lesion. `lesion_wise` and `whole_volume` (region_scores.py) and `_row` (here) make the rows.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from mets3d.evaluation.region_scores import (
     Matched,
     Surfaces,
     lesion_wise,
-    matched,
+    match_lesions,
     size_class,
     whole_volume,
 )
 from mets3d.evaluation.rules import DEFAULT_RULES, RuleSet, clusters, rules_named
 from mets3d.evaluation.tables import Row
-from mets3d.ops.voxels import Spacing
+from mets3d.ops.voxels import Position, Spacing
 
+# The rules of 2023 and 2024 ignore lesions of up to 2 mm3, and those of 2026 score lesions from 27 mm3. The other two
+# edges are this project's choice: they split the lesions from 27 mm3 into small, medium and large ones.
 SIZE_EDGES_MM3 = (2.0, 27.0, 100.0, 275.0)
 
 
@@ -60,13 +63,14 @@ def lesion_scores(
     Returns a list with one dict per region of the rule set (WT, TC, ET; RC from 2024 on), or of those named by
     `regions`; docs/evaluation.md describes every key. Its attribute `lesions` has one dict per reference lesion and per
     false component: `region`, `rules`, `lesion` (a number within the region), `kind` (found, missed, false, or ignored
-    as too small), both volumes (a component that matches several lesions is whole in each), the centroid `x_mm`,
-    `y_mm`, `z_mm` along the array's axes (index times spacing), and the scores of the match.
+    as too small), both volumes (a component that matches several lesions is counted in full for each), the centroid
+    `x_mm`, `y_mm`, `z_mm` along the array's axes (index times spacing), and the scores of the match.
 
-    compat: `organisers` swaps the first and last voxel size in the lesion-wise distances where the challenge's program
-    does so (brats2026). distances: False leaves out HD95 and NSD, and is several times faster.
+    compat: `organisers` reproduces published scores: it swaps the first and last voxel size in the lesion-wise
+    distances where the challenge's program does so (brats2026).
+    distances: False leaves out HD95 and NSD, and is several times faster.
 
-    A value that the rules do not give is NaN. Both masks of a region empty: Dice 1, HD95 0, NSD 1 under brats2023 and
+    Where the rules define no value, it is NaN. Both masks of a region empty: Dice 1, HD95 0, NSD 1 under brats2023 and
     brats2024, NaN under brats2026. One empty: Dice 0, NSD 0 and the rules' penalty. Labels of no region are background,
     but brats2026 refuses labels other than 0 to 4.
     Raises ValueError for unknown rules or regions, shapes that differ or are not 3-D, fractional labels, labels that
@@ -75,18 +79,20 @@ def lesion_scores(
     rule_set = rules_named(rules)
     chosen = checked_regions(rule_set, regions)
     edges = checked_edges(size_edges_mm3)
-    ours, theirs = checked_labels(prediction, reference, rule_set)
+    prediction_labels, reference_labels = checked_labels(prediction, reference, rule_set)
     spacing = checked_spacing(spacing_mm)
     lesion_mm = lesion_spacing(spacing, compat, rule_set)
     names = ("dice", *(SURFACE_SCORES if distances else ()))
-    miss = {name: rule_set.penalty_mm(reference.shape) if name == "hd95" else 0.0 for name in names}
-    found = clusters(ours, theirs)
+    scores_of_a_miss = {name: rule_set.penalty_mm(reference.shape) if name == "hd95" else 0.0 for name in names}
+    case_clusters = clusters(prediction_labels, reference_labels)
     rows, lesion_rows = [], []
     for region in chosen:
-        match = matched(found, region, rule_set)
+        match = match_lesions(case_clusters, region, rule_set)
         surfaces = Surfaces(match, spacing, rule_set) if distances else None
-        by_lesion = surfaces if lesion_mm == spacing or not distances else Surfaces(match, lesion_mm, rule_set)
-        lesions = in_order(scored(match, spacing, rule_set, miss, by_lesion))
+        lesion_surfaces = surfaces
+        if surfaces and lesion_mm != spacing:  # computed again only where `compat` swaps the voxel sizes
+            lesion_surfaces = Surfaces(match, lesion_mm, rule_set)
+        lesions = sorted_lesions(score_lesions(match, spacing, rule_set, scores_of_a_miss, lesion_surfaces))
         head = {"region": region.name, "rules": rules}
         whole = whole_volume(match, reference.shape, spacing, rule_set, surfaces)
         rows.append(head | lesion_wise(lesions, rule_set, edges, names) | whole)
@@ -94,43 +100,44 @@ def lesion_scores(
     return CaseScores(rows, lesion_rows)
 
 
-def scored(
-    match: Matched, spacing_mm: Spacing, rules: RuleSet, miss: dict[str, float], surfaces: Surfaces | None
+def score_lesions(
+    match: Matched, spacing_mm: Spacing, rules: RuleSet, scores_of_a_miss: dict[str, float], surfaces: Surfaces | None
 ) -> list[Lesion]:
-    """Scores the lesions of the reference, then the false components. `miss`: the scores of a missed or false one."""
-    voxel_mm3, ours, theirs = math.prod(spacing_mm), match.prediction, match.reference
+    """Scores the lesions of the reference, then the false components, which have the scores of a miss too."""
+    voxel_mm3, prediction, reference = math.prod(spacing_mm), match.prediction, match.reference
     lesions = []
     for number, (components, common) in enumerate(zip(match.matches, match.common, strict=True), start=1):
-        voxels, predicted = int(theirs.voxels[number]), int(ours.voxels[components].sum())
-        scores = miss
+        voxels, predicted = int(reference.voxels[number]), int(prediction.voxels[components].sum())
+        scores = scores_of_a_miss
         if len(components):
             scores = {"dice": 2 * common / (voxels + predicted)}
             scores |= surfaces.scores(components, number) if surfaces else {}
         volume_mm3 = float(voxels) * voxel_mm3
         kind: Kind = "ignored" if volume_mm3 <= rules.ignored_up_to_mm3 else "found" if len(components) else "missed"
-        position_mm = _position_mm(theirs.centres[number], spacing_mm)
+        position_mm = _position_mm(reference.centres[number], spacing_mm)
         lesions.append(Lesion(number, kind, volume_mm3, float(predicted) * voxel_mm3, position_mm, scores))
     for number in match.false.tolist():
-        volume_mm3 = float(ours.voxels[number]) * voxel_mm3
-        position_mm = _position_mm(ours.centres[number], spacing_mm)
-        lesions.append(Lesion(number, "false", 0.0, volume_mm3, position_mm, miss))
+        volume_mm3 = float(prediction.voxels[number]) * voxel_mm3
+        position_mm = _position_mm(prediction.centres[number], spacing_mm)
+        lesions.append(Lesion(number, "false", 0.0, volume_mm3, position_mm, scores_of_a_miss))
     return lesions
 
 
-def _position_mm(centre: Iterable[float], spacing_mm: Spacing) -> tuple[float, float, float]:
+def _position_mm(centre: Iterable[float], spacing_mm: Spacing) -> Position:
     x, y, z = (float(voxels) * side_mm for voxels, side_mm in zip(centre, spacing_mm, strict=True))
     return x, y, z
 
 
-def in_order(lesions: Iterable[Lesion]) -> list[Lesion]:
-    """Returns the lesions of one region in the order of their numbers."""
-    return sorted(lesions, key=lambda lesion: rank(lesion.kind, lesion.volume_mm3, lesion.position_mm))
+def sorted_lesions(lesions: Iterable[Lesion]) -> list[Lesion]:
+    """Sorts the lesions of one region: reference lesions first, then false ones, each largest first.
+
+    Their place is their number in lesions.csv.
+    """
+    return sorted(lesions, key=lambda lesion: sort_key(lesion.kind, lesion.volume_mm3, lesion.position_mm))
 
 
-def rank(
-    kind: str, volume_mm3: float, position_mm: tuple[float, float, float]
-) -> tuple[bool, float, float, float, float]:
-    """Returns what lesions are sorted by: those of the reference come first, then false ones, each largest first.
+def sort_key(kind: str, volume_mm3: float, position_mm: Position) -> tuple[bool, float, float, float, float]:
+    """Returns the key that lesions are sorted by; see `sorted_lesions`.
 
     Equal volumes go by position, so that the order does not depend on how a file's axes lie.
     """

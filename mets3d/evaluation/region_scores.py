@@ -84,7 +84,7 @@ class Matched:
     false: Int[np.ndarray, " F"]  # the numbers of the false components
 
 
-def matched(clusters: Sequence[Cluster], region: Region, rules: RuleSet) -> Matched:
+def match_lesions(clusters: Sequence[Cluster], region: Region, rules: RuleSet) -> Matched:
     """Detects the lesions of a region in each cluster by the rules and numbers them through."""
     detections = [rules.detect(cluster, region, rules) for cluster in clusters]
     corners = [cluster.corner for cluster in clusters]
@@ -101,11 +101,11 @@ def matched(clusters: Sequence[Cluster], region: Region, rules: RuleSet) -> Matc
         matches += [components + before for components in detection.matches]
         common += shared
         false.append(detection.false + before)
-    ours = [region.mask(cluster.prediction) for cluster in clusters]
-    theirs = [region.mask(cluster.reference) for cluster in clusters]
+    prediction = [region.mask(cluster.prediction) for cluster in clusters]
+    reference = [region.mask(cluster.reference) for cluster in clusters]
     return Matched(
-        Side(ours, [detection.components for detection in detections], corners, components_before),
-        Side(theirs, [detection.lesions for detection in detections], corners, lesions_before),
+        Side(prediction, [detection.components for detection in detections], corners, components_before),
+        Side(reference, [detection.lesions for detection in detections], corners, lesions_before),
         matches,
         common,
         np.concatenate(false),
@@ -127,13 +127,14 @@ class Surfaces:
     Which kind HD95 is read off is the rules' choice; NSD is always that of border voxels.
     """
 
-    def __init__(self, found: Matched, spacing_mm: Spacing, rules: RuleSet):
+    def __init__(self, match: Matched, spacing_mm: Spacing, rules: RuleSet):
         self.rules, self.spacing_mm = rules, spacing_mm
-        ours, theirs = found.prediction, found.reference
-        self._borders = point_distances(border_points(ours.placed()), border_points(theirs.placed()), spacing_mm)
+        sides = match.prediction, match.reference
+        borders = [border_points(side.placed()) for side in sides]
+        self._borders = point_distances(borders[0], borders[1], spacing_mm)
         self._areas = None
         if rules.hd95 == "area":
-            elements = [element_points(side.placed(), spacing_mm) for side in (ours, theirs)]
+            elements = [element_points(side.placed(), spacing_mm) for side in sides]
             self._areas = point_distances(elements[0], elements[1], spacing_mm)
 
     def scores(self, components: Chosen | None, lesion: int | None) -> dict[str, float]:
@@ -165,10 +166,10 @@ class Surfaces:
 
 
 def _chosen(surfaces: PointDistances, components: Chosen | None, lesion: int | None) -> Distances:
-    ours, theirs = surfaces.prediction, surfaces.reference
+    prediction, reference = surfaces.prediction, surfaces.reference
     return surfaces.between(
-        ours.all if components is None else ours.of(components),
-        theirs.all if lesion is None else theirs.of(np.array([lesion])),
+        prediction.all if components is None else prediction.of(components),
+        reference.all if lesion is None else reference.of(np.array([lesion])),
     )
 
 
@@ -326,11 +327,11 @@ def overlap(masks: Iterable[tuple[Bool[np.ndarray, "..."], Bool[np.ndarray, "...
 
 
 def whole_volume(
-    found: Matched, shape: Sequence[int], spacing_mm: Spacing, rules: RuleSet, surfaces: Surfaces | None
+    match: Matched, shape: Sequence[int], spacing_mm: Spacing, rules: RuleSet, surfaces: Surfaces | None
 ) -> Row:
     """Returns the scores of a region as a whole; without `surfaces` no distances."""
-    ours, theirs = found.prediction, found.reference
-    counts = overlap(zip(ours.masks, theirs.masks, strict=True), math.prod(shape))
+    prediction, reference = match.prediction, match.reference
+    counts = overlap(zip(prediction.masks, reference.masks, strict=True), math.prod(shape))
     voxel_mm3 = math.prod(spacing_mm)
     reference_mm3 = float(counts.true_positives + counts.false_negatives) * voxel_mm3
     prediction_mm3 = float(counts.true_positives + counts.false_positives) * voxel_mm3
@@ -346,7 +347,7 @@ def whole_volume(
     if surfaces:
         row |= _settled(surfaces.scores(None, None), shape, rules)
     if rules.deleted_up_to_voxels:
-        row |= _without_deleted(found, shape, rules, surfaces, row)
+        row |= _without_deleted(match, shape, rules, surfaces, row)
     if surfaces and rules.scores_in_voxels:
         row |= _in_voxels(counts, shape, rules, surfaces)
     return row
@@ -367,19 +368,19 @@ def _settled(scores: dict[str, float], shape: Sequence[int], rules: RuleSet) -> 
 
 
 def _without_deleted(
-    found: Matched, shape: Sequence[int], rules: RuleSet, surfaces: Surfaces | None, row: Row
+    match: Matched, shape: Sequence[int], rules: RuleSet, surfaces: Surfaces | None, row: Row
 ) -> dict[str, float]:
     """Returns Dice and NSD of the table of 2024, as a whole without the predicted lesions that the rules delete."""
     names = ("dice", "nsd_0.5", "nsd_1.0")
-    ours, theirs = found.prediction, found.reference
-    whole = sum(int(np.count_nonzero(mask)) for mask in ours.masks)
-    if int(ours.voxels.sum()) == whole:  # nothing was deleted
+    prediction, reference = match.prediction, match.reference
+    whole = sum(int(np.count_nonzero(mask)) for mask in prediction.masks)
+    if int(prediction.voxels.sum()) == whole:  # nothing was deleted
         return {f"legacy_{name}": row[name] for name in names if name in row}
-    left = (numbers > 0 for numbers in ours.numbers)
-    counts = overlap(zip(left, theirs.masks, strict=True), math.prod(shape))
+    left = (numbers > 0 for numbers in prediction.numbers)
+    counts = overlap(zip(left, reference.masks, strict=True), math.prod(shape))
     scores = {"dice": rules.score_of_nothing if counts.both_empty else counts.dice}
     if surfaces:
-        scores |= _settled(surfaces.scores(np.arange(1, len(ours.voxels)), None), shape, rules)
+        scores |= _settled(surfaces.scores(np.arange(1, len(prediction.voxels)), None), shape, rules)
     return {f"legacy_{name}": scores[name] for name in names if name in scores}
 
 

@@ -9,7 +9,7 @@
   brats2026  26-connected components on both sides, matched one to one so that the sum of 1 - Dice is least. Lesions
              from 27 mm3 and every false one make the segmentation score; detection is scored apart.
 
-A rule set is a value at the end of this file: nothing else in the package knows one by its name.
+A rule set is a value at the end of this file; nothing else in the package decides by its name.
 Facts from the organisers' programs: rachitsaluja/BraTS-2023-Metrics at 43c9052, rachitsaluja/BraTS-2024-Metrics at
 f1131e3, BraTS-evaluation 0.0.10 with panoptica 2.1.7.
 """
@@ -76,7 +76,7 @@ class RuleSet:
 
 
 def rules_named(name: str) -> RuleSet:
-    """Returns the rule set of a name. Raises ValueError with those that there are."""
+    """Returns the rule set of this name, or raises ValueError that lists the known names."""
     found = rule_set_of(name)
     if found is None:
         raise ValueError(f"expected rules to be one of {', '.join(known.name for known in RULE_SETS)}; found {name!r}")
@@ -92,7 +92,9 @@ def rule_set_of(name: str) -> RuleSet | None:
 
 
 def clusters(prediction: Integer[np.ndarray, "X Y Z"], reference: Integer[np.ndarray, "X Y Z"]) -> list[Cluster]:
-    """Splits a case into clusters that have nothing to do with each other, in the order of their first voxel.
+    """Splits a case into clusters of labelled voxels so far apart that no rule can join them.
+
+    They come in the order of their first voxel.
 
     A case of 46 million voxels holds a few hundred thousand that are labelled. Labelling, growing and matching cluster
     by cluster costs what the lesions cost and not what the volume does. Between voxels of two clusters there are at
@@ -274,7 +276,7 @@ def _joined(parts: Numbers, mask: Mask, netc: Numbers) -> Numbers:
     own = np.where(mask, parts, 0)
     voxels = voxels_of(netc > 0)
     number = netc[tuple(voxels.T)]
-    for shift in SHIFTS:  # the margin of an cluster keeps them inside
+    for shift in SHIFTS:  # the margin of a cluster keeps them inside
         touched = own[tuple((voxels + shift).T)]
         np.minimum.at(lowest, touched[touched > 0], number[touched > 0])
     group = np.where(lowest < nobody, amount + lowest, np.arange(amount + 1))

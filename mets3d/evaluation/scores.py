@@ -19,27 +19,27 @@ KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are
 
 
 def every(_rules: RuleSet) -> bool:
-    """Says that all rule sets give a score."""
+    """Returns True: every rule set gives this score."""
     return True
 
 
-def deleting(rules: RuleSet) -> bool:
-    """Says whether a rule set deletes small predicted lesions."""
+def deletes_small(rules: RuleSet) -> bool:
+    """Returns whether a rule set deletes small predicted lesions."""
     return rules.deleted_up_to_voxels > 0
 
 
-def large_alone(rules: RuleSet) -> bool:
-    """Says whether a rule set scores large lesions alone."""
+def scores_large_only(rules: RuleSet) -> bool:
+    """Returns whether a rule set scores large lesions only."""
     return rules.scored_from_mm3 > 0
 
 
-def by_dice(rules: RuleSet) -> bool:
-    """Says whether a rule set counts a match as found from some Dice on."""
+def needs_dice(rules: RuleSet) -> bool:
+    """Returns whether a match needs some Dice to count as found under a rule set."""
     return rules.detected_from_dice is not None
 
 
 def in_voxels(rules: RuleSet) -> bool:
-    """Says whether a rule set has scores in voxels too."""
+    """Returns whether a rule set has scores in voxels too."""
     return rules.scores_in_voxels
 
 
@@ -71,7 +71,7 @@ def _volume(column: str, name: str) -> Score:
 
 def _spread(score: Score) -> Score:
     column, name = f"{score.column}_sd", f"{score.name}, SD of lesions"
-    return Score(column, name, score.digits, None, score.unit, given_by=large_alone)
+    return Score(column, name, score.digits, None, score.unit, given_by=scores_large_only)
 
 
 # Each also by size class, as in recall_2_to_27.
@@ -115,13 +115,13 @@ SCORES: tuple[Score, ...] = (
     Score("smallest_spacing_mm", "Smallest side of a voxel", 2, None, "mm", summarised=False),
     *map(_spread, (*_LESION_WISE, *_LESION_WISE_NSD)),
     *(
-        replace(score, column=f"{size}_{score.column}", name=f"{score.name}, {size} ones", given_by=by_dice)
+        replace(score, column=f"{size}_{score.column}", name=f"{score.name}, {size} ones", given_by=needs_dice)
         for size in ("large", "small")
         for score in BY_SIZE
     ),
-    Score("legacy_dice", "Dice after deletion", given_by=deleting),
-    Score("legacy_nsd_0.5", "NSD at 0.5 mm after deletion", given_by=deleting),
-    Score("legacy_nsd_1.0", "NSD at 1 mm after deletion", given_by=deleting),
+    Score("legacy_dice", "Dice after deletion", given_by=deletes_small),
+    Score("legacy_nsd_0.5", "NSD at 0.5 mm after deletion", given_by=deletes_small),
+    Score("legacy_nsd_1.0", "NSD at 1 mm after deletion", given_by=deletes_small),
     replace(_hd95("global_hd95", "HD95 in voxels"), unit="voxels", given_by=in_voxels),
     Score("global_nsd", "NSD at half a voxel", given_by=in_voxels),
 )

@@ -172,12 +172,12 @@ class PointDistances:
 
     def between(self, predicted: Chosen, expected: Chosen) -> Distances:
         """Returns the distances between chosen points of the prediction and of the reference."""
-        ours, theirs = self.prediction, self.reference
+        prediction, reference = self.prediction, self.reference
         return Distances(
-            _to_chosen(self.to_reference, ours.where, predicted, theirs.where, expected, self.spacing_mm),
-            _to_chosen(self.to_prediction, theirs.where, expected, ours.where, predicted, self.spacing_mm),
-            ours.areas_mm2[predicted],
-            theirs.areas_mm2[expected],
+            _to_chosen(self.to_reference, prediction.where, predicted, reference.where, expected, self.spacing_mm),
+            _to_chosen(self.to_prediction, reference.where, expected, prediction.where, predicted, self.spacing_mm),
+            prediction.areas_mm2[predicted],
+            reference.areas_mm2[expected],
         )
 
 

@@ -1,4 +1,4 @@
-"""The console: which process prints, how long work shows its progress, and what happens when nobody reads on.
+"""Prints on rank 0 only, shows progress and ends quietly when the output pipe is closed.
 
 Imports nothing heavy: `mets3d --help` passes through here.
 """

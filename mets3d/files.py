@@ -1,4 +1,4 @@
-"""Files that are whole or absent: writing through a temporary name, JSON with expectations, and their errors.
+"""Writes files atomically, and reads JSON with checks and clear errors.
 
 Every text file is UTF-8, whatever the locale says.
 """
@@ -38,7 +38,7 @@ class WrongWeightsError(WeightsError, ValueError):
     """Weights that are broken or another network's."""
 
 
-# ---------------------------------------------------------------- whole or absent
+# ---------------------------------------------------------------- atomic writing
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The layout of a run directory and of what is made of it: the only module that knows these file names.
+"""Defines the layout of a run directory and its outputs: the only module that knows these file names.
 
 runs/NAME/
     config.yaml        complete configuration, loadable by --config
@@ -26,12 +26,12 @@ from mets3d.config import Config, ConfigError, load_file
 from mets3d.files import MissingWeightsError, read_text, write_text
 
 SCORE_TABLE = "scores.csv"
-PREDICTION_NOTE = "predict.json"  # in a folder of predictions: whose they are, and of which cases
+PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
 WEIGHTS = "model.safetensors"
 
 
 class Inside:
-    """The path of a file or folder inside the folder that an object of a class below stands for."""
+    """A descriptor that joins a fixed name to the object's `path`: `RunDir(path).config` is path/config.yaml."""
 
     def __init__(self, name: str):
         self.name = name
@@ -65,19 +65,19 @@ class RunDir:
 
     @property
     def name(self) -> str:
-        """The folder's own name, also where the path is `.`."""
+        """Returns the folder's own name, also where the path is `.`."""
         return self.path.resolve().name
 
     def checkpoint(self, step: int) -> Path:
-        """Returns the folder of the checkpoint at a step, there or not."""
+        """Returns the folder of the checkpoint at a step, whether it exists or not."""
         return self.checkpoints / f"step_{step:08d}"
 
     def checkpoint_steps(self) -> list[int]:
-        """Lists the steps of the checkpoints that are whole, ascending."""
+        """Lists the steps of the complete checkpoints, ascending."""
         return sorted(int(folder.name.removeprefix("step_")) for folder in self.checkpoints.glob("step_*[0-9]"))
 
     def pointer(self, name: str) -> int | None:
-        """Reads the step that `last` or `best` points at; None where there is no such pointer."""
+        """Reads the step that `last` or `best` points at; None without such a pointer."""
         file = self.checkpoints / name
         return int(read_text(file)) if file.exists() else None
 
@@ -158,23 +158,27 @@ class PredictionsDir:
     records = Inside("records")
 
     def label_map(self, case: str) -> Path:
-        """Returns the path of a case's label map, there or not; so do the others for their files."""
+        """Returns the path of a case's label map, whether it exists or not."""
         return self.path / scan_name(case)
 
     def uncertainty_map(self, case: str) -> Path:
+        """Returns the path of a case's uncertainty map."""
         return self.uncertainties / scan_name(case)
 
     def lesion_table(self, case: str) -> Path:
+        """Returns the path of the table of a case's predicted lesions."""
         return self.lesions / f"{case}.csv"
 
     def probability_map(self, case: str) -> Path:
+        """Returns the path of a case's probabilities."""
         return self.probabilities / scan_name(case)
 
     def record(self, case: str) -> Path:
+        """Returns the path of the record that is written when a case is finished."""
         return self.records / f"{case}.json"
 
     def files_of(self, case: str) -> tuple[Path, ...]:
-        """Returns the paths of everything that a prediction writes for a case but the record, there or not."""
+        """Returns the paths of all files of a case but its record, whether they exist or not."""
         return self.label_map(case), self.uncertainty_map(case), self.lesion_table(case), self.probability_map(case)
 
 

@@ -225,7 +225,13 @@ def test_the_header_of_a_configuration_says_what_it_is_for_how_long_it_takes_and
             assert line.startswith(("(measured: ", "not measured yet")), "a figure is measured, or it is not given"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md"])
-def test_documents_are_wrapped_at_100_columns(document: str) -> None:
-    for line in (ROOT / document).read_text(encoding="utf-8").splitlines():
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda file: file.name)
+def test_documents_are_wrapped_at_100_columns(document: Path) -> None:
+    for line in document.read_text(encoding="utf-8").splitlines():
         assert len(line) <= 100 or line.startswith(("    ", "|", "![")), line
+
+
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.stem)
+def test_comments_in_configurations_are_wrapped_at_100_columns(file: Path) -> None:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        assert len(line) <= 100 or not line.startswith("#"), line

@@ -1,4 +1,4 @@
-"""Random changes of a sample: drawn on the host, each by name from a stream of its own, and applied on the device."""
+"""Draws random changes of a sample on the host, each from a stream of its own, and applies them on the device."""
 
 from __future__ import annotations
 

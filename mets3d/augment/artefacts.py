@@ -1,4 +1,4 @@
-"""Changes that a scanner makes: noise."""
+"""Defines changes that a scanner makes: noise."""
 
 from __future__ import annotations
 

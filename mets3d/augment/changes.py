@@ -1,8 +1,9 @@
-"""The changes of a sample in their order, drawn by name for one sample and applied to a batch.
+"""Draws the changes of a sample, each by its name, and applies them to a batch in their order.
 
 A change is a class in the file of its family. Its fields are the numbers that were drawn, `draw` draws them, `apply`
-applies them. The arguments of `draw` after the generator are keys of the settings' section `augment`, or `sequences`.
-To add one, write the class, give it a name in the family's table, and write its settings.
+applies them. The arguments of `draw` after the generator are named like keys of the settings' section `augment`, or
+`sequences`; another name is an error. To add a change, write the class, give it a name in the
+family's table, and add its settings.
 """
 
 from __future__ import annotations
@@ -30,14 +31,18 @@ Draws = Mapping[str, Callable[[np.random.Generator], Any]]
 class MovesVoxels(Protocol):
     """A change of image and labels alike."""
 
-    def apply(self, image: Tensor, labels: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, Tensor]: ...
+    def apply(self, image: Tensor, labels: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
+        """Returns image [C, X, Y, Z] and labels [X, Y, Z] of one sample, moved."""
+        ...
 
 
 @runtime_checkable
 class ChangesIntensity(Protocol):
     """A change of the image alone. Voxels outside `brain` are set to 0 after the last one."""
 
-    def apply(self, image: Tensor, brain: Tensor) -> Tensor: ...
+    def apply(self, image: Tensor, brain: Tensor) -> Tensor:
+        """Returns the image [C, X, Y, Z] of one sample, changed; `brain` [X, Y, Z] is where any sequence is not 0."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,11 @@ class Drawn:
 
 
 def bind(settings: Mapping[str, Any]) -> tuple[Draws, Draws]:
-    """Returns the draw of every spatial and of every other change by name, with its settings bound to it."""
+    """Returns the draw of every spatial and of every other change by name, with its settings bound to it.
+
+    Settings are matched to the parameters of `draw` by name. Raises TypeError, naming change and parameter, if there is
+    no setting of that name.
+    """
     return _bound(SPATIAL, settings), _bound(INTENSITY | ARTEFACTS, settings)
 
 
@@ -82,7 +91,13 @@ def augment(
 def _bound(family: Mapping[str, Any], settings: Mapping[str, Any]) -> Draws:
     draws = {}
     for name, change in family.items():
-        names = [key for key in inspect.signature(change.draw).parameters if key in settings]
+        _generator, *names = inspect.signature(change.draw).parameters
+        for key in names:
+            if key not in settings:
+                raise TypeError(
+                    f"augmentation {name}: {change.__name__}.draw has a parameter {key}, but `augment` has no such "
+                    f"setting; expected one of {', '.join(settings)}"
+                )
         draws[name] = partial(change.draw, **{key: settings[key] for key in names})
     return draws
 

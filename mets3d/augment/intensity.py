@@ -1,4 +1,4 @@
-"""Changes of the intensities, sequence by sequence: brightness, contrast, gamma."""
+"""Defines changes of the intensities, sequence by sequence: brightness, contrast, gamma."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes that move image and labels alike: mirror, affine."""
+"""Defines changes that move image and labels alike: mirror, affine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration: YAML files with a `base:`, dotted overrides as W&B agents print them, every fault in one message.
+"""Reads the configuration: YAML files with a `base:`, dotted overrides as W&B prints them, all faults at once.
 
     --config FILE [--config FILE ...] --loss.boundary=hausdorff_distance --data.patch "[96, 96, 64]"
 

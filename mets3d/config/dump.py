@@ -1,4 +1,4 @@
-"""A configuration as plain values and as YAML, and the keys in which two differ."""
+"""Writes a configuration as plain values and as YAML, and lists the keys in which two differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults of a configuration, each in one line: unknown keys with the nearest known one, values of a wrong kind."""
+"""Words the faults of a configuration, each in one line: unknown keys with the nearest known one, wrong values."""
 
 from __future__ import annotations
 

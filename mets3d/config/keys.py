@@ -1,4 +1,4 @@
-"""Every setting by its dotted key, with its kind, default and meaning, and the page that --help prints."""
+"""Lists every setting by its dotted key, with its kind, default and meaning, and makes the page of --help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration as nested dicts before it is checked: read from files, laid over one another, set by dotted key."""
+"""Reads configurations as nested dicts, merges them, and sets values by dotted key, before they are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML with the scalars of version 1.2, where 1e-4 is a number and `no` is text; PyYAML's own are those of 1.1."""
+"""Reads YAML with the scalars of version 1.2: 1e-4 is a number and `no` is text, unlike in PyYAML's 1.1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to host batches: discovery, checks, the store and its loader. Imports no torch here."""
+"""Turns files into host batches: finds and checks cases, makes the store and loads from it. Imports no torch here."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class DataError(ValueError):
 
 
 def quiet(done: int, total: int, name: str) -> None:
-    """Shows no progress."""
+    """Does nothing: a progress function that shows no progress."""

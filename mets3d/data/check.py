@@ -1,4 +1,4 @@
-"""Findings about the cases of a data set, all together, before anything is computed from them."""
+"""Checks the cases of a data set and collects all findings before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CheckReport:
 
     @property
     def unusable(self) -> list[str]:
-        """Names of cases with an error, sorted."""
+        """Returns the names of cases with an error, sorted."""
         return sorted({finding.case for finding in self.findings if finding.severity == "error"})
 
     def table(self) -> str:
-        """Returns the findings as text: how many cases lie where, one line a finding, worst first, and a sum."""
+        """Returns the findings as text: cases per folder, one line per finding, worst first, and a sum."""
         lines = [f"{_cases(count)} in {place}" for place, count in sorted(self.where.items())]
         if self.findings:
             lines += ["", *findings_table(self.findings), ""]
@@ -46,6 +46,7 @@ class CheckReport:
         return "\n".join([*lines, f"{_cases(len(self.cases))}, {verdict} ({summed})"])
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the report as plain values for JSON."""
         return {
             "folder": str(self.folder),
             "cases": self.cases,
@@ -64,6 +65,7 @@ class Checked:
 
     @property
     def unusable(self) -> bool:
+        """Returns whether any finding is an error."""
         return any(finding.severity == "error" for finding in self.findings)
 
 
@@ -130,7 +132,7 @@ def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, 
 
 
 def findings_table(findings: Sequence[Finding]) -> list[str]:
-    """Returns one line a finding, worst first, in columns."""
+    """Returns one line per finding, worst first, in columns."""
     ordered = sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), finding.case))
     rows = [("case", "severity", "finding", "detail")]
     rows += [

@@ -1,4 +1,4 @@
-"""Statistics of a data set: sizes, lesions, intensities, and the score of a single threshold on t2f.
+"""Computes statistics of a data set: sizes, lesions, intensities, and the score of a single threshold on t2f.
 
 The threshold is the baseline that a network has to beat. Its Dice for every threshold and any set of cases follows from
 two histograms a case, so nothing is read again.

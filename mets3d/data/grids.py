@@ -1,6 +1,6 @@
-"""Whether two files lie on one grid: the one tolerance of check, prediction, tuning and evaluation.
+"""Decides whether two files share a voxel grid, by one tolerance.
 
-A case that one of them accepts must not be refused by the next for the same headers.
+Check, prediction, tuning and evaluation all use it, so that none refuses a case that another accepts.
 """
 
 from __future__ import annotations

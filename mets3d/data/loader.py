@@ -1,4 +1,4 @@
-"""Host batches in which sample i of the global batch at step s is a function of (seed, s, i) and of nothing else.
+"""Loads host batches. Sample i of the global batch at step s is a function of (seed, s, i) and of nothing else.
 
 So the number of processes, of accumulation steps and of loader workers changes no sample, and resuming is starting the
 iteration at another step: there is no sampler state to save and no batch to skip.
@@ -39,7 +39,7 @@ class Batch:
     origin: list[tuple[int, int, int]]
 
     def pin_memory(self) -> Batch:
-        """Moves image and labels to pinned memory, as the loader asks of a batch."""
+        """Moves image and labels to pinned memory, as the loader requires of a batch."""
         self.image, self.labels = self.image.pin_memory(), self.labels.pin_memory()
         return self
 
@@ -59,10 +59,10 @@ def generator(seed: int, step: int, index: int, name: str | None = None) -> np.r
 def keys_of_process(
     step: int, *, batch_size: int, processes: int = 1, rank: int = 0, accumulation: int = 1
 ) -> list[list[Key]]:
-    """Returns one process's samples of a step, a list of micro-batches; those of all are the global batch."""
-    micro = batch_size // (processes * accumulation)
-    starts = [(turn * processes + rank) * micro for turn in range(accumulation)]
-    return [[(step, index) for index in range(start, start + micro)] for start in starts]
+    """Returns the keys of one process at a step, a list per micro-batch. Those of all are the global batch."""
+    size = batch_size // (processes * accumulation)
+    starts = [(turn * processes + rank) * size for turn in range(accumulation)]
+    return [[(step, index) for index in range(start, start + size)] for start in starts]
 
 
 def batches(

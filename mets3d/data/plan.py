@@ -1,4 +1,4 @@
-"""What preprocessing does to a case before a network sees it, as plan.json holds it."""
+"""Defines the plan: how preprocessing prepares a case for the network, as plan.json records it."""
 
 from __future__ import annotations
 

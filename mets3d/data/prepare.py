@@ -1,4 +1,4 @@
-"""One case as the network sees it: cropped to the brain, resampled, z-scored inside the brain; and the way back."""
+"""Prepares one case for the network: crops to the brain, resamples, z-scores inside the brain; and goes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From raw cases to the store.
+"""Preprocesses raw cases into a store.
 
 Each case is read once: checked, prepared and saved by one process. The store appears only if every case can be used.
 """

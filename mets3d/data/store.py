@@ -1,4 +1,4 @@
-"""The store: preprocessed cases that a loader reads in patches by memory map.
+"""Reads the store: preprocessed cases from which a loader reads patches by memory map.
 
 STORE/
     store.json         settings, source files, a hash of each, plan and cases; the last file to appear
@@ -47,7 +47,7 @@ class Store:
         return dict(read_json(self.path / FINGERPRINT))
 
     def lesion_counts(self, regions: Sequence[str]) -> dict[str, int]:
-        """Counts the lesions of each case: of the first of these regions that it has any of, else 0."""
+        """Counts the lesions of each case in the first of `regions` that the case has; 0 if it has none of them."""
         counts = {name: row["lesions"] for name, row in self.index["cases"].items()}
         return {name: next((row[region] for region in regions if row[region]), 0) for name, row in counts.items()}
 

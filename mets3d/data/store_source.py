@@ -1,4 +1,4 @@
-"""What a store is made from - settings and source files - and how that differs from what is there now."""
+"""Records what a store was made from and lists what differs now."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def stale(path: Path, changes: list[str]) -> str:
 
 def difference(key: str, own: Any, wanted: Any) -> str:
     """Returns the text for a setting that is different in the store."""
-    return f"{key} is {own} in the store, {wanted} was asked for"
+    return f"{key} is {own} in the store, {wanted} is expected"
 
 
 def _hash(content: Any) -> str:

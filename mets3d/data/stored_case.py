@@ -1,4 +1,4 @@
-"""One case of the store as a safetensors file that is read by memory map.
+"""Reads and writes one case of the store, a safetensors file that is read by memory map.
 
 image          float16 [4, X, Y, Z], z-scored inside the brain, 0 outside
 labels         uint8 [X, Y, Z]

@@ -1,4 +1,4 @@
-"""Findings about one case that its voxels show."""
+"""Finds faults of one case in its voxels."""
 
 from __future__ import annotations
 

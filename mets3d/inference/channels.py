@@ -1,4 +1,4 @@
-"""Probabilities of a case on its own grid, resampled channel by channel when they are needed."""
+"""Resamples the probabilities of a case to its own grid, channel by channel, when they are needed."""
 
 from __future__ import annotations
 

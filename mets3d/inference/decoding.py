@@ -1,4 +1,4 @@
-"""Probabilities -> label map, uncertainty map and a table of the predicted lesions. NumPy alone.
+"""Decodes probabilities into a label map, an uncertainty map and a table of predicted lesions. NumPy alone.
 
 A region's mask is where its probability is above a threshold (label mode: where the most probable label is one of its
 labels), less the components that its settings remove (`region_masks`). The masks are painted in the order WT, TC, ET,

@@ -1,4 +1,4 @@
-"""How each region's probability becomes a mask: settings, their defaults, and the file that `mets3d tune` writes."""
+"""Defines the settings that turn each region's probability into a mask, and reads and writes their file."""
 
 from __future__ import annotations
 

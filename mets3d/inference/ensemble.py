@@ -1,4 +1,4 @@
-"""Trained networks that answer a case together: their probabilities averaged, on the case's own grid."""
+"""Averages the probabilities of several trained networks on the case's own grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the predicted lesions of a case."""
+"""Makes the table of the predicted lesions of a case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained networks as prediction needs them, and the weights of their average."""
+"""Loads trained networks for prediction and computes the weights of their average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes and their mirror images, a few rows along X at a time.
+"""Copies and moves volumes into their mirror images, a few rows along X at a time.
 
 Temporaries of a few rows stay in a CPU's cache, and are small on any device.
 """

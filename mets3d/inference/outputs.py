@@ -1,4 +1,4 @@
-"""What a prediction leaves behind for each case, and the record by which a rerun knows that it is finished."""
+"""Writes the files of each predicted case, and the record by which a rerun knows that a case is finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Case after case: while one is computed, the next is read and prepared and the one before is decoded and written.
+"""Predicts cases in a pipeline: reads the next and writes the previous one during each computation.
 
 So three cases are in memory at once, and no more.
 """

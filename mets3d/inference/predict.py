@@ -1,4 +1,4 @@
-"""A trained run, or several averaged, meet a data set: label maps and what goes beside them.
+"""Predicts the cases of a data set with one trained run or an average of several.
 
 `accelerate launch` shares the cases over its processes.
 """

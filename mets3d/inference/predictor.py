@@ -1,4 +1,4 @@
-"""A trained run in Python: arrays or files in; labels, probabilities, uncertainty and lesions out.
+"""Predicts from Python: arrays or files in; labels, probabilities, uncertainty and lesions out.
 
 A predictor is made once, `mets3d.Predictor.from_pretrained("runs/brats_mets")`, and called with images [4, X, Y, Z] in
 RAS+ and their spacing, or its `predict_files` with a case's folder.

@@ -1,4 +1,4 @@
-"""One region's mask: which components stay, holes that are filled, and how it is painted into the label map.
+"""Makes one region's mask: removes components, fills holes, and paints it into the label map.
 
 Of a mask's 26-connected components some are removed, in this order:
 

@@ -1,4 +1,4 @@
-"""Each region's probability from the channels of a target, one channel in memory at a time."""
+"""Computes each region's probability from the channels of a target, one channel in memory at a time."""
 
 from __future__ import annotations
 

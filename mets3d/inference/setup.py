@@ -1,4 +1,4 @@
-"""What a prediction is made with: members, settings, weights and decoding, chosen together and checked."""
+"""Chooses and checks the members, settings, weights and decoding of a prediction."""
 
 from __future__ import annotations
 

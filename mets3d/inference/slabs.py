@@ -1,4 +1,4 @@
-"""Large volumes in slabs, where a temporary of the whole volume would be many times as large."""
+"""Processes large volumes slab by slab, to keep temporary arrays small."""
 
 from __future__ import annotations
 

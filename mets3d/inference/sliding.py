@@ -1,4 +1,4 @@
-"""A network on a whole volume, window by window, in bounded memory."""
+"""Runs a network over a whole volume in overlapping windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the windows over a volume lie, how they are weighted, and in which order they are run."""
+"""Places the windows over a volume, weighs them, and orders the work."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Windows:
         return cls(triple(size), triple(patch), (x, y, z))
 
     def filled(self, image: Tensor) -> dict[Shape3, bool]:
-        """Returns which windows hold anything but 0, by start; the one time that the device is waited for.
+        """Returns by start whether a window holds a value other than 0. Only here the host waits for the device.
 
-        Most windows show it in every eighth voxel; the others are looked at in full.
+        Every eighth voxel suffices for most windows; the others are searched in full.
         """
         views = {start: image[(slice(None), *box_of(start, self.patch))] for start in self.starts}
         found = _any(views, 8)
@@ -99,7 +99,11 @@ class Job(NamedTuple):
 def jobs_in_order(
     windows: Windows, flips: Sequence[tuple[int, ...]], filled: Mapping[Shape3, bool], *, rolling: bool
 ) -> Iterator[Job]:
-    """Yields every window in every mirror image; rolling: those of one start along X after the other."""
+    """Yields a job per window and mirror image, in the order in which they are run.
+
+    rolling: the windows of one start along X in all mirror images, then those of the next start; otherwise all windows
+    of one mirror image, then those of the next.
+    """
     x, y, z = windows.along
     for block in [[start] for start in x] if rolling else [x]:
         rows = (block[0], block[-1] + windows.patch[0])
@@ -115,7 +119,7 @@ def jobs_in_order(
 
 
 def chunks(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    """Yields the jobs in order, cut after every `size` that need the network."""
+    """Yields the jobs in order as lists, each with at most `size` filled windows: those that need the network."""
     chunk: list[Job] = []
     filled = 0
     for job in jobs:
@@ -144,7 +148,7 @@ def triple(values: Sequence[int]) -> Shape3:
 
 
 def _any(windows: Mapping[Shape3, Tensor], step: int) -> dict[Shape3, bool]:
-    """Returns which windows hold anything but 0 in every `step`-th voxel."""
+    """Returns whether each window holds a value other than 0 in every `step`-th voxel."""
     if not windows:
         return {}
     found = torch.stack([window[:, ::step, ::step, ::step].any() for window in windows.values()])

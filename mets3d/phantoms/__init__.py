@@ -1,1 +1,1 @@
-"""Made-up patients with known ground truth, written as a data set."""
+"""Makes artificial patients with known ground truth and writes them as a data set."""

@@ -1,4 +1,4 @@
-"""A stripped head for phantoms: coordinates in mm, smooth random fields, tissues and how each sequence shows them."""
+"""Makes a phantom's stripped head: coordinates in mm, smooth random fields, tissues and their intensities."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def soft(signed_mm: Any, width_mm: float) -> Volume:
 
 
 def ball(mesh: tuple[Any, Any, Any], centre: Sequence[Number], radii: Sequence[Number]) -> Volume:
-    """Returns about the signed distance in mm to an ellipsoid, positive inside."""
+    """Returns an approximate signed distance in mm to an ellipsoid, positive inside."""
     squares = sum(((u - c) / r) ** 2 for u, c, r in zip(mesh, centre, radii, strict=True))
     return np.asarray((1 - np.sqrt(squares)) * min(radii), dtype=np.float32)
 

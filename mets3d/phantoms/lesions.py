@@ -1,4 +1,4 @@
-"""Metastases of phantoms: where they lie, how they are shaped, and how they are painted into a head."""
+"""Places, shapes and paints the metastases of phantoms."""
 
 from __future__ import annotations
 

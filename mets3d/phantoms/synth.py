@@ -1,4 +1,4 @@
-"""Phantom patients: a stripped head with folded cortex and brain metastases whose truth is known exactly.
+"""Makes phantom patients: a stripped head with folded cortex and brain metastases whose truth is known exactly.
 
 They exist to try the whole line without patient data. No threshold solves them: white-matter lesions of age are as
 bright on t2f as oedema, vessels and choroid plexus as bright on t1c as a metastasis; which is which shows in the four

@@ -1,1 +1,1 @@
-"""Lets a run leave the house, or one enter it: export with a model card, ONNX, MONAI bundle; original checkpoints."""
+"""Exports and imports runs: model card, ONNX, MONAI bundle; original 3D TransUNet checkpoints."""

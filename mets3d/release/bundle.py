@@ -1,4 +1,4 @@
-"""An exported folder as a MONAI bundle: MONAI's transforms and sliding window around the network and the decoding.
+"""Makes an exported folder a MONAI bundle: MONAI's transforms and windows around our network and decoding.
 
 `configs/inference.json` refers to `model.safetensors` and to the functions below by name, so mets3d must be installed
 where the bundle runs, and no second copy of the weights is needed. Windows lie elsewhere than ours and resampling is
@@ -72,7 +72,7 @@ def _metadata(member: Member, name: str, license_id: str | None) -> dict[str, An
         "required_packages_version": {"mets3d": __version__, "nibabel": version("nibabel")},
         "name": name,
         "task": "Segmentation of brain metastases in MRI",
-        "description": "Four MR sequences to the regions of BraTS-METS; README.md tells more",
+        "description": "Four MR sequences to the regions of BraTS-METS; see README.md",
         "authors": "whoever published these weights",
         "copyright": f"weights: {license_id or 'no licence chosen yet'}, see README.md",
         "intended_use": "research only; not a medical device",

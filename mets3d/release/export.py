@@ -1,4 +1,4 @@
-"""A run as a folder to give away: what prediction needs, a model card, and no word about machine or patients.
+"""Exports a run as a folder to share: the files that prediction needs and a model card, no private names.
 
 OUT/
     model.safetensors   the weights

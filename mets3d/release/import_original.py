@@ -1,4 +1,4 @@
-"""An original 3D TransUNet checkpoint as a run directory, ready to predict or to start from."""
+"""Imports an original 3D TransUNet checkpoint as a run directory, ready to predict or to start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network as an ONNX file, compared with PyTorch before anyone can use it."""
+"""Exports the network as an ONNX file, and compares it with PyTorch before anyone can use it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def write_onnx(member: Member, file: Path) -> float:
 
 
 class NestedNorm(nn.Module):
-    """InstanceNorm (as many groups as channels) or GroupNorm, with the mean taken axis by axis and what it left again.
+    """InstanceNorm or GroupNorm for ONNX: takes the mean axis by axis, and subtracts the mean of the rest once more.
+
+    InstanceNorm has as many groups as channels.
 
     onnxruntime 1.32 adds a volume up in one row of fp32 numbers. Over 92 160 voxels the mean is then off by some 1e-5
     of itself, which a channel that is nearly constant, as outside the brain, magnifies by 1 / sqrt(eps) = 316:

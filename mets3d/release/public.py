@@ -1,4 +1,4 @@
-"""What of a run may leave the house: no names of cases and patients, folders or accounts."""
+"""Selects the parts of a run that may be published: no names of cases and patients, folders or accounts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def public_scores(run: RunDir, member: Member, chosen: Path | None) -> tuple[lis
     weights = {member[WEIGHTS] for member in (made_by, *made_by.get("members", [])) if WEIGHTS in member}
     if weights - {member.weights_sha256}:
         raise ValueError(
-            f"{file}: {note} tells of other weights than {run.weights}, most likely older ones; predict and "
+            f"{file}: {note} names other weights than {run.weights}, most likely older ones; predict and "
             "evaluate again, name another table with --scores, or leave the scores out with --scores none"
         )
     own = decoding_for(member.target, member.config.predict, run.decoding if run.decoding.exists() else None)

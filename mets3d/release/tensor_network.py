@@ -1,4 +1,4 @@
-"""The network as a plain function of tensors, for what knows neither `SegOutput` nor our preprocessing: ONNX, MONAI."""
+"""Wraps the network as a plain function of tensors, for ONNX and MONAI, which do not know `SegOutput`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The held-out cases of a run, as predictions and references, and everything that keeps them from being tuned on."""
+"""Finds the held-out cases of a run and refuses predictions that must not be tuned on."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def _weights(run: RunDir, names: Sequence[str], again: str) -> str | None:
     otherwise = [name for name in names if recipe and recipe_of(predictions, name) not in (None, recipe)]
     if otherwise:
         raise ValueError(
-            f"{predictions.path}: probabilities of {len(otherwise)} held-out cases were made otherwise than "
-            f"{predictions.note.name} tells, for a later prediction did not come to them: {_some(otherwise)}; {again}"
+            f"{predictions.path}: probabilities of {len(otherwise)} held-out cases were made with other settings than "
+            f"`{predictions.note.name}` records; a later prediction did not reach them: {_some(otherwise)}; {again}"
         )
     made_by: str | None = note.get(WEIGHTS)
     if not run.weights.exists():

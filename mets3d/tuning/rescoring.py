@@ -1,4 +1,4 @@
-"""Held-out cases, prepared so that their label map is scored quickly under one setting after the other.
+"""Prepares held-out cases so that their label maps are scored quickly under many settings.
 
 The components at every threshold are found once and kept as a list of voxels by falling probability, so that the voxels
 above any threshold are the first n of it. Peak and size limits are then looked up in tables of components.

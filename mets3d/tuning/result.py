@@ -1,4 +1,4 @@
-"""The outcome of tuning: per region the choice and its scores, as a table, as caveats and as a record."""
+"""Holds the outcome of tuning: per region the choice and its scores, as a table, as caveats and as a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds and component limits of a run, chosen on its held-out cases for the mean over them of a named score.
+"""Chooses thresholds and component limits of a run by the mean of a named score over its held-out cases.
 
 Every case is read once (`rescoring`); then the settings are searched (`search`), and searched again without each fold
 of patients, which shows how such a choice scores on cases that it has not seen.

@@ -1,4 +1,4 @@
-"""The folders where cases were found, as preprocess and predict show them."""
+"""Prints the folders where cases were found, for preprocess and predict."""
 
 from __future__ import annotations
 

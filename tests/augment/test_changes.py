@@ -137,3 +137,18 @@ def test_switched_off_draws_nothing() -> None:
 
 def test_a_mirror_of_no_axis_is_no_change() -> None:
     assert Mirror.draw(np.random.default_rng(0), mirror=0.0) is None
+
+
+@dataclass(frozen=True)
+class Misspelt:
+    """A change whose draw has a parameter that no setting is named like."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, noise_sdt: float = 0.1) -> None:
+        raise AssertionError("never drawn")
+
+
+def test_a_parameter_without_a_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARTEFACTS, "misspelt", Misspelt)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"augmentation misspelt: Misspelt.draw has a parameter noise_sdt"):
+        augment.build(Augment(), sequences=4)

@@ -108,8 +108,8 @@ def test_other_settings_are_named_with_both_values(made: tuple[Path, Path]) -> N
     wanted = Preprocess(spacing_mm=(1.0, 1.0, 2.0), margin_voxels=4)
     with pytest.raises(DataError, match=r"spacing_mm is \[1.0, 1.0, 1.0\] in the store, \[1.0, 1.0, 2.0\]") as caught:
         open_store(made[1], expected=wanted, cavity=True)
-    assert "preprocess.margin_voxels is 0 in the store, 4 was asked for" in str(caught.value)
-    assert "data.cavity is False in the store, True was asked for" in str(caught.value)
+    assert "preprocess.margin_voxels is 0 in the store, 4 is expected" in str(caught.value)
+    assert "data.cavity is False in the store, True is expected" in str(caught.value)
     with pytest.raises(DataError, match=r"data\.cavity"):
         open_store(made[1], cavity=True)
     assert open_store(made[1]).cases == ["A-000", "B-000"]

@@ -369,7 +369,7 @@ def test_scores_of_other_weights(run: Path, tmp_path: Path, capsys: pytest.Captu
     for told in ({"weights_sha256": "0"}, {"weights_sha256": own, "members": [{"weights_sha256": "0"}]}):
         write_json(run / "predictions" / "predict.json", told)
         message = refused([str(run), str(tmp_path / "out")], tmp_path / "out", capsys)
-        assert "tells of other weights than" in message
+        assert "names other weights than" in message
 
 
 def test_onnx_without_its_packages(

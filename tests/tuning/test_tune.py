@@ -418,7 +418,7 @@ def test_probabilities_that_an_earlier_recipe_left_are_refused(tmp_path: Path) -
     write_json(run / "predictions" / "predict.json", {"recipe": "new", "cases": ["P-001-000"]})
     for name, recipe in (("P-000-000", "old"), ("P-001-000", "new")):
         write_json(run / "predictions" / "records" / f"{name}.json", {"recipe": recipe})
-    with pytest.raises(ValueError, match=r"probabilities of 1 held-out cases were made otherwise .*: P-000-000; run `"):
+    with pytest.raises(ValueError, match=r"1 held-out cases were made with other settings .*: P-000-000; run `"):
         tune(run, data)
     write_json(run / "predictions" / "records" / "P-000-000.json", {"recipe": "new"})
     tune(run, data)

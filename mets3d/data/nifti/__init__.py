@@ -1,4 +1,4 @@
-"""NIfTI files in RAS+ and back: the only package that knows nibabel, which it imports on use.
+"""Reads NIfTI files in RAS+ and writes them: the only package that knows nibabel, which it imports on use.
 
 Reading turns every volume into RAS+ with axes X Y Z by flips and axis permutations alone (no value is interpolated) and
 keeps the file's own grid; writing puts an array back on that grid.

@@ -1,4 +1,4 @@
-"""The axes of a file and those of RAS+: arrays, spacings, affines and positions turned from the one to the other."""
+"""Converts arrays, spacings, affines and positions between the axes of a file and RAS+."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def ras_position_mm(position_mm: Position, grid: Grid) -> Position:
 def laid_out(
     volume: Num[np.ndarray, "X Y Z"], order: Literal["C", "F"], dtype: DTypeLike | None = None
 ) -> Num[np.ndarray, "X Y Z"]:
-    """Returns a copy in this memory order. Files have X fastest, arrays Z: plane by plane both stay in the cache."""
+    """Returns a copy of a volume in memory order C or F.
+
+    X is fastest in files, Z in arrays. Copying one plane of equal Y after the other keeps both in the cache.
+    """
     copy = np.empty(volume.shape, volume.dtype if dtype is None else dtype, order=order)
     for y in range(volume.shape[1]):
         copy[:, y] = volume[:, y]

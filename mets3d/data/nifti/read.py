@@ -1,4 +1,4 @@
-"""NIfTI files to volumes in RAS+, every fault named with its file."""
+"""Reads NIfTI files as volumes in RAS+. Every error names its file."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _voxels(proxy: Any, content: bytes) -> Num[np.ndarray, "x y z"]:
 
 
 def _header_sizes(content: bytes) -> tuple[int, int]:
-    """Returns the header's size, which tells NIfTI-1 from NIfTI-2, in either byte order."""
+    """Returns the header's size, which distinguishes NIfTI-1 and NIfTI-2, in either byte order."""
     return int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")
 
 

@@ -1,4 +1,4 @@
-"""What reading a NIfTI file gives: volumes in RAS+, each with the grid of its file."""
+"""Defines the volumes that are read from NIfTI files: arrays in RAS+, each with the grid of its file."""
 
 from __future__ import annotations
 

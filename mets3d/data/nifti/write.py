@@ -1,4 +1,4 @@
-"""RAS+ arrays to NIfTI files on the grid of a case. Every file is whole or absent."""
+"""Writes RAS+ arrays to NIfTI files on the grid of a case. A file is written completely or not at all."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_c
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header, read_image, read_labels
 from mets3d.data.voxel_findings import brain_findings, image_findings, label_findings
+from mets3d.processes import worker_processes
 
 Result = TypeVar("Result")
 
@@ -115,20 +116,9 @@ def check_headers(case: Case) -> list[Finding]:
 
 
 def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, progress: Progress) -> Iterator[Result]:
-    """Yields work(case) for every case, in order; in `jobs` processes if more than one.
-
-    Processes are spawned: a fork would copy the locks of threads that numerical libraries run. `work` must be
-    picklable.
-    """
-    if jobs <= 1 or len(cases) <= 1:
-        results: Iterable[Result] = map(work, cases)
-        yield from _counted(results, cases, progress)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=get_context("spawn")) as pool:
-        yield from _counted(pool.map(work, cases), cases, progress)
+    """Yields work(case) for every case, in order, from `jobs` processes. `work` must be picklable."""
+    with worker_processes(min(jobs, len(cases))) as run_all:
+        yield from _counted(run_all(work, cases), cases, progress)
 
 
 def findings_table(findings: Sequence[Finding]) -> list[str]:

@@ -21,6 +21,7 @@ from mets3d.evaluation.rules import rules_named
 from mets3d.evaluation.scores import score_columns
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
+from mets3d.processes import worker_processes
 from mets3d.rundir import scan_name
 
 LESION_COLUMNS = (
@@ -118,15 +119,8 @@ def _cases(found: Pairs, probabilities: Path | None, *, counts_missing: bool) ->
 def _results(work: Sequence[CaseFiles], scoring: Scoring, jobs: int) -> Iterator[CaseResult]:
     """Scores the cases in their order."""
     score = partial(score_case, scoring=scoring)
-    if jobs <= 1 or len(work) <= 1:
-        yield from map(score, work)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # Spawned, for the caller may hold threads, which a fork would leave locked.
-    with ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(score, work)
+    with worker_processes(min(jobs, len(work))) as run_all:
+        yield from run_all(score, work)
 
 
 def _write(report: EvaluationReport, tables: Tables) -> None:

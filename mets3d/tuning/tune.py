@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from mets3d.data import Progress, quiet
 from mets3d.data.cases import make_folds, patient_of
 from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
+from mets3d.processes import RunAll, worker_processes
 from mets3d.regions import Region, Target
 from mets3d.rundir import open_run
 from mets3d.tuning.held_out_cases import HeldOutCase, held_out_cases
@@ -30,8 +30,6 @@ from mets3d.tuning.search import choose, cross_validated, grid_for, mean
 
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 MOST_FOLDS = 10  # with up to as many patients each is left out on its own
-
-RunAll = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
 def tune(
@@ -63,7 +61,10 @@ def tune(
     cases, weights = held_out_cases(run, data)
     folds = _folds([case.name for case in cases])
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
-    with tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder, _workers(min(jobs, len(cases))) as run_all:
+    with (
+        tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder,
+        worker_processes(min(jobs, len(cases))) as run_all,
+    ):
         thresholds = sorted({threshold for grid in grids.values() for threshold in grid.thresholds})
         ready = partial(_prepare, target=target, thresholds=thresholds, rules=rules)
         files = _prepared(cases, Path(folder), ready, run_all, steps)
@@ -161,20 +162,6 @@ class _Scores:
             table = np.array(list(self.run_all(score_case, self.files)), np.float64)
             self.known |= {(region, others, setting): table[:, index] for index, setting in enumerate(new)}
         return np.stack([self.known[region, others, setting] for setting in candidates])
-
-
-@contextmanager
-def _workers(jobs: int) -> Iterator[RunAll]:
-    """Yields `map` over that many processes."""
-    if jobs <= 1:
-        yield map
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # Spawned, for the caller may hold threads, which a fork would leave locked.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield pool.map
 
 
 class _Steps:

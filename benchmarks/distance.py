@@ -43,7 +43,7 @@ from harness import masks as make_masks
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from mets3d.ops.distance import backend
+from mets3d.ops.distance import load_backend
 
 Spacing = tuple[float, float, float]
 Fields = Callable[[Tensor], Tensor]  # bool [N, X, Y, Z] to fp32 of the same shape
@@ -138,7 +138,7 @@ def contestants(device: torch.device, spacing: Spacing, squared: bool) -> tuple[
 
 def our_fields(name: str) -> Callable[[Spacing, bool], Fields]:
     def maker(spacing: Spacing, squared: bool) -> Fields:
-        squared_field = backend(name)
+        squared_field = load_backend(name)
 
         def fields(masks: Tensor) -> Tensor:
             field = squared_field(masks, np.tile(spacing, (len(masks), 1)), np.full(len(masks), np.inf))

@@ -120,7 +120,7 @@ def installed() -> list[str]:
     found = []
     for name in ("numba", "edt", "torch"):
         try:
-            distance.backend(name)
+            distance.load_backend(name)
             found.append(name)
         except ImportError as error:
             print(f"{name}: not installed ({error})")
@@ -128,7 +128,7 @@ def installed() -> list[str]:
 
 
 def only(name: str) -> Callable[[], Any]:
-    return lambda: mock.patch.object(distance, "_backend", return_value=distance.backend(name))
+    return lambda: mock.patch.object(distance, "backend_for_device", return_value=distance.load_backend(name))
 
 
 _any_backend = nullcontext

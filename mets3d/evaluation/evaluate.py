@@ -82,9 +82,7 @@ def evaluate(
     found = file_pairs(predictions, references)
     report = EvaluationReport(problems=list(found.problems), unpredicted=list(found.unpredicted))
     nothing = np.zeros((1, 1, 1), np.uint8)
-    lesion_scores(
-        nothing, nothing, (1.0, 1.0, 1.0), **vars(scoring)
-    )  # raises for arguments that no case can be scored with
+    lesion_scores(nothing, nothing, (1.0, 1.0, 1.0), **vars(scoring))  # raises for arguments that fit no case
     for table in filter(None, (tables.scores, tables.lesions, tables.froc)):
         if table.is_dir():
             raise IsADirectoryError(f"{table} is a folder, and a table is to be written there; move it away")

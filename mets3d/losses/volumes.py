@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mets3d.ops.distance import SpacingLike, checked_spacing
+from mets3d.ops.distance import SpacingLike, checked_mask_and_spacing
 
 
 def checked(
@@ -47,7 +47,7 @@ def checked(
                 f"probability: expected values in [0, 1], found {low:.9g} to {high:.9g}; pass probabilities, not logits"
             )
     mask = target if target.dtype == torch.bool else target > 0.5
-    return mask, checked_spacing(spacing_mm, mask)
+    return mask, checked_mask_and_spacing(spacing_mm, mask)
 
 
 def checked_positive(name: str, value: Any) -> Any:

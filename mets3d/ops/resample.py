@@ -1,4 +1,4 @@
-"""Resizing of volumes, separable: one small matrix an axis. NumPy, so that preprocessing needs no torch."""
+"""Resizes volumes, axis by axis with one small matrix each. NumPy, so that preprocessing needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROUNDING = 1e-5  # of a voxel's share: below that two labels fill it equally
 
 
 def resize(volume: Float32[np.ndarray, "*N X Y Z"], shape: Sequence[int]) -> Float32[np.ndarray, "*N x y z"]:
-    """The volume on a grid of `shape` that covers the same box: voxel edges coincide, voxel centres in general do not.
+    """Resizes a volume to a grid of `shape` over the same box: voxel edges coincide, voxel centres in general do not.
 
     An axis that grows is interpolated linearly, constant beyond the outermost voxel centres; on one that shrinks, a new
     voxel is the mean over its extent, so that nothing is overlooked and fine structures do not alias. Weights are
@@ -24,7 +24,7 @@ def resize(volume: Float32[np.ndarray, "*N X Y Z"], shape: Sequence[int]) -> Flo
 
 
 def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> UInt8[np.ndarray, "x y z"]:
-    """The label map on a grid of `shape` over the same box: each new voxel has the label that fills most of it.
+    """Resizes a label map to a grid of `shape` over the same box: each new voxel has the label that fills most of it.
 
     Unlike nearest neighbours this moves no boundary by half a voxel; unlike the largest of linearly resized masks, it
     keeps a lesion of one voxel when the grid gets finer by a whole factor. Ties go to the smaller label. A lesion
@@ -44,13 +44,13 @@ def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> U
 
 
 def linear_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
-    """Row i holds the weights of the old voxels at the centre of new voxel i; rows sum to 1."""
+    """Returns the weights of the old voxels at the centre of new voxel i, as row i; rows sum to 1."""
     centres = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     return np.asarray(np.clip(1 - np.abs(centres[:, None] - np.arange(old)), 0, None), dtype=np.float32)
 
 
 def overlap_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
-    """Row i holds the share of new voxel i that each old voxel covers; rows sum to 1."""
+    """Returns the share of new voxel i that each old voxel covers, as row i; rows sum to 1."""
     edges = np.arange(new + 1) * (old / new)
     stop = np.minimum(edges[1:, None], np.arange(1, old + 1))
     start = np.maximum(edges[:-1, None], np.arange(old))
@@ -58,7 +58,7 @@ def overlap_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
 
 
 def shape_at(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, int, int]:
-    """Voxels per axis, at least 1, that cover the box of `shape` voxels of `spacing_mm` with voxels of `target_mm`.
+    """Returns how many voxels of `target_mm`, at least 1 an axis, cover the box of `shape` voxels of `spacing_mm`.
 
     The box is kept to the edge, so the true spacing differs from the target by less than half a voxel over its length.
     """
@@ -69,7 +69,7 @@ def shape_at(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Seque
 def _apply(
     volume: Float32[np.ndarray, "*N X Y Z"], weights: Sequence[Float32[np.ndarray, "_ _"]]
 ) -> Float32[np.ndarray, "*N x y z"]:
-    """One matrix an axis; an axis that keeps its size is skipped, for which all weights here are the identity."""
+    """Applies one matrix an axis; an axis that keeps its size is skipped, for there all weights are the identity."""
     for axis, matrix in zip((-3, -2, -1), weights, strict=True):
         new, old = matrix.shape
         if new != old:

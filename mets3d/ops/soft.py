@@ -1,4 +1,4 @@
-"""Soft morphology: thresholds, erosions and means over balls that a gradient passes through."""
+"""Computes soft morphology: thresholds, erosions and means over balls that a gradient passes through."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Volumes = Float[Tensor, "B R X Y Z"]
 
 
 def soft_threshold(values: Float[Tensor, "..."], threshold: float = 0.5) -> Float[Tensor, "..."]:
-    """(x - threshold)+ / (1 - threshold): 0 below the threshold, 1 at 1."""
+    """Returns (x - threshold)+ / (1 - threshold): 0 below the threshold, 1 at 1."""
     return (values - threshold).clamp_min(0) / (1 - threshold)
 
 
 def soft_erosion(values: Volumes, rescale: Literal["fixed", "peak"] = "fixed") -> Volumes:
-    """One erosion by the seven-voxel cross: the mean over a voxel and its six neighbours, soft-thresholded at 0.5.
+    """Erodes once by the seven-voxel cross: the mean over a voxel and its six neighbours, soft-thresholded at 0.5.
 
     Outside the volume is 0. rescale: `fixed` maps [0.5, 1] to [0, 1]; `peak` each volume's range to [0, 1], a volume
     without a range staying as it is.
@@ -38,7 +38,7 @@ def soft_erosion(values: Volumes, rescale: Literal["fixed", "peak"] = "fixed") -
 
 
 class _CrossMean(torch.autograd.Function):
-    """Mean over the cross: symmetric, so its own gradient. In operations it would keep seven volumes an erosion."""
+    """Takes the mean over the cross: symmetric, so its own gradient. As operations it would keep seven volumes."""
 
     @staticmethod
     def forward(_ctx: Any, values: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class _CrossMean(torch.autograd.Function):
 
 
 def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: Sequence[float]) -> Iterator[Volumes]:
-    """For each radius the mean over the ball around each voxel, 0 outside the volume; by FFT.
+    """Yields for each radius the mean over the ball around each voxel, 0 outside the volume; by FFT.
 
     spacing_mm: [1, 3] or [B, 3]. A voxel belongs to the ball if its centre does. Within 1e-6 in fp32.
     """
@@ -70,7 +70,7 @@ def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: 
         yield blurred[..., : shape[0], : shape[1], : shape[2]].clamp(0, 1)
 
 
-# A step asks for the same six as the one before, and making them takes longer than the rest.
+# Every training step needs the same six, and making them takes longer than the rest.
 @lru_cache(maxsize=8)
 def _ball_spectrum(
     radius: float,
@@ -89,7 +89,7 @@ def _ball_spectrum(
 def _ball(
     radius: float, size_mm: Float[np.ndarray, "3"], shape: Sequence[int], padded: Sequence[int]
 ) -> Float[np.ndarray, "X Y Z"]:
-    """Kernel of sum 1, its centre at the origin of a periodic grid; beyond the volume it would meet only zeros."""
+    """Returns a kernel of sum 1 around the origin of a periodic grid; beyond the volume it would meet only zeros."""
     whole = [math.floor(radius / size) for size in size_mm]
     axes = np.ogrid[tuple(slice(-n, n + 1) for n in whole)]
     inside = sum((axis * size) ** 2 for axis, size in zip(axes, size_mm, strict=True)) <= radius**2

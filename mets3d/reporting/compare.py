@@ -1,4 +1,4 @@
-"""Several runs side by side: the one that the others are compared with, their shared cases, and how they differ."""
+"""Compares several runs: the one that the others are compared with, their shared cases, and how they differ."""
 
 from __future__ import annotations
 

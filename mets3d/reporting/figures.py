@@ -1,4 +1,4 @@
-"""A figure as a file beside the page and, the same bytes, inside it."""
+"""Writes a figure as a file beside the page and, the same bytes, into it."""
 
 from __future__ import annotations
 

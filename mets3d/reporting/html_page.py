@@ -1,4 +1,4 @@
-"""The page's frame: one HTML template and its style sheet; nothing is loaded from outside the file."""
+"""Frames the page: one HTML template and its style sheet; nothing is loaded from outside the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the page's tables as HTML.
+"""Writes parts of the page's tables as HTML.
 
 Every column has one number of decimals, so that right alignment aligns the decimal points.
 """

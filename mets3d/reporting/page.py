@@ -1,4 +1,4 @@
-"""One HTML page of a run, or of runs compared, that opens offline: figures lie in the page and beside it as files."""
+"""Writes one HTML page of a run, or of runs compared, that opens offline: its figures lie in the page and beside it."""
 
 from __future__ import annotations
 

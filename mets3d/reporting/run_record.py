@@ -1,4 +1,4 @@
-"""One run as the page shows it: settings, curves, scores, predictions, and notes on whatever is missing."""
+"""Holds one run as the page shows it: settings, curves, scores, predictions, and notes on whatever is missing."""
 
 from __future__ import annotations
 

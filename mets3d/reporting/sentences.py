@@ -1,4 +1,4 @@
-"""Numbers, amounts, names and durations as they stand in sentences and tables: plain text, not yet escaped."""
+"""Writes numbers, amounts, names and durations as they stand in sentences and tables: plain text, not yet escaped."""
 
 from __future__ import annotations
 

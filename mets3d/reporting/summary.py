@@ -1,4 +1,4 @@
-"""The result of a run in a few lines for a console."""
+"""Writes the result of a run in a few lines for a console."""
 
 from __future__ import annotations
 

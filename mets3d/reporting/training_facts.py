@@ -1,4 +1,4 @@
-"""What a run trained, on what and where, in words: plain text, not yet escaped."""
+"""Describes in words what a run trained, on what and where: plain text, not yet escaped."""
 
 from __future__ import annotations
 

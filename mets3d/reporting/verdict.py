@@ -1,4 +1,4 @@
-"""The question that two runs are compared for, answered by their numbers: plain text, not yet escaped."""
+"""Answers the question that two runs are compared for, by their numbers: plain text, not yet escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods compared with one reference on the same cases: differences by score and region, corrected as one family."""
+"""Compares methods with one reference on the same cases: differences by score and region, corrected as one family."""
 
 from __future__ import annotations
 

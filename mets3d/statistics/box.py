@@ -1,4 +1,4 @@
-"""The five numbers of a box plot, and the share of values at one place."""
+"""Computes the five numbers of a box plot, and the share of values at one place."""
 
 from __future__ import annotations
 

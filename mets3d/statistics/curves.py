@@ -1,4 +1,4 @@
-"""Curves of a training log: the values of a key by step, sums of keys, and fewer points by means of neighbours."""
+"""Makes curves of a training log: the values of a key by step, sums of keys, fewer points by means of neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The FROC curve of a cohort: sensitivity against false positives per patient as the threshold moves."""
+"""Computes the FROC curve of a cohort: sensitivity against false positives per patient as the threshold moves."""
 
 from __future__ import annotations
 

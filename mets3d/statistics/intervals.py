@@ -83,6 +83,7 @@ def mean_interval(
 
 
 def ratio_of_sums(sums: Float64[np.ndarray, "... 2"]) -> Float64[np.ndarray, "..."]:
+    """Returns the sums of the first column over those of the second: a mean, where that column counts the cases."""
     ratio: Float64[np.ndarray, "..."] = sums[..., 0] / sums[..., 1]
     return ratio
 

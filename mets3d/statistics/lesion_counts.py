@@ -1,4 +1,4 @@
-"""Lesions of all cases together: found, missed and false."""
+"""Counts the lesions of all cases together: found, missed and false."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests paired differences against the hypothesis that each could as well have had the other sign."""
+"""Tests whether paired differences are symmetric around zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases that several tables have in common."""
+"""Finds the cases that several tables have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of the lesions that two methods both found, which hold no penalty for missed or false lesions."""
+"""Averages scores over the lesions that two methods both found, which hold no penalty for missed or false lesions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recall by lesion size: reference lesions found and missed, by class of volume, over all cases."""
+"""Computes recall by lesion size: reference lesions found and missed, by class of volume, over all cases."""
 
 from __future__ import annotations
 

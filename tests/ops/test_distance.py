@@ -40,7 +40,7 @@ def use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if torch.cuda.is_available():
             pytest.skip("compiled for the GPU here: test_gpu_equals_cpu")
         monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(distance, "_backend", lambda _device: distance.backend(name))
+    monkeypatch.setattr(distance, "backend_for_device", lambda _device: distance.load_backend(name))
 
 
 def random_mask(shape: tuple[int, ...], density: float, seed: int = 0) -> torch.Tensor:
@@ -171,10 +171,10 @@ def test_threads_change_neither_the_field_nor_a_global_setting(name: str, monkey
 def test_the_next_backend_serves_where_one_is_missing(missing: list[str], expected: str) -> None:
     code = (
         f"import sys, warnings\nfor name in {missing!r}: sys.modules[name] = None\n"
-        "from mets3d.ops.distance import _backend\n"
+        "from mets3d.ops.distance import backend_for_device\n"
         "with warnings.catch_warnings(record=True) as said:\n"
         "    warnings.simplefilter('always')\n"
-        "    print(_backend('cpu').__module__, sum('several times' in str(w.message) for w in said))\n"
+        "    print(backend_for_device('cpu').__module__, sum('several times' in str(w.message) for w in said))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [f"mets3d.ops.distance_{expected}", str(int(expected == "torch"))]
@@ -184,15 +184,15 @@ def test_where_triton_cannot_build_plain_torch_serves_and_says_so(monkeypatch: p
     def broken(*_arguments: object) -> torch.Tensor:
         raise subprocess.CalledProcessError(1, "gcc")
 
-    real = distance.backend
-    monkeypatch.setattr(distance, "backend", lambda name: broken if name == "triton" else real(name))
+    real = distance.load_backend
+    monkeypatch.setattr(distance, "load_backend", lambda name: broken if name == "triton" else real(name))
     monkeypatch.setattr(torch, "zeros", lambda *_shape, **_options: None)  # no device to make them on
-    distance._backend.cache_clear()
+    distance.backend_for_device.cache_clear()
     try:
         with pytest.warns(UserWarning, match="Triton does not work here.*gcc"):
-            assert distance._backend("cuda") is real("torch")
+            assert distance.backend_for_device("cuda") is real("torch")
     finally:
-        distance._backend.cache_clear()
+        distance.backend_for_device.cache_clear()
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_bad_input_names_the_argument(function: Any) -> None:
 def test_gpu_equals_scipy(
     name: str, spacing: tuple[float, float, float], density: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distance, "_backend", lambda _device: distance.backend(name))
+    monkeypatch.setattr(distance, "backend_for_device", lambda _device: distance.load_backend(name))
     for shape in [*LARGER, (70, 33, 129), (600, 5, 3)]:
         mask = random_mask((2, *shape), density)
         mask[..., 0, 0, 0], mask[..., -1, -1, -1] = True, False

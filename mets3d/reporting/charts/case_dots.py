@@ -1,4 +1,4 @@
-"""The figure of every case in every run, drawn by matplotlib without a display, as SVG."""
+"""Draws every case in every run by matplotlib without a display, as SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of cases by region, for one run or several: lesion-wise scores, and agreement of volumes.
+"""Draws figures of cases by region, for one run or several: lesion-wise scores, and agreement of volumes.
 
 One run is drawn in the colours of its regions; several have a colour each. A figure without anything to draw is None.
 """

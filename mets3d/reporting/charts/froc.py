@@ -1,4 +1,4 @@
-"""The FROC figure: sensitivity against false positives per patient by threshold, for one run or several."""
+"""Draws the FROC figure: sensitivity against false positives per patient by threshold, for one run or several."""
 
 from __future__ import annotations
 

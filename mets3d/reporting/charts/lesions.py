@@ -1,4 +1,4 @@
-"""Figures of lesions by region, for one run or several: recall by size, and Dice against volume.
+"""Draws figures of lesions by region, for one run or several: recall by size, and Dice against volume.
 
 One run is drawn in the colours of its regions; several have a colour each. A figure without anything to draw is None.
 """

@@ -1,4 +1,4 @@
-"""The look of the page's diagrams: style, colours of runs, and panels drawn by matplotlib without a display."""
+"""Sets the look of the page's diagrams: style, colours of runs, and panels drawn by matplotlib without a display."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training curves, drawn by matplotlib without a display, as SVG."""
+"""Draws training curves by matplotlib without a display, as SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arrays of one case that its pictures are made from: images, reference and predictions."""
+"""Reads the arrays of one case that its pictures are made from: images, reference and predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a slice that is shown: a square around the brain, and a closer one over its lesions.
+"""Chooses the part of a slice that is shown: a square around the brain, and a closer one over its lesions.
 
 A slice is shown in radiological orientation: the patient's right on the reader's left, anterior up.
 """

@@ -1,4 +1,4 @@
-"""The numbers of a map's lesions: a column on each side of the picture, a thin line from each number to its lesion."""
+"""Draws the numbers of a map's lesions: a column on each side, a thin line from each number to its lesion."""
 
 from __future__ import annotations
 

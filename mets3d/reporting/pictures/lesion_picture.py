@@ -1,4 +1,4 @@
-"""The content of a picture of one case's lesions: region, slices, frames and lesions. Arrays in, arrays out.
+"""Chooses the content of a picture of one case's lesions: region, slices, frames, lesions. Arrays in, arrays out.
 
 Numbers, kinds (found, missed, false, ignored), volumes and Dice are those of the evaluation, so that a number in a
 picture is the number in lesions.csv. Pictures are in radiological orientation.

@@ -1,4 +1,4 @@
-"""Planes of a case with its lesions: slices, projections and tiles, their outlines and the places of numbers."""
+"""Cuts planes of a case with its lesions: slices, projections and tiles, their outlines and places of numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A case's lesions as SVG: the fullest slice, two lesion maps with every number, and beneath them a tile per lesion."""
+"""Draws a case's lesions as SVG: the fullest slice, two maps with every number, and beneath them a tile per lesion."""
 
 from __future__ import annotations
 

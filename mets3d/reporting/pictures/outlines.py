@@ -1,4 +1,4 @@
-"""Outlines of masks: closed loops along voxel edges, and these loops as SVG path data.
+"""Traces the outlines of masks: closed loops along voxel edges, and these loops as SVG path data.
 
 An outline is crisp at any size and the page stays small; a bitmap of the same sharpness would need some MB a case.
 """

@@ -1,4 +1,4 @@
-"""A case's slices with the outlines of its regions, as SVG."""
+"""Draws a case's slices with the outlines of its regions, as SVG."""
 
 from __future__ import annotations
 

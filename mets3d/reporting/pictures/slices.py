@@ -1,4 +1,4 @@
-"""The slices of a case that a reader is shown, one a sequence: grey levels, masks and frames. Arrays in, arrays out."""
+"""Cuts the slices of a case that the page shows, one a sequence: grey levels, masks, frames. Arrays in, arrays out."""
 
 from __future__ import annotations
 

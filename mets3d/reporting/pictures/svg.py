@@ -1,4 +1,4 @@
-"""Parts of an SVG picture: grey levels as small PNGs that the viewer enlarges, lines, scale bars and text."""
+"""Draws parts of an SVG picture: grey levels as small PNGs that the viewer enlarges, lines, scale bars and text."""
 
 from __future__ import annotations
 

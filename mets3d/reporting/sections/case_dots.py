@@ -1,4 +1,4 @@
-"""The page's figure of every case in every run, the same case joined by a line."""
+"""Writes the page's figure of every case in every run, the same case joined by a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's list of all held-out cases with their scores."""
+"""Writes the page's list of all held-out cases with their scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's section of pictures: slices and lesions of each chosen case, with the scores of that case beneath."""
+"""Writes the page's section of pictures: slices and lesions of each chosen case, with its scores beneath."""
 
 from __future__ import annotations
 

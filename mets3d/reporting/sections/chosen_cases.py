@@ -1,4 +1,4 @@
-"""The cases that a page pictures: those that every run predicted, and of these the best, the middle and the worst."""
+"""Chooses the cases that a page pictures: of those that every run predicted the best, the middle and the worst."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's figures of the cohort, and for those that cannot be drawn the command that helps."""
+"""Writes the page's figures of the cohort, and for those that cannot be drawn the command that helps."""
 
 from __future__ import annotations
 

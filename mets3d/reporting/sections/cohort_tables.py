@@ -1,4 +1,4 @@
-"""Tables of one run's cohort beside those of the scores: detection, recall by lesion size, volumes."""
+"""Writes tables of one run's cohort beside those of the scores: detection, recall by lesion size, volumes."""
 
 from __future__ import annotations
 

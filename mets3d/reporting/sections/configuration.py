@@ -1,4 +1,4 @@
-"""The page's sections on what was trained: facts of each run, settings that differ, and all settings."""
+"""Writes the page's sections on what was trained: facts of each run, settings that differ, and all settings."""
 
 from __future__ import annotations
 

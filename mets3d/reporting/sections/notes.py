@@ -1,4 +1,4 @@
-"""The page's first section: whatever a reader has to know about the runs before looking at the numbers."""
+"""Writes the page's first section: whatever a reader has to know about the runs before looking at the numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's sections that compare a run with the reference: question, verdict, caveat and tables of differences."""
+"""Writes the sections that compare a run with the reference: question, verdict, caveat and tables of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's section that ranks the runs as the challenge ranks methods."""
+"""Writes the page's section that ranks the runs as the challenge ranks methods."""
 
 from __future__ import annotations
 

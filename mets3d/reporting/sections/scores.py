@@ -1,4 +1,4 @@
-"""The page's section on the scores of one run: a table per score, and lesions of all cases together."""
+"""Writes the page's section on the scores of one run: a table per score, and lesions of all cases together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's comparison of a run with one threshold on one sequence, the simplest segmentation there is."""
+"""Writes the page's comparison of a run with one threshold on one sequence, the simplest segmentation there is."""
 
 from __future__ import annotations
 

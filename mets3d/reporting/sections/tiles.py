@@ -1,4 +1,4 @@
-"""The page's tiles: the main result of a run at a glance, a tile per region."""
+"""Writes the page's tiles: the main result of a run at a glance, a tile per region."""
 
 from __future__ import annotations
 

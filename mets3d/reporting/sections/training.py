@@ -1,4 +1,4 @@
-"""The page's figures of the training: curves of one run, or of several on shared axes."""
+"""Writes the page's figures of the training: curves of one run, or of several on shared axes."""
 
 from __future__ import annotations
 

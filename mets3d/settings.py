@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
+Side = Annotated[float, Field(gt=0, le=100)]  # of a voxel; a larger one leaves nothing of a head
 Factor = Annotated[float, Field(gt=0)]
 Counts = tuple[Count, Count, Count]
-Millimetres = tuple[Length, Length, Length]
+VoxelSize = tuple[Side, Side, Side]
 Range = tuple[float, float]
 Factors = tuple[Factor, Factor]
 
@@ -51,7 +52,7 @@ class Data(Section):
 class Preprocess(Section):
     """How raw files become a store."""
 
-    spacing_mm: Millimetres | Literal["median"] = Field(
+    spacing_mm: VoxelSize | Literal["median"] = Field(
         (1.0, 1.0, 1.0), description="target voxel size per axis in mm, or `median` of the data set's"
     )
     margin_voxels: int = Field(0, ge=0, description="voxels kept around the brain's bounding box")

@@ -31,8 +31,8 @@ def checked_regions(rules: RuleSet, names: Sequence[str] | None) -> tuple[Region
 def checked_edges(edges_mm3: Sequence[float]) -> tuple[float, ...]:
     """Returns the volumes between size classes as floats."""
     edges = tuple(float(edge) for edge in edges_mm3)
-    if any(not edge > 0 for edge in edges) or list(edges) != sorted(set(edges)):
-        raise ValueError(f"expected ascending size edges above 0 mm3, found {list(edges)}")
+    if any(not 0 < edge < math.inf for edge in edges) or list(edges) != sorted(set(edges)):
+        raise ValueError(f"expected finite, ascending size edges above 0 mm3, found {list(edges)}")
     return edges
 
 

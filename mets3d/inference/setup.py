@@ -51,10 +51,11 @@ class Setup:
 def set_up(run: Path, choices: Choices) -> Setup:
     """Loads a run and those that are averaged with it; the settings are the first run's, with overrides.
 
-    Raises FileNotFoundError for runs that are not whole. Raises ValueError for weights of another network, members
-    that answer other regions, overrides that name no setting of prediction, and a decoding that was tuned for other
-    weights or would overrule a threshold among the overrides.
+    Raises FileNotFoundError for incomplete runs. Raises ValueError for a run that is named twice, weights of another
+    network, members that answer other regions, overrides that name no setting of prediction, and a decoding that was
+    tuned for other weights or would overrule a threshold among the overrides.
     """
+    _check_distinct([run, *choices.also])
     members = load_members([run, *choices.also])
     config = _settings(members[0], choices.overrides)
     weights = member_weights(choices.region_weights, members)
@@ -62,6 +63,16 @@ def set_up(run: Path, choices: Choices) -> Setup:
     if tuned is not None:
         _check_decoding(tuned, members, choices.overrides)
     return Setup(members, config, weights, decoding_for(members[0].target, config.predict, tuned), tuned)
+
+
+def _check_distinct(runs: Sequence[Path]) -> None:
+    """Raises ValueError for a run that is named twice, and so would count twice in the average."""
+    for number, run in enumerate(runs):
+        if Path(run).resolve() in [Path(earlier).resolve() for earlier in runs[:number]]:
+            raise ValueError(
+                f"--also: {run} is named twice; name each run once, and weigh it with --region-weights if it is to "
+                "count more"
+            )
 
 
 def _settings(member: Member, overrides: Sequence[str]) -> Config:

@@ -23,6 +23,7 @@ from mets3d.phantoms.anatomy import Frame, frame_of, make_head, paint_head, rand
 from mets3d.phantoms.lesions import grow_lesions
 
 FIRST_NUMBER = 90_001
+SMALLEST_MM = 0.001  # far below any scanner's; a header's affine cannot hold the tiniest numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ def synthesise(
         raise ValueError(f"seed: expected 0 or more, found {seed}")
     if min(shape) < 1 or not all(math.isfinite(size) and size > 0 for size in spacing_mm):
         raise ValueError(f"expected positive voxel counts and sizes, found shape {shape} and spacing {spacing_mm} mm")
+    if min(spacing_mm) < SMALLEST_MM:
+        raise ValueError(f"spacing: expected voxel sizes of at least {SMALLEST_MM} mm, found {spacing_mm}")
     affine = np.diag([*spacing_mm, 1.0]).astype(np.float64)
     affine[1, 3] = (shape[1] - 1) * spacing_mm[1]
     names = [f"BraTS-MET-{FIRST_NUMBER + index:05d}-000" for index in range(cases)]

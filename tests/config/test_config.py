@@ -115,6 +115,7 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         (["--model.width=100"], "multiple of 6"),
         (["--model.strides=[[0,2,2]]"], "model.strides"),
         (["--preprocess.spacing_mm=[0,1,1]"], "preprocess.spacing_mm.0: input should be greater than 0"),
+        (["--preprocess.spacing_mm=[1e9,1,1]"], "preprocess.spacing_mm.0: input should be less than or equal to 100"),
         (["--preprocess.spacing_mm=mean"], "preprocess.spacing_mm: input should be 'median'; found 'mean'"),
         (["--preprocess.spacing_mm={[]: 1}"], "preprocess.spacing_mm: input should be a valid tuple"),
         (["--config", "."], ".: is a folder; name a YAML file"),

@@ -216,7 +216,7 @@ def test_size_classes_hold_what_lies_between_their_edges() -> None:
     assert math.isnan(scores["recall_from_275"])
     other = lesion_scores(prediction, reference, UNIT, rules="brats2026", size_edges_mm3=[8])
     assert [row(other, "ET")[f"found_{name}"] for name in ("below_8", "from_8")] == [0, 1]
-    for bad in ([3, 2], [2, 2], [0.0], [float("nan")]):
+    for bad in ([3, 2], [2, 2], [0.0], [float("nan")], [2, float("inf")]):
         with pytest.raises(ValueError, match="ascending size edges"):
             lesion_scores(prediction, reference, UNIT, size_edges_mm3=bad)
 

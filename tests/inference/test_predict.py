@@ -422,6 +422,9 @@ def test_runs_and_weights_that_do_not_go_together_are_refused_before_the_first_c
     ):
         with pytest.raises(ValueError, match=message):
             predict(trained_run, phantom_data, out, also=[second], region_weights=words)
+    for also in ([second, second], [trained_run / ".." / trained_run.name]):
+        with pytest.raises(ValueError, match=r"--also: .* is named twice"):
+            predict(trained_run, phantom_data, out, also=also)
     other = copied(trained_run, tmp_path / "other")
     text = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(text.replace("cavity: false", "cavity: true"))

@@ -168,6 +168,8 @@ def test_no_room_for_a_head() -> None:
         phantom(0, 0, (16, 64, 64), (1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="expected 1 to 9999 cases, found 0"):
         synthesise(Path("nowhere"), 0, 0)
+    with pytest.raises(ValueError, match=r"spacing: expected voxel sizes of at least 0.001 mm, found \(1e-320"):
+        synthesise(Path("nowhere"), 1, 0, spacing_mm=(1e-320, 1.0, 1.0))
 
 
 def test_no_threshold_solves_them(phantom_store: Path) -> None:

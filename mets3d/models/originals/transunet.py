@@ -77,10 +77,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{path}: no such checkpoint file")
     try:
         content = _read(path)
-    except Exception as error:  # what a damaged file makes the readers raise is not documented
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception:  # the readers raise undocumented errors for damaged files; their texts advise to run code
         raise ValueError(
-            f"{path}: expected a checkpoint of torch.save (tensors and plain values only) or safetensors: {reason[0]}"
+            f"{path}: expected a checkpoint of torch.save (tensors and plain values only) or safetensors; the file is "
+            "damaged, holds other Python objects, or is no checkpoint"
         ) from None
     for entry in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):

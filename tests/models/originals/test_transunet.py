@@ -285,8 +285,9 @@ def test_files_that_are_no_checkpoint(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     torch.save({"state_dict": {"a": torch.ones(1)}, "extra": Payload()}, tmp_path / "code.pt")
-    for name in ("text.pt", "cut.safetensors", "code.pt"):
-        with pytest.raises(ValueError, match=f"{name}: expected a checkpoint of torch.save"):
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "code.pt").read_bytes()[:300])
+    for name in ("text.pt", "cut.safetensors", "code.pt", "cut.pt"):
+        with pytest.raises(ValueError, match=f"{name}: expected a checkpoint of torch.save .* or is no checkpoint$"):
             read_checkpoint(tmp_path / name)
     torch.save({"epoch": 3}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"expected a state dict .* found keys epoch"):

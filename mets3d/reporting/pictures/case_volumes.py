@@ -37,9 +37,11 @@ def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequenc
         raise FileNotFoundError(f"{case.name}: none of the sequences {', '.join(sequences)} is there")
     first = next(iter(volumes.values()))
     predicted = {label: read_labels(file).labels for label, file in predictions.items()}
-    reference = read_labels(case.labels).labels if case.labels is not None else None
+    expected = read_labels(case.labels) if case.labels is not None else None
+    reference = None if expected is None else expected.labels
     for what, labels in {"reference": reference, **predicted}.items():
         if labels is not None and labels.shape != first.data.shape:
             raise ValueError(f"{case.name}: the scan has {first.data.shape} voxels, {what} has {labels.shape}")
     images = {name: volume.data for name, volume in volumes.items()}
-    return CaseVolumes(case.name, first.spacing_mm, images, reference, predicted)
+    # The voxel size of the reference, by which the evaluation measures and numbers the lesions.
+    return CaseVolumes(case.name, (expected or first).spacing_mm, images, reference, predicted)

@@ -68,9 +68,8 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     network = models.build(config.model, in_channels=sequences, target=target, patch=data.patch)
     if config.weights is not None:
         load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
-    loss = losses.build(
-        config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.steps, queries=network.has_queries
-    )
+    queries = network.has_queries
+    loss = losses.build(config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.steps, queries=queries)
     draw = augment.build(config.augment, sequences=sequences)
     samples = Samples(
         store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=data.lesion_fraction, draw=draw

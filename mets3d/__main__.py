@@ -1,4 +1,4 @@
-"""Runs the command line: one verb a stage, each a file in `mets3d.verbs`. A verb imports what is heavy when it runs."""
+"""Runs the command line: one verb per stage, each a file in `mets3d.verbs` that imports heavy modules in its `run`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def verb_table() -> dict[str, Verb]:
 
 
 def parser_of(table: dict[str, Verb]) -> argparse.ArgumentParser:
-    """Builds the parser of the whole command line, one subparser a verb."""
+    """Builds the parser of the whole command line, one subparser per verb."""
     parser = argparse.ArgumentParser(
         prog="mets3d",
         description="Brain-metastasis segmentation in 3D MRI, from raw cases to a comparison of losses. "

@@ -150,7 +150,7 @@ def write_with(path: Path, writer: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
+    """Writes a UTF-8 text file, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -164,7 +164,7 @@ def read_text(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes plain values as indented JSON, whole or not at all."""
+    """Writes plain values as indented JSON, completely or not at all."""
     write_text(path, json.dumps(content, indent=1, sort_keys=False) + "\n")
 
 

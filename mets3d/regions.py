@@ -1,6 +1,6 @@
 """Defines labels, regions and the meaning of the network's channels. The only module that knows a label integer.
 
-A BraTS-METS label map holds one integer a voxel. What is learned and scored are, by default, the nested regions made
+A BraTS-METS label map holds one integer per voxel. What is learned and scored are, by default, the nested regions made
 of those labels: whole tumour WT = 1+2+3, tumour core TC = 1+3, enhancing tumour ET = 3 (BraTS-METS 2023, arXiv
 2306.00838). From 2024 on, label 4 is the resection cavity RC, which belongs to no other region.
 

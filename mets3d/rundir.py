@@ -145,7 +145,7 @@ class PredictionsDir:
     CASE.nii.gz                 label map, on the case's own grid
     uncertainty/CASE.nii.gz     bits, 0 certain to 1 undecided
     lesions/CASE.csv            one line per predicted lesion
-    probabilities/CASE.nii.gz   on request: one channel a region or label
+    probabilities/CASE.nii.gz   on request: one channel per region or label
     records/CASE.json           written last: how and from which files the others were made
     """
 

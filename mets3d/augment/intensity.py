@@ -76,7 +76,7 @@ def _uniform(rng: np.random.Generator, limits: Range, count: int) -> PerSequence
 
 
 def _column(values: PerSequence, like: Tensor) -> Tensor:
-    """Returns one number a sequence on the image's device, in a shape that multiplies it."""
+    """Returns one number per sequence on the image's device, in a shape that multiplies it."""
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)[:, None, None, None]
 
 

@@ -69,7 +69,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Writes a plan.json, whole or not at all."""
+    """Writes a plan.json, completely or not at all."""
     write_json(path, plan.as_json())
 
 

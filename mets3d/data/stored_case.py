@@ -96,7 +96,7 @@ class StoredCase:
 
 
 def case_path(store: Path, name: str) -> Path:
-    """Returns the path of one case's file, there or not."""
+    """Returns the path of one case's file, whether it exists or not."""
     return store / "cases" / f"{name}.safetensors"
 
 

@@ -59,7 +59,7 @@ def load_network(run: RunDir, config: Config, target: Target, sequences: int) ->
 
 
 def member_weights(words: Sequence[str], members: Sequence[Member]) -> Float32[np.ndarray, "M R"]:
-    """Reads weights from words like `WT=1,2`: a channel's name, then one number a member.
+    """Reads weights from words like `WT=1,2`: a channel's name, then one number per member.
 
     Channels that are not named weigh all members alike. Raises ValueError naming the word.
     """

@@ -89,7 +89,7 @@ class Predictor:
 
         A local folder is taken where there is one; else `organisation/name` is fetched with `huggingface_hub`, which
         keeps it in its cache. device: None is the first GPU, else the CPU. precision: `no`, `fp16`, `bf16`, or None for
-        the run's own. `also`: more runs, averaged as probabilities; region_weights: `["ET=1,2"]`, one number a run.
+        the run's own. `also`: more runs, averaged as probabilities; region_weights: `["ET=1,2"]`, one number per run.
         decoding: None is decoding.json of a single run if it has one, else one threshold; `"default"`; or a file.
         overrides: words like `--predict.overlap=0.75`. A single text is one run, one word.
 
@@ -121,7 +121,7 @@ class Predictor:
     def __call__(self, images: Any, spacing_mm: Any) -> Segmentation:
         """Segments one case of numbers [C, X, Y, Z], an array or a tensor, and its spacing along X, Y, Z in mm.
 
-        The numbers are in RAS+, one channel a sequence in the order of `sequences`, intensities as in the files; 0 in
+        The numbers are in RAS+, one channel per sequence in the order of `sequences`, intensities as in the files; 0 in
         all sequences is outside the brain. Raises ValueError for another kind of array or spacing, no brain, a sequence
         that is constant in it, NaN or infinity.
         """

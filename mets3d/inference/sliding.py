@@ -113,7 +113,7 @@ class _Answers:
                     yield job, empty
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[Tensor]:
-        """Runs the network on these windows. Returns one answer a window."""
+        """Runs the network on these windows. Returns one answer per window."""
         if not jobs:
             return iter(())
         apart = self.pool is not None or self.window_batch == 1
@@ -137,7 +137,7 @@ class _Answers:
         return self.rows[(slice(None), *box_of(job.start, self.patch))]
 
     def _at_once(self, batches: Sequence[Tensor]) -> list[Tensor]:
-        """Runs batches, each in a thread where there are some. Returns one answer a window."""
+        """Runs batches, each in a thread where there are some. Returns one answer per window."""
         run = map if self.pool is None else self.pool.map
         return [answer for answers in run(self._answer, batches) for answer in answers]
 

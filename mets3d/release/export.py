@@ -50,7 +50,7 @@ def export(
     with_onnx: bool = False,
     with_bundle: bool = False,
 ) -> Exported:
-    """Writes the folder OUT, whole or not at all.
+    """Writes the folder OUT, completely or not at all.
 
     name: the model's, by default the run's. license_id: of the weights, as the hub writes it (`cc-by-4.0`); None says
     in the card that none was chosen. dataset: what the scored cases are called in the card. scores: a table of `mets3d

@@ -12,7 +12,7 @@ IMPATIENT_SECONDS = 3.0  # after these a further Ctrl-C interrupts at once
 
 
 class StopWish:
-    """The wish to stop; `signal` is the number of the first signal that came, 0 before."""
+    """A request to stop, true after a signal; `signal` is the number of the first one, 0 before."""
 
     def __init__(self) -> None:
         self.signal = 0

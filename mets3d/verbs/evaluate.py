@@ -18,7 +18,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
     parser.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
     parser.add_argument(
-        "--out", type=output_path, required=True, metavar="scores.csv", help="one row a case and region"
+        "--out", type=output_path, required=True, metavar="scores.csv", help="one row per case and region"
     )
     parser.add_argument("--rules", help="brats2023 (default), brats2024 or brats2026")
     parser.add_argument("--compat", choices=["organisers"],

@@ -25,7 +25,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="RUN",
                         help="more runs, such as folds, to average as probabilities; needs OUT")  # fmt: skip
     parser.add_argument("--region-weights", nargs="+", default=[], metavar="WT=1,2",
-                        help="weights of the average, per region one number a run")  # fmt: skip
+                        help="weights of the average, per region one number per run")  # fmt: skip
     parser.add_argument("--decoding", metavar="FILE",
                         help="thresholds: a file, or `default`: as if the run were not tuned")  # fmt: skip
     parser.takes_overrides(

@@ -35,12 +35,11 @@ def worker_processes(jobs: int) -> Iterator[RunAll]:
     try:
         yield run_all
     except BaseException:
-        # Cancelled before the workers end, or the pool would report their death for work that is still waiting.
-        pool.shutdown(wait=False, cancel_futures=True)
         for worker in active_children():
             if worker not in earlier:
                 worker.terminate()
-                worker.join()
+        # The pool's own thread waits for the workers. Waiting beside it, or leaving before it, is a race that hangs.
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 

@@ -161,7 +161,7 @@ def test_a_finished_store_is_left_as_it_is(tmp_path: Path) -> None:
 def test_another_store_in_the_folder_is_refused(tmp_path: Path) -> None:
     data, store = three_cases(tmp_path / "data"), tmp_path / "store"
     preprocess(data, store, SETTINGS, cavity=False)
-    with pytest.raises(DataError, match=r"margin_voxels is 0 in the store, 3 was asked.*data.cavity is False"):
+    with pytest.raises(DataError, match=r"margin_voxels is 0 in the store, 3 is expected.*data.cavity is False"):
         preprocess(data, store, Preprocess(spacing_mm=MM, margin_voxels=3), cavity=True)
     make_case(data, "Z-000")
     with pytest.raises(DataError, match=r"stale.*Z-000/Z-000-seg.nii.gz new"):

@@ -13,7 +13,8 @@ import pytest
 from mets3d.processes import worker_processes
 
 SCRIPT = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 from mets3d.processes import worker_processes
 try:
     with worker_processes(2) as run_all:

@@ -162,10 +162,14 @@ def test_a_file_system_that_syncs_no_folders_is_no_reason_to_fail(
     assert read_text(tmp_path / "a.txt") == "a"
 
 
-def test_links_are_not_followed_when_a_folder_is_synced(tmp_path: Path) -> None:
+@needs_proc
+def test_links_are_not_followed_when_a_folder_is_synced(tmp_path: Path, events: list[str]) -> None:
+    (tmp_path / "elsewhere.txt").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere.txt")
     sync(tmp_path / "folder")
+    assert events == ["sync folder"]
 
 
 # ---------------------------------------------------------------- leftovers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -24,10 +25,8 @@ def dump_yaml(content: Any) -> str:
 
 def read_value(text: str) -> Any:
     """Reads a value of a command line: a Python literal (as sweep agents print them), else YAML, else the text."""
-    try:
+    with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not Python: YAML is next
         return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        pass  # not Python; YAML is next
     try:
         return load_yaml(text)
     except yaml.YAMLError:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 Image = Float[Tensor, "B C X Y Z"]
@@ -18,6 +18,7 @@ Logits = Float[Tensor, "B R X Y Z"]
 Probabilities = Float[Tensor, "B R X Y Z"]
 Masks = Bool[Tensor, "B R X Y Z"]
 MaskLogits = Float[Tensor, "B Q X Y Z"]
+Keys = Int64[Tensor, " B"]  # of samples, for `mets3d.ops.keyed`
 QueryClasses = Literal["product", "claimed"]
 
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,6 +32,7 @@ LESIONS_OF = ("TC", "WT")
 class Batch:
     """Samples side by side. `drawn` is what `draw` returned for each, `origin` where each patch starts in its case."""
 
+    keys: list[Key]
     image: Float[Tensor, "B C X Y Z"]
     labels: UInt8[Tensor, "B X Y Z"]
     drawn: list[Any]
@@ -54,6 +55,13 @@ def generator(seed: int, step: int, index: int, name: str | None = None) -> np.r
     Case and position are drawn from the one without a name. A name is hashed by CRC-32, the same in every process.
     """
     return np.random.default_rng([seed, step, index] if name is None else [seed, step, index, crc32(name.encode())])
+
+
+def keys_on_device(seed: int, keys: Sequence[Key]) -> Int64[Tensor, " B"]:
+    """Returns a number for each sample, from which whatever is drawn on the device follows (`mets3d.ops.keyed`)."""
+    purpose = crc32(b"device")
+    words = [np.random.SeedSequence([seed, *key, purpose]).generate_state(1, np.uint64)[0] for key in keys]
+    return torch.from_numpy((np.array(words, dtype=np.uint64) >> np.uint64(1)).astype(np.int64))
 
 
 def keys_of_process(
@@ -141,7 +149,7 @@ class Samples(Dataset[dict[str, Any]]):
         image = _padded(case.image(inside), before, self.patch)
         labels = _padded(case.labels(inside), before, self.patch)
         drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None
-        return {"image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
+        return {"key": key, "image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
 
     def _place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
         """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
@@ -162,6 +170,7 @@ class Samples(Dataset[dict[str, Any]]):
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Puts samples side by side."""
     return Batch(
+        keys=[sample["key"] for sample in samples],
         image=torch.stack([sample["image"] for sample in samples]),
         labels=torch.stack([sample["labels"] for sample in samples]),
         drawn=[sample["drawn"] for sample in samples],

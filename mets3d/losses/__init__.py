@@ -56,7 +56,7 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing, steps: int, qu
     )
     loss = _boundary_losses(settings)[settings.boundary]
     return TotalLoss(
-        base=lambda output, masks, count: base_loss(output, masks, masks=count, **weights),
+        base=lambda output, target, step: base_loss(output, target, masks=step.masks, keys=step.keys, **weights),
         term=None
         if loss is None
         else BoundaryTerm(loss, target.names, spacing_mm, settings.boundary_reduction, settings.boundary_label_weights),

@@ -5,7 +5,9 @@ Mask2Former's set loss (arXiv 2112.01527) with the weights, dense masks and mean
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,7 +17,8 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from mets3d.losses.value import count_masks
-from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput, raised
+from mets3d.ops.keyed import keyed_uniform, random_keys, stream_of
+from mets3d.shapes import Keys, PixelEmbedding, QueryOutput, SegOutput, raised
 
 TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
 Normaliser = Float[Tensor, ""] | float | int | None
@@ -36,7 +39,7 @@ def query_loss(
     dice_weight: float = 5.0,
     no_object_weight: float | None = None,
     points: int = 0,
-    generator: torch.Generator | None = None,
+    keys: Keys | None = None,
     pairing: Pairing = "reference",
 ) -> Float[Tensor, ""]:
     """Returns the Hungarian loss of all predictions of `output`, (final + mean of the earlier ones) / 2.
@@ -52,7 +55,7 @@ def query_loss(
         dice_weight=dice_weight,
         no_object_weight=no_object_weight,
         points=points,
-        generator=generator,
+        keys=keys,
         pairing=pairing,
     )
     return torch.stack(list(parts.values())).sum()
@@ -68,7 +71,7 @@ def query_parts(
     dice_weight: float = 5.0,
     no_object_weight: float | None = None,
     points: int = 0,
-    generator: torch.Generator | None = None,
+    keys: Keys | None = None,
     pairing: Pairing = "reference",
 ) -> dict[str, Float[Tensor, ""]]:
     """Returns the parts `query_class`, `query_bce` and `query_dice`, weighted so that their sum is the loss.
@@ -82,8 +85,9 @@ def query_parts(
     masks: that number. None is max(masks in this batch, 1). For a batch that is split over processes and accumulation
     steps, hand in max(masks in the global batch, 1) / number of parts: the mean of the parts' losses is then that of
     the whole. The class term's denominator is masks + (B Q - masks) no_object_weight.
-    points: positions sampled per mask for BCE and Dice as in PointRend, drawn from `generator`; 0 takes every voxel.
-    Matching always does.
+    points: positions sampled per mask for BCE and Dice as in PointRend; 0 takes every voxel. Matching always does.
+    keys: of the samples. The points of a sample follow from its key and the number of the prediction, not from what
+    lies beside it in the batch; without keys they follow from torch's global generator.
     pairing: `correct` trains each query towards the mask it was matched to. `reference` does as the original: of the
     match only the set of queries is kept, and in ascending order they are given the present channels in ascending
     order. Both agree where the match is in that order.
@@ -94,16 +98,18 @@ def query_parts(
     pixels = _checked(output, target)
     with torch.autocast(target.device.type, enabled=False):
         pixels = replace(pixels, features=raised(pixels.features))  # once, not once a prediction
-        target = target.to(torch.float32)
+        target = target.to(pixels.features.dtype)  # fp32, or fp64
         weights = (class_weight, bce_weight, dice_weight)
         assigned = match(output.queries, pixels, target, weights=weights, pairing=pairing)
         number = count_masks(target).clamp(min=1) if masks is None else masks
         parts = []
-        for prediction, query_of_mask in zip(output.queries, assigned, strict=True):
+        for index, (prediction, query_of_mask) in enumerate(zip(output.queries, assigned, strict=True)):
             entropy = _class_loss(prediction.class_logits, query_of_mask, number, no_object_weight)
-            bce, dice = _mask_losses(
-                prediction, pixels, target, query_of_mask, number, points=points, generator=generator
-            )
+            sample = None
+            if points:
+                keys = random_keys(len(target), target.device) if keys is None else keys
+                sample = partial(_sampled, points=points, keys=keys, stream=stream_of(f"points/{index}"))
+            bce, dice = _mask_losses(prediction, pixels, target, query_of_mask, number, sample)
             terms = zip(weights, (entropy, bce, dice), strict=True)
             parts.append(torch.stack([weight * term for weight, term in terms]) / 10)
         *earlier, final = parts
@@ -204,11 +210,9 @@ def _mask_losses(
     target: Tensor,
     query_of_mask: Integer[Tensor, "B R"],
     number: Tensor | float,
-    *,
-    points: int,
-    generator: torch.Generator | None,
+    sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Returns BCE and Dice of the matched queries.
+    """Returns BCE and Dice of the matched queries, at the points that `sample` takes, or at every voxel.
 
     Only their mask logits are made, one a target channel; those of empty channels count with weight 0, which keeps the
     shapes fixed and gives every parameter a gradient without any mask.
@@ -216,8 +220,8 @@ def _mask_losses(
     matched = (query_of_mask >= 0).to(target.dtype)
     index = query_of_mask.clamp(min=0)[..., None].expand(-1, -1, prediction.mask_embedding.shape[-1])
     logits = pixels.product(prediction.mask_embedding.gather(1, index))
-    if points:
-        logits, target = _sampled(logits, target, points, generator)
+    if sample is not None:
+        logits, target = sample(logits, target)
     logits, target = logits.flatten(2), target.flatten(2)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
     inside = logits.sigmoid()
@@ -226,10 +230,7 @@ def _mask_losses(
 
 
 def _sampled(
-    logits: Float[Tensor, "B R X Y Z"],
-    target: Float[Tensor, "B R X Y Z"],
-    points: int,
-    generator: torch.Generator | None,
+    logits: Float[Tensor, "B R X Y Z"], target: Float[Tensor, "B R X Y Z"], *, points: int, keys: Keys, stream: int
 ) -> tuple[Float[Tensor, "B R P"], Float[Tensor, "B R P"]]:
     """Samples logits and target at `points` positions per mask.
 
@@ -237,19 +238,15 @@ def _sampled(
     uniform.
     """
     least_certain = int(IMPORTANCE * points)
+    drawn = [OVERSAMPLING * points, points - least_certain]
     with torch.no_grad():
-        candidates = _positions(logits, OVERSAMPLING * points, generator)
+        # Uniform in [-1, 1], the corners of the volume.
+        positions = 2 * keyed_uniform(keys, stream, (logits.shape[1], sum(drawn), 3)).to(logits) - 1
+        candidates, others = torch.split(positions, drawn, dim=2)
         nearest = _at(logits, candidates).abs().topk(least_certain, dim=-1, largest=False).indices
         chosen = candidates.gather(2, nearest[..., None].expand(-1, -1, -1, 3))
-        chosen = torch.cat([chosen, _positions(logits, points - least_certain, generator)], dim=2)
+        chosen = torch.cat([chosen, others], dim=2)
     return _at(logits, chosen), _at(target, chosen)
-
-
-def _positions(like: Tensor, points: int, generator: torch.Generator | None) -> Tensor:
-    """Draws positions [B, R, points, 3], uniform in [-1, 1], the corners of the volume."""
-    source = like.device if generator is None else generator.device
-    unit = torch.rand(*like.shape[:2], points, 3, generator=generator, device=source)
-    return (2 * unit - 1).to(like)
 
 
 def _at(volume: Tensor, positions: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ from mets3d.losses.queries import query_parts
 from mets3d.losses.region import downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
 from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Masks, SegOutput
+from mets3d.shapes import Keys, Masks, SegOutput
 
 Parts = dict[str, Scalar]
-# Output, target masks and the normaliser of the query loss to the parts of the base loss.
-BaseLoss = Callable[[SegOutput, Masks, Scalar | None], Parts]
+# Output, target masks and the numbers of the step to the parts of the base loss.
+BaseLoss = Callable[[SegOutput, Masks, StepContext], Parts]
 # Probabilities and target [B, R, X, Y, Z], spacing in mm, and the predicted masks where they are not probability > 0.5,
 # to the loss of each item and channel [B, R].
 BoundaryLoss = Callable[[Tensor, Tensor, Spacing, Tensor | None], Tensor]
@@ -45,7 +45,7 @@ class TotalLoss:
         """Returns the loss of a micro-batch. Raises ValueError where a number that it needs is missing."""
         if self.needs_mask_count and context.masks is None:
             raise ValueError("masks: expected the mask count of the global batch that the query loss needs, found None")
-        parts = self.base(output, target, context.masks)
+        parts = self.base(output, target, context)
         value = torch.stack(list(parts.values())).sum()
         base = {name: part.detach() for name, part in parts.items()}
         share = self.weight.share(context.step)
@@ -120,6 +120,7 @@ def base_loss(
     target: Masks,
     *,
     masks: Float[Tensor, ""] | float | None = None,
+    keys: Keys | None = None,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
     query_class: float = 2.0,
@@ -143,6 +144,7 @@ def base_loss(
             output,
             target,
             masks=masks,
+            keys=keys,
             class_weight=query_class,
             bce_weight=query_bce,
             dice_weight=query_dice,

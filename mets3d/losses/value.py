@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, boundary_name, part_name
+from mets3d.shapes import Keys
 
 Scalar = Float[Tensor, ""]
 
@@ -20,11 +21,13 @@ class StepContext:
     step: the optimizer step, counted from 0.
     masks: max(masks in the global batch, 1) / (processes x accumulation), for losses with `needs_mask_count`.
     ratio: the running ratio of base loss and boundary term, for losses with `needs_ratio`.
+    keys: of the micro-batch's samples, from which a loss draws; None: from torch's global generator.
     """
 
     step: int
     masks: Scalar | None = None
     ratio: Scalar | None = None
+    keys: Keys | None = None
 
 
 @dataclass(frozen=True)

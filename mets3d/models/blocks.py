@@ -1,4 +1,4 @@
-"""Defines the blocks that several parts of the network are made of: convolution block, attention, LayerScale."""
+"""Defines the blocks that several parts of the network have: dropout, convolution block, attention, LayerScale."""
 
 from __future__ import annotations
 
@@ -9,11 +9,46 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mets3d.ops.keyed import keyed_keep, random_keys, stream_of
 from mets3d.ops.voxels import Shape3
+from mets3d.shapes import Keys
 
 LayerScaleForm = Literal["off", "correct", "reference"]
 
 LAYER_SCALE_INIT = 1e-5
+
+
+class Dropout(nn.Module):
+    """Sets each value, or with `channels` each whole channel, to 0 with probability `drop`, and divides by 1 - drop.
+
+    Acts in training alone. The mask of a sample follows from its key and the layer's stream; without keys it follows
+    from torch's global generator. `give_streams` tells the layers of a network apart.
+    """
+
+    def __init__(self, drop: float, *, channels: bool = False):
+        super().__init__()
+        self.drop, self.channels = drop, channels
+        self.stream = 0
+
+    def forward(self, values: Float[Tensor, "B ..."], keys: Keys | None = None) -> Float[Tensor, "B ..."]:
+        if not self.training or self.drop == 0:
+            return values
+        if keys is None:
+            keys = random_keys(len(values), values.device)
+        shape = values.shape[1:]
+        drawn = [shape[0], *(1 for _ in shape[1:])] if self.channels else shape
+        return torch.where(keyed_keep(keys, self.stream, drawn, self.drop), values / (1 - self.drop), 0)
+
+    def extra_repr(self) -> str:
+        """Returns what `print(network)` shows of the layer."""
+        return f"{self.drop}{', channels' * self.channels}"
+
+
+def give_streams(network: nn.Module) -> None:
+    """Gives every dropout layer a stream of its own, a hash of its name in the network."""
+    for name, module in network.named_modules():
+        if isinstance(module, Dropout):
+            module.stream = stream_of(name)
 
 
 class ConvBlock(nn.Module):
@@ -25,12 +60,12 @@ class ConvBlock(nn.Module):
         super().__init__()
         x, y, z = kernel
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, (x // 2, y // 2, z // 2))
-        self.dropout = nn.Dropout3d(dropout) if dropout else nn.Identity()
+        self.dropout = Dropout(dropout, channels=True)
         self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
         self.activation = nn.LeakyReLU(0.01, inplace=True)
 
-    def forward(self, features: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B D x y z"]:
-        normalised: Tensor = self.norm(self.dropout(self.conv(features)))
+    def forward(self, features: Float[Tensor, "B C X Y Z"], keys: Keys | None = None) -> Float[Tensor, "B D x y z"]:
+        normalised: Tensor = self.norm(self.dropout(self.conv(features), keys))
         result: Tensor = self.activation(normalised)
         return result
 

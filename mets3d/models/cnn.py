@@ -12,6 +12,7 @@ from torch import Tensor, cat, nn
 
 from mets3d.models.blocks import ConvBlock
 from mets3d.ops.voxels import Shape3
+from mets3d.shapes import Keys
 
 
 class CNNEncoder(nn.Module):
@@ -38,11 +39,11 @@ class CNNEncoder(nn.Module):
             )
         self.apply(he_init)
 
-    def forward(self, image: Float[Tensor, "B C X Y Z"]) -> list[Tensor]:
+    def forward(self, image: Float[Tensor, "B C X Y Z"], keys: Keys | None = None) -> list[Tensor]:
         maps = []
         features = image
         for stage in self.stages:
-            features = stage(features)
+            features = _through(stage, features, keys)
             maps.append(features)
         return maps
 
@@ -72,13 +73,21 @@ class CNNDecoder(nn.Module):
             )
         self.apply(he_init)
 
-    def forward(self, bottleneck: Float[Tensor, "B C X Y Z"], skips: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self, bottleneck: Float[Tensor, "B C X Y Z"], skips: Sequence[Tensor], keys: Keys | None = None
+    ) -> list[Tensor]:
         maps = []
         features: Tensor = bottleneck
         for upsample, stage, skip in zip(self.upsample, self.stages, reversed(skips), strict=True):
-            features = stage(cat((upsample(features), skip), dim=1))
+            features = _through(stage, cat((upsample(features), skip), dim=1), keys)
             maps.append(features)
         return maps
+
+
+def _through(stage: nn.Module, features: Tensor, keys: Keys | None) -> Tensor:
+    for block in stage.children():
+        features = block(features, keys)
+    return features
 
 
 def stage_channels(levels: int, features: int, max_features: int) -> list[int]:

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from mets3d.models.blocks import LayerScaleForm
+from mets3d.models.blocks import LayerScaleForm, give_streams
 from mets3d.models.cnn import CNNDecoder, CNNEncoder, he_init, stage_channels
 from mets3d.models.queries import QueryDecoder
 from mets3d.models.vit import ViTBottleneck
 from mets3d.ops.voxels import Shape3
-from mets3d.shapes import Image, SegOutput
+from mets3d.shapes import Image, Keys, SegOutput
 
 Mode = Literal["cnn", "encoder", "decoder", "both"]
 Activation = Literal["sigmoid", "softmax"]
@@ -127,13 +127,15 @@ class TransUNet(nn.Module):
                 attention_fp32=attention_fp32,
                 fuse=memory_fpn > 0,
             )
+        give_streams(self)
 
-    def forward(self, image: Image) -> SegOutput:
+    def forward(self, image: Image, keys: Keys | None = None) -> SegOutput:
+        """Predicts; in training dropout draws from the samples' keys, without them from torch's global generator."""
         self.check_shape(image.shape[2:])
-        *skips, bottleneck = self.encoder(image)
+        *skips, bottleneck = self.encoder(image, keys)
         if self.vit is not None:
-            bottleneck = self.vit(bottleneck)
-        maps = [bottleneck, *self.decoder(bottleneck, skips)]  # coarse to fine
+            bottleneck = self.vit(bottleneck, keys)
+        maps = [bottleneck, *self.decoder(bottleneck, skips, keys)]  # coarse to fine
         output = SegOutput(
             self.activation,
             logits=None if self.head is None else self.head(maps[-1]),

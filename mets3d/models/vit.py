@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mets3d.models.blocks import Attention, LayerScaleForm, layer_scale
+from mets3d.models.blocks import Attention, Dropout, LayerScaleForm, layer_scale
 from mets3d.ops.voxels import Shape3
+from mets3d.shapes import Keys
 
 
 class ViTBottleneck(nn.Module):
@@ -37,20 +38,20 @@ class ViTBottleneck(nn.Module):
         super().__init__()
         self.embed = nn.Conv3d(channels, width, 1)
         self.position = nn.Parameter(torch.zeros(1, width, *grid))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(ViTBlock(width, mlp, heads, dropout, layer_scale) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.project = nn.Conv3d(width, channels, 1)
 
-    def forward(self, features: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
+    def forward(self, features: Float[Tensor, "B C X Y Z"], keys: Keys | None = None) -> Float[Tensor, "B C X Y Z"]:
         grid = features.shape[2:]
         position: Tensor = self.position
         if position.shape[2:] != grid:
             position = F.interpolate(position, size=grid, mode="trilinear", align_corners=False)
         embedded = self.embed(features) + position
-        tokens: Tensor = self.dropout(embedded.flatten(2).transpose(1, 2))
+        tokens: Tensor = self.dropout(embedded.flatten(2).transpose(1, 2), keys)
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, keys)
         tokens = self.norm(tokens)
         result: Tensor = self.project(tokens.transpose(1, 2).reshape(embedded.shape))
         return result
@@ -73,15 +74,16 @@ class ViTBlock(nn.Module):
         self.mlp_in = nn.Linear(width, mlp)
         self.mlp_out = nn.Linear(mlp, width)
         self.mlp_scale = layer_scale(width, form)
-        self.dropout = nn.Dropout(dropout)
+        self.hidden_dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for layer in (self.mlp_in, self.mlp_out):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, tokens: Float[Tensor, "B N E"]) -> Float[Tensor, "B N E"]:
+    def forward(self, tokens: Float[Tensor, "B N E"], keys: Keys | None = None) -> Float[Tensor, "B N E"]:
         normed = self.attention_norm(tokens)
         tokens = self._join(tokens, self.attention(normed, normed, normed), self.attention_scale)
-        hidden = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
-        return self._join(tokens, self.dropout(self.mlp_out(hidden)), self.mlp_scale)
+        hidden = self.hidden_dropout(F.gelu(self.mlp_in(self.mlp_norm(tokens))), keys)
+        return self._join(tokens, self.dropout(self.mlp_out(hidden), keys), self.mlp_scale)
 
     def _join(self, tokens: Tensor, branch: Tensor, gamma: Tensor | None) -> Tensor:
         if gamma is None:

@@ -5,21 +5,14 @@ Everything random in a step follows from the step's number, so a resumed run equ
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, batches
-from mets3d.losses.value import StepContext, count_masks
-from mets3d.training import optim, state
+from mets3d.training import state
 from mets3d.training.due import due
-from mets3d.training.schedule import learning_rate
 from mets3d.training.session import Session
+from mets3d.training.step import train_step
 
 
 def fit(session: Session) -> None:
@@ -59,86 +52,6 @@ def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
         pin_memory=accelerator.device.type == "cuda",
     )
     yield from zip(remaining, micro_batches, strict=True)
-
-
-# ---------------------------------------------------------------- one step
-
-
-def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """Makes one optimizer step on this process's share of the global batch and returns its numbers for the log.
-
-    The numbers are averaged over all processes and stay on the device. The gradient is the mean over the global batch
-    however that is split: each micro-batch has the same size, backward divides by their number, and DDP by the number
-    of processes. The query loss is divided by the number of target masks, so these are counted over the global batch
-    before the first forward pass.
-    """
-    job, accelerator, network = session.job, session.accelerator, session.network
-    prepared = [_on_device(session, batch) for batch in micro_batches]
-    context = _context(session, step, [target for _, target in prepared])
-    # Accelerate skips `optimizer.zero_grad` while gradients are accumulated, so clear them on the network.
-    network.zero_grad(set_to_none=True)
-    rows = []
-    for micro, (image, target) in enumerate(prepared):
-        torch.manual_seed(_dropout_seed(session, step, micro))
-        last = micro == len(prepared) - 1
-        # DDP averages gradients only in the last micro-batch.
-        with contextlib.nullcontext() if last else accelerator.no_sync(network):
-            value = job.loss(network(image), target, context)
-            accelerator.backward(value.total / len(prepared))
-        rows.append(value.as_row())
-    norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
-    means, stop = _averaged(session, rows)
-    # The parts are those of the last micro-batch; their numbers become the averages.
-    value = value.with_numbers(means)
-    if session.balance is not None:
-        session.balance.update(value)
-    finite = torch.isfinite(value.total)
-    # Under fp16 the loss scaler skips steps with a non-finite gradient and lowers its scale. Such a step does not count
-    # as skipped unless the loss itself is not finite. `skip` is equal on every process, because loss and gradients are
-    # averaged over all of them.
-    scaled = accelerator.scaler is not None
-    skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
-    rate = learning_rate(step, job.config.train.steps, job.config.optim)
-    optim.step_unless(session.optimizer, None if scaled else skip, rate)
-    of_step = {"stop": stop, "skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
-    return value.named() | of_step
-
-
-def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Returns the image [B, C, X, Y, Z], augmented, and the target masks [B, R, X, Y, Z], copied without waiting."""
-    job = session.job
-    image, labels = batch.on(session.accelerator.device)
-    if job.config.augment.enabled:
-        image, labels = augment(image, labels, batch.drawn, job.spacing_mm)
-    return image, torch.stack(job.target.masks(labels), dim=1)
-
-
-def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:
-    """Returns the numbers that the loss declares as needed: the masks of the global batch, the running ratio."""
-    masks = None
-    if session.job.loss.needs_mask_count:
-        own = torch.stack([count_masks(target) for target in targets]).sum()
-        parts = session.accelerator.num_processes * len(targets)
-        masks = session.accelerator.reduce(own).clamp_min(1) / parts
-    return StepContext(step, masks, None if session.balance is None else session.balance.ratio())
-
-
-def _dropout_seed(session: Session, step: int, micro: int) -> int:
-    """Returns a seed of torch's own generator, which only dropout uses.
-
-    It is a function of the seed, the step and the micro-batch's place in the global batch, so resuming needs no state.
-    """
-    place = session.accelerator.process_index + session.accelerator.num_processes * micro
-    sequence = np.random.SeedSequence([session.job.config.seed, step, place])
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _averaged(session: Session, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Averages the numbers over micro-batches and processes. The same reduction averages the wishes to stop."""
-    means = torch.stack(list(rows)).mean(0)
-    wish = torch.tensor([float(bool(session.wish))]).to(means.device, non_blocking=True)
-    reduced = session.accelerator.reduce(torch.cat([means, wish]), reduction="mean")
-    return reduced[:-1], reduced[-1]
 
 
 # ---------------------------------------------------------------- after a step

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process
+from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process, keys_on_device
 from mets3d.data.store import open_store
 
 PATCH = (16, 16, 12)
@@ -48,6 +48,18 @@ def test_named_streams_are_the_same_in_every_process_and_release() -> None:
     # Python's own hash of a string differs from process to process.
     drawn = [int(generator(3, 5, 1, name).integers(2**62)) for name in ("mirror", "noise")]
     assert drawn == [2631866637413256738, 4407688023386503489]
+
+
+def test_keys_on_the_device_are_the_same_in_every_process_and_release() -> None:
+    keys = keys_on_device(3, [(5, 1), (5, 2), (6, 1)])
+    assert keys.tolist() == [7263584664679141920, 9053373306004850595, 8749045605687747911]
+    assert torch.equal(keys_on_device(3, [(5, 2)]), keys[1:2])
+    assert keys_on_device(4, [(5, 1)]) != keys[0]
+
+
+def test_a_batch_tells_the_keys_of_its_samples(phantom_store: Path) -> None:
+    (micro_batches,) = batches(samples(phantom_store), steps=range(4, 5), batch_size=4, accumulation=2)
+    assert [batch.keys for batch in micro_batches] == [[(4, 0), (4, 1)], [(4, 2), (4, 3)]]
 
 
 def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:

@@ -9,6 +9,7 @@ from mets3d.models.transunet import TransUNet
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
 SIZE = (4, 3, 5)
+KEYS = torch.tensor([11, 12, 2**61, 5])
 
 
 def made(batch=2, queries=6, channels=3, predictions=3, seed=0, dtype=torch.float32):
@@ -220,7 +221,7 @@ def test_points_lie_where_the_mask_is_least_certain():
     """A ramp that crosses 0 in the middle: most points are near it, a quarter is anywhere."""
     x = torch.linspace(-8, 8, 32)
     logits = x[:, None, None].expand(32, 4, 4)[None, None].contiguous()
-    values, _ = _sampled(logits, (logits > 0).float(), 400, torch.Generator().manual_seed(0))
+    values, _ = _sampled(logits, (logits > 0).float(), points=400, keys=KEYS[:1], stream=0)
     near = values.abs() < 8 / 3 + 0.5  # the nearest third of uniform candidates, 3 x 400 of which 300 are kept
     assert 0.75 < near.float().mean() < 0.90
     assert values.shape == (1, 1, 400)
@@ -230,22 +231,70 @@ def test_points_lie_where_the_mask_is_least_certain():
 def test_points_sample_logits_and_target_at_the_same_place():
     """The target is an affine function of the logits, which linear interpolation keeps."""
     logits = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    values, target = _sampled(logits, 0.5 * logits + 2, 64, torch.Generator().manual_seed(1))
+    values, target = _sampled(logits, 0.5 * logits + 2, points=64, keys=KEYS[:2], stream=0)
     torch.testing.assert_close(target, 0.5 * values + 2)
     corner = torch.zeros(1, 1, *SIZE)
     corner[..., 0, 0, 0] = 1
-    assert (_sampled(corner, corner, 999, torch.Generator().manual_seed(0))[0] == 1).any()  # the border is no edge
+    assert (_sampled(corner, corner, points=9999, keys=KEYS[:1], stream=0)[0] == 1).any()  # the border is no edge
 
 
-def test_points_repeat_with_their_generator_and_approach_the_dense_loss():
+def test_points_repeat_with_their_keys_and_leave_the_class_alone():
     output, target = made()
-    one, two = (query_loss(output, target, points=8, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (query_loss(output, target, points=8, keys=KEYS[:2]) for _ in range(2))
     assert one == two
-    assert one != query_loss(output, target, points=8, generator=torch.Generator().manual_seed(6))
+    assert one != query_loss(output, target, points=8, keys=KEYS[1:3])
     one.backward()
     assert all(leaf.grad is not None for leaf in leaves(output))
-    parts = query_parts(output, target, points=8, generator=torch.Generator().manual_seed(5))
+    parts = query_parts(output, target, points=8, keys=KEYS[:2])
     assert parts["query_class"] == query_parts(output, target)["query_class"]
+
+
+def test_points_without_keys_follow_torchs_generator():
+    output, target = made()
+    torch.manual_seed(3)
+    one, two = (query_loss(output, target, points=8) for _ in range(2))
+    assert one != two
+    torch.manual_seed(3)
+    assert query_loss(output, target, points=8) == one
+
+
+def test_the_points_of_a_sample_do_not_depend_on_its_batch():
+    logits = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    whole, _ = _sampled(logits, logits, points=16, keys=KEYS, stream=1)
+    for sample in range(4):
+        one = slice(sample, sample + 1)
+        alone, _ = _sampled(logits[one], logits[one], points=16, keys=KEYS[one], stream=1)
+        assert torch.equal(alone[0], whole[sample])
+
+
+def test_each_prediction_and_each_channel_has_points_of_its_own():
+    """All predictions and channels are alike, so that only the points tell their losses apart."""
+    output, target = made(batch=1, channels=2, predictions=2)
+    output.queries = (output.queries[0],) * 2
+    target = target[:, :1].expand(-1, 2, -1, -1, -1)
+    logits = torch.linspace(-1, 1, 60).view(1, 1, *SIZE).expand(-1, 2, -1, -1, -1)
+    values, _ = _sampled(logits, logits, points=16, keys=KEYS[:1], stream=1)
+    assert not torch.equal(values[0, 0].sort().values, values[0, 1].sort().values)
+    alone = SegOutput("sigmoid", queries=output.queries[:1], pixels=output.pixels)
+    first, both = (query_parts(part, target, points=8, keys=KEYS[:1])["query_bce"] for part in (alone, output))
+    assert first != both
+
+
+@pytest.mark.parametrize("points", [0, 8])
+def test_a_split_batch_with_points_has_the_gradient_of_the_whole(points):
+    output, target = made(batch=4, dtype=torch.float64)
+    query_loss(output, target, points=points, keys=KEYS).backward()
+    expected = [leaf.grad.clone() for leaf in leaves(output)]
+    for leaf in leaves(output):
+        leaf.grad = None
+    masks = count_masks(target).clamp(min=1) / 2
+    for half in (slice(0, 2), slice(2, 4)):
+        pixels = PixelEmbedding(output.pixels.features[half], output.pixels.weight, output.pixels.bias)
+        queries = tuple(QueryOutput(p.class_logits[half], p.mask_embedding[half]) for p in output.queries)
+        part = SegOutput("sigmoid", queries=queries, pixels=pixels)
+        (query_loss(part, target[half], masks=masks, points=points, keys=KEYS[half]) / 2).backward()
+    for leaf, gradient in zip(leaves(output), expected, strict=True):
+        torch.testing.assert_close(leaf.grad, gradient, atol=1e-14, rtol=1e-12)
 
 
 # ---------------------------------------------------------------- with a network

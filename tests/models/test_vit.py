@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mets3d.models.blocks import Dropout
 from mets3d.models.vit import ViTBlock, ViTBottleneck
 
 
@@ -76,8 +77,8 @@ def test_where_dropout_acts():
     """After the embedding, and in every block after the GELU and after the MLP."""
     vit, widths = bottleneck(dropout=0.25), []
     for module in vit.modules():
-        if isinstance(module, torch.nn.Dropout):
-            assert module.p == 0.25
+        if isinstance(module, Dropout):
+            assert module.drop == 0.25
             module.register_forward_hook(lambda _, inputs, result: widths.append(result.shape[-1]))
     vit(torch.randn(1, 8, 2, 3, 2))
     assert widths == [12, 20, 12, 20, 12]
@@ -89,3 +90,4 @@ def test_dropout_only_in_training():
     assert not torch.equal(vit(features), vit(features))
     vit.eval()
     assert torch.equal(vit(features), vit(features))
+    assert torch.equal(vit(features), vit(features, torch.tensor([1])))

@@ -15,9 +15,10 @@ from mets3d.config import Predict, load_file
 from mets3d.data.loader import batches
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
-from mets3d.training.loop import fit, train_step
+from mets3d.training.loop import fit
 from mets3d.training.session import Session, open_session
 from mets3d.training.state import MAY_CHANGE
+from mets3d.training.step import train_step
 from tests.builders.runs import forget_accelerator, train, write_config
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mets3d.config import Config, from_command_line
 from mets3d.training.orphan import follow_launcher
+from mets3d.training.stop import listening
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -21,20 +22,21 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Trains as the command line says and returns the exit code."""
-    follow_launcher()
-    config = from_command_line(sys.argv[1:], program="train.py")
+    with listening() as wish:
+        follow_launcher()
+        config = from_command_line(sys.argv[1:], program="train.py")
 
-    # Torch is imported only now, so that a mistyped key is reported at once.
-    from mets3d.training.launch import one_message, started
-    from mets3d.training.loop import fit
-    from mets3d.training.session import open_session
+        # Torch is imported only now, so that a mistyped key is reported at once.
+        from mets3d.training.launch import one_message, started
+        from mets3d.training.loop import fit
+        from mets3d.training.session import open_session
 
-    with started(config) as accelerator:
-        with one_message(accelerator):
-            job = compose(config, accelerator)
-        with open_session(job, accelerator) as session:
-            fit(session)
-            return session.exit_code
+        with started(config) as accelerator:
+            with one_message(accelerator):
+                job = compose(config, accelerator)
+            with open_session(job, accelerator, wish) as session:
+                fit(session)
+                return session.exit_code
 
 
 def compose(config: Config, accelerator: Accelerator) -> Job:

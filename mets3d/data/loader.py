@@ -6,9 +6,12 @@ iteration at another step: there is no sampler state to save and no batch to ski
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,10 +20,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mets3d.data.store import Store, open_store
 from mets3d.data.stored_case import StoredCase
+from mets3d.data.workers import check_shared_memory, fetched
 
 Key = tuple[int, int]  # step, index in the global batch
 
@@ -38,6 +41,12 @@ class Batch:
     drawn: list[Any]
     cases: list[str]
     origin: list[tuple[int, int, int]]
+
+    def share_memory(self) -> Batch:
+        """Moves image and labels to memory that other processes can read."""
+        for tensor in (self.image, self.labels):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return self
 
     def pin_memory(self) -> Batch:
         """Moves image and labels to pinned memory, as the loader requires of a batch."""
@@ -83,26 +92,25 @@ def batches(
     accumulation: int = 1,
     workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[list[Batch]]:
-    """Yields, for each step, the micro-batches of one process.
+) -> Generator[list[Batch], None, None]:
+    """Returns an iterator over the steps, with the micro-batches of one process for each.
 
-    Raises ValueError if the batch is not divisible by processes x accumulation.
+    Raises at once ValueError if the batch is not divisible by processes x accumulation, and DataError if the shared
+    memory is too small for the workers; when a batch cannot be made, see `workers.fetched`.
     """
     check_divisible(batch_size, processes, accumulation)
+    size = batch_size // (processes * accumulation)
+    check_shared_memory(size * samples.bytes, workers=workers, held=accumulation)
     share = {"batch_size": batch_size, "processes": processes, "rank": rank, "accumulation": accumulation}
     order = [keys for step in steps for keys in keys_of_process(step, **share)]
-    loader: DataLoader[Any] = DataLoader(
-        samples,
-        batch_sampler=order,
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        # A forked worker would inherit the threads' locks of numba and OpenMP and can hang.
-        multiprocessing_context="spawn" if workers else None,
-    )
-    micro_batches = iter(loader)
-    for _ in steps:
-        yield [next(micro_batches) for _ in range(accumulation)]
+    micro_batches = fetched(samples.batch, order, workers=workers, pin_memory=pin_memory)
+    return _by_step(micro_batches, accumulation)
+
+
+def _by_step(micro_batches: Generator[Batch, None, None], accumulation: int) -> Generator[list[Batch], None, None]:
+    with closing(micro_batches):
+        while step := list(islice(micro_batches, accumulation)):
+            yield step
 
 
 def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
@@ -115,7 +123,7 @@ def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
         )
 
 
-class Samples(Dataset[dict[str, Any]]):
+class Samples:
     """Training samples by key. Each worker opens the store for itself, by memory map."""
 
     def __init__(
@@ -133,11 +141,17 @@ class Samples(Dataset[dict[str, Any]]):
         self.path, self.cases, self.patch = store, list(cases), patch
         self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
         self._store: Store | None = None
-        counts = open_store(store).lesion_counts(LESIONS_OF)
+        opened = open_store(store)
+        self.bytes = math.prod(patch) * (2 * len(opened.plan.sequences) + 1)  # of a sample: float16 and a label
+        counts = opened.lesion_counts(LESIONS_OF)
         self._last_lesion = np.cumsum([counts[case] for case in self.cases])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
+
+    def batch(self, keys: Sequence[Key]) -> Batch:
+        """Makes the samples of these keys and puts them side by side."""
+        return collate([self[key] for key in keys])
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         rng = generator(self.seed, *key)

@@ -16,7 +16,7 @@ from mets3d.regions import Target
 from mets3d.rundir import RunDir
 from mets3d.training.stop import StopWish
 
-# Scores of the held-out cases by name, empty without a case; None if a signal came meanwhile.
+# Scores of the held-out cases by name, empty without a case; None if a signal or an error came meanwhile.
 Validation = Callable[[nn.Module, StopWish], Mapping[str, float] | None]
 
 

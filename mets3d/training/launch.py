@@ -6,9 +6,9 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,24 +17,46 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from mets3d.config import Config
+from mets3d.console import is_main_process
+from mets3d.data.workers import check_shared_memory
 from mets3d.files import read_json, write_json
 from mets3d.rundir import RunDir
+from mets3d.training.failure import TrainingError, message_of
+from mets3d.training.job import Job
+from mets3d.training.together import PATIENCE, is_first_to_fail, together
 from mets3d.training.track import wandb_is_wanted
 
 
 @contextmanager
 def started(config: Config) -> Iterator[Accelerator]:
-    """Starts Accelerate for this process and shuts it down at the end of the block."""
+    """Starts Accelerate for this process and shuts it down at the end of the block.
+
+    An error in the block ends every process with one message and exit code 1.
+    """
     with one_message():
         accelerator = start(config)
     try:
         yield accelerator
+    except Exception as error:
+        speak(error, accelerator)
+        if accelerator.num_processes > 1 and not isinstance(error, TrainingError):
+            # The others do not know: shutting down together would wait for them.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
+        raise SystemExit(1) from None
     finally:
         accelerator.end_training()
 
 
 def start(config: Config) -> Accelerator:
-    """Makes the Accelerator. Raises ValueError where launcher and Accelerate disagree on the number of processes."""
+    """Makes the Accelerator.
+
+    Raises ValueError where launcher and Accelerate disagree on the number of processes, and where a device is missing
+    or lacks the precision.
+    """
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes")
+    check_devices(processes_here(), 0 if on_cpu else torch.cuda.device_count())
     accelerator = Accelerator(
         mixed_precision=config.precision,
         log_with="wandb" if wandb_is_wanted(config.track) else None,
@@ -42,13 +64,34 @@ def start(config: Config) -> Accelerator:
             # Every trainable parameter has a gradient after every backward, so no search for unused ones.
             DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=False),
             # Validation of large cases on one rank must not trip the collectives' watchdog on the others.
-            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+            InitProcessGroupKwargs(timeout=PATIENCE),
         ],
     )
     check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)
-    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        accelerator.print("fp16 on a CPU runs without a loss scaler; bf16 is the safer choice there")
+    check_precision(accelerator.mixed_precision, accelerator.device)
     return accelerator
+
+
+def processes_here() -> int:
+    """Returns the number of training processes on this host."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def check_devices(processes: int, gpus: int) -> None:
+    """Raises ValueError where there are GPUs, but fewer than processes on this host."""
+    if 0 < gpus < processes:
+        raise ValueError(
+            f"the launcher started {processes} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
+            f"--num_processes {gpus}"
+        )
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises ValueError where the device cannot compute in this mixed precision."""
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision fp16 on a CPU would run without a loss scaler; use bf16 or no")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError(f"{torch.cuda.get_device_name(device)} has no bf16; use --precision=fp16 or --precision=no")
 
 
 def check_world(launched: int, joined: int) -> None:
@@ -64,14 +107,38 @@ def check_world(launched: int, joined: int) -> None:
 
 @contextmanager
 def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
-    """Reports an input error once, from rank 0, and exits every process with code 2."""
+    """Reports an input error once and exits every process with code 2.
+
+    With an Accelerator an error of one process is one of all: the block must not wait for another process.
+    """
     try:
-        yield
-    except (ValueError, OSError) as error:
-        main = accelerator.is_main_process if accelerator else os.environ.get("RANK", "0") == "0"
-        if main:
+        with together(accelerator) if accelerator else nullcontext():
+            yield
+    except (ValueError, OSError, TrainingError) as error:
+        if is_main_process():
             print(f"train.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def speak(error: Exception, accelerator: Accelerator) -> None:
+    """Prints the message of an error: rank 0 does if all have it, else the first process that has one."""
+    if isinstance(error, TrainingError) or accelerator.num_processes == 1:
+        speaks = accelerator.is_main_process
+    else:
+        speaks = is_first_to_fail()
+    if speaks:
+        print(f"train.py: {message_of(error)}", file=sys.stderr, flush=True)
+
+
+def check_loader(job: Job, accelerator: Accelerator) -> None:
+    """Raises DataError where this host's shared memory is too small for what the workers load ahead."""
+    train = job.config.train
+    check_shared_memory(
+        train.batch_size // (accelerator.num_processes * train.accumulation) * job.samples.bytes,
+        workers=job.config.data.workers,
+        held=train.accumulation,
+        processes=processes_here(),
+    )
 
 
 def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
@@ -83,10 +150,18 @@ def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
 
 def note_end(run: RunDir, exit_code: int) -> None:
     """Adds this session's seconds, its end and its exit code to environment.json."""
+    _add_session(run, {"finished": _now(), "exit_code": exit_code})
+
+
+def note_failure(run: RunDir) -> None:
+    """Adds this session's seconds and exit code 1 to environment.json; a run that failed did not finish."""
+    _add_session(run, {"exit_code": 1})
+
+
+def _add_session(run: RunDir, end: Mapping[str, Any]) -> None:
     record = read_json(run.environment)
     session = (datetime.now(UTC) - datetime.fromisoformat(record["started"])).total_seconds()
-    record |= {"seconds": record["seconds"] + session, "finished": _now(), "exit_code": exit_code}
-    write_json(run.environment, record)
+    write_json(run.environment, record | {"seconds": record["seconds"] + session} | end)
 
 
 def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:

@@ -5,12 +5,14 @@ Everything random in a step follows from the step's number, so a resumed run equ
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 from mets3d.data.loader import Batch, batches
 from mets3d.training import state
 from mets3d.training.due import due
+from mets3d.training.failure import TrainingError
 from mets3d.training.session import Session
 from mets3d.training.step import train_step
 
@@ -18,30 +20,37 @@ from mets3d.training.step import train_step
 def fit(session: Session) -> None:
     """Trains to the last step.
 
-    After a signal it stops at the end of the step that notices it, on a GPU one step later, because numbers are read
-    one step late. Raises RuntimeError after `train.max_skipped` non-finite losses in a row.
+    Before each step all processes agree whether to go on. A signal to one of them, or an error such as a batch that
+    cannot be loaded, ends the run on all, with a checkpoint of the steps made. Raises TrainingError for an error, and
+    after `train.max_skipped` non-finite losses in a row.
     """
     config, progress, readback = session.job.config, session.progress, session.readback
-    # A resumed run may still owe the validation of its last step.
-    if due(config, progress).validation and _finish_step(session, stop=False):
+    if _ends_here(session):  # a signal that came while the training started
         return
-    for step, micro_batches in _steps(session):
-        readback.push(step, train_step(session, step, micro_batches))
-        progress.step = step + 1
-        pause = due(config, progress).pause
-        rows = readback.drain() if pause else readback.ready()
-        stops = [_account(session, logged_step, numbers) for logged_step, numbers in rows]
-        if _finish_step(session, stop=any(stops)):
-            return
-        if pause:
+    # A resumed run may still owe the validation of its last step.
+    if due(config, progress).validation and _finish_step(session):
+        return
+    with contextlib.closing(_steps(session)) as steps:
+        for step, micro_batches in steps:
+            if _ends_here(session):
+                return
+            readback.push(step, train_step(session, step, micro_batches))
+            progress.step = step + 1
+            if not due(config, progress).pause:
+                _account(session, readback.ready())
+                continue
+            _account(session, readback.drain())
+            if _finish_step(session):
+                return
             readback.restart_clock()
+    session.boundary.agreed(session.wish)  # an error is one of all to the end; a signal comes too late to stop anything
 
 
-def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
-    """Yields each remaining step with the micro-batches of this process."""
+def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
+    """Yields each remaining step with the micro-batches of this process; without, after an error of the loader."""
     config, accelerator = session.job.config, session.accelerator
     remaining = range(session.progress.step, config.train.steps)
-    micro_batches = batches(
+    loaded = batches(
         session.job.samples,
         steps=remaining,
         batch_size=config.train.batch_size,
@@ -51,33 +60,65 @@ def _steps(session: Session) -> Iterator[tuple[int, list[Batch]]]:
         workers=config.data.workers if remaining else 0,  # a finished run starts no workers
         pin_memory=accelerator.device.type == "cuda",
     )
-    yield from zip(remaining, micro_batches, strict=True)
+    with contextlib.closing(loaded):
+        for step in remaining:
+            micro_batches: list[Batch] = []
+            with session.wish.noting(Exception):
+                micro_batches = next(loaded)
+            yield step, micro_batches
+
+
+def _ends_here(session: Session) -> bool:
+    """Returns whether a signal to any process ends the run before the next step, after the checkpoint.
+
+    Raises TrainingError, after the checkpoint too, if any process has an error. The same on every process.
+    """
+    try:
+        session.stopped_by = session.boundary.agreed(session.wish)
+    except TrainingError as failure:
+        _save_what_is_whole(session, failure)
+        raise
+    if not session.stopped_by:
+        return False
+    _account(session, session.readback.drain())
+    return _finish_step(session, stop=True)
+
+
+def _save_what_is_whole(session: Session, failure: TrainingError) -> None:
+    """Writes a checkpoint of the steps made before a failure; a second failure is added to the first."""
+    try:
+        _account(session, session.readback.drain())
+        _finish_step(session, stop=True)
+    except TrainingError as second:
+        if str(second) not in str(failure):
+            raise TrainingError(f"{failure}; and there is no new checkpoint, because {second}") from failure
 
 
 # ---------------------------------------------------------------- after a step
 
 
-def _account(session: Session, step: int, numbers: dict[str, float]) -> bool:
-    """Logs the numbers of a step and counts skipped steps; returns whether any process wishes to stop.
+def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> None:
+    """Logs the numbers of steps and counts skipped ones.
 
-    `seconds`, the duration of the step, is added by `Readback`.
+    `seconds`, the duration of a step, is added by `Readback`.
     """
     config, progress = session.job.config, session.progress
-    skipped, stop = numbers.pop("skipped") > 0, numbers.pop("stop") > 0
-    progress.skipped += skipped
-    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
-    speed = config.train.batch_size / numbers.pop("seconds")
-    session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
-    if progress.skipped_in_a_row >= config.train.max_skipped:
-        raise RuntimeError(
-            f"the loss was not finite in {progress.skipped_in_a_row} steps in a row, up to step {step + 1}; they "
-            f"changed no weight. The last checkpoint is step {session.job.run.pointer('last') or 0}. Lower optim.lr, "
-            "or look at the parts of the loss in metrics.jsonl"
-        )
-    return stop
+    for step, numbers in rows:
+        skipped = numbers.pop("skipped") > 0
+        progress.skipped += skipped
+        progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
+        speed = config.train.batch_size / numbers.pop("seconds")
+        with session.wish.noting(OSError):
+            session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
+        if progress.skipped_in_a_row >= config.train.max_skipped:
+            raise TrainingError(
+                f"the loss was not finite in {progress.skipped_in_a_row} steps in a row, up to step {step + 1}; they "
+                f"changed no weight. The last checkpoint is step {session.job.run.pointer('last') or 0}. Lower "
+                "optim.lr, or look at the parts of the loss in metrics.jsonl"
+            )
 
 
-def _finish_step(session: Session, *, stop: bool) -> bool:
+def _finish_step(session: Session, *, stop: bool = False) -> bool:
     """Does what is due after a step; returns whether the run stops here.
 
     `stop` and the answer are the same on every process.
@@ -86,19 +127,21 @@ def _finish_step(session: Session, *, stop: bool) -> bool:
     better = False
     if due(job.config, progress, stop=stop).validation:
         scores = _validate(session)
-        # No validation is due after a stop, so no earlier stop is overwritten.
-        stop = scores is None
-        better = scores is not None and _note_if_best(scores, progress)
+        if scores is None:
+            # The validation stays due. No validation is due after a stop, so this happens once.
+            return _ends_here(session)
+        better = _note_if_best(scores, progress)
     now = due(job.config, progress, stop=stop, better=better)
     # Write the weights before the checkpoint that calls them best: after a crash in between, the resumed run writes
     # them again.
     if now.weights:
         state.export_weights(job.run, accelerator, session.network)
-    if now.checkpoint:
+    if now.checkpoint and not (stop and session.saved_step == progress.step):
         state.save(job.run, accelerator, progress, keep=job.config.train.keep_checkpoints)
+        session.saved_step = progress.step
         if better and accelerator.is_main_process:
             job.run.point("best", progress.step)
-    if now.stop:
+    if now.stop and session.stopped_by:
         session.tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
     return now.stop
 
@@ -106,7 +149,7 @@ def _finish_step(session: Session, *, stop: bool) -> bool:
 def _validate(session: Session) -> Mapping[str, float] | None:
     """Scores the held-out cases and logs the scores.
 
-    Returns the scores, `{}` if there is no held-out case, `None` if a signal came during validation.
+    Returns the scores, `{}` if there is no held-out case, `None` if a signal or an error came during validation.
     """
     started = time.monotonic()
     session.network.eval()
@@ -116,7 +159,8 @@ def _validate(session: Session) -> Mapping[str, float] | None:
         return None
     session.progress.validated = session.progress.step
     if scores:
-        session.tracker.validation(session.progress.step, {**scores, "seconds": time.monotonic() - started})
+        with session.wish.noting(OSError):
+            session.tracker.validation(session.progress.step, {**scores, "seconds": time.monotonic() - started})
     return scores
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from mets3d.processes import signal_at_death_of_parent
 
 
 def follow_launcher() -> None:
@@ -17,8 +15,5 @@ def follow_launcher() -> None:
     A script started by hand has a shell as its parent and may outlive it.
     """
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_RANK" in os.environ
-    if launched and sys.platform == "linux":
-        launcher = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != launcher:  # it died before the call, so no signal will come
-            os.kill(os.getpid(), signal.SIGTERM)
+    if launched and not signal_at_death_of_parent(signal.SIGTERM):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +16,8 @@ from mets3d.training import launch, optim, state
 from mets3d.training.balance import Balance
 from mets3d.training.job import Job
 from mets3d.training.readback import Readback
-from mets3d.training.stop import StopWish, listening
+from mets3d.training.stop import StopWish, exit_code_of, listening
+from mets3d.training.together import StepBoundary
 from mets3d.training.track import Tracker
 
 
@@ -26,9 +28,12 @@ class Session:
     network, optimizer: as the Accelerator prepared them.
     progress: how far the run is; the checkpoint holds it.
     tracker: logs numbers to metrics.jsonl, the terminal and W&B.
-    wish: true from the first SIGTERM or SIGINT of this process on.
+    wish: true from the first signal or error of this process on.
+    boundary: where all processes agree whether to make the next step.
     readback: the numbers of steps on their way from the device to the host, where a GPU's arrive one step late.
     balance: the running ratio of base loss and boundary term, None unless the loss needs it.
+    saved_step: the step of the newest checkpoint.
+    stopped_by: the number of the signal that ended the run, the same on every process; 0 if none did.
     """
 
     job: Job
@@ -38,22 +43,54 @@ class Session:
     progress: state.Progress
     tracker: Tracker
     wish: StopWish
+    boundary: StepBoundary
     readback: Readback
     balance: Balance | None
+    saved_step: int = 0
+    stopped_by: int = 0
 
     @property
     def exit_code(self) -> int:
-        """Returns the exit code for the shell: 0, or that of a process which the signal ended."""
-        return self.wish.exit_code
+        """Returns the exit code for the shell: 0, or that of a process which the signal ended.
+
+        A signal that came after the last step ended nothing.
+        """
+        return exit_code_of(self.stopped_by)
 
 
 @contextmanager
-def open_session(job: Job, accelerator: Accelerator) -> Iterator[Session]:
+def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = None) -> Iterator[Session]:
     """Prepares the run directory, loads the newest checkpoint, and collects signals until the block ends.
 
-    A directory or checkpoint that does not fit ends the process with one message and exit code 2.
+    wish: of a script that collects signals already. A directory or checkpoint that does not fit ends the process with
+    one message and exit code 2. environment.json gets the exit code of the block: 1 after an error, which is raised.
     """
+    with ExitStack() as stack:
+        wish = stack.enter_context(listening()) if wish is None else wish
+        session = _prepared(job, accelerator, wish)
+        if accelerator.is_main_process:
+            wish.last_words = partial(launch.note_end, job.run)
+        try:
+            yield session
+        except Exception:
+            if accelerator.is_main_process:
+                with suppress(OSError):  # the disk may be what failed
+                    launch.note_failure(job.run)
+            raise
+        finally:
+            wish.last_words = None
+            session.tracker.close()
+        if accelerator.is_main_process:
+            launch.note_end(job.run, session.exit_code)
+        # A launcher ends the others when the first one leaves.
+        accelerator.wait_for_everyone()
+
+
+def _prepared(job: Job, accelerator: Accelerator, wish: StopWish) -> Session:
+    """Puts the job on its devices, in the state of its newest checkpoint."""
     with launch.one_message(accelerator):
+        launch.check_loader(job, accelerator)
+    with launch.one_message():
         state.prepare_run(job, accelerator)
     if accelerator.is_main_process:
         launch.note_start(job.run, accelerator, state.count_parameters(job.network))
@@ -66,14 +103,11 @@ def open_session(job: Job, accelerator: Accelerator) -> Iterator[Session]:
     with launch.one_message(accelerator):
         progress = state.resume(job.run, accelerator, network)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
-    try:
-        if progress.step:
-            tracker.say(f"resuming at step {progress.step} of {job.config.train.steps}")
-        with listening() as wish:
-            # On a GPU the numbers of a step are read while the next one runs; elsewhere at once.
-            readback = Readback(lag=1 if accelerator.device.type == "cuda" else 0)
-            yield Session(job, accelerator, network, optimizer, progress, tracker, wish, readback, balance)
-    finally:
-        tracker.close()
-    if accelerator.is_main_process:
-        launch.note_end(job.run, wish.exit_code)
+    if progress.step:
+        tracker.say(f"resuming at step {progress.step} of {job.config.train.steps}")
+    # On a GPU the numbers of a step are read while the next one runs; elsewhere at once.
+    readback = Readback(lag=1 if accelerator.device.type == "cuda" else 0)
+    boundary = StepBoundary(accelerator)
+    return Session(
+        job, accelerator, network, optimizer, progress, tracker, wish, boundary, readback, balance, progress.step
+    )

@@ -14,6 +14,7 @@ from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten,
 from mets3d.files import read_json, sync, sync_entry, write_json, write_text
 from mets3d.models.weights import check_weights, save_weights
 from mets3d.rundir import CheckpointDir, RunDir
+from mets3d.training.together import together
 
 if TYPE_CHECKING:
     from mets3d.training.job import Job
@@ -62,12 +63,12 @@ def prepare_run(job: Job, accelerator: Accelerator) -> None:
             f"{run.path} exists and is not a run directory (no config.yaml); use another --name or --output"
         )
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_text(run.config, to_yaml(config))
-        for file, record in job.records.items():
-            write_json(file, record)
-    accelerator.wait_for_everyone()
+    with together(accelerator):
+        if accelerator.is_main_process:
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_text(run.config, to_yaml(config))
+            for file, record in job.records.items():
+                write_json(file, record)
 
 
 def _check_settings(run: RunDir, config: Config) -> None:

@@ -39,7 +39,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
             accelerator.backward(value.total / len(prepared))
         rows.append(value.as_row())
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
-    means, stop = _averaged(session, rows)
+    means = accelerator.reduce(torch.stack(rows).mean(0), reduction="mean")
     # The parts are those of the last micro-batch; their numbers become the averages.
     value = value.with_numbers(means)
     if session.balance is not None:
@@ -52,7 +52,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
     rate = learning_rate(step, job.config.train.steps, job.config.optim)
     optim.step_unless(session.optimizer, None if scaled else skip, rate)
-    of_step = {"stop": stop, "skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
+    of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step
 
 
@@ -74,11 +74,3 @@ def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepCont
         parts = session.accelerator.num_processes * len(targets)
         masks = session.accelerator.reduce(own).clamp_min(1) / parts
     return StepContext(step, masks, None if session.balance is None else session.balance.ratio())
-
-
-def _averaged(session: Session, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Averages the numbers over micro-batches and processes. The same reduction averages the wishes to stop."""
-    means = torch.stack(list(rows)).mean(0)
-    wish = torch.tensor([float(bool(session.wish))]).to(means.device, non_blocking=True)
-    reduced = session.accelerator.reduce(torch.cat([means, wish]), reduction="mean")
-    return reduced[:-1], reduced[-1]

@@ -27,16 +27,21 @@ class HeldOutCases:
         self.cases = list(cases)[: config.validate_.cases]
 
     def __call__(self, network: nn.Module, wish: StopWish) -> Mapping[str, float] | None:
-        """Returns `dice/REGION` and `dice/mean`, empty without a case; None if a signal came. All ranks call it."""
+        """Returns `dice/REGION` and `dice/mean`, empty without a case; None if a signal or an error came.
+
+        All ranks call it. An error is kept in `wish`, so that no other rank waits for the one that has it.
+        """
         regions = [region.name for region in self.target.regions]
         device = self.accelerator.device
         sums = torch.zeros(len(regions) + 2, device=device)  # Dice of each region, cases, interrupted ranks
         for name in self.cases[self.accelerator.process_index :: self.accelerator.num_processes]:
-            if wish:
-                sums[-1] += 1
-                break
-            sums[: len(regions)] += self._dice(network, name, device)
-            sums[-2] += 1
+            if not wish:
+                with wish.noting(Exception):
+                    sums[: len(regions)] += self._dice(network, name, device)
+                    sums[-2] += 1
+                    continue
+            sums[-1] += 1
+            break
         total = self.accelerator.reduce(sums).tolist()
         if total[-1]:
             return None

@@ -19,10 +19,10 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
 from mets3d.files import read_json
+from mets3d.processes import STOP_SIGNALS
 from mets3d.rundir import RunDir
-from mets3d.training import stop
 from mets3d.training.launch import check_world
-from mets3d.training.stop import listening
+from mets3d.training.stop import exit_code_of, listening
 from tests.builders.runs import LAUNCH, ROOT, launch, write_config
 
 CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
@@ -190,21 +190,52 @@ def wait_until(condition: object, seconds: float) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_a_wish_and_only_a_late_interrupt_acts(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = signal.getsignal(number)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_is_a_wish_and_its_echoes_change_nothing(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     with listening() as wish:
         assert not wish
         signal.raise_signal(number)
         assert wish
-        assert wish.exit_code == 128 + number
-        for again in (signal.SIGTERM, signal.SIGINT):  # the launcher's death, the process group
+        for again in STOP_SIGNALS:  # the launcher's death, the process group
             signal.raise_signal(again)
-        assert wish.signal == number
-        monkeypatch.setattr(stop, "IMPATIENT_SECONDS", 0.0)
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(number) is before
+        assert exit_code_of(wish.signal) == 128 + number
+    assert {each: signal.getsignal(each) for each in STOP_SIGNALS} == before
+
+
+def test_what_nohup_and_a_shell_in_the_background_ignore_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as wish:
+            signal.raise_signal(signal.SIGHUP)
+            assert not wish
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+IMPATIENT = """
+import os, signal, sys, threading, time
+from mets3d.training import stop
+stop.IMPATIENT_SECONDS = 0.3
+with stop.listening() as wish:
+    wish.last_words = lambda code: print("last words", code, flush=True)
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGHUP)
+    print("still here", flush=True)
+    time.sleep(0.5)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    {busy}
+"""
+
+
+@pytest.mark.parametrize(
+    "busy", ["time.sleep(60)", "threading.Lock().acquire(); import ctypes; ctypes.CDLL(None).sleep(60)"]
+)
+def test_a_second_signal_leaves_at_once_with_the_first_ones_code(busy: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT.replace("{busy}", busy)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (128 + signal.SIGUSR1, "still here\nlast words 138\n")
+    assert done.stderr == ""

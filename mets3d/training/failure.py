@@ -1,0 +1,24 @@
+"""Turns an exception of a training into the one message that its user reads."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on, known to every process: rank 0 prints the message, all leave with exit code 1."""
+
+
+def message_of(error: Exception) -> str:
+    """Returns what happened and what to do.
+
+    An exception that nobody expected, a mistake in the code, keeps its traceback.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {error.filename or error}. Make room and run the same command again"
+    if isinstance(error, MemoryError):
+        return "memory ran out. Lower data.workers or data.patch, or give the job more memory"
+    if isinstance(error, (OSError, ValueError, TrainingError)) or type(error) is RuntimeError:
+        return str(error)
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -60,7 +60,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     data = config.data
     run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
-    store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity)
+    store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity, source_may_change=True)
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
     sequences = len(store.plan.sequences)
     target = Target(data.target, data.cavity)
@@ -71,7 +71,9 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     if config.weights is not None:
         load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
     queries = network.has_queries
-    loss = losses.build(config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.steps, queries=queries)
+    loss = losses.build(
+        config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.curve_steps, queries=queries
+    )
     draw = augment.build(config.augment, sequences=sequences)
     samples = Samples(
         store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=data.lesion_fraction, draw=draw
@@ -84,7 +86,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         # The score to beat: the best single threshold on t2f.
         run.baseline: best_threshold(store.fingerprint, training, held_out),
     }
-    return Job(config, run, network, loss, samples, target, spacing_mm, validation, records)
+    return Job(config, run, network, loss, samples, target, spacing_mm, validation, records, store)
 
 
 if __name__ == "__main__":

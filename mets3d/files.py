@@ -59,7 +59,7 @@ def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
         _move_into_place(temporary, target)
         sync_entry(target)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def sync(path: Path) -> None:
@@ -110,8 +110,9 @@ def _move_into_place(temporary: Path, target: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with everything in it, as far as that is possible; nothing where it is absent."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -126,12 +127,13 @@ def leftovers(folder: Path) -> list[Path]:
             age_s = time.time() - path.stat().st_mtime
         except FileNotFoundError:  # its process has just finished it
             continue
-        if process and (age_s > LEFT_BEHIND_S or not _is_alive(int(process[1]))):
+        if process and (age_s > LEFT_BEHIND_S or not is_alive(int(process[1]))):
             found.append(path)
     return found
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Returns whether a process of this number runs on this host, also where that cannot be told."""
     if os.name != "posix":
         return True  # elsewhere signal 0 would end it
     try:

@@ -8,6 +8,7 @@ runs/NAME/
     baseline.json      what the best single threshold on t2f reaches on the held-out cases
     metrics.jsonl      one JSON object a line, `step` in each
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
+    train.lock         while a training runs: by which process
     model.safetensors  weights for prediction: the best validated ones
     decoding.json      thresholds and component limits that `mets3d tune` chose; predictions are made with them
     predictions/       CASE.nii.gz, predict.json, and what `PredictionsDir` lists
@@ -18,12 +19,14 @@ runs/NAME/
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, load_file
-from mets3d.files import MissingWeightsError, read_text, write_text
+from mets3d.files import MissingWeightsError, read_text, write_text, write_with
 
 SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
@@ -55,6 +58,7 @@ class RunDir:
     metrics = Inside("metrics.jsonl")
     weights = Inside(WEIGHTS)
     checkpoints = Inside("checkpoints")
+    lock = Inside("train.lock")
     decoding = Inside("decoding.json")
     predictions = Inside("predictions")
     scores = Inside(SCORE_TABLE)
@@ -68,38 +72,69 @@ class RunDir:
         """Returns the folder's own name, also where the path is `.`."""
         return self.path.resolve().name
 
+    def of_training(self) -> tuple[Path, ...]:
+        """Returns the files beside the checkpoints that only a training writes."""
+        records = (self.config, self.plan, self.split, self.environment, self.baseline)
+        return (*records, self.metrics, self.weights, self.lock)
+
     def checkpoint(self, step: int) -> Path:
         """Returns the folder of the checkpoint at a step, whether it exists or not."""
         return self.checkpoints / f"step_{step:08d}"
 
     def checkpoint_steps(self) -> list[int]:
-        """Lists the steps of the complete checkpoints, ascending."""
-        return sorted(int(folder.name.removeprefix("step_")) for folder in self.checkpoints.glob("step_*[0-9]"))
+        """Lists the steps of the checkpoints, ascending, whole or damaged; a copy under another name does not count."""
+        names = [entry.name for entry in self.checkpoints.glob("step_*")]
+        numbers = [int(name.removeprefix("step_")) for name in names if re.fullmatch("step_[0-9]+", name)]
+        return sorted(step for step in numbers if self.checkpoint(step).name in names)
 
     def pointer(self, name: str) -> int | None:
-        """Reads the step that `last` or `best` points at; None without such a pointer."""
-        file = self.checkpoints / name
-        return int(read_text(file)) if file.exists() else None
+        """Reads the step that `last` or `best` points at; None without such a pointer, or one that is no number."""
+        try:
+            return int(read_text(self.checkpoints / name))
+        except (FileNotFoundError, ValueError):
+            return None
 
-    def point(self, name: str, step: int) -> None:
-        """Makes `last` or `best` point at a step."""
-        write_text(self.checkpoints / name, f"{step}\n")
+    def point(self, name: str, step: int | None) -> None:
+        """Makes `last` or `best` point at a step, or at none."""
+        file = self.checkpoints / name
+        if step is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_text(file, f"{step}\n")
 
     def load_config(self) -> Config:
         """Reads config.yaml. Raises FileNotFoundError, and ConfigError for one of another version."""
         return load_file(self.config)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Reads every whole line of metrics.jsonl, a later line for one step and kind replacing an earlier one."""
-        if not self.metrics.exists():
-            return []
-        rows: dict[tuple[int, str], dict[str, Any]] = {}
-        for line in read_text(self.metrics).splitlines(keepends=True):
-            if not line.endswith("\n"):
-                continue  # the run is writing it right now, or died while it did
-            row = json.loads(line)
-            rows[row["step"], row.get("kind", "")] = row
+        """Reads metrics.jsonl, a later line for one step and kind replacing an earlier one.
+
+        Lines that are torn or damaged are left out: the run is writing them right now, or died while it did.
+        """
+        rows = {(row["step"], row.get("kind", "")): row for _, row in self._metric_lines()}
         return list(rows.values())
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops the lines of metrics.jsonl beyond `step`, which a resumed run makes again, and damaged ones."""
+        if not self.metrics.exists():
+            return
+        kept = b"".join(line + b"\n" for line, row in self._metric_lines() if row["step"] <= step)
+        if kept != self.metrics.read_bytes():
+            write_with(self.metrics, lambda path: path.write_bytes(kept))
+
+    def _metric_lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Yields the lines of metrics.jsonl that hold a row, each with its row."""
+        if not self.metrics.exists():
+            return
+        *lines, _unfinished = self.metrics.read_bytes().split(b"\n")
+        for whole_line in lines:
+            line = whole_line.strip(b"\0")  # a power cut leaves blocks of zeros before what was written later
+            try:
+                row = json.loads(line)
+            except ValueError:  # UnicodeDecodeError is one too
+                continue
+            if isinstance(row, dict) and type(row.get("step")) is int and isinstance(row.get("kind", ""), str):
+                yield line, row
 
 
 def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunDir:
@@ -129,12 +164,14 @@ def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunD
 
 @dataclass(frozen=True)
 class CheckpointDir:
-    """Paths inside one checkpoint, beside what Accelerate writes there."""
+    """Paths inside one checkpoint."""
 
     path: Path
 
-    progress = Inside("progress.json")  # step, best score, precision
     weights = Inside(WEIGHTS)
+    optimizer = Inside("optimizer.bin")
+    progress = Inside("progress.json")  # step, best score, precision
+    manifest = Inside("manifest.json")  # size and SHA-256 of the others
 
 
 @dataclass(frozen=True)

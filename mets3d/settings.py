@@ -237,12 +237,20 @@ class Train(Section):
     """The length of a run, its batch and its checkpoints."""
 
     steps: int = Field(31_250, gt=0, description="optimizer steps of the whole run")
+    schedule_steps: int | None = Field(
+        None, gt=0, description="steps of the curves of learning rate and boundary weight, then they hold; none: steps"
+    )
     batch_size: int = Field(2, gt=0, description="global batch: samples per optimizer step over all processes")
     accumulation: int = Field(1, gt=0, description="forward passes per optimizer step and process")
     checkpoint_every: int = Field(500, gt=0, description="optimizer steps between checkpoints")
     keep_checkpoints: int = Field(2, gt=0, description="newest checkpoints kept beside the best")
     max_skipped: int = Field(5, gt=0, description="non-finite losses in a row that end the run")
     compile: bool = Field(False, description="torch.compile the network")
+
+    @property
+    def curve_steps(self) -> int:
+        """Returns the number of steps over which learning rate and boundary weight change."""
+        return self.schedule_steps or self.steps
 
 
 class Validate(Section):

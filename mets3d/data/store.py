@@ -11,14 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mets3d.config import Preprocess
 from mets3d.data import DataError
 from mets3d.data.plan import Plan
-from mets3d.data.store_source import FORMAT, changed_source, difference, differing_settings, stale
-from mets3d.data.stored_case import StoredCase, case_path
+from mets3d.data.store_source import (
+    FORMAT,
+    changed_source,
+    content_hash,
+    difference,
+    differing_settings,
+    stale,
+    used_as_it_is,
+)
+from mets3d.data.stored_case import StoredCase, case_path, header_digest
 from mets3d.files import read_json
 
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
@@ -41,6 +50,20 @@ class Store:
         """How its cases were prepared, and so how a new case must be."""
         return Plan.from_json(self.index["plan"])
 
+    @cached_property
+    def digest(self) -> str:
+        """Hash of what the store holds, wherever it and its source lie: plan, cases, fingerprint, and of each case's
+        file its size and header, in which the means of its voxels are. No voxel is read.
+        """
+        files = {name: header_digest(case_path(self.path, name)) for name in self.cases}
+        index = {key: value for key, value in self.index.items() if key not in ("source", "source_hash")}
+        return content_hash([index, self.fingerprint, files])
+
+    def source_remarks(self) -> list[str]:
+        """Returns a remark if the source folder is there and has changed since: the store itself is as it was."""
+        changes = changed_source(self.index)
+        return [used_as_it_is(self.path, changes)] if changes else []
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Statistics of the data set, see `mets3d.data.fingerprint`."""
@@ -58,11 +81,14 @@ class Store:
         return StoredCase(name, case_path(self.path, name))
 
 
-def open_store(path: Path, *, expected: Preprocess | None = None, cavity: bool | None = None) -> Store:
+def open_store(
+    path: Path, *, expected: Preprocess | None = None, cavity: bool | None = None, source_may_change: bool = False
+) -> Store:
     """Opens the finished store in `path`.
 
     With `expected` the store must have been made with these settings, and its source, if that folder is still there,
-    must hold the same labelled cases with files of the same size and time. With `cavity` it must treat label 4 so.
+    must hold the same labelled cases with files of the same size and time, unless `source_may_change`. With `cavity` it
+    must treat label 4 so.
     Raises FileNotFoundError if there is no store or an unfinished one, DataError if it does not fit, saying why.
     """
     index = _read_index(path)
@@ -75,7 +101,7 @@ def open_store(path: Path, *, expected: Preprocess | None = None, cavity: bool |
             f"{path}: this store was made with other settings: {'; '.join(differences)}. "
             "Preprocess into another folder, or delete this one and preprocess again"
         )
-    if expected is not None:
+    if expected is not None and not source_may_change:
         changes = changed_source(index)
         if changes:
             raise DataError(stale(path, changes))

@@ -23,9 +23,9 @@ def recipe(settings: Preprocess, cavity: bool, data: Path, cases: Iterable[Case]
         "format": FORMAT,
         "settings": chosen,
         "cavity": cavity,
-        "settings_hash": _hash([FORMAT, chosen, cavity]),
+        "settings_hash": content_hash([FORMAT, chosen, cavity]),
         "source": {"folder": str(data.resolve()), "files": files},
-        "source_hash": _hash(files),
+        "source_hash": content_hash(files),
     }
 
 
@@ -79,11 +79,22 @@ def differing_files(before: Mapping[str, list[int]], now: Mapping[str, list[int]
 
 def stale(path: Path, changes: list[str]) -> str:
     """Returns the message for a store whose source has changed."""
-    shown = ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
     return (
-        f"{path}: stale, its source files are not the ones it was made from: {shown}. "
+        f"{path}: stale, its source files are not the ones it was made from: {_shown(changes)}. "
         "Preprocess into another folder, or delete this one and preprocess again"
     )
+
+
+def used_as_it_is(path: Path, changes: list[str]) -> str:
+    """Returns the remark on a store whose source has changed and that is used nevertheless."""
+    return (
+        f"{path}: its source folder has changed since it was made ({_shown(changes)}); the store is complete and used "
+        "as it is. Preprocess into another folder for a run on the new files"
+    )
+
+
+def _shown(changes: list[str]) -> str:
+    return ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
 
 
 def difference(key: str, own: Any, wanted: Any) -> str:
@@ -91,5 +102,6 @@ def difference(key: str, own: Any, wanted: Any) -> str:
     return f"{key} is {own} in the store, {wanted} is expected"
 
 
-def _hash(content: Any) -> str:
+def content_hash(content: Any) -> str:
+    """Returns a short hash of plain values, the same in every process."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,7 +8,9 @@ lesions_WT     int64 [L + 1] where each lesion starts in it, and the end
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,6 +131,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
     with _opened(path, "numpy") as file:
         content: dict[str, Any] = json.loads(file.metadata()[METADATA])
         return content
+
+
+def header_digest(path: Path) -> str:
+    """Returns a hash of the size of a case's file and of its header: arrays, crop, and means of its voxels."""
+    with path.open("rb") as stream:
+        length = stream.read(8)
+        header = stream.read(int.from_bytes(length, "little"))
+        size = stream.seek(0, os.SEEK_END)
+    return hashlib.sha256(b"%d " % size + length + header).hexdigest()[:16]
 
 
 def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndarray, " offsets"]]:

@@ -19,7 +19,7 @@ LOWEST, HIGHEST = 1e-3, 1e6
 
 
 class Balance:
-    """Exponential averages of |base loss| and |boundary term|; checkpointed through Accelerate.
+    """Exponential averages of |base loss| and |boundary term|; the checkpoint holds them.
 
     They are equal on every process if `update` gets values that are averaged over processes.
     """

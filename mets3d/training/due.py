@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mets3d.config import Config
-from mets3d.training.state import Progress
+from mets3d.training.progress import Progress
 
 
 @dataclass(frozen=True)

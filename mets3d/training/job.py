@@ -11,6 +11,7 @@ from torch import nn
 
 from mets3d.config import Config
 from mets3d.data.loader import Samples
+from mets3d.data.store import Store
 from mets3d.losses import LossFunction
 from mets3d.regions import Target
 from mets3d.rundir import RunDir
@@ -36,3 +37,4 @@ class Job:
     spacing_mm: tuple[float, float, float]
     validate: Validation
     records: Mapping[Path, Mapping[str, Any]]
+    store: Store

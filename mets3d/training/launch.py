@@ -14,7 +14,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
+    TorchDynamoPlugin,
+)
 
 from mets3d.config import Config
 from mets3d.console import is_main_process
@@ -59,6 +64,10 @@ def start(config: Config) -> Accelerator:
     check_devices(processes_here(), 0 if on_cpu else torch.cuda.device_count())
     accelerator = Accelerator(
         mixed_precision=config.precision,
+        # The loop accumulates itself. Without these two a variable of the environment, which a launch file sets too,
+        # would divide the loss once more, or compile the network unasked.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_plugin=TorchDynamoPlugin(backend="no"),
         log_with="wandb" if wandb_is_wanted(config.track) else None,
         kwargs_handlers=[
             # Every trainable parameter has a gradient after every backward, so no search for unused ones.

@@ -13,6 +13,7 @@ from mets3d.data.loader import Batch, batches
 from mets3d.training import state
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
+from mets3d.training.progress import Progress
 from mets3d.training.session import Session
 from mets3d.training.step import train_step
 
@@ -137,10 +138,8 @@ def _finish_step(session: Session, *, stop: bool = False) -> bool:
     if now.weights:
         state.export_weights(job.run, accelerator, session.network)
     if now.checkpoint and not (stop and session.saved_step == progress.step):
-        state.save(job.run, accelerator, progress, keep=job.config.train.keep_checkpoints)
+        state.save(job, session.state)
         session.saved_step = progress.step
-        if better and accelerator.is_main_process:
-            job.run.point("best", progress.step)
     if now.stop and session.stopped_by:
         session.tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
     return now.stop
@@ -164,7 +163,7 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     return scores
 
 
-def _note_if_best(scores: Mapping[str, float], progress: state.Progress) -> bool:
+def _note_if_best(scores: Mapping[str, float], progress: Progress) -> bool:
     """Records score and step in `progress` if the mean Dice is the highest so far; returns whether it is."""
     if not scores or scores["dice/mean"] <= progress.best:
         return False

@@ -13,8 +13,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mets3d.training import launch, optim, state
+from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
 from mets3d.training.job import Job
+from mets3d.training.lock import held
+from mets3d.training.prepare import Start, check_is_run, prepare_run
+from mets3d.training.progress import Progress
 from mets3d.training.readback import Readback
 from mets3d.training.stop import StopWish, exit_code_of, listening
 from mets3d.training.together import StepBoundary
@@ -40,7 +44,7 @@ class Session:
     accelerator: Accelerator
     network: nn.Module
     optimizer: Optimizer
-    progress: state.Progress
+    progress: Progress
     tracker: Tracker
     wish: StopWish
     boundary: StepBoundary
@@ -48,6 +52,11 @@ class Session:
     balance: Balance | None
     saved_step: int = 0
     stopped_by: int = 0
+
+    @property
+    def state(self) -> state.State:
+        """Returns what a checkpoint of this session holds."""
+        return state.State(self.accelerator, self.network, self.optimizer, self.balance, self.progress)
 
     @property
     def exit_code(self) -> int:
@@ -60,14 +69,18 @@ class Session:
 
 @contextmanager
 def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = None) -> Iterator[Session]:
-    """Prepares the run directory, loads the newest checkpoint, and collects signals until the block ends.
+    """Locks and prepares the run directory, loads the newest whole checkpoint, and collects signals until the end.
 
     wish: of a script that collects signals already. A directory or checkpoint that does not fit ends the process with
     one message and exit code 2. environment.json gets the exit code of the block: 1 after an error, which is raised.
     """
     with ExitStack() as stack:
         wish = stack.enter_context(listening()) if wish is None else wish
-        session = _prepared(job, accelerator, wish)
+        with launch.one_message(accelerator):
+            launch.check_loader(job, accelerator)
+        with launch.one_message():
+            start = from_main(accelerator, lambda: _begin(job, accelerator, stack))
+        session = _prepared(job, accelerator, wish, start)
         if accelerator.is_main_process:
             wish.last_words = partial(launch.note_end, job.run)
         try:
@@ -86,23 +99,28 @@ def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = Non
         accelerator.wait_for_everyone()
 
 
-def _prepared(job: Job, accelerator: Accelerator, wish: StopWish) -> Session:
-    """Puts the job on its devices, in the state of its newest checkpoint."""
-    with launch.one_message(accelerator):
-        launch.check_loader(job, accelerator)
-    with launch.one_message():
-        state.prepare_run(job, accelerator)
+def _begin(job: Job, accelerator: Accelerator, stack: ExitStack) -> Start:
+    """Takes the lock of the run directory until the stack unwinds, and prepares the directory. On the main process."""
+    check_is_run(job.run)
+    stack.enter_context(held(job.run, print))
+    return prepare_run(job, accelerator)
+
+
+def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) -> Session:
+    """Puts the job on its devices, in the state of the checkpoint that it starts from."""
     if accelerator.is_main_process:
         launch.note_start(job.run, accelerator, state.count_parameters(job.network))
     optimizer = optim.build(job.network.parameters(), job.config.optim)
     network = torch.compile(job.network) if job.config.train.compile else job.network
     network, optimizer = accelerator.prepare(network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
-    if balance is not None:
-        accelerator.register_for_checkpointing(balance)
-    with launch.one_message(accelerator):
-        progress = state.resume(job.run, accelerator, network)
+    progress = start.progress
+    if start.found is not None:
+        with launch.one_message():
+            state.load(state.State(accelerator, network, optimizer, balance, progress), start.found)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
+    for remark in start.remarks:
+        tracker.say(remark)
     if progress.step:
         tracker.say(f"resuming at step {progress.step} of {job.config.train.steps}")
     # On a GPU the numbers of a step are read while the next one runs; elsewhere at once.

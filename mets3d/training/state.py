@@ -1,166 +1,123 @@
-"""Prepares a run directory, writes checkpoints atomically, and resumes from the newest one."""
+"""Saves the state of a training as a checkpoint and loads it. Files are touched by the main process alone."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file, to_yaml
-from mets3d.files import read_json, sync, sync_entry, write_json, write_text
-from mets3d.models.weights import check_weights, save_weights
-from mets3d.rundir import CheckpointDir, RunDir
-from mets3d.training.together import together
-
-if TYPE_CHECKING:
-    from mets3d.training.job import Job
-
-# Settings that may change between a start and its resumption, since no weight depends on them. Validation predicts with
-# the rest of `predict`, and so decides with them which weights are the best.
-MAY_CHANGE = (
-    *("name", "output", "resume", "track", "data.workers"),
-    *("train.checkpoint_every", "train.keep_checkpoints"),
-    *("predict.window_batch", "predict.mirror", "predict.compile"),
-)
+from mets3d.files import sync
+from mets3d.models.weights import save_weights
+from mets3d.rundir import RunDir
+from mets3d.training import checkpoint, full_state
+from mets3d.training.agree import from_main
+from mets3d.training.balance import Balance
+from mets3d.training.checkpoint import Whole
+from mets3d.training.failure import TrainingError
+from mets3d.training.job import Job
+from mets3d.training.lock import check_held
+from mets3d.training.progress import Progress, Record
+from mets3d.training.same_run import scored_under
 
 
-@dataclass
-class Progress:
-    """How far a run is. With the configuration and the weights it is all that resuming needs."""
-
-    step: int = 0  # optimizer steps done
-    best: float = -1.0  # highest validation score
-    best_step: int = 0
-    validated: int = 0  # step of the last validation
-    skipped: int = 0  # steps skipped for a non-finite loss
-    skipped_in_a_row: int = 0
+class SaveError(TrainingError):
+    """A checkpoint or weights that could not be written. What was written before is as it was."""
 
 
-def prepare_run(job: Job, accelerator: Accelerator) -> None:
-    """Writes the configuration and the records of a job into its run directory; a run found there must be the same.
+@dataclass(frozen=True)
+class State:
+    """All that changes while a run trains, in one process: what a checkpoint holds."""
 
-    Raises ValueError if the directory holds a run with another configuration (all keys listed), any checkpoint where
-    resume is `never`, or a run of other cases or another preprocessing: its training cases must not change sides.
+    accelerator: Accelerator
+    network: nn.Module
+    optimizer: Optimizer
+    balance: Balance | None
+    progress: Progress
+
+
+def save(job: Job, state: State) -> None:
+    """Writes a checkpoint, points `last` and `best` at it, and deletes what is no longer kept. All processes call it.
+
+    Raises SaveError on every process if the disk does not take it, LockError if another training has taken over.
     """
-    run, config = job.run, job.config
-    if run.config.exists():
-        _check_settings(run, config)
-        if config.resume == "never" and run.checkpoint_steps():
-            raise ValueError(f"{run.path} holds checkpoints and resume is never; use another --name or --resume auto")
-        for file in (run.split, run.plan):
-            record = json.loads(json.dumps(job.records[file]))
-            if run.checkpoint_steps() and file.exists() and read_json(file) != record:
-                raise ValueError(
-                    f"{file} was written for other cases or another preprocessing than {config.data.store} holds now; "
-                    "use another --name, or the store this run began with"
-                )
-    elif run.path.exists() and any(run.path.iterdir()):
-        raise ValueError(
-            f"{run.path} exists and is not a run directory (no config.yaml); use another --name or --output"
-        )
-    accelerator.wait_for_everyone()
-    with together(accelerator):
-        if accelerator.is_main_process:
-            run.path.mkdir(parents=True, exist_ok=True)
-            write_text(run.config, to_yaml(config))
-            for file, record in job.records.items():
-                write_json(file, record)
+    weights = full_state.gather_weights(state.accelerator, state.network)
+    optimizer = full_state.gather_optimizer(state.accelerator, state.optimizer)
+    from_main(state.accelerator, lambda: _write(job, state, weights, optimizer))
 
 
-def _check_settings(run: RunDir, config: Config) -> None:
+def _write(job: Job, state: State, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
+    run = job.run
+    check_held(run)
     try:
-        before = load_file(run.config)
-    except ConfigError as error:
-        raise ValueError(f"{run.config} cannot be read by this version: {error}; use another --name") from None
-    differing = differing_keys(before, config, ignored=MAY_CHANGE)
-    if differing:
-        was, now = flatten(as_dict(before)), flatten(as_dict(config))
-        lines = "\n".join(f"  {key}: {was[key]!r} there, {now[key]!r} now" for key in differing)
-        raise ValueError(
-            f"{run.path} holds a run with other settings; use another --name or the same settings:\n{lines}"
-        )
-
-
-def save(run: RunDir, accelerator: Accelerator, progress: Progress, *, keep: int) -> None:
-    """Writes a checkpoint of every rank's state to a temporary folder, renames it at the end, and prunes older ones."""
-    folder = run.checkpoint(progress.step)
-    temporary = folder.with_name(f".writing_{folder.name}")
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        manifest = {
-            **asdict(progress),
-            "precision": accelerator.mixed_precision,
-            "processes": accelerator.num_processes,
-        }
-        write_json(CheckpointDir(temporary).progress, manifest)
-        sync(temporary)
-        before = folder.with_name(f".replaced_{folder.name}")
-        if folder.exists():  # of this very step, without its validation
-            folder.rename(before)
-        temporary.rename(folder)
-        sync_entry(folder)  # before the pointer that names it
-        shutil.rmtree(before, ignore_errors=True)
-        run.point("last", progress.step)
-        _prune(run, keep)
-    accelerator.wait_for_everyone()
-
-
-def resume(run: RunDir, accelerator: Accelerator, network: nn.Module) -> Progress:
-    """Loads the newest whole checkpoint into what the Accelerator prepared; returns a fresh Progress without one.
-
-    Raises ValueError if the checkpoint is of another network, or of another precision's optimizer state.
-    """
-    steps = run.checkpoint_steps()
-    if not steps:
-        return Progress()
-    folder = run.checkpoint(steps[-1])
-    manifest = read_json(CheckpointDir(folder).progress)
-    if (manifest["precision"] == "fp16") != (accelerator.mixed_precision == "fp16"):
-        raise ValueError(
-            f"{folder} was written with precision {manifest['precision']}, this launch has "
-            f"{accelerator.mixed_precision}: "
-            "fp16 carries a loss scaler that the others lack; launch with the same precision"
-        )
-    check_weights(CheckpointDir(folder).weights, accelerator.unwrap_model(network))
-    try:
-        accelerator.load_state(str(folder))
-    except RuntimeError as error:
-        if "custom checkpoints" not in str(error):
-            raise
-        raise ValueError(
-            f"{folder} holds no running ratio for loss.boundary_schedule=balanced, or one that this "
-            "configuration does not use: it was written under another schedule or by an older version; "
-            "use another --name"
+        if run.metrics.exists():
+            sync(run.metrics)  # the rows up to here: a resumed run makes those after it alone
+        checkpoint.write(run, _record(job, state), weights, optimizer)
+        checkpoint.settle(run, state.progress, keep=job.config.train.keep_checkpoints)
+    except OSError as error:
+        kept = ", ".join(run.checkpoint(step).name for step in run.checkpoint_steps()) or "there was none"
+        raise SaveError(
+            f"{run.checkpoint(state.progress.step)}: the checkpoint cannot be written: {error.strerror or error}. "
+            f"Those before it are whole ({kept}): free the disk and run the same command again"
         ) from None
-    return Progress(**{name: manifest[name] for name in Progress.__dataclass_fields__})
+
+
+def _record(job: Job, state: State) -> Record:
+    accelerator, balance = state.accelerator, state.balance
+    return Record(
+        state.progress,
+        precision=accelerator.mixed_precision,
+        processes=accelerator.num_processes,
+        store=job.store.digest,
+        scored=scored_under(job.config),
+        balance=None if balance is None else balance.averages.tolist(),
+        scaler=None if accelerator.scaler is None else accelerator.scaler.state_dict(),
+    )
+
+
+def load(state: State, found: Whole) -> None:
+    """Loads a whole checkpoint into the state. All processes call it; the main one reads.
+
+    Raises ValueError if the checkpoint is of another network or lacks what this configuration needs.
+    """
+    accelerator, record = state.accelerator, found.record
+    plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
+    if (record.balance is None) != (state.balance is None) or (record.scaler is None) != (accelerator.scaler is None):
+        raise ValueError(
+            f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced, or no state of a loss "
+            "scaler, that this configuration needs, or one that it does not use; use another --name"
+        )
+    weights, optimizer = from_main(accelerator, lambda: checkpoint.read(found.folder, plain))
+    full_state.spread(accelerator, state.network, weights, (state.optimizer, optimizer))
+    if state.balance is not None:
+        state.balance.load_state_dict({"averages": torch.tensor(record.balance)})
+    if accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(dict(record.scaler or {}))
 
 
 def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) -> None:
-    """Writes model.safetensors, the weights alone, into the run directory, for prediction. All ranks call it."""
-    weights = accelerator.get_state_dict(network)
-    if accelerator.is_main_process:
-        plain = {
-            name.removeprefix("_orig_mod."): tensor.detach().cpu().contiguous() for name, tensor in weights.items()
-        }
-        save_weights(plain, run.weights)
+    """Writes model.safetensors, the weights alone, into the run directory, for prediction. All processes call it.
+
+    Raises SaveError on every process if the disk does not take it.
+    """
+    weights = full_state.gather_weights(accelerator, network)
+    from_main(accelerator, lambda: _export(run, weights))
+
+
+def _export(run: RunDir, weights: Mapping[str, Tensor]) -> None:
+    try:
+        save_weights(weights, run.weights)
+    except OSError as error:
+        raise SaveError(
+            f"{run.weights}: the weights cannot be written: {error.strerror or error}. Free the disk and run the same "
+            "command again"
+        ) from None
 
 
 def count_parameters(network: nn.Module) -> int:
     """Counts the numbers that make up a network, frozen ones included."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _prune(run: RunDir, keep: int) -> None:
-    best = run.pointer("best")
-    for step in run.checkpoint_steps()[:-keep]:
-        if step != best:
-            shutil.rmtree(run.checkpoint(step))

@@ -50,7 +50,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     # averaged over all of them.
     scaled = accelerator.scaler is not None
     skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
-    rate = learning_rate(step, job.config.train.steps, job.config.optim)
+    rate = learning_rate(step, job.config.train.curve_steps, job.config.optim)
     optim.step_unless(session.optimizer, None if scaled else skip, rate)
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step

@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from mets3d.config import Config, Track, as_dict, flatten
-from mets3d.files import write_text
 from mets3d.rundir import RunDir
 
 
@@ -40,7 +39,7 @@ class Tracker:
                 init_kwargs={"wandb": _wandb_arguments(config, run)},
             )
         if accelerator.is_main_process:
-            forget_after(run, step)
+            run.forget_metrics_after(step)
             self.file = run.metrics.open("a", encoding="utf-8")
             if sys.stderr.isatty():
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
@@ -82,20 +81,6 @@ class Tracker:
             self.file.flush()
         if self.accelerator.log_with:
             self.accelerator.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
-
-
-def forget_after(run: RunDir, step: int) -> None:
-    """Drops the lines of metrics.jsonl beyond `step`, which a resumed run makes again, and a torn last line."""
-    if not run.metrics.exists():
-        return
-    kept = []
-    for line in run.metrics.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except json.JSONDecodeError:
-            break
-    write_text(run.metrics, "".join(kept))
 
 
 def _wandb_arguments(config: Config, run: RunDir) -> dict[str, Any]:

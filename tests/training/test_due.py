@@ -6,7 +6,7 @@ import pytest
 
 from mets3d.config import Config
 from mets3d.training.due import Due, due
-from mets3d.training.state import Progress
+from mets3d.training.progress import Progress
 
 CONFIG = Config.model_validate({"train": {"steps": 10, "checkpoint_every": 4}, "validate": {"every": 3}})
 NOTHING = Due(validation=False, weights=False, checkpoint=False, stop=False)

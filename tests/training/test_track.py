@@ -1,6 +1,5 @@
 """Where numbers go, with W&B and without it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,6 @@ from mets3d.config import Config, Track
 from mets3d.rundir import RunDir
 from mets3d.training import track
 from tests.builders.runs import train, write_config
-
-
-def test_lines_beyond_the_resumed_step_and_a_torn_one_are_dropped(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    lines = [json.dumps({"step": step, "kind": "train"}) for step in (1, 2, 3)]
-    run.metrics.write_text("\n".join([*lines, '{"step": 4, "ki']))
-    track.forget_after(run, 2)
-    assert [row["step"] for row in run.read_metrics()] == [1, 2]
 
 
 @pytest.mark.parametrize(

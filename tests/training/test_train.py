@@ -17,7 +17,7 @@ from mets3d.files import read_json
 from mets3d.losses import LossFunction
 from mets3d.losses.value import LossValue
 from mets3d.rundir import RunDir, open_run
-from mets3d.training import state
+from mets3d.training import checkpoint, state
 from tests.builders.runs import launch, train, write_config
 
 
@@ -247,8 +247,8 @@ def test_a_checkpoint_is_on_disk_before_it_has_its_name_and_its_name_before_the_
 
         return call
 
-    monkeypatch.setattr(state, "sync", watched("sync", state.sync))
-    monkeypatch.setattr(state, "sync_entry", watched("sync entry", state.sync_entry))
+    monkeypatch.setattr(checkpoint, "sync", watched("sync", checkpoint.sync))
+    monkeypatch.setattr(checkpoint, "sync_entry", watched("sync entry", checkpoint.sync_entry))
     monkeypatch.setattr(RunDir, "point", lambda run, name, step: events.append(f"point {name} {step}"))
     monkeypatch.setattr(Path, "rename", watched("rename", Path.rename))
     assert train(write_config(tmp_path, phantom_store, train={"steps": 2, "checkpoint_every": 2})) == 0
@@ -427,25 +427,3 @@ def test_cases_never_change_sides_of_a_run(
     Path(run.split).write_text(json.dumps(split), encoding="utf-8")
     assert train(config) == 2
     assert "other cases" in capsys.readouterr().err
-
-
-def test_a_checkpoint_without_the_running_ratio_is_refused(
-    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = write_config(tmp_path, phantom_store, train={"steps": 2}, loss={"boundary": "hausdorff_distance"})
-    assert train(config) == 0
-    folder = RunDir(tmp_path / "runs" / "run").checkpoint(2)
-    (folder / "custom_checkpoint_0.pkl").unlink()
-    assert train(config) == 2
-    assert "no running ratio" in capsys.readouterr().err
-
-
-def test_a_truncated_checkpoint_is_named(
-    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = write_config(tmp_path, phantom_store, train={"steps": 2})
-    assert train(config) == 0
-    file = RunDir(tmp_path / "runs" / "run").checkpoint(2) / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    assert train(config) == 2
-    assert "truncated" in capsys.readouterr().err

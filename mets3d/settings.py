@@ -133,6 +133,11 @@ class Model(Section):
         return self.mode in ("encoder", "both")
 
     @property
+    def has_deep_heads(self) -> bool:
+        """Returns whether heads at lower resolutions are trained."""
+        return self.deep_supervision and (len(self.strides) > 2 if self.deep_heads is None else self.deep_heads > 0)
+
+    @property
     def has_queries(self) -> bool:
         """Returns whether the network has a query decoder."""
         return self.mode in ("decoder", "both")
@@ -155,6 +160,9 @@ class Loss(Section):
 
     dice_weight: float = Field(1.0, ge=0, description="weight of soft Dice in the base loss")
     ce_weight: float = Field(1.0, ge=0, description="weight of cross-entropy in the base loss (BCE on regions)")
+    batch_dice: bool = Field(
+        False, description="Dice of the global batch, not of each sample; the queries' Dice is of each mask in any case"
+    )
     query_class: float = Field(
         2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class"
     )
@@ -339,6 +347,11 @@ class Config(Section):
             raise ValueError(
                 f"loss.boundary_label_weights has {len(weights)} entries, expected {labels}: one for each of "
                 f"{'WT, TC, ET' if self.data.target == 'regions' else 'NETC, SNFH, ET'}{', RC' * self.data.cavity}"
+            )
+        if self.loss.batch_dice and self.model.has_queries and not self.model.has_deep_heads:
+            raise ValueError(
+                f"loss.batch_dice has no effect in mode {self.model.mode} without deep heads: the queries' Dice is of "
+                "each mask; set loss.batch_dice=false, or model.deep_supervision=true with at least three strides"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

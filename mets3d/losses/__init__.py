@@ -36,6 +36,15 @@ class LossFunction(Protocol):
         """Returns whether `StepContext.ratio` must be given."""
         ...
 
+    @property
+    def needs_dice_sums(self) -> bool:
+        """Returns whether `StepContext.dice`, the sum of `dice_sums` over the global batch, must be given."""
+        ...
+
+    def dice_sums(self, output: SegOutput, target: Tensor, /) -> Tensor:
+        """Returns the sums behind Dice over a batch, of each head and channel of a micro-batch."""
+        ...
+
     def __call__(self, output: SegOutput, target: Tensor, context: StepContext, /) -> LossValue:
         """Returns the loss of a micro-batch: the scalar to minimise and its detached parts."""
         ...
@@ -50,13 +59,13 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing, steps: int, qu
 
     weights = settings.model_dump(
         include={
-            *("dice_weight", "ce_weight", "query_class", "query_bce", "query_dice"),
+            *("dice_weight", "ce_weight", "batch_dice", "query_class", "query_bce", "query_dice"),
             *("no_object_weight", "query_points", "query_pairing"),
         }
     )
     loss = _boundary_losses(settings)[settings.boundary]
     return TotalLoss(
-        base=lambda output, target, step: base_loss(output, target, masks=step.masks, keys=step.keys, **weights),
+        base=partial(base_loss, **weights),
         term=None
         if loss is None
         else BoundaryTerm(loss, target.names, spacing_mm, settings.boundary_reduction, settings.boundary_label_weights),
@@ -67,6 +76,7 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing, steps: int, qu
             balanced=settings.boundary_schedule == "balanced",
         ),
         needs_mask_count=queries,
+        needs_dice_sums=settings.batch_dice,
     )
 
 

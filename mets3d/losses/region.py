@@ -1,7 +1,7 @@
 """Computes the base loss of the CNN heads: soft Dice plus cross-entropy, on regions (sigmoid) or labels (softmax).
 
 Every value is computed per sample and averaged over samples, so that a batch split over processes or accumulation steps
-has the loss, and the gradient, of the whole.
+has the loss, and the gradient, of the whole. Only Dice over the batch is not: it needs the sums of the global batch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,24 @@ def soft_dice_loss(
     The denominator is linear, as in the original 3D TransUNet's query loss. `smooth` 1 gives an empty mask a gradient
     that pushes false positives down; with both empty the loss is 0.
     """
-    voxels = (-3, -2, -1)
-    probability = raised(probability)
-    overlap = (probability * target).sum(voxels)
-    sizes = probability.sum(voxels) + target.sum(voxels)
-    return (1 - (2 * overlap + smooth) / (sizes + smooth)).mean()
+    return _dice_loss(_sums(raised(probability), target), smooth)
+
+
+def batch_dice_loss(sums: Float[Tensor, "3 R"], smooth: float = 1.0) -> Float[Tensor, ""]:
+    """Returns 1 - (2 sum pg + smooth) / (sum p + sum g + smooth), the sums over a whole batch, mean over channels.
+
+    A sample without a region has no term of its own: its false positives count among those of the batch.
+    """
+    return _dice_loss(sums, smooth)
+
+
+def dice_sums(
+    logits: Float[Tensor, "B R X Y Z"], target: Bool[Tensor, "B R X Y Z"], *, exclusive: bool
+) -> Float[Tensor, "3 K"]:
+    """Returns sum pg, sum p and sum g of each channel over samples and voxels; without the background of labels."""
+    with torch.autocast(logits.device.type, enabled=False):
+        probability, mask = _foreground(logits, target, exclusive)
+        return _sums(probability, mask).sum(1)
 
 
 def cross_entropy(
@@ -46,14 +59,15 @@ def region_loss(
     exclusive: bool = False,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
+    sums: Float[Tensor, "3 K"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Returns the weighted parts `dice` and `bce` (`ce` for labels) of one head; their sum is its loss.
 
     exclusive: channels are labels with the background first, which Dice leaves out.
+    sums: those of `dice_sums` over the batch whose Dice is meant; None: Dice of each sample.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        probability = raised(logits).softmax(1)[:, 1:] if exclusive else raised(logits).sigmoid()
-        dice = soft_dice_loss(probability, target[:, 1:] if exclusive else target)
+        dice = soft_dice_loss(*_foreground(logits, target, exclusive)) if sums is None else batch_dice_loss(sums)
         entropy = cross_entropy(logits, target, exclusive=exclusive)
     return {"dice": dice_weight * dice, "ce" if exclusive else "bce": ce_weight * entropy}
 
@@ -61,3 +75,19 @@ def region_loss(
 def downsampled(target: Bool[Tensor, "B R X Y Z"], shape: torch.Size) -> Bool[Tensor, "B R x y z"]:
     """Resamples masks to a coarser grid by the nearest voxel, as nnU-Net does for its deep supervision."""
     return F.interpolate(target.to(torch.uint8), size=tuple(shape), mode="nearest-exact").bool()
+
+
+def _foreground(logits: Tensor, target: Tensor, exclusive: bool) -> tuple[Tensor, Tensor]:
+    """Returns the probabilities and masks that Dice sees."""
+    return (raised(logits).softmax(1)[:, 1:], target[:, 1:]) if exclusive else (raised(logits).sigmoid(), target)
+
+
+def _sums(probability: Float[Tensor, "B R X Y Z"], target: Tensor) -> Float[Tensor, "3 B R"]:
+    voxels = (-3, -2, -1)
+    sums = (probability * target).sum(voxels), probability.sum(voxels), target.sum(voxels).to(probability.dtype)
+    return torch.stack(sums)
+
+
+def _dice_loss(sums: Float[Tensor, "3 *channels"], smooth: float) -> Float[Tensor, ""]:
+    overlap, predicted, real = sums.unbind()
+    return (1 - (2 * overlap + smooth) / (predicted + real + smooth)).mean()

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mets3d.losses.queries import query_parts
-from mets3d.losses.region import downsampled, region_loss
+from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
 from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Keys, Masks, SegOutput
+from mets3d.shapes import Masks, SegOutput
 
 Parts = dict[str, Scalar]
 # Output, target masks and the numbers of the step to the parts of the base loss.
@@ -29,20 +29,29 @@ class TotalLoss:
     """The loss of a run: `base`, and from some step on `term` times its weight.
 
     needs_mask_count: whether the base loss is normalised by the number of masks in the global batch.
+    needs_dice_sums: whether its Dice is that of the global batch.
     """
 
     base: BaseLoss
     term: BoundaryTerm | None
     weight: BoundaryWeight
     needs_mask_count: bool
+    needs_dice_sums: bool
 
     @property
     def needs_ratio(self) -> bool:
         """Returns whether the weight of the boundary term is multiplied by the running ratio."""
         return self.term is not None and self.weight.balanced
 
+    def dice_sums(self, output: SegOutput, target: Masks, /) -> Float[Tensor, "H 3 K"]:
+        """Returns sum pg, sum p and sum g over a micro-batch of each head with a region loss."""
+        heads = _heads(output, target)
+        return torch.stack([dice_sums(*head, exclusive=output.activation == "softmax") for head in heads])
+
     def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:
         """Returns the loss of a micro-batch. Raises ValueError where a number that it needs is missing."""
+        if self.needs_dice_sums and context.dice is None:
+            raise ValueError("dice: expected the sums over the global batch that loss.batch_dice needs, found None")
         if self.needs_mask_count and context.masks is None:
             raise ValueError("masks: expected the mask count of the global batch that the query loss needs, found None")
         parts = self.base(output, target, context)
@@ -118,11 +127,11 @@ class BoundaryWeight:
 def base_loss(
     output: SegOutput,
     target: Masks,
+    context: StepContext | None = None,
     *,
-    masks: Float[Tensor, ""] | float | None = None,
-    keys: Keys | None = None,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
+    batch_dice: bool = False,
     query_class: float = 2.0,
     query_bce: float = 5.0,
     query_dice: float = 5.0,
@@ -135,16 +144,26 @@ def base_loss(
     The full-resolution prediction has the region loss, or in the query modes the query loss, with weight 1; the deep
     heads at 1/2, 1/4, ... have the region loss with weights 1/2, 1/4, ...; all are divided by the sum of the weights,
     as in nnU-Net. The CNN's head beside a query decoder has no loss, as in the original.
+
+    context: None where the batch is the global batch.
     """
-    exclusive = output.activation == "softmax"
+    context = StepContext(0) if context is None else context
     shares = [0.5**level for level in range(1 + len(output.deep))]
-    total = sum(shares)
+    exclusive, total = output.activation == "softmax", sum(shares)
+    losses = []
+    for head, (logits, masks) in enumerate(_heads(output, target)):
+        sums = None
+        if batch_dice:
+            own = dice_sums(logits, masks, exclusive=exclusive)
+            sums = own if context.dice is None else _with_gradient_of(own, context.dice[head], context.parts)
+        weights = {"dice_weight": dice_weight, "ce_weight": ce_weight}
+        losses.append(region_loss(logits, masks, exclusive=exclusive, sums=sums, **weights))
     if output.queries:
         parts = query_parts(
             output,
             target,
-            masks=masks,
-            keys=keys,
+            masks=context.masks,
+            keys=context.keys,
             class_weight=query_class,
             bce_weight=query_bce,
             dice_weight=query_dice,
@@ -153,21 +172,27 @@ def base_loss(
             pairing=query_pairing,
         )
     else:
-        assert output.logits is not None
-        parts = region_loss(output.logits, target, exclusive=exclusive, dice_weight=dice_weight, ce_weight=ce_weight)
+        parts = losses.pop(0)
     parts = {name: part / total for name, part in parts.items()}
-    deep = [
-        share / total * head_loss
-        for share, logits in zip(shares[1:], output.deep, strict=True)
-        for head_loss in region_loss(
-            logits,
-            downsampled(target, logits.shape[2:]),
-            exclusive=exclusive,
-            dice_weight=dice_weight,
-            ce_weight=ce_weight,
-        ).values()
-    ]
+    deep = [share / total * part for share, head in zip(shares[1:], losses, strict=True) for part in head.values()]
     return parts | ({"deep": torch.stack(deep).sum()} if deep else {})
+
+
+def _heads(output: SegOutput, target: Masks) -> list[tuple[Tensor, Tensor]]:
+    """Returns logits and masks of every head with a region loss, finest first."""
+    full = [] if output.queries else [output.logits]
+    heads = [logits for logits in (*full, *output.deep) if logits is not None]
+    return [
+        (logits, target if logits.shape == target.shape else downsampled(target, logits.shape[2:])) for logits in heads
+    ]
+
+
+def _with_gradient_of(own: Tensor, whole: Tensor, parts: int) -> Tensor:
+    """Returns the sums of the global batch with `parts` times the gradient of this part's own.
+
+    The mean over the parts' gradients, which accumulation and DDP take, is then the gradient of one process.
+    """
+    return whole + parts * (own - own.detach())
 
 
 def _argmax(probabilities: Float[Tensor, "B R X Y Z"]) -> Masks:

@@ -21,13 +21,17 @@ class StepContext:
     step: the optimizer step, counted from 0.
     masks: max(masks in the global batch, 1) / (processes x accumulation), for losses with `needs_mask_count`.
     ratio: the running ratio of base loss and boundary term, for losses with `needs_ratio`.
+    dice: sum pg, sum p and sum g of each head and channel over the global batch, for losses with `needs_dice_sums`.
     keys: of the micro-batch's samples, from which a loss draws; None: from torch's global generator.
+    parts: processes x accumulation, into which the global batch is split.
     """
 
     step: int
     masks: Scalar | None = None
     ratio: Scalar | None = None
+    dice: Float[Tensor, "H 3 K"] | None = None
     keys: Keys | None = None
+    parts: int = 1
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def loss_in_words(config: Config) -> str:
 
 def _region_loss(loss: Loss, target: str) -> str:
     entropy = "BCE" if target == "regions" else "CE"
-    terms = {"soft Dice": loss.dice_weight, entropy: loss.ce_weight}
+    terms = {f"soft Dice{' of the batch' * loss.batch_dice}": loss.dice_weight, entropy: loss.ce_weight}
     return (
         " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in terms.items() if weight)
         or "none"

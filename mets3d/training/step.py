@@ -23,11 +23,16 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     The numbers are averaged over all processes and stay on the device. The gradient is the mean over the global batch
     however that is split: each micro-batch has the same size, backward divides by their number, and DDP by the number
     of processes. The query loss is divided by the number of target masks, so these are counted over the global batch
-    before the first forward pass.
+    before the first forward pass. Dice of the batch needs the sums of all micro-batches before the first backward: with
+    accumulation a pass without gradient comes first, which drops the same as the second one.
     """
     job, accelerator, network = session.job, session.accelerator, session.network
     prepared = [_on_device(session, batch) for batch in micro_batches]
     context = _context(session, step, [target for _, target, _ in prepared])
+    if job.loss.needs_dice_sums and len(prepared) > 1:
+        with torch.no_grad():
+            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys in prepared]
+        context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
     # Accelerate skips `optimizer.zero_grad` while gradients are accumulated, so clear them on the network.
     network.zero_grad(set_to_none=True)
     rows = []
@@ -35,7 +40,10 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         last = micro == len(prepared) - 1
         # DDP averages gradients only in the last micro-batch.
         with contextlib.nullcontext() if last else accelerator.no_sync(network):
-            value = job.loss(network(image, keys), target, replace(context, keys=keys))
+            output = network(image, keys)
+            if job.loss.needs_dice_sums and len(prepared) == 1:
+                context = replace(context, dice=accelerator.reduce(job.loss.dice_sums(output, target).detach()))
+            value = job.loss(output, target, replace(context, keys=keys))
             accelerator.backward(value.total / len(prepared))
         rows.append(value.as_row())
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
@@ -68,9 +76,8 @@ def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:
     """Returns the numbers that the loss declares as needed: the masks of the global batch, the running ratio."""
-    masks = None
+    parts, masks = session.accelerator.num_processes * len(targets), None
     if session.job.loss.needs_mask_count:
         own = torch.stack([count_masks(target) for target in targets]).sum()
-        parts = session.accelerator.num_processes * len(targets)
         masks = session.accelerator.reduce(own).clamp_min(1) / parts
-    return StepContext(step, masks, None if session.balance is None else session.balance.ratio())
+    return StepContext(step, masks, None if session.balance is None else session.balance.ratio(), parts=parts)

@@ -277,3 +277,11 @@ def test_the_constant_of_an_absent_label_is_a_word_or_a_length() -> None:
 
 def load_loss(absent: str) -> Any:
     return load(["--config", str(ROOT / "configs" / "base.yaml"), f"--loss.boundary_absent={absent}"]).loss
+
+
+def test_batch_dice_is_refused_where_no_head_has_it() -> None:
+    assert Config(loss={"batch_dice": True}).loss.batch_dice, "the deep heads of the default mode have it"
+    assert Config(model={"mode": "cnn", "deep_supervision": False}, loss={"batch_dice": True})
+    for model in ({"deep_supervision": False}, {"deep_heads": 0}, {"strides": [[2, 2, 2], [2, 2, 2]]}):
+        with pytest.raises(ValueError, match=r"batch_dice has no effect in mode decoder without deep heads"):
+            Config(model=model, loss={"batch_dice": True})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.losses import DiceLoss
 
-from mets3d.losses.region import cross_entropy, downsampled, region_loss, soft_dice_loss
+from mets3d.losses.region import batch_dice_loss, cross_entropy, dice_sums, downsampled, region_loss, soft_dice_loss
 
 
 def case(channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,6 +25,21 @@ def test_dice_equals_monai_with_the_same_smoothing() -> None:
     logits, target = case()
     expected = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target.float())
     torch.testing.assert_close(soft_dice_loss(logits.sigmoid(), target), expected)
+
+
+def test_batch_dice_equals_monai_over_the_batch() -> None:
+    logits, target = case()
+    expected = DiceLoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)(logits, target.float())
+    sums = dice_sums(logits, target, exclusive=False)
+    torch.testing.assert_close(batch_dice_loss(sums), expected)
+    torch.testing.assert_close(region_loss(logits, target, sums=sums)["dice"], expected)
+
+
+def test_batch_dice_of_labels_leaves_the_background_out() -> None:
+    logits, target = one_hot()
+    expected = DiceLoss(softmax=True, include_background=False, batch=True, smooth_nr=1.0, smooth_dr=1.0)
+    sums = dice_sums(logits, target, exclusive=True)
+    torch.testing.assert_close(batch_dice_loss(sums), expected(logits, target.float()))
 
 
 def test_dice_of_empty_masks_by_hand() -> None:

@@ -228,3 +228,56 @@ def test_the_normaliser_reaches_the_query_loss() -> None:
     assert not torch.isclose(expected, query_loss(output, target, pairing="correct"))
     with pytest.raises(ValueError, match="masks: expected the mask count of the global batch"):
         loss(output, target, StepContext(0))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("mode", ["cnn", "decoder"])
+def test_batch_dice_of_parts_has_the_loss_and_gradient_of_the_whole(mode: str, channels: int) -> None:
+    """Two parts of one sample each, the second without foreground, as two processes would see them."""
+    target_kind = Target() if channels == 3 else Target("labels")
+    net = network(
+        mode, strides=((2, 2, 2),) * 3, channels=channels, activation="sigmoid" if channels == 3 else "softmax"
+    ).double()
+    image = torch.randn(2, 4, 16, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
+    labels[1] = 0
+    target = torch.stack(target_kind.masks(labels), 1)
+    loss = built(target_kind, queries=net.has_queries, batch_dice=True)
+    assert loss.needs_dice_sums
+    masks = (target.flatten(2).any(-1)).sum().double()
+    whole = loss(net(image), target, StepContext(0, masks=masks, dice=loss.dice_sums(net(image), target).detach()))
+    whole.total.backward()
+    expected = [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
+    net.zero_grad()
+    outputs = [net(image[:1]), net(image[1:])]
+    parts = [target[:1], target[1:]]
+    sums = torch.stack([loss.dice_sums(output, part) for output, part in zip(outputs, parts, strict=True)]).sum(0)
+    context = StepContext(0, masks=masks / 2, dice=sums.detach(), parts=2)
+    values = [loss(output, part, context) for output, part in zip(outputs, parts, strict=True)]
+    torch.testing.assert_close(torch.stack([value.total for value in values]).mean(), whole.total, rtol=1e-12, atol=0)
+    for value in values:
+        (value.total / 2).backward()
+    found = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+    with pytest.raises(ValueError, match="dice: expected the sums over the global batch"):
+        loss(outputs[0], parts[0], StepContext(0, masks=masks))
+
+
+def test_batch_dice_is_another_loss_on_every_head() -> None:
+    output, target = output_of("cnn", strides=((2, 2, 2),) * 3, deep_heads=2), target_masks()
+    target[0] = False
+    whole, each = base_loss(output, target, batch_dice=True), base_loss(output, target)
+    assert whole["bce"] == each["bce"]
+    assert abs(whole["dice"] - each["dice"]) > 1e-3
+    assert abs(whole["deep"] - each["deep"]) > 1e-3
+    assert output.logits is not None
+    heads = [output.logits, *output.deep]
+    expected = torch.zeros(())
+    for share, logits in zip((4 / 7, 2 / 7, 1 / 7), heads, strict=True):
+        p, g = logits.sigmoid(), downsampled(target, logits.shape[2:])
+        for channel in range(3):
+            overlap, sizes = (p * g)[:, channel].sum(), p[:, channel].sum() + g[:, channel].sum()
+            expected = expected + share * (1 - (2 * overlap + 1) / (sizes + 1)) / 3
+    entropy = base_loss(output, target, batch_dice=True, dice_weight=0.0)
+    torch.testing.assert_close(sum(whole.values()) - sum(entropy.values()), expected)

@@ -211,6 +211,7 @@ class Poisoned:
     def __init__(self, inner: LossFunction):
         self.inner = inner
         self.needs_mask_count, self.needs_ratio = inner.needs_mask_count, inner.needs_ratio
+        self.needs_dice_sums, self.dice_sums = inner.needs_dice_sums, inner.dice_sums
 
     def __call__(self, *arguments: Any) -> LossValue:
         value = self.inner(*arguments)

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from mets3d.products import mix
+
 Image = Float[Tensor, "B C X Y Z"]
 Logits = Float[Tensor, "B R X Y Z"]
 Probabilities = Float[Tensor, "B R X Y Z"]
@@ -59,8 +61,9 @@ class PixelEmbedding:
         with torch.autocast(self.features.device.type, enabled=False):
             embedding = raised(mask_embedding)
             folded = embedding @ raised(self.weight)
-            masks = torch.einsum("bqc,bcxyz->bqxyz", folded, raised(self.features))
-            return masks + (embedding @ raised(self.bias))[:, :, None, None, None]
+            masks = mix(folded, raised(self.features).flatten(2))
+            masks += (embedding @ raised(self.bias))[..., None]  # in place: the product is not needed again
+            return masks.unflatten(2, self.features.shape[2:])
 
 
 @dataclass
@@ -148,4 +151,5 @@ class SegOutput:
 
     def _weighted_masks(self, weights: Float[Tensor, "B Q R"]) -> Float[Tensor, "B R X Y Z"]:
         with torch.autocast(weights.device.type, enabled=False):
-            return torch.einsum("bqr,bqxyz->brxyz", weights, self.mask_logits(-1).sigmoid())
+            masks = self.mask_logits(-1)
+            return mix(weights.transpose(1, 2), masks.sigmoid().flatten(2)).unflatten(2, masks.shape[2:])

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mets3d.models.blocks import Attention, LayerScaleForm, layer_scale
+from mets3d.models.memory import Axes, Memory, MemoryAttention, projected
 from mets3d.ops.voxels import Shape3
-from mets3d.shapes import PixelEmbedding, QueryOutput
+from mets3d.shapes import PixelEmbedding, QueryOutput, raised
 
 
 class QueryDecoder(nn.Module):
@@ -71,12 +72,7 @@ class QueryDecoder(nn.Module):
         """Returns the predictions and the pixel embedding; `maps` go with memory_channels, `features` are full size."""
         pixels = self.pixels(features)
         memories = self._memories(maps, features)
-        coarse_pixels = [_at_size(pixels, memory.shape[2:]) for memory in memories] if self.masked_attention else []
-        values = [
-            memory.flatten(2).transpose(1, 2) + level
-            for memory, level in zip(memories, self.level_embedding, strict=False)
-        ]
-        keys = [self._key(value, memory) for value, memory in zip(values, memories, strict=True)]
+        coarse_pixels = [_at_size(pixels, memory.size) for memory in memories] if self.masked_attention else []
 
         position = self.query_position.expand(len(features), -1, -1)
         queries = self.query_content.expand(len(features), -1, -1)
@@ -86,26 +82,35 @@ class QueryDecoder(nn.Module):
             allowed = None
             if self.masked_attention:
                 allowed = where_masked(coarse_pixels[level], outputs[-1].mask_embedding)
-            queries = layer(queries, position, keys[level], values[level], allowed)
+            queries = layer(queries, position, memories[level], allowed)
             outputs.append(self._predict(queries))
         return tuple(outputs), pixels
 
-    def _memories(self, maps: Sequence[Tensor], features: Tensor) -> list[Tensor]:
-        visited = maps if self.fuse is not None else maps[: len(self.layers)]
-        projected = [project(features) for project, features in zip(self.memory, visited, strict=False)]
-        if self.fuse is None:
-            return projected
-        x, y, z = features.shape[2:]
-        size = (x // 2, y // 4, z // 4)
-        resized = [F.interpolate(memory, size=size, mode="trilinear", align_corners=False) for memory in projected]
-        return [self.fuse(torch.cat(resized, dim=1))]
+    def _memories(self, maps: Sequence[Tensor], features: Tensor) -> list[Memory]:
+        """Returns what the queries attend to, in fp32 where the features are of a half type."""
+        if self.fuse is not None:
+            x, y, z = features.shape[2:]
+            size = (x // 2, y // 4, z // 4)
+            dense = [project(features) for project, features in zip(self.memory, maps, strict=True)]
+            resized = [F.interpolate(memory, size=size, mode="trilinear", align_corners=False) for memory in dense]
+            fused = raised(self.fuse(torch.cat(resized, dim=1)))
+            return [Memory(fused, None, self.level_embedding.expand(len(fused), -1), self._encoding(fused))]
+        memories = []
+        with torch.autocast(features.device.type, enabled=False):
+            for project, visited, level in zip(self.memory, maps[: len(self.layers)], self.level_embedding, strict=False):
+                channels = raised(visited)
+                matrix, offset = projected(channels, project)
+                memories.append(Memory(channels, matrix, offset + level, self._encoding(visited)))
+        return memories
 
-    def _key(self, value: Tensor, memory: Tensor) -> Tensor:
+    def _encoding(self, memory: Tensor) -> Axes | None:
         if not self.position_encoding:
-            return value
+            return None
         x, y, z = memory.shape[2:]
-        encoding = sine_position_encoding((x, y, z), memory.shape[1], device=memory.device)
-        return value + encoding.flatten(0, 2).to(self.level_embedding.dtype)
+        dtype, device = self.level_embedding.dtype, memory.device
+        width = self.level_embedding.shape[-1]
+        along_x, along_y, along_z = axis_encodings((x, y, z), width, device=device)
+        return along_x.to(dtype), along_y.to(dtype), along_z.to(dtype)
 
     def _predict(self, queries: Tensor) -> QueryOutput:
         normed = self.norm(queries)
@@ -122,7 +127,7 @@ class QueryLayer(nn.Module):
     def __init__(self, width: int, heads: int, mlp: int, form: LayerScaleForm, fp32: bool):
         super().__init__()
         self.form = form
-        self.cross_attention = Attention(width, heads, fp32=fp32)
+        self.cross_attention = MemoryAttention(width, heads, fp32=fp32)
         self.cross_norm = nn.LayerNorm(width)
         self.self_attention = Attention(width, heads, fp32=fp32)
         self.self_scale = layer_scale(width, form)
@@ -137,11 +142,10 @@ class QueryLayer(nn.Module):
         self,
         queries: Float[Tensor, "B Q E"],
         position: Float[Tensor, "B Q E"],
-        key: Float[Tensor, "B N E"],
-        value: Float[Tensor, "B N E"],
+        memory: Memory,
         allowed: Bool[Tensor, "B 1 Q N"] | None,
     ) -> Float[Tensor, "B Q E"]:
-        queries = self.cross_norm(queries + self.cross_attention(queries + position, key, value, allowed))
+        queries = self.cross_norm(queries + self.cross_attention(queries + position, memory, allowed))
         placed = queries + position
         attended = self.self_attention(placed, placed, queries)
         queries = self.self_norm(queries + (attended if self.self_scale is None else self.self_scale * attended))
@@ -193,14 +197,13 @@ def where_masked(pixels: PixelEmbedding, mask_embedding: Float[Tensor, "B Q E"])
     return (inside | nowhere)[:, None]
 
 
-def sine_position_encoding(
-    shape: Shape3, width: int, *, device: torch.device | None = None
-) -> Float[Tensor, "X Y Z E"]:
-    """Returns the sine encoding of voxel positions in fp32, a third of the channels an axis, X first.
+def axis_encodings(shape: Shape3, width: int, *, device: torch.device | None = None) -> Axes:
+    """Returns the sine encoding of the positions along each axis, [n, width] in fp32; a voxel's is their sum.
 
-    With F = width / 3 channels an axis and n voxels along it, channel i of voxel k = 1..n is sin or cos (i even or odd)
-    of 2 pi k / (n + 1e-6) / 10000^(3 floor(i / 3) / F). Frequencies change every 3 channels while sine and cosine
-    alternate every 2: the original does so, and its weights rely on it.
+    Each axis has a third of the channels, X first, and is 0 in the others. With F = width / 3 channels an axis and n
+    voxels along it, channel i of voxel k = 1..n is sin or cos (i even or odd) of 2 pi k / (n + 1e-6) /
+    10000^(3 floor(i / 3) / F). Frequencies change every 3 channels while sine and cosine alternate every 2: the
+    original does so, and its weights rely on it.
 
     Raises ValueError unless width is a multiple of 6.
     """
@@ -211,15 +214,14 @@ def sine_position_encoding(
     share = width // 3
     channel = torch.arange(share, device=device)
     period = 10000.0 ** (3 * (channel // 3) / share)
-    axes = []
-    for axis, voxels in enumerate(shape):
-        position = torch.arange(1, voxels + 1, device=device, dtype=torch.float32) / (voxels + 1e-6) * (2 * math.pi)
-        angle = position[:, None] / period
-        wave = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
-        along = [1, 1, 1, share]
-        along[axis] = voxels
-        axes.append(wave.view(along).expand(*shape, share))
-    return torch.cat(axes, dim=-1)
+    x, y, z = (_waves(voxels, channel, period) for voxels in shape)
+    return F.pad(x, (0, 2 * share)), F.pad(y, (share, share)), F.pad(z, (2 * share, 0))
+
+
+def _waves(voxels: int, channel: Tensor, period: Tensor) -> Float[Tensor, "n F"]:
+    position = torch.arange(1, voxels + 1, device=channel.device, dtype=torch.float32) / (voxels + 1e-6) * (2 * math.pi)
+    angle = position[:, None] / period
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
 
 
 def _projection(channels: int, width: int, normed: bool) -> nn.Sequential:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mets3d.models.blocks import Attention
-from mets3d.models.queries import QueryDecoder, QueryLayer, _at_size, sine_position_encoding, where_masked
+from mets3d.models.memory import Memory, MemoryAttention
+from mets3d.models.queries import QueryDecoder, QueryLayer, _at_size, axis_encodings, where_masked
 from mets3d.shapes import PixelEmbedding
 
 
@@ -38,7 +39,8 @@ def features():
 
 @pytest.mark.parametrize(("shape", "width"), [((2, 3, 4), 12), ((1, 2, 1), 30), ((3, 1, 2), 192)])
 def test_position_encoding_as_written_out(shape, width):
-    encoding = sine_position_encoding(shape, width)
+    along_x, along_y, along_z = axis_encodings(shape, width)
+    encoding = along_x[:, None, None] + along_y[:, None] + along_z
     share = width // 3
     for x in range(shape[0]):
         for y in range(shape[1]):
@@ -53,7 +55,7 @@ def test_position_encoding_as_written_out(shape, width):
 
 def test_position_encoding_needs_a_multiple_of_six():
     with pytest.raises(ValueError, match=r"multiple of 6.*got 256"):
-        sine_position_encoding((2, 2, 2), 256)
+        axis_encodings((2, 2, 2), 256)
 
 
 def test_folded_product_equals_the_convolution_and_its_dot_product():
@@ -124,21 +126,58 @@ def test_attention_equals_pytorchs(fp32):
     torch.testing.assert_close(ours(query, key, value), theirs(query, key, value)[0])
 
 
+def a_memory(projected: bool, encoded: bool) -> Memory:
+    generator = torch.Generator().manual_seed(4)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    encoding = tuple(axis.double() for axis in axis_encodings((2, 3, 4), 12)) if encoded else None
+    channels, matrix = (5, draw(2, 12, 5)) if projected else (12, None)
+    return Memory(draw(2, channels, 2, 3, 4), matrix, draw(2, 12), encoding)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(("projected", "encoded"), [(True, True), (True, False), (False, True), (False, False)])
+def test_attention_to_a_memory_equals_attention_to_its_keys_and_values(projected, encoded, masked):
+    torch.manual_seed(0)
+    folded = MemoryAttention(12, 3).double()
+    for layer in (folded.query, folded.key, folded.value, folded.out):
+        nn.init.normal_(layer.bias)
+    plain = Attention(12, 3).double()
+    plain.load_state_dict(folded.state_dict())
+    memory, queries = a_memory(projected, encoded), torch.randn(2, 4, 12, dtype=torch.float64).requires_grad_()
+    allowed = None
+    if masked:
+        allowed = torch.rand(2, 1, 4, 24) > 0.5
+        allowed[..., 0] = True
+    inputs = [tensor for tensor in (queries, memory.features, memory.matrix, memory.offset) if tensor is not None]
+    results = []
+    for attention, result in (
+        (folded, folded(queries, memory, allowed)),
+        (plain, plain(queries, memory.keys(), memory.values(), allowed)),
+    ):
+        gradients = torch.autograd.grad(result.square().sum(), [*inputs, *attention.parameters()])
+        results.append([result, *gradients])
+    torch.testing.assert_close(*results, atol=1e-11, rtol=1e-9)
+
+
 @pytest.mark.parametrize("form", ["off", "correct", "reference"])
 def test_where_layer_scale_multiplies(form):
     torch.manual_seed(0)
     layer = QueryLayer(12, 2, 16, form, fp32=True).double()
-    queries, position, key, value = (torch.randn(1, n, 12, dtype=torch.float64) for n in (5, 5, 7, 7))
+    queries, position = (torch.randn(2, 5, 12, dtype=torch.float64) for _ in range(2))
+    memory = a_memory(projected=True, encoded=True)
     own = fed_scale = 1.0
     if form != "off":
         nn.init.normal_(layer.self_scale)
         nn.init.normal_(layer.mlp_scale)
         own, fed_scale = layer.self_scale, layer.mlp_scale
-    x = layer.cross_norm(queries + layer.cross_attention(queries + position, key, value))
+    x = layer.cross_norm(queries + layer.cross_attention(queries + position, memory))
     x = layer.self_norm(x + own * layer.self_attention(x + position, x + position, x))
     fed = layer.mlp_out(layer.mlp_in(x).clamp(min=0))
     expected = layer.mlp_norm(fed_scale * (x + fed) if form == "reference" else x + fed_scale * fed)
-    torch.testing.assert_close(layer(queries, position, key, value, None), expected)
+    torch.testing.assert_close(layer(queries, position, memory, None), expected)
 
 
 def test_maps_are_visited_in_turn():
@@ -154,7 +193,7 @@ def test_maps_are_visited_in_turn():
     module = decoder(layers=4)
     visits = []
     for layer in module.layers:
-        layer.register_forward_pre_hook(lambda _, inputs: visits.append(inputs[2].shape[1]))
+        layer.register_forward_pre_hook(lambda _, inputs: visits.append(inputs[2].size.numel()))
     module(seen, features())
     assert visits == [12, 24, 48, 12]
 
@@ -170,12 +209,12 @@ def test_position_is_in_the_key_and_the_level_in_both():
     module, captured = decoder(layers=1), []
     module.layers[0].register_forward_pre_hook(lambda _, inputs: captured.extend(inputs))
     module(there, image)
-    _, _, key, value, allowed = captured
+    _, _, memory, allowed = captured
     assert allowed is None
-    torch.testing.assert_close(
-        key - value, sine_position_encoding((2, 2, 3), 12).flatten(0, 2)[None], atol=1e-5, rtol=1e-5
-    )
-    torch.testing.assert_close(value, module.memory[0](there[0]).flatten(2).transpose(1, 2) + module.level_embedding[0])
+    encoding = sum(axis[tuple(slice(None) if i == j else None for j in range(3))] for i, axis in enumerate(axis_encodings((2, 2, 3), 12)))
+    torch.testing.assert_close(memory.keys() - memory.values(), encoding.flatten(0, 2)[None], atol=1e-5, rtol=1e-5)
+    dense = module.memory[0](there[0]).flatten(2).transpose(1, 2) + module.level_embedding[0]
+    torch.testing.assert_close(memory.values(), dense)
 
 
 def test_masked_attention_looks_only_where_the_mask_is():
@@ -210,7 +249,7 @@ def test_one_map_has_no_norm_and_fused_maps_become_one():
     assert module.memory[0][1].num_groups == 4
     assert decoder(width=96).memory[0][1].num_groups == 32
     visits = []
-    module.layers[1].register_forward_pre_hook(lambda _, inputs: visits.append(inputs[2].shape[1]))
+    module.layers[1].register_forward_pre_hook(lambda _, inputs: visits.append(inputs[2].size.numel()))
     outputs, _ = module(maps(8, 6, 4), features())
     assert visits == [4 * 2 * 3]  # X/2, Y/4, Z/4 of 8 x 8 x 12
     sum(prediction.class_logits.sum() + prediction.mask_embedding.sum() for prediction in outputs).backward()

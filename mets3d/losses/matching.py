@@ -1,0 +1,150 @@
+"""Matches queries to target masks: costs on the device, the assignment on the host, with work queued in between.
+
+The host must wait for the device once, for the costs. A loss therefore starts the matching, queues what does not depend
+on it, and asks for the result afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from mets3d.products import mix, overlap
+from mets3d.shapes import PixelEmbedding, QueryOutput, raised
+
+Pairing = Literal["reference", "correct"]
+
+# Mask logits made at a time: on a CPU they stay in its cache, on a GPU they bound the memory (256 MiB in fp32).
+LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
+# Below it the sigmoid is no normal number any more, and softplus is 0 to the last digit.
+LOWEST_LOGIT = -80.0
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A matching whose costs are on their way from the device to the host.
+
+    costs: [P, B, Q, R], then the flags [B, R] of present channels, flat on the host; valid after `copied`.
+    """
+
+    costs: Float[Tensor, " n"]
+    shape: tuple[int, int, int, int]
+    pairing: Pairing
+    device: torch.device
+    copied: torch.cuda.Event | None
+
+    def assigned(self) -> list[Integer[Tensor, "B R"]]:
+        """Waits for the costs; returns for each prediction the query of each target channel, -1 for an empty one."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        together = self.costs.numpy()
+        count = int(np.prod(self.shape))
+        _, batch, _, channels = self.shape
+        present = together[count:].reshape(batch, channels) > 0
+        on_host = torch.from_numpy(_assign(together[:count].reshape(self.shape), present, self.pairing))
+        if self.copied is not None:
+            on_host = on_host.pin_memory()
+        return list(on_host.to(self.device, non_blocking=True))
+
+
+@torch.no_grad()
+def start_matching(
+    predictions: tuple[QueryOutput, ...],
+    pixels: PixelEmbedding,
+    target: Float[Tensor, "B R X Y Z"],
+    *,
+    weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
+    pairing: Pairing = "correct",
+) -> Matching:
+    """Computes the costs of all predictions and starts their copy to the host.
+
+    weights: of class, BCE and Dice in the cost; pairing: see `query_parts`. Every voxel counts, in fp32 (fp64 stays).
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        present = (target > 0).flatten(2).any(-1)
+        costs = _costs(predictions, pixels, target.to(raised(pixels.features[:0]).dtype), weights)
+        together = torch.cat([costs.flatten(), present.flatten().to(costs.dtype)])
+    shape = (costs.shape[0], costs.shape[1], costs.shape[2], costs.shape[3])
+    if together.device.type != "cuda":
+        return Matching(together.cpu(), shape, pairing, target.device, None)
+    host = torch.empty(together.shape, dtype=together.dtype, pin_memory=True)
+    host.copy_(together, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return Matching(host, shape, pairing, target.device, event)
+
+
+def match(
+    predictions: tuple[QueryOutput, ...],
+    pixels: PixelEmbedding,
+    target: Float[Tensor, "B R X Y Z"],
+    *,
+    weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
+    pairing: Pairing = "correct",
+) -> list[Integer[Tensor, "B R"]]:
+    """Returns for each prediction the query matched to each target channel, -1 for an empty channel; waits for it."""
+    return start_matching(predictions, pixels, target, weights=weights, pairing=pairing).assigned()
+
+
+def _costs(
+    predictions: tuple[QueryOutput, ...],
+    pixels: PixelEmbedding,
+    target: Float[Tensor, "B R X Y Z"],
+    weights: tuple[float, float, float],
+) -> Float[Tensor, "P B Q R"]:
+    """Returns the cost of matching each query to each channel: `weights` times -class probability, BCE and Dice.
+
+    The BCE of logit x and target t is softplus(x) - x t. Mask logits are linear in the pixel features, so their sum
+    over a mask is one over the features. With s = sigmoid(x), softplus(x) is x - log(s), for which s is there anyway.
+    """
+    of_class, of_bce, of_dice = weights
+    probability = torch.stack([raised(one.class_logits).softmax(-1)[..., :-1] for one in predictions])
+    embedding = torch.cat([raised(one.mask_embedding) for one in predictions], dim=1)
+    folded, constant = embedding @ raised(pixels.weight), embedding @ raised(pixels.bias)
+    features, masks = pixels.features.flatten(2), target.flatten(2)
+    batch, rows, voxels = len(features), folded.shape[1], features.shape[-1]
+    logs, inside_size, inside_mask = folded.new_zeros(batch, rows), folded.new_zeros(batch, rows), 0.0
+    of_mask, logit_sum = 0.0, 0.0
+    for part in _parts(voxels, batch * rows, features.device.type):
+        channels, mask = raised(features[..., part]), masks[..., part]
+        of_mask = of_mask + overlap(channels, mask)  # [B, C, R]
+        logits = mix(folded, channels).add_(constant[..., None]).clamp_(min=LOWEST_LOGIT)
+        logit_sum = logit_sum + logits.sum(-1)
+        inside = logits.sigmoid_()
+        inside_size += inside.sum(-1)
+        inside_mask = inside_mask + overlap(inside, mask)
+        logs += inside.log_().sum(-1)
+    mask_sizes = masks.sum(-1)
+    in_mask = folded @ of_mask + constant[..., None] * mask_sizes[:, None]  # sum of the logits over each mask
+    bce = ((logit_sum - logs)[..., None] - in_mask) / voxels
+    dice = 1 - (2 * inside_mask + 1) / (inside_size[..., None] + mask_sizes[:, None] + 1)
+    by_prediction = (of_dice * dice + of_bce * bce).unflatten(1, (len(predictions), -1)).transpose(0, 1)
+    return by_prediction - of_class * probability
+
+
+def _parts(voxels: int, rows: int, device: str) -> Iterator[slice]:
+    at_once = max(1, LOGITS_AT_ONCE.get(device, LOGITS_AT_ONCE["cuda"]) // rows)
+    return (slice(start, start + at_once) for start in range(0, voxels, at_once))
+
+
+def _assign(cost: np.ndarray, present: np.ndarray, pairing: Pairing) -> np.ndarray:
+    """Assigns queries to the present channels: [P, B, Q, R] costs and [B, R] flags to [P, B, R], -1 for no query."""
+    from scipy.optimize import linear_sum_assignment
+
+    # A non-finite loss is for the training loop to skip; the assignment must not be what fails.
+    cost = np.nan_to_num(cost, nan=1e9, posinf=1e9, neginf=-1e9)
+    assigned = np.full((len(cost), *present.shape), -1, dtype=np.int64)
+    for prediction, of_samples in enumerate(cost):
+        for sample, (of_queries, is_present) in enumerate(zip(of_samples, present, strict=True)):
+            channels = np.flatnonzero(is_present)
+            query, column = linear_sum_assignment(of_queries[:, channels])
+            if pairing == "reference":
+                column.sort()  # `query` ascends already
+            assigned[prediction, sample, channels[column]] = query
+    return assigned

@@ -1,0 +1,147 @@
+"""Defines the feature maps that queries attend to, and attention to them without keys and values ever being made.
+
+Keys and values are linear in a map's channels: a 1x1x1 convolution, a normalisation, the attention's own projections. A
+score is then a sum over the map's few channels with weights that are worked out once a query and head, and a position
+encoding that is a sum of one term an axis needs no volume at all. With 64 channels and a width of 192 that is a fifth
+of the arithmetic; keys and values, three volumes of 192 channels a map, are never stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mets3d.models.blocks import Attention
+from mets3d.ops.voxels import Shape3
+from mets3d.products import mix, overlap
+
+Axes = tuple[Float[Tensor, "x E"], Float[Tensor, "y E"], Float[Tensor, "z E"]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A feature map as queries see it. At each voxel the value is `matrix` times its channels plus `offset`.
+
+    The key is the value plus the sum of the voxel's encodings along the three axes, where there are any.
+    matrix None: the features are the values but for the offset.
+    """
+
+    features: Float[Tensor, "B C X Y Z"]
+    matrix: Float[Tensor, "B E C"] | None
+    offset: Float[Tensor, "B E"]
+    encoding: Axes | None = None
+
+    @property
+    def size(self) -> torch.Size:
+        """Returns the number of voxels along X, Y and Z."""
+        return self.features.shape[2:]
+
+    def values(self) -> Float[Tensor, "B N E"]:
+        """Makes the values of all voxels, for a look at them; attention does without."""
+        channels = self.features.flatten(2)
+        mixed = channels if self.matrix is None else mix(self.matrix, channels)
+        return (mixed + self.offset[..., None]).transpose(1, 2)
+
+    def keys(self) -> Float[Tensor, "B N E"]:
+        """Makes the keys of all voxels, for a look at them; attention does without."""
+        if self.encoding is None:
+            return self.values()
+        x, y, z = self.encoding
+        return self.values() + (x[:, None, None] + y[:, None] + z).flatten(0, 2)
+
+
+class MemoryAttention(Attention):
+    """Multi-head attention of queries to a memory; parameters and result are those of `Attention` on keys and values.
+
+    The softmax weights, [B, heads x Q, N], are stored once.
+    """
+
+    def forward(  # type: ignore[override]
+        self, queries: Float[Tensor, "B Q E"], memory: Memory, allowed: Bool[Tensor, "B 1 Q N"] | None = None
+    ) -> Float[Tensor, "B Q E"]:
+        """Attends; `allowed` is True where a query may look, and every row needs at least one True."""
+        device = queries.device.type
+        half = not self.fp32 and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if half else self.query.weight.dtype
+        with torch.autocast(device, enabled=False):
+            channels = memory.features.flatten(2).to(dtype)
+            weights = self._weights(queries.to(dtype), memory, channels, allowed)
+            mean = overlap(weights, channels).to(memory.offset.dtype)
+            if memory.matrix is not None:
+                mean = mean @ memory.matrix.transpose(1, 2)
+            # The weights of a query sum to 1, so the offset passes as it is.
+            seen = (mean + memory.offset[:, None]).to(dtype)
+            seen = seen.unflatten(1, (self.heads, -1))
+            value = _by_head(self.value.weight, self.heads).to(dtype)
+            attended = seen @ value.transpose(1, 2) + self.value.bias.to(dtype).view(self.heads, 1, -1)
+            return _linear(self.out, attended.transpose(1, 2).flatten(2))
+
+    def _weights(
+        self, queries: Tensor, memory: Memory, channels: Float[Tensor, "B C N"], allowed: Tensor | None
+    ) -> Float[Tensor, "B H N"]:
+        """Returns the softmax over voxels of q k / sqrt(d) for each of the H = heads x Q rows."""
+        query = self._split(_linear(self.query, queries)) / math.sqrt(queries.shape[-1] // self.heads)
+        # Weights of the key's channels: the query carried back through the key's projection.
+        of_key = (query @ _by_head(self.key.weight, self.heads).to(query.dtype)).flatten(1, 2)
+        of_bias = (query @ self.key.bias.to(query.dtype).view(self.heads, -1, 1)).flatten(1)
+        of_value = of_key.to(memory.offset.dtype)
+        constant = of_bias + (of_value @ memory.offset[..., None]).squeeze(-1).to(query.dtype)
+        folded = of_key if memory.matrix is None else (of_value @ memory.matrix).to(query.dtype)
+        scores = mix(folded, channels)
+        batch, rows, _ = scores.shape
+        plane, along_z = constant[..., None], None
+        if memory.encoding is not None:
+            x, y, along_z = (of_key @ axis.to(of_key.dtype).transpose(0, 1) for axis in memory.encoding)
+            plane = (x[..., None] + y[..., None, :]).flatten(2) + plane
+        grid = scores.view(batch, rows, plane.shape[-1], -1)
+        grid += plane[..., None]  # in place: the product itself is not needed again
+        if along_z is not None:
+            grid += along_z[:, :, None]
+        if allowed is not None:
+            by_head = scores.view(batch, self.heads, -1, scores.shape[-1])
+            by_head.masked_fill_(~allowed, -math.inf)
+        return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
+
+
+def projected(
+    features: Float[Tensor, "B C X Y Z"], projection: nn.Sequential
+) -> tuple[Float[Tensor, "B E C"], Float[Tensor, "B E"]]:
+    """Returns matrix and offset that equal a 1x1x1 convolution, followed by a GroupNorm where there is one.
+
+    Mean and variance of every projected channel follow from those of the features: W mu + b, and the diagonal of
+    W cov W^T. Those of a group of channels follow from its channels'.
+    """
+    convolution = projection[0]
+    assert isinstance(convolution, nn.Conv3d)
+    assert convolution.bias is not None
+    weight, bias = convolution.weight.flatten(1), convolution.bias
+    batch = len(features)
+    if len(projection) == 1:
+        return weight.expand(batch, -1, -1), bias.expand(batch, -1)
+    norm = projection[1]
+    assert isinstance(norm, nn.GroupNorm)
+    channels = features.flatten(2)
+    voxels = channels.shape[-1]
+    mean = channels.mean(-1)
+    # Flattened once more: the compiler takes no function of the same tensor twice.
+    covariance = overlap(channels, features.flatten(2)) / voxels - mean[:, :, None] * mean[:, None]
+    means = (mean @ weight.t() + bias).unflatten(1, (norm.num_groups, -1))
+    variances = ((weight @ covariance) * weight).sum(-1).unflatten(1, (norm.num_groups, -1))
+    centre = means.mean(-1, keepdim=True)
+    variance = (variances + (means - centre).square()).mean(-1, keepdim=True)
+    scale = (variance + norm.eps).rsqrt().expand_as(means).flatten(1) * norm.weight
+    offset = scale * (bias.unflatten(0, (norm.num_groups, -1)) - centre).flatten(1) + norm.bias
+    return scale[..., None] * weight, offset
+
+
+def _by_head(weight: Float[Tensor, "E F"], heads: int) -> Float[Tensor, "H d F"]:
+    return weight.unflatten(0, (heads, -1))
+
+
+def _linear(layer: nn.Linear, values: Tensor) -> Tensor:
+    return F.linear(values, layer.weight.to(values.dtype), None if layer.bias is None else layer.bias.to(values.dtype))

@@ -1,0 +1,94 @@
+"""Multiplies volumes of many voxels by small matrices, forward and backward without a slow long sum.
+
+A sum over millions of voxels whose result is a small matrix runs on a single multiprocessor of a GPU if it is handed
+over as one matrix product: on an H100 61 ms for [20, 2 million] x [2 million, 3] in fp32. In pieces of some thousand
+voxels that are summed at the end it runs at the speed of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PIECE = 2048  # voxels summed by one matrix product on a GPU
+
+
+def mix(matrix: Float[Tensor, "B M K"], volume: Float[Tensor, "B K N"]) -> Float[Tensor, "B M N"]:
+    """Returns the product of a matrix and the channels of a volume at each of its N voxels, in their dtype."""
+    if not torch.is_grad_enabled():
+        return torch.bmm(matrix, volume)
+    mixed: Tensor = _Mix.apply(matrix, volume)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def overlap(one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"]) -> Float[Tensor, "B M K"]:
+    """Returns the sum over voxels of the product of each channel of one volume with each of the other."""
+    if not torch.is_grad_enabled():
+        return _summed(one, other)
+    result: Tensor = _Overlap.apply(one, other)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Mix(torch.autograd.Function):
+    @staticmethod
+    def forward(matrix: Tensor, volume: Tensor) -> Tensor:
+        return torch.bmm(matrix, volume)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        matrix, volume = ctx.saved_tensors
+        needs_matrix, needs_volume = ctx.needs_input_grad
+        return (
+            overlap(gradient, volume) if needs_matrix else None,
+            mix(matrix.transpose(1, 2), gradient) if needs_volume else None,
+        )
+
+
+class _Overlap(torch.autograd.Function):
+    @staticmethod
+    def forward(one: Tensor, other: Tensor) -> Tensor:
+        return _summed(one, other)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        one, other = ctx.saved_tensors
+        needs_one, needs_other = ctx.needs_input_grad
+        return (
+            mix(gradient, other) if needs_one else None,
+            mix(gradient.transpose(1, 2), one) if needs_other else None,
+        )
+
+
+def _summed(one: Tensor, other: Tensor) -> Tensor:
+    pieces = one.shape[-1] // PIECE if one.device.type == "cuda" else 0
+    return _in_pieces_summed(one, other, pieces) if pieces > 1 else torch.bmm(one, other.transpose(1, 2))
+
+
+def _in_pieces_summed(one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"], pieces: int) -> Float[Tensor, "B M K"]:
+    whole = pieces * PIECE
+    sums = [
+        # Each sample alone is a view of its pieces; both together would be a copy.
+        torch.bmm(_cut(a[:, :whole], pieces), _cut(b[:, :whole], pieces).transpose(1, 2)).sum(0)
+        for a, b in zip(one, other, strict=True)
+    ]
+    result = torch.stack(sums)
+    if whole < one.shape[-1]:
+        result = result + torch.bmm(one[..., whole:], other[..., whole:].transpose(1, 2))
+    return result
+
+
+def _cut(channels: Float[Tensor, "C N"], pieces: int) -> Float[Tensor, "P C n"]:
+    return channels.unflatten(1, (pieces, -1)).transpose(0, 1)

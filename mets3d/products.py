@@ -38,7 +38,7 @@ class _Mix(torch.autograd.Function):
         return torch.bmm(matrix, volume)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's form
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -58,7 +58,7 @@ class _Overlap(torch.autograd.Function):
         return _summed(one, other)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's form
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -77,7 +77,9 @@ def _summed(one: Tensor, other: Tensor) -> Tensor:
     return _in_pieces_summed(one, other, pieces) if pieces > 1 else torch.bmm(one, other.transpose(1, 2))
 
 
-def _in_pieces_summed(one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"], pieces: int) -> Float[Tensor, "B M K"]:
+def _in_pieces_summed(
+    one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"], pieces: int
+) -> Float[Tensor, "B M K"]:
     whole = pieces * PIECE
     sums = [
         # Each sample alone is a view of its pieces; both together would be a copy.
@@ -91,4 +93,4 @@ def _in_pieces_summed(one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"]
 
 
 def _cut(channels: Float[Tensor, "C N"], pieces: int) -> Float[Tensor, "P C n"]:
-    return channels.unflatten(1, (pieces, -1)).transpose(0, 1)
+    return torch.unflatten(channels, 1, (pieces, -1)).transpose(0, 1)

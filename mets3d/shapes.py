@@ -63,7 +63,7 @@ class PixelEmbedding:
             folded = embedding @ raised(self.weight)
             masks = mix(folded, raised(self.features).flatten(2))
             masks += (embedding @ raised(self.bias))[..., None]  # in place: the product is not needed again
-            return masks.unflatten(2, self.features.shape[2:])
+            return torch.unflatten(masks, 2, self.features.shape[2:])
 
 
 @dataclass
@@ -152,4 +152,4 @@ class SegOutput:
     def _weighted_masks(self, weights: Float[Tensor, "B Q R"]) -> Float[Tensor, "B R X Y Z"]:
         with torch.autocast(weights.device.type, enabled=False):
             masks = self.mask_logits(-1)
-            return mix(weights.transpose(1, 2), masks.sigmoid().flatten(2)).unflatten(2, masks.shape[2:])
+            return torch.unflatten(mix(weights.transpose(1, 2), masks.sigmoid().flatten(2)), 2, masks.shape[2:])

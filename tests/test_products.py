@@ -34,9 +34,7 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("voxels", [6, 11, 23, 24])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_pieces_of_a_gpu_add_up_to_the_whole(
-    monkeypatch: pytest.MonkeyPatch, voxels: int, channels_last: bool
-) -> None:
+def test_pieces_of_a_gpu_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch, voxels: int, channels_last: bool) -> None:
     one, other = volume(3, voxels, 0).detach(), volume(5, voxels, 1).detach()
     if channels_last:
         other = other.transpose(1, 2).contiguous().transpose(1, 2)

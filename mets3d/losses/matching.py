@@ -19,6 +19,7 @@ from mets3d.products import mix, overlap
 from mets3d.shapes import PixelEmbedding, QueryOutput, raised
 
 Pairing = Literal["reference", "correct"]
+TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
 
 # Mask logits made at a time: on a CPU they stay in its cache, on a GPU they bound the memory (256 MiB in fp32).
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
@@ -57,7 +58,7 @@ class Matching:
 def start_matching(
     predictions: tuple[QueryOutput, ...],
     pixels: PixelEmbedding,
-    target: Float[Tensor, "B R X Y Z"],
+    target: TargetMasks,
     *,
     weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
     pairing: Pairing = "correct",
@@ -83,7 +84,7 @@ def start_matching(
 def match(
     predictions: tuple[QueryOutput, ...],
     pixels: PixelEmbedding,
-    target: Float[Tensor, "B R X Y Z"],
+    target: TargetMasks,
     *,
     weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
     pairing: Pairing = "correct",
@@ -109,22 +110,23 @@ def _costs(
     folded, constant = embedding @ raised(pixels.weight), embedding @ raised(pixels.bias)
     features, masks = pixels.features.flatten(2), target.flatten(2)
     batch, rows, voxels = len(features), folded.shape[1], features.shape[-1]
-    logs, inside_size, inside_mask = folded.new_zeros(batch, rows), folded.new_zeros(batch, rows), 0.0
-    of_mask, logit_sum = 0.0, 0.0
+    logs, logit_sum, inside_size = (folded.new_zeros(batch, rows) for _ in range(3))
+    inside_mask = folded.new_zeros(batch, rows, masks.shape[1])
+    of_mask = folded.new_zeros(batch, features.shape[1], masks.shape[1])
     for part in _parts(voxels, batch * rows, features.device.type):
         channels, mask = raised(features[..., part]), masks[..., part]
-        of_mask = of_mask + overlap(channels, mask)  # [B, C, R]
+        of_mask += overlap(channels, mask)
         logits = mix(folded, channels).add_(constant[..., None]).clamp_(min=LOWEST_LOGIT)
-        logit_sum = logit_sum + logits.sum(-1)
+        logit_sum += logits.sum(-1)
         inside = logits.sigmoid_()
         inside_size += inside.sum(-1)
-        inside_mask = inside_mask + overlap(inside, mask)
+        inside_mask += overlap(inside, mask)
         logs += inside.log_().sum(-1)
     mask_sizes = masks.sum(-1)
     in_mask = folded @ of_mask + constant[..., None] * mask_sizes[:, None]  # sum of the logits over each mask
     bce = ((logit_sum - logs)[..., None] - in_mask) / voxels
     dice = 1 - (2 * inside_mask + 1) / (inside_size[..., None] + mask_sizes[:, None] + 1)
-    by_prediction = (of_dice * dice + of_bce * bce).unflatten(1, (len(predictions), -1)).transpose(0, 1)
+    by_prediction = torch.unflatten(of_dice * dice + of_bce * bce, 1, (len(predictions), -1)).transpose(0, 1)
     return by_prediction - of_class * probability
 
 

@@ -5,24 +5,22 @@ Mask2Former's set loss (arXiv 2112.01527) with the weights, dense masks and mean
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float, Integer
 from torch import Tensor
 
+from mets3d.losses.matching import Matching, Pairing, TargetMasks, start_matching
 from mets3d.losses.value import count_masks
 from mets3d.ops.keyed import keyed_uniform, random_keys, stream_of
 from mets3d.shapes import Keys, PixelEmbedding, QueryOutput, SegOutput, raised
 
-TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
 Normaliser = Float[Tensor, ""] | float | int | None
-Pairing = Literal["reference", "correct"]
+Sampler = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # PointRend (arXiv 1912.08193): candidates a point, and the share of points that are the least certain candidates.
 OVERSAMPLING = 3
@@ -73,6 +71,7 @@ def query_parts(
     points: int = 0,
     keys: Keys | None = None,
     pairing: Pairing = "reference",
+    matching: Matching | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Returns the parts `query_class`, `query_bce` and `query_dice`, weighted so that their sum is the loss.
 
@@ -91,145 +90,95 @@ def query_parts(
     pairing: `correct` trains each query towards the mask it was matched to. `reference` does as the original: of the
     match only the set of queries is kept, and in ascending order they are given the present channels in ascending
     order. Both agree where the match is in that order.
+    matching: the one of this output and target, started before with the same weights and pairing; None: it starts here.
 
     Without any mask the loss is the class term alone, and all other parameters have a gradient of zero. Raises
     ValueError for an output without queries and for a target with another number of channels or another size.
     """
     pixels = _checked(output, target)
+    weights = (class_weight, bce_weight, dice_weight)
+    if matching is None:
+        matching = start_matching(output.queries, pixels, target, weights=weights, pairing=pairing)
     with torch.autocast(target.device.type, enabled=False):
-        pixels = replace(pixels, features=raised(pixels.features))  # once, not once a prediction
+        pixels = replace(pixels, features=raised(pixels.features))
         target = target.to(pixels.features.dtype)  # fp32, or fp64
-        weights = (class_weight, bce_weight, dice_weight)
-        assigned = match(output.queries, pixels, target, weights=weights, pairing=pairing)
         number = count_masks(target).clamp(min=1) if masks is None else masks
-        parts = []
-        for index, (prediction, query_of_mask) in enumerate(zip(output.queries, assigned, strict=True)):
-            entropy = _class_loss(prediction.class_logits, query_of_mask, number, no_object_weight)
-            sample = None
-            if points:
-                keys = random_keys(len(target), target.device) if keys is None else keys
-                sample = partial(_sampled, points=points, keys=keys, stream=stream_of(f"points/{index}"))
-            bce, dice = _mask_losses(prediction, pixels, target, query_of_mask, number, sample)
-            terms = zip(weights, (entropy, bce, dice), strict=True)
-            parts.append(torch.stack([weight * term for weight, term in terms]) / 10)
-        *earlier, final = parts
-        total = (final + torch.stack(earlier).mean(0)) / 2 if earlier else final
+        assigned = torch.stack(matching.assigned())
+        sample = None
+        if points:
+            sample = partial(
+                _sampled, points=points, keys=random_keys(len(target), target.device) if keys is None else keys
+            )
+        entropy = _class_losses(output.queries, assigned, number, no_object_weight)
+        bce, dice = _mask_losses(output.queries, pixels, target, assigned, sample)
+        each = torch.stack([class_weight * entropy, bce_weight * bce / number, dice_weight * dice / number]) / 10
+        total = (each[:, -1] + each[:, :-1].mean(1)) / 2 if len(assigned) > 1 else each[:, -1]
     return dict(zip(("query_class", "query_bce", "query_dice"), total, strict=True))
 
 
-# ---------------------------------------------------------------- matching
+# ---------------------------------------------------------------- losses of the P predictions
 
 
-@torch.no_grad()
-def match(
-    predictions: tuple[QueryOutput, ...],
-    pixels: PixelEmbedding,
-    target: Float[Tensor, "B R X Y Z"],
-    *,
-    weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
-    pairing: Pairing = "correct",
-) -> list[Integer[Tensor, "B R"]]:
-    """Returns for each prediction the query matched to each target channel, -1 for an empty channel.
-
-    weights: of class, BCE and Dice in the cost; pairing: see `query_parts`. Dense, in fp32. The costs of all
-    predictions go to the host together, so that there is one wait a step.
-    """
-    present = (target > 0).flatten(2).any(-1)
-    costs = [_costs(prediction, pixels, target, weights) for prediction in predictions]
-    together = torch.cat([torch.stack(costs).flatten(), present.flatten().float()]).cpu().numpy()
-    shape = (len(predictions), *costs[0].shape)
-    cost = together[: int(np.prod(shape))].reshape(shape)
-    on_host = _assign(cost, together[cost.size :].reshape(present.shape) > 0, pairing)
-    return list(torch.from_numpy(on_host).to(target.device))
-
-
-def _costs(
-    prediction: QueryOutput,
-    pixels: PixelEmbedding,
-    target: Tensor,
-    weights: tuple[float, float, float],
-) -> Float[Tensor, "B Q R"]:
-    """Returns the cost of matching each query to each channel: `weights` times -class probability, BCE and Dice.
-
-    BCE(x, t) = softplus(x) - x t, so that its sums over voxels, like those of Dice, are one matrix product.
-    """
-    probability = raised(prediction.class_logits).softmax(-1)[..., :-1]
-    logits = pixels.product(prediction.mask_embedding).flatten(2)
-    masks = target.flatten(2).transpose(1, 2)
-    bce = (F.softplus(logits).sum(-1, keepdim=True) - logits @ masks) / logits.shape[-1]
-    inside = logits.sigmoid()
-    sizes = inside.sum(-1, keepdim=True) + masks.sum(1, keepdim=True)
-    dice = 1 - (2 * inside @ masks + 1) / (sizes + 1)
-    of_class, of_bce, of_dice = weights
-    return (of_dice * dice + of_bce * bce - of_class * probability).float()
-
-
-def _assign(cost: np.ndarray, present: np.ndarray, pairing: Pairing) -> np.ndarray:
-    """Assigns queries to the present channels: [P, B, Q, R] costs and [B, R] flags to [P, B, R], -1 for no query."""
-    from scipy.optimize import linear_sum_assignment
-
-    # A non-finite loss is for the training loop to skip; the assignment must not be what fails.
-    cost = np.nan_to_num(cost, nan=1e9, posinf=1e9, neginf=-1e9)
-    assigned = np.full((len(cost), *present.shape), -1, dtype=np.int64)
-    for prediction, of_samples in enumerate(cost):
-        for sample, (of_queries, is_present) in enumerate(zip(of_samples, present, strict=True)):
-            channels = np.flatnonzero(is_present)
-            query, column = linear_sum_assignment(of_queries[:, channels])
-            if pairing == "reference":
-                column.sort()  # `query` ascends already
-            assigned[prediction, sample, channels[column]] = query
-    return assigned
-
-
-# ---------------------------------------------------------------- losses of one prediction
-
-
-def _class_loss(
-    class_logits: Float[Tensor, "B Q K"],
-    query_of_mask: Integer[Tensor, "B R"],
+def _class_losses(
+    predictions: Sequence[QueryOutput],
+    assigned: Integer[Tensor, "P B R"],
     number: Tensor | float,
     no_object_weight: float | None,
-) -> Float[Tensor, ""]:
-    batch, queries, classes = class_logits.shape
+) -> Float[Tensor, " P"]:
+    logits = torch.stack([raised(one.class_logits) for one in predictions])
+    count, batch, queries, classes = logits.shape
     no_object = classes - 1
     weight_of_none = 1.0 if no_object_weight is None else no_object_weight
     # An empty channel writes its class to a query beyond the last, which is cut off.
-    slot = torch.where(query_of_mask < 0, queries, query_of_mask)
-    wanted = torch.full((batch, queries + 1), no_object, device=class_logits.device)
-    wanted = wanted.scatter(1, slot, torch.arange(no_object, device=slot.device).expand_as(slot))[:, :queries]
-    logits = raised(class_logits)
+    slot = torch.where(assigned < 0, queries, assigned)
+    wanted = torch.full((count, batch, queries + 1), no_object, device=logits.device)
+    wanted = wanted.scatter(2, slot, torch.arange(no_object, device=slot.device).expand_as(slot))[..., :queries]
     weights = torch.ones(classes, dtype=logits.dtype, device=logits.device)
     weights[no_object] = weight_of_none
-    total = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weights, reduction="sum")
-    return total / (number + (batch * queries - number) * weight_of_none)
+    each = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), weights, reduction="none")
+    return each.view(count, -1).sum(1) / (number + (batch * queries - number) * weight_of_none)
 
 
 def _mask_losses(
-    prediction: QueryOutput,
+    predictions: Sequence[QueryOutput],
     pixels: PixelEmbedding,
-    target: Tensor,
-    query_of_mask: Integer[Tensor, "B R"],
-    number: Tensor | float,
-    sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Returns BCE and Dice of the matched queries, at the points that `sample` takes, or at every voxel.
+    target: Float[Tensor, "B R X Y Z"],
+    assigned: Integer[Tensor, "P B R"],
+    sample: Sampler | None,
+) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    """Returns BCE and Dice summed over the matched queries, at the points that `sample` takes, or at every voxel.
 
-    Only their mask logits are made, one a target channel; those of empty channels count with weight 0, which keeps the
-    shapes fixed and gives every parameter a gradient without any mask.
+    Only their mask logits are made, one a prediction and target channel; those of empty channels count with weight 0,
+    which keeps the shapes fixed and gives every parameter a gradient without any mask.
     """
-    matched = (query_of_mask >= 0).to(target.dtype)
-    index = query_of_mask.clamp(min=0)[..., None].expand(-1, -1, prediction.mask_embedding.shape[-1])
-    logits = pixels.product(prediction.mask_embedding.gather(1, index))
+    embeddings = torch.stack([one.mask_embedding for one in predictions])
+    index = assigned.clamp(min=0)[..., None].expand(-1, -1, -1, embeddings.shape[-1])
+    # All predictions in one product: its gradient is added to the features once, not once a prediction.
+    chosen = embeddings.gather(2, index).transpose(0, 1).flatten(1, 2)
+    logits = torch.unflatten(pixels.product(chosen), 1, (len(predictions), -1))
+    targets = target[:, None].expand_as(logits)
     if sample is not None:
-        logits, target = sample(logits, target)
-    logits, target = logits.flatten(2), target.flatten(2)
-    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
+        logits, targets = sample(logits, targets)
+    logits, targets = logits.flatten(3), targets.flatten(3)
+    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(-1)
     inside = logits.sigmoid()
-    dice = 1 - (2 * (inside * target).sum(-1) + 1) / (inside.sum(-1) + target.sum(-1) + 1)
-    return (matched * bce).sum() / number, (matched * dice).sum() / number
+    dice = 1 - (2 * (inside * targets).sum(-1) + 1) / (inside.sum(-1) + targets.sum(-1) + 1)
+    matched = (assigned >= 0).to(bce.dtype).transpose(0, 1)
+    return (matched * bce).sum((0, 2)), (matched * dice).sum((0, 2))
 
 
 def _sampled(
+    logits: Float[Tensor, "B P R X Y Z"], target: Float[Tensor, "B P R X Y Z"], *, points: int, keys: Keys
+) -> tuple[Float[Tensor, "B P R n"], Float[Tensor, "B P R n"]]:
+    """Samples each prediction's logits and target at its own points, a stream a prediction."""
+    pairs = [
+        _at_points(logits[:, index], target[:, index], points=points, keys=keys, stream=stream_of(f"points/{index}"))
+        for index in range(logits.shape[1])
+    ]
+    return torch.stack([pair[0] for pair in pairs], dim=1), torch.stack([pair[1] for pair in pairs], dim=1)
+
+
+def _at_points(
     logits: Float[Tensor, "B R X Y Z"], target: Float[Tensor, "B R X Y Z"], *, points: int, keys: Keys, stream: int
 ) -> tuple[Float[Tensor, "B R P"], Float[Tensor, "B R P"]]:
     """Samples logits and target at `points` positions per mask.

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mets3d.losses.matching import start_matching
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
@@ -150,6 +151,11 @@ def base_loss(
     context = StepContext(0) if context is None else context
     shares = [0.5**level for level in range(1 + len(output.deep))]
     exclusive, total = output.activation == "softmax", sum(shares)
+    matching = None
+    if output.pixels is not None:
+        # Started first: the host solves it while the device is busy with the deep heads.
+        of_query = (query_class, query_bce, query_dice)
+        matching = start_matching(output.queries, output.pixels, target, weights=of_query, pairing=query_pairing)
     losses = []
     for head, (logits, masks) in enumerate(_heads(output, target)):
         sums = None
@@ -158,7 +164,7 @@ def base_loss(
             sums = own if context.dice is None else _with_gradient_of(own, context.dice[head], context.parts)
         weights = {"dice_weight": dice_weight, "ce_weight": ce_weight}
         losses.append(region_loss(logits, masks, exclusive=exclusive, sums=sums, **weights))
-    if output.queries:
+    if matching is not None:
         parts = query_parts(
             output,
             target,
@@ -170,6 +176,7 @@ def base_loss(
             no_object_weight=no_object_weight,
             points=query_points,
             pairing=query_pairing,
+            matching=matching,
         )
     else:
         parts = losses.pop(0)

@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mets3d.models.blocks import Attention
-from mets3d.ops.voxels import Shape3
 from mets3d.products import mix, overlap
 
 Axes = tuple[Float[Tensor, "x E"], Float[Tensor, "y E"], Float[Tensor, "z E"]]
@@ -76,7 +75,7 @@ class MemoryAttention(Attention):
                 mean = mean @ memory.matrix.transpose(1, 2)
             # The weights of a query sum to 1, so the offset passes as it is.
             seen = (mean + memory.offset[:, None]).to(dtype)
-            seen = seen.unflatten(1, (self.heads, -1))
+            seen = torch.unflatten(seen, 1, (self.heads, -1))
             value = _by_head(self.value.weight, self.heads).to(dtype)
             attended = seen @ value.transpose(1, 2) + self.value.bias.to(dtype).view(self.heads, 1, -1)
             return _linear(self.out, attended.transpose(1, 2).flatten(2))
@@ -109,13 +108,14 @@ class MemoryAttention(Attention):
 
 
 def projected(
-    features: Float[Tensor, "B C X Y Z"], projection: nn.Sequential
+    features: Float[Tensor, "B C X Y Z"], projection: nn.Module
 ) -> tuple[Float[Tensor, "B E C"], Float[Tensor, "B E"]]:
     """Returns matrix and offset that equal a 1x1x1 convolution, followed by a GroupNorm where there is one.
 
     Mean and variance of every projected channel follow from those of the features: W mu + b, and the diagonal of
     W cov W^T. Those of a group of channels follow from its channels'.
     """
+    assert isinstance(projection, nn.Sequential)
     convolution = projection[0]
     assert isinstance(convolution, nn.Conv3d)
     assert convolution.bias is not None
@@ -125,23 +125,24 @@ def projected(
         return weight.expand(batch, -1, -1), bias.expand(batch, -1)
     norm = projection[1]
     assert isinstance(norm, nn.GroupNorm)
+    groups = (norm.num_groups, -1)
     channels = features.flatten(2)
     voxels = channels.shape[-1]
     mean = channels.mean(-1)
     # Flattened once more: the compiler takes no function of the same tensor twice.
     covariance = overlap(channels, features.flatten(2)) / voxels - mean[:, :, None] * mean[:, None]
-    means = (mean @ weight.t() + bias).unflatten(1, (norm.num_groups, -1))
-    variances = ((weight @ covariance) * weight).sum(-1).unflatten(1, (norm.num_groups, -1))
+    means = torch.unflatten(mean @ weight.t() + bias, 1, groups)
+    variances = torch.unflatten(((weight @ covariance) * weight).sum(-1), 1, groups)
     centre = means.mean(-1, keepdim=True)
     variance = (variances + (means - centre).square()).mean(-1, keepdim=True)
     scale = (variance + norm.eps).rsqrt().expand_as(means).flatten(1) * norm.weight
-    offset = scale * (bias.unflatten(0, (norm.num_groups, -1)) - centre).flatten(1) + norm.bias
+    offset = scale * (torch.unflatten(bias, 0, groups) - centre).flatten(1) + norm.bias
     return scale[..., None] * weight, offset
 
 
 def _by_head(weight: Float[Tensor, "E F"], heads: int) -> Float[Tensor, "H d F"]:
-    return weight.unflatten(0, (heads, -1))
+    return torch.unflatten(weight, 0, (heads, -1))
 
 
 def _linear(layer: nn.Linear, values: Tensor) -> Tensor:
-    return F.linear(values, layer.weight.to(values.dtype), None if layer.bias is None else layer.bias.to(values.dtype))
+    return F.linear(values, layer.weight.to(values.dtype), layer.bias.to(values.dtype))

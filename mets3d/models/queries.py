@@ -97,7 +97,9 @@ class QueryDecoder(nn.Module):
             return [Memory(fused, None, self.level_embedding.expand(len(fused), -1), self._encoding(fused))]
         memories = []
         with torch.autocast(features.device.type, enabled=False):
-            for project, visited, level in zip(self.memory, maps[: len(self.layers)], self.level_embedding, strict=False):
+            for project, visited, level in zip(
+                self.memory, maps[: len(self.layers)], self.level_embedding, strict=False
+            ):
                 channels = raised(visited)
                 matrix, offset = projected(channels, project)
                 memories.append(Memory(channels, matrix, offset + level, self._encoding(visited)))

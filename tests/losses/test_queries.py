@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from mets3d.losses.queries import _sampled, match, query_loss, query_parts
+from mets3d.losses.matching import match
+from mets3d.losses.queries import _at_points, query_loss, query_parts
 from mets3d.losses.value import count_masks
 from mets3d.models.transunet import TransUNet
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
@@ -221,7 +222,7 @@ def test_points_lie_where_the_mask_is_least_certain():
     """A ramp that crosses 0 in the middle: most points are near it, a quarter is anywhere."""
     x = torch.linspace(-8, 8, 32)
     logits = x[:, None, None].expand(32, 4, 4)[None, None].contiguous()
-    values, _ = _sampled(logits, (logits > 0).float(), points=400, keys=KEYS[:1], stream=0)
+    values, _ = _at_points(logits, (logits > 0).float(), points=400, keys=KEYS[:1], stream=0)
     near = values.abs() < 8 / 3 + 0.5  # the nearest third of uniform candidates, 3 x 400 of which 300 are kept
     assert 0.75 < near.float().mean() < 0.90
     assert values.shape == (1, 1, 400)
@@ -231,11 +232,11 @@ def test_points_lie_where_the_mask_is_least_certain():
 def test_points_sample_logits_and_target_at_the_same_place():
     """The target is an affine function of the logits, which linear interpolation keeps."""
     logits = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    values, target = _sampled(logits, 0.5 * logits + 2, points=64, keys=KEYS[:2], stream=0)
+    values, target = _at_points(logits, 0.5 * logits + 2, points=64, keys=KEYS[:2], stream=0)
     torch.testing.assert_close(target, 0.5 * values + 2)
     corner = torch.zeros(1, 1, *SIZE)
     corner[..., 0, 0, 0] = 1
-    assert (_sampled(corner, corner, points=9999, keys=KEYS[:1], stream=0)[0] == 1).any()  # the border is no edge
+    assert (_at_points(corner, corner, points=9999, keys=KEYS[:1], stream=0)[0] == 1).any()  # the border is no edge
 
 
 def test_points_repeat_with_their_keys_and_leave_the_class_alone():
@@ -260,10 +261,10 @@ def test_points_without_keys_follow_torchs_generator():
 
 def test_the_points_of_a_sample_do_not_depend_on_its_batch():
     logits = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    whole, _ = _sampled(logits, logits, points=16, keys=KEYS, stream=1)
+    whole, _ = _at_points(logits, logits, points=16, keys=KEYS, stream=1)
     for sample in range(4):
         one = slice(sample, sample + 1)
-        alone, _ = _sampled(logits[one], logits[one], points=16, keys=KEYS[one], stream=1)
+        alone, _ = _at_points(logits[one], logits[one], points=16, keys=KEYS[one], stream=1)
         assert torch.equal(alone[0], whole[sample])
 
 
@@ -273,7 +274,7 @@ def test_each_prediction_and_each_channel_has_points_of_its_own():
     output.queries = (output.queries[0],) * 2
     target = target[:, :1].expand(-1, 2, -1, -1, -1)
     logits = torch.linspace(-1, 1, 60).view(1, 1, *SIZE).expand(-1, 2, -1, -1, -1)
-    values, _ = _sampled(logits, logits, points=16, keys=KEYS[:1], stream=1)
+    values, _ = _at_points(logits, logits, points=16, keys=KEYS[:1], stream=1)
     assert not torch.equal(values[0, 0].sort().values, values[0, 1].sort().values)
     alone = SegOutput("sigmoid", queries=output.queries[:1], pixels=output.pixels)
     first, both = (query_parts(part, target, points=8, keys=KEYS[:1])["query_bce"] for part in (alone, output))

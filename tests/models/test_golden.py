@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mets3d.losses.queries import match, query_loss
+from mets3d.losses.matching import match
+from mets3d.losses.queries import query_loss
 from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target

@@ -211,7 +211,10 @@ def test_position_is_in_the_key_and_the_level_in_both():
     module(there, image)
     _, _, memory, allowed = captured
     assert allowed is None
-    encoding = sum(axis[tuple(slice(None) if i == j else None for j in range(3))] for i, axis in enumerate(axis_encodings((2, 2, 3), 12)))
+    encoding = sum(
+        axis[tuple(slice(None) if i == j else None for j in range(3))]
+        for i, axis in enumerate(axis_encodings((2, 2, 3), 12))
+    )
     torch.testing.assert_close(memory.keys() - memory.values(), encoding.flatten(0, 2)[None], atol=1e-5, rtol=1e-5)
     dense = module.memory[0](there[0]).flatten(2).transpose(1, 2) + module.level_embedding[0]
     torch.testing.assert_close(memory.values(), dense)

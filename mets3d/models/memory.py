@@ -108,29 +108,44 @@ class MemoryAttention(Attention):
 
 
 def projected(
-    features: Float[Tensor, "B C X Y Z"], projection: nn.Module
+    features: Float[Tensor, "B C X Y Z"], projection: nn.Module, level: Float[Tensor, " E"], encoding: Axes | None
+) -> Memory:
+    """Returns the memory whose values are `projection` of the features plus the embedding of their level.
+
+    A 1x1x1 convolution, alone or before a GroupNorm, becomes matrix and offset. Any other module is applied, as in an
+    exported copy of the network, which has a norm of its own.
+    """
+    parts = list(projection.children())
+    match parts:
+        case [nn.Conv3d() as convolution]:
+            matrix, offset = _of_convolution(convolution, len(features))
+        case [nn.Conv3d() as convolution, nn.GroupNorm() as norm]:
+            matrix, offset = _of_normed_convolution(features, convolution, norm)
+        case _:
+            return Memory(projection(features), None, level.expand(len(features), -1), encoding)
+    return Memory(features, matrix, offset + level, encoding)
+
+
+def _of_convolution(convolution: nn.Conv3d, batch: int) -> tuple[Float[Tensor, "B E C"], Float[Tensor, "B E"]]:
+    assert convolution.bias is not None
+    return convolution.weight.flatten(1).expand(batch, -1, -1), convolution.bias.expand(batch, -1)
+
+
+def _of_normed_convolution(
+    features: Float[Tensor, "B C X Y Z"], convolution: nn.Conv3d, norm: nn.GroupNorm
 ) -> tuple[Float[Tensor, "B E C"], Float[Tensor, "B E"]]:
-    """Returns matrix and offset that equal a 1x1x1 convolution, followed by a GroupNorm where there is one.
+    """Returns matrix and offset of a convolution and the norm behind it, whose scale depends on the sample.
 
     Mean and variance of every projected channel follow from those of the features: W mu + b, and the diagonal of
     W cov W^T. Those of a group of channels follow from its channels'.
     """
-    assert isinstance(projection, nn.Sequential)
-    convolution = projection[0]
-    assert isinstance(convolution, nn.Conv3d)
     assert convolution.bias is not None
-    weight, bias = convolution.weight.flatten(1), convolution.bias
-    batch = len(features)
-    if len(projection) == 1:
-        return weight.expand(batch, -1, -1), bias.expand(batch, -1)
-    norm = projection[1]
-    assert isinstance(norm, nn.GroupNorm)
-    groups = (norm.num_groups, -1)
+    weight, bias, groups = convolution.weight.flatten(1), convolution.bias, (norm.num_groups, -1)
     channels = features.flatten(2)
-    voxels = channels.shape[-1]
     mean = channels.mean(-1)
-    # Flattened once more: the compiler takes no function of the same tensor twice.
-    covariance = overlap(channels, features.flatten(2)) / voxels - mean[:, :, None] * mean[:, None]
+    centred = channels - mean[..., None]  # the difference of moments would lose a small variance beside a large mean
+    # A view, since the compiler takes no function of one tensor twice.
+    covariance = overlap(centred, centred.view_as(centred)) / channels.shape[-1]
     means = torch.unflatten(mean @ weight.t() + bias, 1, groups)
     variances = torch.unflatten(((weight @ covariance) * weight).sum(-1), 1, groups)
     centre = means.mean(-1, keepdim=True)

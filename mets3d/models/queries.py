@@ -100,9 +100,7 @@ class QueryDecoder(nn.Module):
             for project, visited, level in zip(
                 self.memory, maps[: len(self.layers)], self.level_embedding, strict=False
             ):
-                channels = raised(visited)
-                matrix, offset = projected(channels, project)
-                memories.append(Memory(channels, matrix, offset + level, self._encoding(visited)))
+                memories.append(projected(raised(visited), project, level, self._encoding(visited)))
         return memories
 
     def _encoding(self, memory: Tensor) -> Axes | None:

@@ -37,5 +37,5 @@ COPY --chown=mets3d:mets3d . .
 RUN pip install --no-cache-dir --no-deps . && mkdir -p runs && chown -R mets3d:mets3d /app
 USER 10001
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["tini", "--", "accelerate", "launch"]
+ENTRYPOINT ["tini", "--", "python", "-m", "mets3d.launch"]
 CMD ["--config_file", "accelerate_configs/single_gpu.yaml", "train.py", "--help"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Trains as the command line says and returns the exit code."""
-    with listening() as wish:
+    with listening(to_the_end=__name__ == "__main__") as wish:
         follow_launcher()
         config = from_command_line(sys.argv[1:], program="train.py")
 

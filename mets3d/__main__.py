@@ -73,7 +73,7 @@ def parser_of(table: dict[str, Verb]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mets3d",
         description="Brain-metastasis segmentation in 3D MRI, from raw cases to a comparison of losses. "
-        "Training itself is `accelerate launch train.py --config FILE`.",
+        "`accelerate launch train.py --config FILE` trains too.",
     )
     parser.add_argument("-V", "--version", action="version", version=f"mets3d {__version__}")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=VerbParser)

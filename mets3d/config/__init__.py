@@ -1,8 +1,9 @@
 """Reads the configuration: YAML files with a `base:`, dotted overrides as W&B prints them, all faults at once.
 
-    --config FILE [--config FILE ...] --loss.boundary=hausdorff_distance --data.patch "[96, 96, 64]"
+    --config FILE|NAME [--config FILE|NAME ...] --loss.boundary=hausdorff_distance --data.patch "[96, 96, 64]"
 
-Files are merged in order, each over its own `base:`; overrides come last. The settings are in `settings`; names
+Files are merged in order, each over its own `base:`; overrides come last. A name is that of a file in configs/, which
+comes with the package. The settings are in `settings`; names
 of modes, losses and optimizers are literals there and functions match on them. Imports no torch.
 """
 
@@ -23,6 +24,7 @@ from mets3d.config.tree import merge, read_yaml, set_key
 from mets3d.config.yaml12 import read_value
 from mets3d.console import checked_output, is_main_process
 from mets3d.settings import Augment, Config, Loss, Model, Optim, Predict, Preprocess, Track
+from mets3d.shipped import CONFIGS, file_or_name
 
 __all__ = [
     "Augment", "Config", "ConfigError", "Loss", "Model", "Optim", "Predict", "Preprocess", "Track", "as_dict",
@@ -32,7 +34,7 @@ __all__ = [
 
 
 def load(arguments: Sequence[str]) -> Config:
-    """Reads the configuration that a command line describes: `--config FILE` any number of times, then overrides.
+    """Reads the configuration that a command line describes: `--config FILE|NAME` any number of times, then overrides.
 
     Raises ConfigError with every fault: files that cannot be read, unknown keys (with the nearest known one), values of
     the wrong kind and values that do not go together.
@@ -42,9 +44,11 @@ def load(arguments: Sequence[str]) -> Config:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            merge(merged, read_yaml(Path(file)))
+            merge(merged, read_yaml(file_or_name(file, CONFIGS)))
         except ConfigError as error:
             faults += error.faults
+        except FileNotFoundError as error:
+            faults.append(f"--config {error}")
     for key, value in overrides:
         set_key(merged, key, value, faults)
     return validate(merged, faults)

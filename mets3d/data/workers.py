@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def fetched(
         worker_init_fn=_begin,
     )
     earlier = multiprocessing.active_children()
+    with signals_held(*STOP_SIGNALS):
+        resource_tracker.ensure_running()  # by itself, because its start lets SIGINT and SIGTERM through again
     # torch would raise in the middle of whatever the training does when a worker dies; `next` finds out as well.
     with signals_held(*STOP_SIGNALS), _handler_kept(getattr(signal, "SIGCHLD", None)):
         batches = iter(loader)
@@ -112,6 +115,8 @@ def _only(items: list[Any]) -> Any:
 
 
 def _begin(_number: int) -> None:
+    for number in STOP_SIGNALS:  # held since the start; torch sets a handler of its own, which prints
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
 
 

@@ -51,8 +51,10 @@ def exit_code_of(number: int) -> int:
 
 
 @contextmanager
-def listening() -> Iterator[StopWish]:
+def listening(*, to_the_end: bool = False) -> Iterator[StopWish]:
     """Collects the signals that stop a training, until the block ends.
+
+    to_the_end: the process ends after the block; later signals are ignored, so that they do not change its exit code.
 
     A signal that is ignored at the start stays so: `nohup` ignores SIGHUP, a script's shell the SIGINT of what it runs
     in the background. A second signal after IMPATIENT_SECONDS ends the process at once, with the first one's exit code.
@@ -71,7 +73,7 @@ def listening() -> Iterator[StopWish]:
             yield wish
     finally:
         for number in heard:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_IGN if to_the_end else before[number])
 
 
 @contextmanager

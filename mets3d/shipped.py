@@ -1,0 +1,38 @@
+"""Finds what comes with the package beside its code: configurations, launch files and train.py.
+
+In a checkout they lie beside the package; a wheel holds them inside it, where setup.py puts them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+INSIDE = PACKAGE / "shipped_files"
+
+CONFIGS, LAUNCH_FILES, TRAIN = "configs", "accelerate_configs", "train.py"
+
+
+def shipped(name: str) -> Path:
+    """Returns the path of a file or folder that comes with the package: CONFIGS, LAUNCH_FILES or TRAIN."""
+    return (INSIDE if INSIDE.is_dir() else PACKAGE.parent) / name
+
+
+def names_in(folder: str) -> list[str]:
+    """Lists the names of the YAML files in CONFIGS or LAUNCH_FILES, without .yaml."""
+    return sorted(file.stem for file in shipped(folder).glob("*.yaml"))
+
+
+def file_or_name(word: str, folder: str) -> Path:
+    """Returns the file that a word means: a path, or the name of one of `names_in(folder)`.
+
+    A file in the current folder goes before a name. Raises FileNotFoundError, with the names that exist, for a word
+    that is neither and looks like no path; a missing path is for the reader to report.
+    """
+    path = Path(word)
+    if path.is_file() or path.suffix or len(path.parts) != 1:
+        return path
+    names = names_in(folder)
+    if word not in names:
+        raise FileNotFoundError(f"{word}: no such file or name; expected a file or one of {', '.join(names)}")
+    return shipped(folder) / f"{word}.yaml"

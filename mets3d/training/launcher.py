@@ -1,0 +1,152 @@
+"""Runs Accelerate's launcher in this process, passes signals on to the training and returns the training's exit code.
+
+`accelerate launch` itself ends at a signal without its one training process, and makes 1 of the exit codes of several.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mets3d.processes import STOP_SIGNALS
+from mets3d.shipped import LAUNCH_FILES, TRAIN, file_or_name, shipped
+from mets3d.training.stop import exit_code_of
+
+# Seconds that torch's launcher gives the training to write a checkpoint before it kills it; its own default is 30.
+SECONDS_TO_SAVE = "600"
+SEVERAL = ("MULTI_GPU", "FSDP")  # distributed types with a process for each GPU
+ONE_FOR_EACH_GPU = ("multi_gpu", "fsdp2")  # our launch files for all GPUs of a host, however many it has
+
+
+def train(launch_file: str | None, words: Sequence[str], *, program: str) -> int:
+    """Runs train.py with these words under a launch file, or a packaged one by name; returns its exit code.
+
+    Without `launch_file` the GPUs that are seen choose: cpu, single_gpu, or multi_gpu with a process for each.
+    """
+    import torch
+
+    gpus = 0 if _on_cpu() else torch.accelerator.device_count()
+    name = launch_file or ("cpu" if gpus == 0 else "single_gpu" if gpus == 1 else "multi_gpu")
+    options = ["--config_file", name, "--main_process_port", "0"]
+    if launch_file is None:
+        print(f"{program}: --launch {name}, for the {gpus} GPU{'s' * (gpus != 1)} seen", flush=True)
+        if gpus and not torch.cuda.is_bf16_supported(including_emulation=False):
+            options += ["--mixed_precision", "no"]  # older GPUs and Apple's
+    if gpus and name in ONE_FOR_EACH_GPU and not Path(name).is_file():
+        options += ["--num_processes", str(gpus)]
+    return launch([*options, str(shipped(TRAIN)), *words], program=program)
+
+
+def launch(words: Sequence[str], *, program: str) -> int:
+    """Runs `accelerate launch` with these words and returns the training's exit code.
+
+    The code of a process that a signal killed is 128 + the signal's number. 2 and one line for a launch that cannot be.
+    """
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_SAVE)
+    with _signals_passed_on():
+        from accelerate.commands.launch import launch_command, launch_command_parser
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+        options = launch_command_parser().parse_args(list(words))
+        # Torch's launcher would end the training itself; the handlers of this process pass the signals on instead.
+        options.signals_to_handle = "SIGQUIT"
+        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+        if options.config_file is not None:  # else it says which defaults it takes
+            logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
+        try:
+            _check_world(options)
+            launch_command(options)
+        except subprocess.CalledProcessError as error:
+            return _exit_code({0: error.returncode}, program)
+        except ChildFailedError as error:
+            return _exit_code({rank: failure.exitcode for rank, failure in error.failures.items()}, program)
+        except (ValueError, OSError) as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[None]:
+    """Sends the signals that stop a training to the processes that this one started; what is ignored stays ignored."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        import psutil
+
+        children = psutil.Process().children()
+        if not children:
+            raise SystemExit(exit_code_of(number))  # nothing runs yet
+        for child in children:
+            child.send_signal(number)
+
+    for number in heard:
+        signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _exit_code(codes: Mapping[int, int], program: str) -> int:
+    """Returns the exit code of the process that ended first; says it where a signal killed one without a word."""
+    local_rank, code = next(iter(codes.items()))
+    if code >= 0:
+        return code
+    if -code not in STOP_SIGNALS:
+        name = signal.Signals(-code).name
+        cause = ", most likely by the system because memory ran out" if -code == signal.SIGKILL else ""
+        print(
+            f"{program}: training process {local_rank} of this host was ended by {name}{cause}; the same command goes "
+            "on from the last checkpoint",
+            file=sys.stderr,
+        )
+    return exit_code_of(-code)
+
+
+def _check_world(options: Namespace) -> None:
+    """Raises ValueError where a launch file expects other devices than this host has; Accelerate would say nothing."""
+    import torch
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    if options.config_file is None:
+        return
+    options.config_file = str(file_or_name(options.config_file, LAUNCH_FILES))
+    if not Path(options.config_file).is_file():
+        raise FileNotFoundError(f"{options.config_file}: no such launch file")
+    file: Any = load_config_from_file(options.config_file)
+    kind = "MULTI_GPU" if options.multi_gpu else str(getattr(file.distributed_type, "value", file.distributed_type))
+    processes = options.num_processes or file.num_processes
+    here = processes // max(options.num_machines or file.num_machines, 1)
+    on_cpu = options.cpu or file.use_cpu or _on_cpu()
+    if kind not in SEVERAL and processes > 1 and not options.mpirun_hostfile:
+        raise ValueError(
+            f"{options.config_file} names {processes} processes, but its distributed_type {kind} starts one; use "
+            "cpu_ddp for processes on a CPU, multi_gpu for GPUs"
+        )
+    if on_cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # Accelerate passes it on to one process alone
+        return
+    gpus = torch.accelerator.device_count()
+    if gpus == 0:
+        raise ValueError(f"{options.config_file} expects a GPU and none is visible; use cpu or cpu_ddp")
+    if here > gpus:
+        raise ValueError(
+            f"{options.config_file} starts {here} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
+            f"--num_processes {gpus}"
+        )
+
+
+def _on_cpu() -> bool:
+    return os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes")

@@ -1,0 +1,161 @@
+"""Stops a training by every signal through every launcher, and looks at what it leaves: `python -m tests.faults stops`.
+
+A run has two loader workers in each process. The signal goes to the process that a user started alone, or to its whole
+process group, as a terminal, `tini -g` and `docker stop` do it. Torch's launcher puts its children into sessions of
+their own, so a group signal does not reach these.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from safetensors.torch import load_file
+
+from mets3d.files import read_json
+from mets3d.processes import STOP_SIGNALS
+from mets3d.rundir import CheckpointDir, RunDir
+from tests.builders.runs import LAUNCH, ROOT, write_config
+
+SECONDS = 120  # for anything that is waited for
+STEPS = 150
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How a training is started. own: it passes signals and exit codes on, as ours does."""
+
+    words: list[str]
+    processes: int
+    own: bool
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+PYTHON = [sys.executable]
+GLOO = (("ACCELERATE_USE_CPU", "true"),)
+LAUNCHERS = {
+    "python": Launcher([*PYTHON, "train.py"], 1, True),
+    "accelerate": Launcher([*LAUNCH, "--cpu", "--num_processes", "1", "train.py"], 1, False),
+    "accelerate 2": Launcher(
+        [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "train.py"], 2, False, GLOO
+    ),
+    "torchrun 2": Launcher(
+        [*PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train.py"], 2, False, GLOO
+    ),
+    "mets3d train": Launcher([*PYTHON, "-m", "mets3d", "train", "--launch", "cpu"], 1, True),
+    "mets3d train 2": Launcher([*PYTHON, "-m", "mets3d", "train", "--launch", "cpu_ddp"], 2, True),
+    "mets3d.launch 2": Launcher(
+        [*PYTHON, "-m", "mets3d.launch", "--config_file", "cpu_ddp", "--main_process_port", "0", "train.py"], 2, True
+    ),
+}  # fmt: skip
+PAIRS = [(launcher, number, whom) for launcher in LAUNCHERS for number in STOP_SIGNALS for whom in ("alone", "group")]
+
+
+def configuration(folder: Path, store: Path) -> Path:
+    """A run of some seconds with two workers a process, whose checkpoints are those of its stops."""
+    return write_config(
+        folder,
+        store,
+        data={"workers": 2},
+        train={"steps": STEPS, "batch_size": 2, "checkpoint_every": 10_000},
+        validate={"every": 10_000},
+    )
+
+
+@contextmanager
+def running(launcher: Launcher, config: Path, errors: Path) -> Iterator[psutil.Process]:
+    """Starts a training in a process group of its own; whatever is left of it is killed at the end."""
+    with errors.open("w", encoding="utf-8") as stream:
+        started = psutil.Popen(
+            [*launcher.words, "--config", str(config)],
+            cwd=ROOT,
+            env={**os.environ, "WANDB_MODE": "disabled", **dict(launcher.variables)},
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+            start_new_session=True,
+            preexec_fn=_hear_everything,
+        )
+        family = {started}
+        try:
+            yield started
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                family |= set(started.children(recursive=True))
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            started.wait()
+
+
+def _hear_everything() -> None:
+    """A shell's background job inherits that SIGINT is ignored."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def wait_for_steps(run: RunDir, count: int, started: psutil.Process) -> None:
+    """Waits until so many steps are logged."""
+    end = time.monotonic() + SECONDS
+    while not (run.metrics.exists() and run.metrics.read_bytes().count(b"\n") >= count):
+        assert time.monotonic() < end, "no step was made"
+        assert started.is_running(), "the training ended before its first step"
+        assert started.status() != psutil.STATUS_ZOMBIE, "the training ended before its first step"
+        time.sleep(0.05)
+
+
+def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
+    """Stops a training and returns what is wrong with what it left, empty if nothing is."""
+    run = RunDir(config.parent / "runs" / "run")
+    errors = config.parent / "errors.txt"
+    with running(launcher, config, errors) as started:
+        wait_for_steps(run, 3, started)
+        family = [started, *started.children(recursive=True)]
+        (os.killpg if whom == "group" else os.kill)(started.pid, number)
+        code = started.wait(SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=SECONDS)
+    faults = [f"{len(alive)} processes are left"] if alive else []
+    faults += _faults(run, number, code if launcher.own else None, foreign=not launcher.own)
+    if launcher.own and "Traceback" in errors.read_text(encoding="utf-8"):
+        faults.append("a traceback was printed")
+    return "; ".join(faults)
+
+
+def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> list[str]:
+    faults = []
+    steps = run.checkpoint_steps()
+    logged = [row["step"] for row in run.read_metrics()]
+    if len(steps) != 1 or steps[0] >= STEPS:
+        faults.append(f"checkpoints {steps}, expected one before the end")
+    elif logged != list(range(1, steps[0] + 1)):
+        faults.append(f"the checkpoint is of step {steps[0]}, the log goes to {logged[-1]}")
+    elif not load_file(CheckpointDir(run.checkpoint(steps[0])).weights):
+        faults.append("the checkpoint is empty")
+    noted = read_json(run.environment).get("exit_code")
+    # A foreign launcher makes SIGTERM of what it gets, or dies, upon which the kernel sends SIGTERM.
+    if noted not in ({128 + number, 128 + signal.SIGTERM} if foreign else {128 + number}):
+        faults.append(f"environment.json says {noted}")
+    if code not in (None, 128 + number):
+        faults.append(f"exit code {code}")
+    return faults
+
+
+def resumed(launcher: Launcher, config: Path) -> dict[str, torch.Tensor]:
+    """Starts the same command again, to its end, and returns the weights."""
+    subprocess.run(
+        [*launcher.words, "--config", str(config)],
+        cwd=ROOT,
+        env={**os.environ, "WANDB_MODE": "disabled", **dict(launcher.variables)},
+        timeout=SECONDS,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return load_file(RunDir(config.parent / "runs" / "run").weights)

@@ -130,15 +130,7 @@ def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
 
 
 def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> list[str]:
-    faults = []
-    steps = run.checkpoint_steps()
-    logged = [row["step"] for row in run.read_metrics()]
-    if len(steps) != 1 or steps[0] >= STEPS:
-        faults.append(f"checkpoints {steps}, expected one before the end")
-    elif logged != list(range(1, steps[0] + 1)):
-        faults.append(f"the checkpoint is of step {steps[0]}, the log goes to {logged[-1]}")
-    elif not load_file(CheckpointDir(run.checkpoint(steps[0])).weights):
-        faults.append("the checkpoint is empty")
+    faults = _whole(run)
     noted = read_json(run.environment).get("exit_code")
     # A foreign launcher makes SIGTERM of what it gets, or dies, upon which the kernel sends SIGTERM.
     if noted not in ({128 + number, 128 + signal.SIGTERM} if foreign else {128 + number}):
@@ -146,6 +138,17 @@ def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> lis
     if code not in (None, 128 + number):
         faults.append(f"exit code {code}")
     return faults
+
+
+def _whole(run: RunDir) -> list[str]:
+    """What is wrong with the one checkpoint that a stop leaves: it must be of the last step in the log."""
+    steps = run.checkpoint_steps()
+    logged = [row["step"] for row in run.read_metrics()]
+    if len(steps) != 1 or steps[0] >= STEPS:
+        return [f"checkpoints {steps}, expected one before the end"]
+    if logged != list(range(1, steps[0] + 1)):
+        return [f"the checkpoint is of step {steps[0]}, the log goes to {logged[-1]}"]
+    return [] if load_file(CheckpointDir(run.checkpoint(steps[0])).weights) else ["the checkpoint is empty"]
 
 
 def resumed(launcher: Launcher, config: Path) -> dict[str, torch.Tensor]:
@@ -159,3 +162,47 @@ def resumed(launcher: Launcher, config: Path) -> dict[str, torch.Tensor]:
         stdout=subprocess.DEVNULL,
     )
     return load_file(RunDir(config.parent / "runs" / "run").weights)
+
+
+# ---------------------------------------------------------------- losses
+
+
+def worker_killed(started: psutil.Process, _store: Path) -> None:
+    """The system's memory killer takes one loader worker."""
+    workers = [each for each in started.children(recursive=True) if "spawn_main" in " ".join(each.cmdline())]
+    workers[0].kill()
+
+
+def store_gone(_started: psutil.Process, store: Path) -> None:
+    """Every case of the store is removed."""
+    for file in (store / "cases").iterdir():
+        file.unlink()
+
+
+LOSSES = {
+    "worker killed": (worker_killed, "a loader worker was killed, most likely by the system because memory ran out"),
+    "store gone": (store_gone, "this case of the store is gone"),
+}
+
+
+def lost(launcher: Launcher, loss: str, config: Path, store: Path) -> str:
+    """Takes something from a training and returns what is wrong with how it ended, empty if nothing is."""
+    take, expected = LOSSES[loss]
+    run = RunDir(config.parent / "runs" / "run")
+    errors = config.parent / "errors.txt"
+    with running(launcher, config, errors) as started:
+        wait_for_steps(run, 3, started)
+        family = [started, *started.children(recursive=True)]
+        take(started, store)
+        code = started.wait(SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=SECONDS)
+    faults = [f"{len(alive)} processes are left"] if alive else []
+    faults += _whole(run)
+    if read_json(run.environment).get("exit_code") != 1:
+        faults.append(f"environment.json says {read_json(run.environment).get('exit_code')}")
+    if code != 1:
+        faults.append(f"exit code {code}")
+    text = errors.read_text(encoding="utf-8")
+    if text.count(expected) != 1 or text.count("train.py: ") != 1 or "Traceback" in text:
+        faults.append(f"expected one message, found {text!r}")
+    return "; ".join(faults)

@@ -7,7 +7,7 @@ import argparse
 from mets3d.verbs.parser import VerbParser
 
 SUMMARY = "train a network; the same command again goes on from the newest checkpoint"
-ORDER = 35
+ORDER = 38
 
 
 def arguments(parser: VerbParser) -> None:

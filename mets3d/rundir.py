@@ -7,6 +7,7 @@ runs/NAME/
     environment.json   versions, devices, command
     baseline.json      what the best single threshold on t2f reaches on the held-out cases
     metrics.jsonl      one JSON object a line, `step` in each
+    tracking.json      under which id W&B knows the run
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
     train.lock         while a training runs: by which process
     model.safetensors  weights for prediction: the best validated ones
@@ -56,6 +57,7 @@ class RunDir:
     environment = Inside("environment.json")
     baseline = Inside("baseline.json")
     metrics = Inside("metrics.jsonl")
+    tracking = Inside("tracking.json")
     weights = Inside(WEIGHTS)
     checkpoints = Inside("checkpoints")
     lock = Inside("train.lock")

@@ -29,7 +29,6 @@ from mets3d.rundir import RunDir
 from mets3d.training.failure import TrainingError, message_of
 from mets3d.training.job import Job
 from mets3d.training.together import PATIENCE, is_first_to_fail, together
-from mets3d.training.track import wandb_is_wanted
 
 
 @contextmanager
@@ -68,7 +67,6 @@ def start(config: Config) -> Accelerator:
         # would divide the loss once more, or compile the network unasked.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         dynamo_plugin=TorchDynamoPlugin(backend="no"),
-        log_with="wandb" if wandb_is_wanted(config.track) else None,
         kwargs_handlers=[
             # Every trainable parameter has a gradient after every backward, so no search for unused ones.
             DistributedDataParallelKwargs(gradient_as_bucket_view=True, find_unused_parameters=False),

@@ -83,8 +83,12 @@ def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = Non
         session = _prepared(job, accelerator, wish, start)
         if accelerator.is_main_process:
             wish.last_words = partial(launch.note_end, job.run)
+        exit_code = 1  # of whatever raises
         try:
             yield session
+            exit_code = session.exit_code
+            if accelerator.is_main_process:
+                launch.note_end(job.run, exit_code)
         except Exception:
             if accelerator.is_main_process:
                 with suppress(OSError):  # the disk may be what failed
@@ -92,9 +96,7 @@ def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = Non
             raise
         finally:
             wish.last_words = None
-            session.tracker.close()
-        if accelerator.is_main_process:
-            launch.note_end(job.run, session.exit_code)
+            session.tracker.close(exit_code)
         # A launcher ends the others when the first one leaves.
         accelerator.wait_for_everyone()
 
@@ -119,6 +121,7 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
         with launch.one_message():
             state.load(state.State(accelerator, network, optimizer, balance, progress), start.found)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
+    tracker.connect(wish.ask)
     for remark in start.remarks:
         tracker.say(remark)
     if progress.step:

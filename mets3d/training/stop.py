@@ -36,6 +36,10 @@ class StopWish:
     def __bool__(self) -> bool:
         return self.signal != 0 or self.error is not None
 
+    def ask(self, number: int = signal.SIGTERM) -> None:
+        """Notes a wish that comes without a signal, from any thread; it counts as that signal."""
+        self.signal = self.signal or number
+
     @contextmanager
     def noting(self, *kinds: type[Exception]) -> Iterator[None]:
         """Keeps an error of these kinds instead of raising it; the step boundary makes it an error of all processes."""

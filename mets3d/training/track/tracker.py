@@ -1,48 +1,44 @@
-"""Logs a run's numbers to metrics.jsonl, the terminal and, through Accelerate's tracker, W&B."""
+"""Logs a run's numbers to metrics.jsonl and the terminal, and has W&B read along."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
-from accelerate import Accelerator
 from tqdm import tqdm
 
-from mets3d.config import Config, Track, as_dict, flatten
+from mets3d.config import Config
 from mets3d.rundir import RunDir
+from mets3d.training.track.wandb_link import WandbLink
+from mets3d.training.track.wandb_orders import wandb_is_wanted
 
-
-def wandb_is_wanted(settings: Track) -> bool:
-    """Returns whether W&B logs: unless it is disabled, in the settings or by WANDB_MODE, or not installed."""
-    if settings.wandb == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
-        return False
-    return find_spec("wandb") is not None
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Tracker:
     """The log of a run. Rank 0 writes; on the other ranks every call does nothing."""
 
     def __init__(self, config: Config, accelerator: Accelerator, run: RunDir, *, step: int):
-        self.accelerator, self.steps = accelerator, config.train.steps
+        self.config, self.run = config, run
+        self.steps = config.train.steps
         self.console_every = config.track.console_every
+        self.wandb: WandbLink | None = None
         self.file: IO[str] | None = None
         self.bar: tqdm[Any] | None = None
-        if accelerator.log_with:
-            accelerator.init_trackers(
-                config.track.project,
-                config=flatten(as_dict(config)),
-                init_kwargs={"wandb": _wandb_arguments(config, run)},
-            )
         if accelerator.is_main_process:
             run.forget_metrics_after(step)
             self.file = run.metrics.open("a", encoding="utf-8")
             if sys.stderr.isatty():
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
+
+    def connect(self, stop: Callable[[], None]) -> None:
+        """Has W&B read along, where it is wanted. `stop` is called from a thread when its page asks the run to stop."""
+        if self.file is not None and wandb_is_wanted(self.config.track):
+            self.wandb = WandbLink(self.config, self.run, say=self.say, stop=stop)
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         """Logs the numbers of optimizer step `step` (counted from 1)."""
@@ -65,8 +61,12 @@ class Tracker:
         elif self.file is not None:
             print(text, flush=True)
 
-    def close(self) -> None:
-        """Closes the bar and the file."""
+    def close(self, exit_code: int) -> None:
+        """Ends the log of a run that leaves with `exit_code`: closes bar and file, and lets W&B send what it has."""
+        if self.wandb is not None:
+            # A run that a signal ended is to go on later.
+            self.wandb.close(exit_code, stopped=exit_code > 128)
+            self.wandb = None
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
@@ -79,25 +79,6 @@ class Tracker:
             plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
             self.file.write(json.dumps({"step": step, "kind": kind, **plain}) + "\n")
             self.file.flush()
-        if self.accelerator.log_with:
-            self.accelerator.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
-
-
-def _wandb_arguments(config: Config, run: RunDir) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"name": config.name, "dir": str(run.path)}
-    if "WANDB_MODE" not in os.environ:
-        online = config.track.wandb == "auto" and bool(os.environ.get("WANDB_API_KEY"))
-        arguments["mode"] = "online" if online else "offline"
-    if "WANDB_SWEEP_ID" not in os.environ:
-        # The same id at every start, so that a resumed run goes on as one; inside a sweep the agent names the run.
-        arguments |= {"id": f"{config.name}-{_fingerprint(run)}", "resume": "allow"}
-    return arguments
-
-
-def _fingerprint(run: RunDir) -> str:
-    import hashlib
-
-    return hashlib.sha256(str(run.path.resolve()).encode()).hexdigest()[:8]
 
 
 def _line(values: Mapping[str, float]) -> str:

@@ -34,7 +34,6 @@ class WandbRun:
     starts: int = 0
     exit_code: int | None = None
     preempting: bool = False
-    stop: bool = False  # set it, and the client is asked to stop
 
     def series(self, name: str) -> dict[int, float]:
         """The values of one name by step, in the order in which they arrived."""
@@ -49,8 +48,9 @@ class WandbServer:
         self.lock = threading.RLock()
         self.by_name: dict[str, WandbRun] = {}
         self.sweeps: dict[str, Any] = {}  # arguments still to be tried, by the sweep's id
+        self.stops = False  # set it, and every run is asked to stop
+        self.questions = 0  # of the watch, answered
         self.unknown: set[str] = set()
-        self.asked = 0
         self._awake = threading.Event()
         self._server = _Quiet(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -77,16 +77,20 @@ class WandbServer:
         """All runs, in the order of their first start."""
         return list(self.by_name.values())
 
-    def add_sweep(self, **values: list[Any]) -> str:
-        """Adds a grid over these values; returns the path that `wandb agent` takes."""
+    def add_sweep(self, command: list[str], **values: list[Any]) -> str:
+        """Adds a sweep that runs a command over a grid of values; returns the path that `wandb agent` takes."""
         grid = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
         name = f"sweep{len(self.sweeps)}"
-        self.sweeps[name] = {"grid": iter(grid), "made": 0, "command": []}
+        self.sweeps[name] = {"grid": iter(grid), "made": 0, "command": command}
         return f"{ENTITY}/{PROJECT}/{name}"
 
     def wait(self) -> None:
-        """Blocks a request that is never answered, until the server ends."""
+        """Blocks a request that is never answered, until the server wakes or ends."""
         self._awake.wait()
+
+    def wake(self) -> None:
+        """Drops the requests that wait for an answer."""
+        self._awake.set()
 
     # ------------------------------------------------------------ GraphQL, by the operation's name
 
@@ -101,7 +105,8 @@ class WandbServer:
             found: dict[str, Any] = answer(values)
             return found
 
-    def _viewer(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _viewer(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.questions += not values
         return {"viewer": {"id": "u", "entity": ENTITY, "username": "u", "flags": "{}", "teams": {"edges": []}}}
 
     def _server_features_query(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -143,10 +148,6 @@ class WandbServer:
         }
         return {"upsertBucket": {"bucket": bucket, "inserted": run.starts == 1}}
 
-    def _run_stopped_status(self, values: dict[str, Any]) -> dict[str, Any]:
-        run = self.by_name.get(values["runId"])
-        return {"project": {"run": {"stopped": run is not None and run.stop}}}
-
     def _create_run_files(self, values: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in values["files"]]
         return {"createRunFiles": {"runID": values["run"], "uploadHeaders": [], "files": files}}
@@ -163,9 +164,7 @@ class WandbServer:
     def _heartbeat(self, values: dict[str, Any]) -> dict[str, Any]:
         sweep = self.sweeps[values["id"].partition(":")[2]]
         alive = [name for name, is_up in json.loads(values.get("runState") or "{}").items() if is_up]
-        commands: list[dict[str, Any]] = [
-            {"type": "stop", "run_id": name} for name in alive if name in self.by_name and self.by_name[name].stop
-        ]
+        commands: list[dict[str, Any]] = [{"type": "stop", "run_id": name} for name in alive if self.stops]
         if not alive:
             point = next(sweep["grid"], None)
             if point is None:
@@ -191,7 +190,7 @@ class WandbServer:
             run.preempting |= bool(body.get("preempting"))
             if body.get("complete"):
                 run.exit_code = body.get("exitcode")
-            return {}
+            return {"stopped": True} if self.stops else {}
 
 
 def environment(folder: Path, url: str) -> dict[str, str]:
@@ -228,7 +227,6 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             """Answers any request."""
-            server.asked += 1
             data = self._body()
             match server.answers:
                 case "never":

@@ -3,13 +3,11 @@
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from mets3d.config import Config, Track
-from mets3d.rundir import RunDir
-from mets3d.training import track
+from mets3d.config import Track
+from mets3d.training.track import wandb_orders
 from tests.builders.runs import train, write_config
 
 
@@ -29,52 +27,35 @@ def test_wandb_is_used_unless_disabled_or_absent(
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    monkeypatch.setattr(track, "find_spec", lambda name: object() if installed else None)
-    assert track.wandb_is_wanted(Track(wandb=setting)) is wanted
+    monkeypatch.setattr(wandb_orders, "find_spec", lambda name: object() if installed else None)
+    assert wandb_orders.wandb_is_wanted(Track(wandb=setting)) is wanted
 
 
 @pytest.mark.parametrize(
-    ("key", "sweep", "expected"),
-    [(None, None, "offline"), ("k" * 40, None, "online"), ("k" * 40, "abc", "online")],
+    ("setting", "variable", "key", "mode"),
+    [
+        ("auto", None, None, "offline"),
+        ("auto", None, "k" * 40, "online"),
+        ("offline", None, "k" * 40, "offline"),
+        ("auto", "dryrun", "k" * 40, "offline"),
+        ("offline", "online", None, "online"),
+        ("auto", "shared", "k" * 40, "shared"),
+    ],
 )
-def test_wandb_is_online_only_with_a_key_and_resumes_outside_sweeps(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str | None, sweep: str | None, expected: str
+def test_wandb_mode_is_that_of_the_environment_or_follows_the_key(
+    monkeypatch: pytest.MonkeyPatch, setting: Any, variable: str | None, key: str | None, mode: str
 ) -> None:
-    for name, value in {"WANDB_MODE": None, "WANDB_API_KEY": key, "WANDB_SWEEP_ID": sweep}.items():
+    for name, value in {"WANDB_MODE": variable, "WANDB_API_KEY": key}.items():
         monkeypatch.delenv(name, raising=False)
         if value:
             monkeypatch.setenv(name, value)
-    arguments = track._wandb_arguments(Config(name="x"), RunDir(tmp_path))
-    assert arguments["mode"] == expected
-    assert ("id" in arguments) is (sweep is None)
-    again = track._wandb_arguments(Config(name="x"), RunDir(tmp_path))
-    assert again == arguments, "a resumed run goes on under the same id"
-
-
-def test_values_reach_wandb_through_accelerates_tracker(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phantom_store: Path
-) -> None:
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.delenv("WANDB_MODE")
-    run = mock.MagicMock()
-    started = mock.MagicMock(return_value=run)
-    monkeypatch.setattr(wandb, "init", started)
-    monkeypatch.setattr(wandb, "config", run.config)
-    config = write_config(tmp_path, phantom_store, track={"wandb": "offline"}, train={"steps": 2})
-    assert train(config) == 0
-    assert started.call_args.kwargs["mode"] == "offline"
-    assert run.config.update.call_args.args[0]["loss.boundary"] == "none"
-    logged = [call.args[0] for call in run.log.call_args_list]
-    steps = [call.kwargs["step"] for call in run.log.call_args_list]
-    assert steps == sorted(steps)
-    assert any("train/loss" in values for values in logged)
-    assert any("validation/dice/WT" in values for values in logged)
+    assert wandb_orders.wandb_mode(Track(wandb=setting)) == mode
 
 
 def test_training_without_wandb_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phantom_store: Path) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr(track, "find_spec", lambda name: None)
+    monkeypatch.setattr(wandb_orders, "find_spec", lambda name: None)
     config = write_config(tmp_path, phantom_store, track={"wandb": "auto"}, train={"steps": 1})
     assert train(config) == 0
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,13 @@ class WandbLink:
             self._process = process
             _write(process, order_for(mode, self._first, back=back))
             self._tell_ending()
-        outcome = Outcome(f"it was not ready within {self.limits.start:g} s", may_return=True)
-        # A process that hangs is killed, which ends the loop below.
-        impatience = threading.Timer(self.limits.start, process.kill)
+        outcome, late = Outcome("its process was killed", may_return=True), threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()  # ends the loop below
+
+        impatience = threading.Timer(self.limits.start, give_up)
         impatience.start()
         assert process.stdout is not None
         for line in process.stdout:
@@ -111,14 +116,15 @@ class WandbLink:
             elif event["event"] == "silent" or outcome.answers:
                 process.kill()
         impatience.cancel()
-        process.wait()
-        return outcome
+        with self._lock:
+            self._process = None
+            with suppress(OSError), process:  # closes its pipes and waits for its end
+                pass
+        return Outcome(f"it was not ready within {self.limits.start:g} s", True) if late.is_set() else outcome
 
     def _outcome(self, event: Mapping[str, Any], before: Outcome) -> Outcome:
         """Returns how the process has ended if this event of it was the last one."""
         match event["event"]:
-            case "ready":
-                return Outcome("its process was killed", may_return=True)
             case "failed" | "silent":
                 return Outcome(event["reason"], may_return=event["may_return"])
             case "answers" if self._ending is None:  # at the end it is too late to change

@@ -67,7 +67,15 @@ def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: 
     for radius in radii_mm:
         of_items = [_ball_spectrum(radius, tuple(s), shape, padding, values.dtype, values.device) for s in spacing_mm]
         blurred = torch.fft.irfftn(spectrum * torch.stack(of_items)[:, None], s=padding, dim=(-3, -2, -1))
-        yield blurred[..., : shape[0], : shape[1], : shape[2]].clamp(0, 1)
+        yield _without_rounding(blurred[..., : shape[0], : shape[1], : shape[2]])
+
+
+def _without_rounding(means: Volumes) -> Volumes:
+    """Clamps to [0, 1], which a mean leaves by rounding alone, with the gradient of the mean itself.
+
+    Where all probabilities are 1, that of `clamp` would be 1 or 0 as the last bit falls, another one in another batch.
+    """
+    return means + (means.clamp(0, 1) - means).detach()
 
 
 # Every training step needs the same six, and making them takes longer than the rest.

@@ -1,0 +1,227 @@
+"""Compares the gradient of one training step for 1, 2 and 4 processes and accumulation 1 and 2, in every combination.
+
+    python -m tests.training.equality [--out FILE.json]
+
+prints the table of docs/log.md. Every case is a step of the training loop itself on phantoms: mode x boundary term x
+target, with augmentation, dropout and sampled points, at the same parameters, in fp64, and in fp32 without a boundary
+term. The gradient is the one that the optimizer gets, unclipped. The reference is one process without accumulation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+MODES, TARGETS = ("cnn", "encoder", "decoder", "both"), ("regions", "labels")
+WORLDS, ACCUMULATIONS = (1, 2, 4), (1, 2)
+STEP = 2  # of which some crop has no foreground
+BARS = {"fp64": 1e-12, "fp32": 1e-5}
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
+
+Gradients = dict[str, Tensor]
+
+
+def cases() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration."""
+    from mets3d.config import Loss
+
+    boundaries = get_args(Loss.model_fields["boundary"].annotation)
+    for number, (precision, mode, boundary, target) in enumerate(itertools.product(BARS, MODES, boundaries, TARGETS)):
+        if precision == "fp32" and boundary != "none":
+            continue
+        # Both kinds of Dice where nothing else is added; else they take turns.
+        for batch_dice in (False, True) if boundary == "none" else (number % 3 == 0,):
+            name = "/".join((precision, mode, boundary, target, "batch" if batch_dice else "sample"))
+            yield name, _sections(precision, mode, boundary, target, batch_dice)
+
+
+def _sections(precision: str, mode: str, boundary: str, target: str, batch_dice: bool) -> dict[str, Any]:
+    # Where a voxel's side of a threshold decides, rounding in fp32 may decide too: there nothing hangs on a threshold.
+    exact = precision == "fp64"
+    return {
+        "data": {"target": target, "lesion_fraction": 0.25, "patch": [8, 8, 8]},
+        "model": {
+            "mode": mode,
+            "deep_heads": 1,
+            # So many that dropout leaves no layer without a channel: norms would turn rounding into features.
+            "features": 8,
+            "dropout": 0.2,
+            "vit_dropout": 0.2,
+            "masked_attention": exact,
+        },
+        "loss": {
+            "boundary": boundary,
+            "boundary_weight": 1.0,
+            "boundary_ramp": [0.0, 0.0],
+            "batch_dice": batch_dice,
+            "query_points": 24 if exact else 0,
+        },
+        "optim": {"clip_norm": 1e30},
+        "train": {"batch_size": 8},
+    }
+
+
+def main() -> int:
+    """Runs all worlds, prints the table and returns 0 if every difference is within its bar."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="writes the differences to this file too")
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _make_store(folder / "store")
+        for world in WORLDS:
+            torch.multiprocessing.start_processes(
+                _run, args=(world, _free_port(), folder), nprocs=world, start_method="spawn"
+            )
+        worlds = {file.stem: torch.load(file) for file in folder.glob("*.pt")}
+    found = differences(worlds)
+    print("\n".join(table(found)))
+    if out is not None:
+        out.write_text(json.dumps(found), encoding="utf-8")
+    return 0 if all(value < BARS[case.split("/")[0]] for row in found.values() for case, value in row.items()) else 1
+
+
+def differences(worlds: Mapping[str, Gradients]) -> dict[str, dict[str, float]]:
+    """Returns for each world but the first, and each case, the norm of the difference over the norm of the gradient."""
+    reference = worlds["1x1"]
+    return {
+        world: {case: float((found - reference[case]).norm() / reference[case].norm()) for case, found in cases.items()}
+        for world, cases in sorted(worlds.items())
+        if world != "1x1"
+    }
+
+
+def table(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Returns the table: the largest difference per precision and mode, by processes x accumulation."""
+    lines = ["| precision | mode | cases | " + " | ".join(found) + " |", "|---" * (3 + len(found)) + "|"]
+    for precision, mode in itertools.product(BARS, MODES):
+        rows = {
+            world: [v for case, v in row.items() if case.startswith(f"{precision}/{mode}/")]
+            for world, row in found.items()
+        }
+        largest = " | ".join(f"{max(values):.1e}" for values in rows.values())
+        lines.append(f"| {precision} | {mode} | {len(next(iter(rows.values())))} | {largest} |")
+    return lines
+
+
+# ---------------------------------------------------------------- in each process
+
+
+def _run(rank: int, world: int, port: int, folder: Path) -> None:
+    """Makes the step of every case in this process, and saves the gradients of rank 0."""
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in names.items()} if world > 1 else {}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true", "WANDB_MODE": "disabled"}
+    from accelerate import Accelerator
+
+    from mets3d.training.step import train_step
+    from tests.builders.runs import write_config
+
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == world
+    mine = folder / f"rank{rank}"
+    mine.mkdir(exist_ok=True)
+    for accumulation in ACCUMULATIONS:
+        gradients: Gradients = {}
+        micro_batches: list[Any] = []  # the same in every case
+        for name, sections in cases():
+            sections["train"]["accumulation"] = accumulation
+            session = _session(write_config(mine, folder / "store", **sections), accelerator, DTYPES[name[:4]])
+            micro_batches = micro_batches or _micro_batches(session)
+            torch.manual_seed(rank)  # nothing may hang on it
+            train_step(session, STEP, micro_batches)
+            found = [parameter.grad for parameter in session.network.parameters() if parameter.grad is not None]
+            gradients[name] = torch.cat([gradient.double().flatten() for gradient in found])
+        if rank == 0:
+            torch.save(gradients, folder / f"{world}x{accumulation}.pt")
+    accelerator.end_training()
+
+
+def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
+    """Returns what a step needs of a session, without a run directory."""
+    import train as script
+    from mets3d.config import load_file
+    from mets3d.training import optim
+    from mets3d.training.balance import Balance
+
+    config = load_file(file)
+    job = script.compose(config, accelerator)
+    network = InPrecision(job.network, dtype)
+    prepared, optimizer = accelerator.prepare(network, optim.build(network.parameters(), config.optim))
+    balance = None
+    if job.loss.needs_ratio:
+        balance = Balance(accelerator.device)
+        balance.averages += torch.tensor([1.0, 0.5])
+    return SimpleNamespace(
+        job=replace(job, network=network),
+        accelerator=accelerator,
+        network=prepared,
+        optimizer=optimizer,
+        balance=balance,
+    )
+
+
+def _micro_batches(session: Any) -> list[Any]:
+    from mets3d.data.loader import batches
+
+    train, accelerator = session.job.config.train, session.accelerator
+    (micro_batches,) = batches(
+        session.job.samples,
+        steps=range(STEP, STEP + 1),
+        batch_size=train.batch_size,
+        processes=accelerator.num_processes,
+        rank=accelerator.process_index,
+        accumulation=train.accumulation,
+    )
+    if accelerator.num_processes == 1:
+        empty = [bool(labels.max() == 0) for batch in micro_batches for labels in batch.labels]
+        assert any(empty), "the comparison is only of use with a crop without foreground"
+        assert not all(empty)
+    return list(micro_batches)
+
+
+class InPrecision(nn.Module):
+    """A network in another precision than that of its images."""
+
+    def __init__(self, inner: nn.Module, dtype: torch.dtype):
+        super().__init__()
+        self.inner, self.dtype = inner.to(dtype), dtype
+
+    def forward(self, image: Tensor, keys: Tensor) -> Any:
+        return self.inner(image.to(self.dtype), keys)
+
+
+# ---------------------------------------------------------------- preparation
+
+
+def _make_store(store: Path) -> None:
+    from mets3d.config import Preprocess
+    from mets3d.data.preprocess import preprocess
+    from mets3d.phantoms.synth import synthesise
+
+    synthesise(store.with_name("data"), 6, 5, shape=(40, 48, 36), spacing_mm=(4.0, 4.0, 4.0))
+    preprocess(store.with_name("data"), store, Preprocess(spacing_mm=(4.0, 4.0, 4.0)), cavity=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

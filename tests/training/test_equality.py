@@ -1,0 +1,32 @@
+"""The gradient does not depend on how the global batch is split: all combinations, by tests/training/equality.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from mets3d.config import Loss
+from tests.builders.runs import ROOT
+from tests.training.equality import BARS, MODES, TARGETS
+
+
+@pytest.mark.slow
+def test_any_split_of_the_batch_has_the_gradient_of_one_process(tmp_path: Path) -> None:
+    out = tmp_path / "differences.json"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.equality", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert out.exists(), done.stderr
+    found = json.loads(out.read_text())
+    assert set(found) == {"1x2", "2x1", "2x2", "4x1", "4x2"}, "processes x accumulation"
+    boundaries = get_args(Loss.model_fields["boundary"].annotation)
+    for split, cases in found.items():
+        exact = {tuple(case.split("/")[1:4]) for case in cases if case.startswith("fp64/")}
+        assert exact == {(m, b, t) for m in MODES for b in boundaries for t in TARGETS}
+        beyond = {case: value for case, value in cases.items() if not value < BARS[case.split("/")[0]]}
+        assert not beyond, split
+    assert done.returncode == 0, done.stdout

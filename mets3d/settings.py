@@ -254,6 +254,11 @@ class Train(Section):
     keep_checkpoints: int = Field(2, gt=0, description="newest checkpoints kept beside the best")
     max_skipped: int = Field(5, gt=0, description="non-finite losses in a row that end the run")
     compile: bool = Field(False, description="torch.compile the network")
+    compile_loss: bool = Field(False, description="torch.compile the loss")
+    channels_last: bool = Field(False, description="channels beside each other in memory, not voxels")
+    recompute: int = Field(
+        0, ge=0, description="finest levels whose activations are computed once more for the gradient; saves memory"
+    )
 
     @property
     def curve_steps(self) -> int:
@@ -296,6 +301,7 @@ class Track(Section):
         "auto", description="auto: online if WANDB_API_KEY is set, else offline; disabled: W&B is not touched"
     )
     project: str = Field("mets3d", description="W&B project")
+    profile: int = Field(0, ge=0, description="optimizer steps to trace; `--profile` alone is 5, 0: none")
     console_every: int = Field(10, gt=0, description="optimizer steps between console lines when not on a terminal")
 
 

@@ -41,6 +41,10 @@ class LossFunction(Protocol):
         """Returns whether `StepContext.dice`, the sum of `dice_sums` over the global batch, must be given."""
         ...
 
+    def compiled(self) -> LossFunction:
+        """Returns the same loss, compiled by torch.compile on its first call."""
+        ...
+
     def dice_sums(self, output: SegOutput, target: Tensor, /) -> Tensor:
         """Returns the sums behind Dice over a batch, of each head and channel of a micro-batch."""
         ...

@@ -44,6 +44,7 @@ def blob_loss(
         return torch.stack(losses).view(probability.shape[:2])
 
 
+@torch.compiler.disable  # components are numbered on the host
 def _one(
     probability: Float[Tensor, "V"], mask: Shaped[np.ndarray, "X Y Z"], outside: Float[Tensor, ""], smooth: float
 ) -> Float[Tensor, ""]:

@@ -40,6 +40,7 @@ class Matching:
     device: torch.device
     copied: torch.cuda.Event | None
 
+    @torch.compiler.disable
     def assigned(self) -> list[Integer[Tensor, "B R"]]:
         """Waits for the costs; returns for each prediction the query of each target channel, -1 for an empty one."""
         if self.copied is not None:
@@ -72,13 +73,19 @@ def start_matching(
         costs = _costs(predictions, pixels, target.to(raised(pixels.features[:0]).dtype), weights)
         together = torch.cat([costs.flatten(), present.flatten().to(costs.dtype)])
     shape = (costs.shape[0], costs.shape[1], costs.shape[2], costs.shape[3])
+    return _sent(together, shape, pairing)
+
+
+@torch.compiler.disable
+def _sent(together: Float[Tensor, " n"], shape: tuple[int, int, int, int], pairing: Pairing) -> Matching:
+    """Starts the copy of costs and flags to the host."""
     if together.device.type != "cuda":
-        return Matching(together.cpu(), shape, pairing, target.device, None)
+        return Matching(together.cpu(), shape, pairing, together.device, None)
     host = torch.empty(together.shape, dtype=together.dtype, pin_memory=True)
     host.copy_(together, non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
-    return Matching(host, shape, pairing, target.device, event)
+    return Matching(host, shape, pairing, together.device, event)
 
 
 def match(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -43,6 +43,11 @@ class TotalLoss:
     def needs_ratio(self) -> bool:
         """Returns whether the weight of the boundary term is multiplied by the running ratio."""
         return self.term is not None and self.weight.balanced
+
+    def compiled(self) -> TotalLoss:
+        """Returns the same loss, compiled by torch.compile on its first call."""
+        term = None if self.term is None else replace(self.term, loss=torch.compile(self.term.loss))
+        return replace(self, base=torch.compile(self.base), term=term)
 
     def dice_sums(self, output: SegOutput, target: Masks, /) -> Float[Tensor, "H 3 K"]:
         """Returns sum pg, sum p and sum g over a micro-batch of each head with a region loss."""

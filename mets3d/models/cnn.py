@@ -5,10 +5,12 @@ Isensee et al., Nature Methods 2021. Two blocks a stage, features doubled per le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, cat, nn
+from torch.utils.checkpoint import checkpoint
 
 from mets3d.models.blocks import ConvBlock
 from mets3d.ops.voxels import Shape3
@@ -16,7 +18,10 @@ from mets3d.shapes import Keys
 
 
 class CNNEncoder(nn.Module):
-    """The way down: image [B, C, X, Y, Z] to one feature map a stage, full resolution first, the bottleneck last."""
+    """The way down: image [B, C, X, Y, Z] to one feature map a stage, full resolution first, the bottleneck last.
+
+    recompute: at so many of the finest stages the backward pass computes the activations once more.
+    """
 
     def __init__(
         self,
@@ -27,6 +32,7 @@ class CNNEncoder(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        self.recompute = 0
         first_strides: list[Shape3] = [(1, 1, 1), *strides]
         self.stages = nn.ModuleList()
         for before, after, stride, kernel in zip(
@@ -42,8 +48,8 @@ class CNNEncoder(nn.Module):
     def forward(self, image: Float[Tensor, "B C X Y Z"], keys: Keys | None = None) -> list[Tensor]:
         maps = []
         features = image
-        for stage in self.stages:
-            features = _through(stage, features, keys)
+        for level, stage in enumerate(self.stages):
+            features = _through(stage, features, keys, recompute=level < self.recompute)
             maps.append(features)
         return maps
 
@@ -53,13 +59,14 @@ class CNNDecoder(nn.Module):
 
     Level u (0 is the deepest) is upsampled by its stride, joined with its skip as (upsampled, skip), and convolved with
     kernels[-(u + 1)]. That is nnU-Net v1's rule and not the mirror image of the encoder, whose stage at that resolution
-    has kernels[-(u + 2)]; it is kept so that original weights of anisotropic networks fit.
+    has kernels[-(u + 2)]; it is kept so that original weights of anisotropic networks fit. recompute: as in the encoder.
     """
 
     def __init__(
         self, channels: Sequence[int], strides: Sequence[Shape3], kernels: Sequence[Shape3], dropout: float = 0.0
     ):
         super().__init__()
+        self.recompute = 0
         self.upsample = nn.ModuleList()
         self.stages = nn.ModuleList()
         for u, stride in enumerate(reversed(strides)):
@@ -78,16 +85,34 @@ class CNNDecoder(nn.Module):
     ) -> list[Tensor]:
         maps = []
         features: Tensor = bottleneck
-        for upsample, stage, skip in zip(self.upsample, self.stages, reversed(skips), strict=True):
-            features = _through(stage, cat((upsample(features), skip), dim=1), keys)
+        levels = range(len(self.stages) - 1, -1, -1)
+        for level, upsample, stage, skip in zip(levels, self.upsample, self.stages, reversed(skips), strict=True):
+            features = _joined(upsample, stage, features, skip, keys, recompute=level < self.recompute)
             maps.append(features)
         return maps
 
 
-def _through(stage: nn.Module, features: Tensor, keys: Keys | None) -> Tensor:
+def _joined(
+    upsample: nn.Module, stage: nn.Module, features: Tensor, skip: Tensor, keys: Keys | None, *, recompute: bool
+) -> Tensor:
+    if recompute and torch.is_grad_enabled():
+        return _recomputed(lambda below, beside: _joined(upsample, stage, below, beside, keys, recompute=False))(
+            features, skip
+        )
+    return _through(stage, cat((upsample(features), skip), dim=1), keys, recompute=False)
+
+
+def _through(stage: nn.Module, features: Tensor, keys: Keys | None, *, recompute: bool) -> Tensor:
+    if recompute and torch.is_grad_enabled():
+        return _recomputed(lambda before: _through(stage, before, keys, recompute=False))(features)
     for block in stage.children():
         features = block(features, keys)
     return features
+
+
+def _recomputed(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Returns `run` with its inputs kept for the backward pass and nothing else; the rest is computed once more."""
+    return lambda *inputs: checkpoint(run, *inputs, use_reentrant=False)
 
 
 def stage_channels(levels: int, features: int, max_features: int) -> list[int]:

@@ -146,6 +146,13 @@ class TransUNet(nn.Module):
             output.queries, output.pixels = self.query_decoder(visited, maps[-1])
         return output
 
+    def recompute(self, levels: int) -> None:
+        """Has the backward pass compute the activations of so many of the finest levels once more.
+
+        That saves their memory and costs a second forward pass through them.
+        """
+        self.encoder.recompute = self.decoder.recompute = levels
+
     def check_shape(self, shape: Sequence[int]) -> None:
         """Raises ValueError for an image size that the network cannot take."""
         if len(shape) != 3:

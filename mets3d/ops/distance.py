@@ -36,6 +36,7 @@ SpacingLike = Any
 SquaredField = Callable[[Tensor, np.ndarray, np.ndarray], Tensor]
 
 
+@torch.compiler.disable  # kernels of its own
 def distance_transform(
     mask: Shaped[Tensor, "..."], spacing_mm: SpacingLike = (1.0, 1.0, 1.0), *, squared: bool = False
 ) -> Float[Tensor, "..."]:
@@ -52,6 +53,7 @@ def distance_transform(
     return distance_to_other_class(mask, spacing_mm, squared=squared).masked_fill_(mask, 0.0)
 
 
+@torch.compiler.disable  # kernels of its own
 def distance_to_other_class(
     mask: Shaped[Tensor, "..."],
     spacing_mm: SpacingLike = (1.0, 1.0, 1.0),

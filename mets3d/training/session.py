@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
@@ -23,6 +22,7 @@ from mets3d.training.readback import Readback
 from mets3d.training.stop import StopWish, exit_code_of, listening
 from mets3d.training.together import StepBoundary
 from mets3d.training.track import Tracker
+from mets3d.training.tuned import tuned
 
 
 @dataclass
@@ -113,7 +113,7 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
     if accelerator.is_main_process:
         launch.note_start(job.run, accelerator, state.count_parameters(job.network))
     optimizer = optim.build(job.network.parameters(), job.config.optim)
-    network = torch.compile(job.network) if job.config.train.compile else job.network
+    job, network = tuned(job)
     network, optimizer = accelerator.prepare(network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
     progress = start.progress

@@ -15,6 +15,7 @@ from mets3d.losses.value import StepContext, count_masks
 from mets3d.training import optim
 from mets3d.training.schedule import learning_rate
 from mets3d.training.session import Session
+from mets3d.training.tuned import in_layout
 
 
 def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -71,7 +72,7 @@ def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     if job.config.augment.enabled:
         image, labels = augment(image, labels, batch.drawn, job.spacing_mm)
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    return image, torch.stack(job.target.masks(labels), dim=1), keys
+    return in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys
 
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:

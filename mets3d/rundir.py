@@ -15,6 +15,7 @@ runs/NAME/
     predictions/       CASE.nii.gz, predict.json, and what `PredictionsDir` lists
     scores.csv, lesions.csv, froc.csv, cohort.csv
     report/            the page, index.html, and its figures
+    profile/           trace.json.gz and table.txt of a run with track.profile
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class RunDir:
     froc = Inside("froc.csv")
     cohort = Inside("cohort.csv")
     report = Inside("report")
+    profile = Inside("profile")
 
     @property
     def name(self) -> str:

@@ -33,6 +33,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+SHORT = {"--profile": "--track.profile=5"}
+
+
 def load(arguments: Sequence[str]) -> Config:
     """Reads the configuration that a command line describes: `--config FILE|NAME` any number of times, then overrides.
 
@@ -126,7 +129,7 @@ def from_command_line(arguments: Sequence[str], *, program: str) -> Config:
 
     With several processes only rank 0 prints, so that N ranks do not say the same thing N times.
     """
-    words = [argument for argument in arguments if argument != "--print-config"]
+    words = [SHORT.get(argument, argument) for argument in arguments if argument != "--print-config"]
     with checked_output():
         if "--help" in words or "-h" in words:
             _print(help_text(program))

@@ -14,6 +14,7 @@ from torch import Tensor
 from mets3d.losses.volumes import checked
 from mets3d.ops.components import components
 from mets3d.ops.distance import SpacingLike
+from mets3d.ops.uncompiled import uncompiled
 from mets3d.shapes import raised
 
 
@@ -44,7 +45,7 @@ def blob_loss(
         return torch.stack(losses).view(probability.shape[:2])
 
 
-@torch.compiler.disable  # components are numbered on the host
+@uncompiled
 def _one(
     probability: Float[Tensor, "V"], mask: Shaped[np.ndarray, "X Y Z"], outside: Float[Tensor, ""], smooth: float
 ) -> Float[Tensor, ""]:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from mets3d.ops.uncompiled import uncompiled
 from mets3d.products import mix, overlap
 from mets3d.shapes import PixelEmbedding, QueryOutput, raised
 
@@ -40,7 +41,7 @@ class Matching:
     device: torch.device
     copied: torch.cuda.Event | None
 
-    @torch.compiler.disable
+    @uncompiled
     def assigned(self) -> list[Integer[Tensor, "B R"]]:
         """Waits for the costs; returns for each prediction the query of each target channel, -1 for an empty one."""
         if self.copied is not None:
@@ -76,7 +77,7 @@ def start_matching(
     return _sent(together, shape, pairing)
 
 
-@torch.compiler.disable
+@uncompiled
 def _sent(together: Float[Tensor, " n"], shape: tuple[int, int, int, int], pairing: Pairing) -> Matching:
     """Starts the copy of costs and flags to the host."""
     if together.device.type != "cuda":

@@ -59,7 +59,8 @@ class CNNDecoder(nn.Module):
 
     Level u (0 is the deepest) is upsampled by its stride, joined with its skip as (upsampled, skip), and convolved with
     kernels[-(u + 1)]. That is nnU-Net v1's rule and not the mirror image of the encoder, whose stage at that resolution
-    has kernels[-(u + 2)]; it is kept so that original weights of anisotropic networks fit. recompute: as in the encoder.
+    has kernels[-(u + 2)]; it is kept so that original weights of anisotropic networks fit.
+    recompute: as in the encoder.
     """
 
     def __init__(

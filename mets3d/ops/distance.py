@@ -30,13 +30,15 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from mets3d.ops.uncompiled import uncompiled
+
 # Three numbers, or [B, 3] for the B items of the first axis: sequences, an array or a tensor. Any, so that the runtime
 # type checker does not reject a wrong spacing before the argument check can explain it.
 SpacingLike = Any
 SquaredField = Callable[[Tensor, np.ndarray, np.ndarray], Tensor]
 
 
-@torch.compiler.disable  # kernels of its own
+@uncompiled
 def distance_transform(
     mask: Shaped[Tensor, "..."], spacing_mm: SpacingLike = (1.0, 1.0, 1.0), *, squared: bool = False
 ) -> Float[Tensor, "..."]:
@@ -53,7 +55,7 @@ def distance_transform(
     return distance_to_other_class(mask, spacing_mm, squared=squared).masked_fill_(mask, 0.0)
 
 
-@torch.compiler.disable  # kernels of its own
+@uncompiled
 def distance_to_other_class(
     mask: Shaped[Tensor, "..."],
     spacing_mm: SpacingLike = (1.0, 1.0, 1.0),

@@ -13,6 +13,7 @@ from mets3d.data.loader import Batch, batches
 from mets3d.training import state
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
+from mets3d.training.profile import part, profiled
 from mets3d.training.progress import Progress
 from mets3d.training.session import Session
 from mets3d.training.step import train_step
@@ -31,11 +32,12 @@ def fit(session: Session) -> None:
     # A resumed run may still owe the validation of its last step.
     if due(config, progress).validation and _finish_step(session):
         return
-    with contextlib.closing(_steps(session)) as steps:
+    with contextlib.closing(_steps(session)) as steps, profiled(session) as traced:
         for step, micro_batches in steps:
             if _ends_here(session):
                 return
             readback.push(step, train_step(session, step, micro_batches))
+            traced()
             progress.step = step + 1
             if not due(config, progress).pause:
                 _account(session, readback.ready())
@@ -64,7 +66,7 @@ def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
     with contextlib.closing(loaded):
         for step in remaining:
             micro_batches: list[Batch] = []
-            with session.wish.noting(Exception):
+            with session.wish.noting(Exception), part("data"):
                 micro_batches = next(loaded)
             yield step, micro_batches
 

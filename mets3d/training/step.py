@@ -13,6 +13,7 @@ from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
 from mets3d.losses.value import StepContext, count_masks
 from mets3d.training import optim
+from mets3d.training.profile import part
 from mets3d.training.schedule import learning_rate
 from mets3d.training.session import Session
 from mets3d.training.tuned import in_layout
@@ -28,7 +29,8 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     accumulation a pass without gradient comes first, which drops the same as the second one.
     """
     job, accelerator, network = session.job, session.accelerator, session.network
-    prepared = [_on_device(session, batch) for batch in micro_batches]
+    with part("augmentation"):
+        prepared = [_on_device(session, batch) for batch in micro_batches]
     context = _context(session, step, [target for _, target, _ in prepared])
     if job.loss.needs_dice_sums and len(prepared) > 1:
         with torch.no_grad():
@@ -41,11 +43,14 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         last = micro == len(prepared) - 1
         # DDP averages gradients only in the last micro-batch.
         with contextlib.nullcontext() if last else accelerator.no_sync(network):
-            output = network(image, keys)
+            with part("forward"):
+                output = network(image, keys)
             if job.loss.needs_dice_sums and len(prepared) == 1:
                 context = replace(context, dice=accelerator.reduce(job.loss.dice_sums(output, target).detach()))
-            value = job.loss(output, target, replace(context, keys=keys))
-            accelerator.backward(value.total / len(prepared))
+            with part("loss"):
+                value = job.loss(output, target, replace(context, keys=keys))
+            with part("backward"):
+                accelerator.backward(value.total / len(prepared))
         rows.append(value.as_row())
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
     means = accelerator.reduce(torch.stack(rows).mean(0), reduction="mean")
@@ -60,7 +65,8 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     scaled = accelerator.scaler is not None
     skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
     rate = learning_rate(step, job.config.train.curve_steps, job.config.optim)
-    optim.step_unless(session.optimizer, None if scaled else skip, rate)
+    with part("optimizer"):
+        optim.step_unless(session.optimizer, None if scaled else skip, rate)
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def tuned(job: Job) -> tuple[Job, nn.Module]:
         network.recompute(settings.recompute)
     if settings.compile_loss:
         job = replace(job, loss=job.loss.compiled())
-    return job, torch.compile(network) if settings.compile else network
+    return job, cast(nn.Module, torch.compile(network)) if settings.compile else network
 
 
 def in_layout(job: Job, image: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""What is chosen for speed or memory changes the arithmetic's order at most."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mets3d.models.transunet import TransUNet
+from mets3d.rundir import RunDir
+from tests.builders.runs import launch, train, write_config
+
+
+def network(**different: Any) -> TransUNet:
+    torch.manual_seed(0)
+    arguments = {
+        "patch": (16, 16, 16),
+        "strides": ((2, 2, 2),) * 2,
+        "features": 4,
+        "max_features": 16,
+        "width": 24,
+        "queries": 5,
+        "decoder_heads": 2,
+        "vit_depth": 1,
+        "vit_width": 24,
+        "vit_mlp": 24,
+        "vit_heads": 2,
+    }
+    return TransUNet("both", dropout=0.3, vit_dropout=0.3, **(arguments | different)).double()
+
+
+def gradients(net: TransUNet, keys: torch.Tensor | None) -> torch.Tensor:
+    image = torch.randn(2, 4, 16, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.manual_seed(5)  # of the dropout without keys
+    output = net(image, keys)
+    loss = output.probabilities.square().mean() + sum(deep.square().mean() for deep in output.deep)
+    return torch.cat(
+        [
+            grad.flatten()
+            for grad in torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
+            if grad is not None
+        ]
+    )
+
+
+@pytest.mark.parametrize("levels", [1, 2, 9])
+@pytest.mark.parametrize("keyed", [True, False])
+def test_recomputing_levels_changes_no_gradient(levels: int, keyed: bool) -> None:
+    keys = torch.tensor([3, 2**40 + 1]) if keyed else None
+    net = network()
+    plain = gradients(net, keys)
+    seen = []
+    net.encoder.stages[0][0].conv.register_forward_hook(lambda *_: seen.append(1))
+    net.recompute(levels)
+    torch.testing.assert_close(gradients(net, keys), plain, atol=1e-14, rtol=1e-12)
+    assert len(seen) == 2  # forward, and once more for the gradient
+    net.eval()
+    with torch.no_grad():
+        net(torch.zeros(1, 4, 16, 16, 16, dtype=torch.float64))
+    assert len(seen) == 3
+
+
+def test_channels_last_trains_the_same_network(tmp_path: Path, phantom_store: Path) -> None:
+    losses = []
+    for name, value in (("plain", "false"), ("last", "true")):
+        config = write_config(tmp_path, phantom_store, name=name)
+        assert train(config, f"--train.channels_last={value}", "--train.recompute=1") == 0
+        losses.append(
+            [row["loss"] for row in RunDir(tmp_path / "runs" / name).read_metrics() if row["kind"] == "train"]
+        )
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_compiled_run_trains_the_same_network(tmp_path: Path, phantom_store: Path) -> None:
+    """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
+    losses = []
+    for name, options in (("plain", ()), ("compiled", ("--train.compile=true", "--train.compile_loss=true"))):
+        config = write_config(tmp_path, phantom_store, name=name, model={"strides": [[2, 2, 2]], "features": 2})
+        run = launch("train.py", "--config", str(config), "--train.steps=2", "--validate.every=9", *options)
+        assert run.returncode == 0, run.stderr
+        losses.append(losses_of(RunDir(tmp_path / "runs" / name)))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

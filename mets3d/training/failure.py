@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import traceback
+
+# What gloo and NCCL say when the connection to another process breaks.
+PEER_GONE = re.compile("Connection (closed|reset) by peer|Broken pipe|remote process exited|ncclRemoteError")
 
 
 class TrainingError(RuntimeError):
@@ -17,6 +21,8 @@ def message_of(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}. Make room and run the same command again"
+    if PEER_GONE.search(str(error)):
+        return "another training process has ended, so this one cannot go on. Run the same command again"
     if isinstance(error, MemoryError):
         return "memory ran out. Lower data.workers or data.patch, or give the job more memory"
     if isinstance(error, (OSError, ValueError, TrainingError)) or type(error) is RuntimeError:

@@ -75,6 +75,7 @@ def start(config: Config) -> Accelerator:
         ],
     )
     check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)
+    check_alone(os.environ)
     check_precision(accelerator.mixed_precision, accelerator.device)
     return accelerator
 
@@ -109,6 +110,21 @@ def check_world(launched: int, joined: int) -> None:
             "separate networks. No GPU is visible to this configuration. On CPUs use "
             f"`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {launched} train.py ...`; "
             "on one GPU use `accelerate launch --config_file accelerate_configs/single_gpu.yaml train.py ...`"
+        )
+
+
+def check_alone(variables: Mapping[str, str]) -> None:
+    """Raises ValueError where a launch file names several processes and its kind, such as MULTI_CPU, starts one.
+
+    Accelerate then says where the others are to be met, but not how many there are. MPI has names of its own.
+    """
+    met = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= set(variables)
+    counted = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"} & set(variables)
+    if met and not counted:
+        raise ValueError(
+            "the launch names several processes, but its distributed_type starts one (MASTER_ADDR is set, WORLD_SIZE "
+            "is not). For processes on CPUs use `ACCELERATE_USE_CPU=true accelerate launch --config_file "
+            "accelerate_configs/cpu_ddp.yaml train.py ...`; for one set num_processes to 1 and unset MASTER_ADDR"
         )
 
 

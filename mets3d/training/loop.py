@@ -9,6 +9,8 @@ import contextlib
 import time
 from collections.abc import Generator, Mapping, Sequence
 
+import torch
+
 from mets3d.data.loader import Batch, batches
 from mets3d.training import state
 from mets3d.training.due import due
@@ -36,9 +38,12 @@ def fit(session: Session) -> None:
         for step, micro_batches in steps:
             if _ends_here(session):
                 return
-            readback.push(step, train_step(session, step, micro_batches))
+            with session.wish.noting(*_leaves_weights_whole(session)):
+                readback.push(step, train_step(session, step, micro_batches))
+                progress.step = step + 1
             traced()
-            progress.step = step + 1
+            if progress.step == step and _ends_here(session):
+                return
             if not due(config, progress).pause:
                 _account(session, readback.ready())
                 continue
@@ -47,6 +52,14 @@ def fit(session: Session) -> None:
                 return
             readback.restart_clock()
     session.boundary.agreed(session.wish)  # an error is one of all to the end; a signal comes too late to stop anything
+
+
+def _leaves_weights_whole(session: Session) -> tuple[type[Exception], ...]:
+    """Returns the errors of a step after which a checkpoint can be written: memory runs out before the update.
+
+    With several processes the others wait in the middle of the step.
+    """
+    return (torch.OutOfMemoryError,) if session.accelerator.num_processes == 1 else ()
 
 
 def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:

@@ -167,6 +167,12 @@ def resumed(launcher: Launcher, config: Path) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- losses
 
 
+def process_killed(started: psutil.Process, _store: Path) -> None:
+    """The system's memory killer takes one of two training processes."""
+    trainings = [each for each in started.children() if "train.py" in " ".join(each.cmdline())]
+    trainings[-1].kill()
+
+
 def worker_killed(started: psutil.Process, _store: Path) -> None:
     """The system's memory killer takes one loader worker."""
     workers = [each for each in started.children(recursive=True) if "spawn_main" in " ".join(each.cmdline())]

@@ -6,6 +6,8 @@ import errno
 import re
 import traceback
 
+import torch
+
 # What gloo and NCCL say when the connection to another process breaks.
 PEER_GONE = re.compile("Connection (closed|reset) by peer|Broken pipe|remote process exited|ncclRemoteError")
 
@@ -23,6 +25,8 @@ def message_of(error: Exception) -> str:
         return f"the disk is full: {error.filename or error}. Make room and run the same command again"
     if PEER_GONE.search(str(error)):
         return "another training process has ended, so this one cannot go on. Run the same command again"
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the device's memory ran out; raise train.accumulation or lower data.patch: {error}"
     if isinstance(error, MemoryError):
         return "memory ran out. Lower data.workers or data.patch, or give the job more memory"
     if isinstance(error, (OSError, ValueError, TrainingError)) or type(error) is RuntimeError:

@@ -19,10 +19,8 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
 from mets3d.files import read_json
-from mets3d.processes import STOP_SIGNALS
 from mets3d.rundir import RunDir
-from mets3d.training.launch import check_world
-from mets3d.training.stop import exit_code_of, listening
+from mets3d.training.launch import check_alone, check_devices, check_precision, check_world
 from tests.builders.runs import LAUNCH, ROOT, launch, write_config
 
 CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
@@ -91,6 +89,36 @@ def test_check_world_lets_equal_worlds_pass() -> None:
     check_world(4, 4)
     with pytest.raises(ValueError, match="2 separate"):
         check_world(2, 1)
+
+
+def test_a_launch_that_names_several_processes_and_starts_one_is_refused() -> None:
+    multi_cpu = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}
+    with pytest.raises(ValueError, match="names several processes, but its distributed_type starts one"):
+        check_alone(multi_cpu)
+    check_alone({"ACCELERATE_MIXED_PRECISION": "no"})
+    check_alone({"MASTER_ADDR": "node0"})
+    for counted in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        check_alone({**multi_cpu, counted: "2"})
+
+
+def test_a_process_for_each_gpu_and_none_more() -> None:
+    check_devices(8, 8)
+    check_devices(2, 0)  # processes on a CPU
+    with pytest.raises(ValueError, match="4 processes on this host, which has 2 GPUs; use --num_processes 2"):
+        check_devices(4, 2)
+
+
+def test_a_precision_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for precision in ("no", "bf16"):
+        check_precision(precision, cpu)
+    with pytest.raises(ValueError, match="fp16 on a CPU"):
+        check_precision("fp16", cpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "an old GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    check_precision("fp16", gpu)
+    with pytest.raises(ValueError, match="an old GPU has no bf16"):
+        check_precision("bf16", gpu)
 
 
 @pytest.mark.slow
@@ -188,54 +216,3 @@ def wait_until(condition: object, seconds: float) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
-
-
-@pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_a_signal_is_a_wish_and_its_echoes_change_nothing(number: signal.Signals) -> None:
-    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
-    with listening() as wish:
-        assert not wish
-        signal.raise_signal(number)
-        assert wish
-        for again in STOP_SIGNALS:  # the launcher's death, the process group
-            signal.raise_signal(again)
-        assert exit_code_of(wish.signal) == 128 + number
-    assert {each: signal.getsignal(each) for each in STOP_SIGNALS} == before
-
-
-def test_what_nohup_and_a_shell_in_the_background_ignore_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with listening() as wish:
-            signal.raise_signal(signal.SIGHUP)
-            assert not wish
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-IMPATIENT = """
-import os, signal, sys, threading, time
-from mets3d.training import stop
-stop.IMPATIENT_SECONDS = 0.3
-with stop.listening() as wish:
-    wish.last_words = lambda code: print("last words", code, flush=True)
-    signal.raise_signal(signal.SIGUSR1)
-    signal.raise_signal(signal.SIGHUP)
-    print("still here", flush=True)
-    time.sleep(0.5)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    {busy}
-"""
-
-
-@pytest.mark.parametrize(
-    "busy", ["time.sleep(60)", "threading.Lock().acquire(); import ctypes; ctypes.CDLL(None).sleep(60)"]
-)
-def test_a_second_signal_leaves_at_once_with_the_first_ones_code(busy: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPATIENT.replace("{busy}", busy)],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (128 + signal.SIGUSR1, "still here\nlast words 138\n")
-    assert done.stderr == ""

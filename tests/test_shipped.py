@@ -1,0 +1,66 @@
+"""What comes with the package beside its code is found by name, in a checkout and in an installed wheel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mets3d.config import load
+from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
+from tests.builders.runs import ROOT
+
+
+def test_a_checkout_has_them_beside_the_package() -> None:
+    assert shipped(TRAIN) == ROOT / "train.py"
+    assert names_in(CONFIGS) == sorted(file.stem for file in (ROOT / "configs").glob("*.yaml"))
+    assert names_in(LAUNCH_FILES) == sorted(file.stem for file in (ROOT / "accelerate_configs").glob("*.yaml"))
+
+
+def test_a_word_is_a_file_first_and_then_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert file_or_name("quickstart", CONFIGS) == ROOT / "configs" / "quickstart.yaml"
+    (tmp_path / "quickstart").write_text("seed: 7")
+    assert file_or_name("quickstart", CONFIGS) == Path("quickstart")
+    for path in ("no/where", "nowhere.yaml"):  # for the reader to report
+        assert file_or_name(path, CONFIGS) == Path(path)
+    with pytest.raises(FileNotFoundError, match="quick: no such file or name; expected a file or one of base, "):
+        file_or_name("quick", CONFIGS)
+
+
+def test_a_configuration_by_name_is_that_of_its_file() -> None:
+    assert load(["--config", "quickstart"]) == load(["--config", str(ROOT / "configs" / "quickstart.yaml")])
+
+
+def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path) -> None:
+    pytest.importorskip("setuptools", reason="builds the wheel")
+    source, site, work = (tmp_path / name for name in ("source", "site", "work"))
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("mets3d", "configs", "accelerate_configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("train.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    work.mkdir()
+    build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", build, str(tmp_path)],
+        cwd=source, check=True, capture_output=True, timeout=200,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    assert not (source / "mets3d" / "shipped_files").exists()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mets3d", "train", "--launch", "cpu", "--config", "quickstart", "--train.steps=1"),
+            *(f"--data.store={phantom_store}", "--data.patch=[16,16,16]", "--preprocess.spacing_mm=[4,4,4]"),
+            *("--data.folds=3", "--validate.cases=1", "--predict.overlap=0"),
+        ],
+        cwd=work, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (work / "runs" / "quickstart" / "model.safetensors").exists()

@@ -1,13 +1,14 @@
 """Stops a training by every signal through every launcher, and looks at what it leaves: `python -m tests.faults stops`.
 
-A run has two loader workers in each process. The signal goes to the process that a user started alone, or to its whole
-process group, as a terminal, `tini -g` and `docker stop` do it. Torch's launcher puts its children into sessions of
-their own, so a group signal does not reach these.
+A run has two loader workers in each process. The signal goes to the process that a user started alone, to its whole
+process group, as a terminal, `tini -g` and schedulers do it, or to the last training process alone. Torch's launcher
+puts its children into sessions of their own, so a group signal does not reach these.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
-import torch
 from safetensors.torch import load_file
 
 from mets3d.files import read_json
@@ -57,7 +58,12 @@ LAUNCHERS = {
         [*PYTHON, "-m", "mets3d.launch", "--config_file", "cpu_ddp", "--main_process_port", "0", "train.py"], 2, True
     ),
 }  # fmt: skip
-PAIRS = [(launcher, number, whom) for launcher in LAUNCHERS for number in STOP_SIGNALS for whom in ("alone", "group")]
+PAIRS = [
+    (name, number, whom)
+    for name, launcher in LAUNCHERS.items()
+    for number in STOP_SIGNALS
+    for whom in (("alone", "group", "rank") if launcher.processes > 1 else ("alone", "group"))
+]
 
 
 def configuration(folder: Path, store: Path) -> Path:
@@ -119,7 +125,10 @@ def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
     with running(launcher, config, errors) as started:
         wait_for_steps(run, 3, started)
         family = [started, *started.children(recursive=True)]
-        (os.killpg if whom == "group" else os.kill)(started.pid, number)
+        if whom == "rank":
+            _trainings(started)[-1].send_signal(number)
+        else:
+            (os.killpg if whom == "group" else os.kill)(started.pid, number)
         code = started.wait(SECONDS)
         _, alive = psutil.wait_procs(family, timeout=SECONDS)
     faults = [f"{len(alive)} processes are left"] if alive else []
@@ -127,6 +136,10 @@ def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
     if launcher.own and "Traceback" in errors.read_text(encoding="utf-8"):
         faults.append("a traceback was printed")
     return "; ".join(faults)
+
+
+def _trainings(started: psutil.Process) -> list[psutil.Process]:
+    return [each for each in started.children() if "train.py" in " ".join(each.cmdline())]
 
 
 def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> list[str]:
@@ -151,26 +164,7 @@ def _whole(run: RunDir) -> list[str]:
     return [] if load_file(CheckpointDir(run.checkpoint(steps[0])).weights) else ["the checkpoint is empty"]
 
 
-def resumed(launcher: Launcher, config: Path) -> dict[str, torch.Tensor]:
-    """Starts the same command again, to its end, and returns the weights."""
-    subprocess.run(
-        [*launcher.words, "--config", str(config)],
-        cwd=ROOT,
-        env={**os.environ, "WANDB_MODE": "disabled", **dict(launcher.variables)},
-        timeout=SECONDS,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return load_file(RunDir(config.parent / "runs" / "run").weights)
-
-
 # ---------------------------------------------------------------- losses
-
-
-def process_killed(started: psutil.Process, _store: Path) -> None:
-    """The system's memory killer takes one of two training processes."""
-    trainings = [each for each in started.children() if "train.py" in " ".join(each.cmdline())]
-    trainings[-1].kill()
 
 
 def worker_killed(started: psutil.Process, _store: Path) -> None:
@@ -212,3 +206,27 @@ def lost(launcher: Launcher, loss: str, config: Path, store: Path) -> str:
     if text.count(expected) != 1 or text.count("train.py: ") != 1 or "Traceback" in text:
         faults.append(f"expected one message, found {text!r}")
     return "; ".join(faults)
+
+
+# ---------------------------------------------------------------- the long form
+
+
+def table(store: Path, folder: Path) -> int:
+    """Prints a line for each stop by each signal through each launcher, and each loss; 1 if anything is lost."""
+    started, bad = time.monotonic(), 0
+    cases: list[tuple[str, Any, str | None]] = [
+        *PAIRS, *((name, loss, None) for name in LAUNCHERS for loss in LOSSES)
+    ]  # fmt: skip
+    for count, (name, what, whom) in enumerate(cases):
+        place = folder / str(count)
+        own = place / "store"
+        shutil.copytree(store, own)
+        config = configuration(place, own)
+        if whom is None:
+            label, faults = what, lost(LAUNCHERS[name], what, config, own)
+        else:
+            label, faults = f"{signal.Signals(what).name} {whom}", stopped(LAUNCHERS[name], what, whom, config)
+        bad += bool(faults)
+        print(f"{name:16} {label:16} {faults or 'nothing lost'}", flush=True)
+    print(f"{len(cases)} runs, {bad} lost something, {time.monotonic() - started:.0f} s", flush=True)
+    return int(bad > 0)

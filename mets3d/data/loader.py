@@ -82,6 +82,11 @@ def keys_of_process(
     return [[(step, index) for index in range(start, start + size)] for start in starts]
 
 
+def rank_of(index: int, *, batch_size: int, processes: int, accumulation: int) -> int:
+    """Returns the process that has sample `index` of the global batch."""
+    return index // (batch_size // (processes * accumulation)) % processes
+
+
 def batches(
     samples: Samples,
     *,
@@ -153,10 +158,14 @@ class Samples:
         """Makes the samples of these keys and puts them side by side."""
         return collate([self[key] for key in keys])
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
+    def place(self, key: Key) -> tuple[StoredCase, tuple[int, int, int]]:
+        """Returns the case of a sample, and where its patch starts there; reads no voxel."""
         rng = generator(self.seed, *key)
-        case, centre = self._place(rng)
-        origin = _origin(case.shape, self.patch, centre, rng)
+        case, centre = self._drawn_place(rng)
+        return case, _origin(case.shape, self.patch, centre, rng)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        case, origin = self.place(key)
         box = [slice(start, start + size) for start, size in zip(origin, self.patch, strict=True)]
         inside = tuple(slice(max(part.start, 0), min(part.stop, n)) for part, n in zip(box, case.shape, strict=True))
         before = [max(-part.start, 0) for part in box]
@@ -165,7 +174,7 @@ class Samples:
         drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None
         return {"key": key, "image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
 
-    def _place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
+    def _drawn_place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
         """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
         # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
         any_case, chance, which, where = rng.random(4)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 import torch
 
 from mets3d.data.loader import Batch, batches
-from mets3d.training import state
+from mets3d.training import blame, state
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
 from mets3d.training.profile import part, profiled
@@ -120,18 +120,39 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
     """
     config, progress = session.job.config, session.progress
     for step, numbers in rows:
+        faults = blame.take_faults(numbers)
         skipped = numbers.pop("skipped") > 0
         progress.skipped += skipped
         progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
+        if skipped:
+            _note_skipped(session, step, faults)
+        else:
+            session.skipped_in_a_row.clear()
         speed = config.train.batch_size / numbers.pop("seconds")
         with session.wish.noting(OSError):
             session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
         if progress.skipped_in_a_row >= config.train.max_skipped:
             raise TrainingError(
-                f"the loss was not finite in {progress.skipped_in_a_row} steps in a row, up to step {step + 1}; they "
-                f"changed no weight. The last checkpoint is step {session.job.run.pointer('last') or 0}. Lower "
-                "optim.lr, or look at the parts of the loss in metrics.jsonl"
+                f"{progress.skipped_in_a_row} steps in a row, up to step {step + 1}, were not finite and changed no "
+                f"weight. {blame.verdict(session.skipped_in_a_row)}. The last checkpoint is step "
+                f"{session.job.run.pointer('last') or 0}"
             )
+
+
+def _note_skipped(session: Session, step: int, faults: Mapping[int, float]) -> None:
+    """Says which samples made a step fail, and counts their cases."""
+    samples, train = session.job.samples, session.job.config.train
+    split = {
+        "batch_size": train.batch_size,
+        "processes": session.accelerator.num_processes,
+        "accumulation": train.accumulation,
+    }
+    skipped = blame.explain(step, faults, samples, split)
+    blame.count(session.progress, skipped)
+    session.skipped_in_a_row.append(skipped)
+    if session.accelerator.is_main_process:
+        with session.wish.noting(OSError):
+            session.tracker.say("\n".join([str(skipped), *blame.in_store(skipped, samples)]))
 
 
 def _finish_step(session: Session, *, stop: bool = False) -> bool:
@@ -155,6 +176,9 @@ def _finish_step(session: Session, *, stop: bool = False) -> bool:
     if now.checkpoint and not (stop and session.saved_step == progress.step):
         state.save(job, session.state)
         session.saved_step = progress.step
+    if now.stop or progress.step == job.config.train.steps:
+        for line in blame.named_cases(progress):
+            session.tracker.say(line)
     if now.stop and session.stopped_by:
         session.tracker.say(f"stopped by a signal at step {progress.step}; run the same command again to go on")
     return now.stop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mets3d.files import COUNT, NUMBER, OBJECT, TEXT, Kind
@@ -17,8 +17,11 @@ class Progress:
     best: float = -1.0  # highest validation score
     best_step: int = 0
     validated: int = 0  # step of the last validation
-    skipped: int = 0  # steps skipped for a non-finite loss
+    skipped: int = 0  # steps skipped for a loss or gradient that was not finite
     skipped_in_a_row: int = 0
+    diverged: int = 0  # of the skipped ones, those whose images were all finite
+    bad_images: dict[str, int] = field(default_factory=dict)  # skipped steps in which a case's image was not finite
+    suspects: dict[str, int] = field(default_factory=dict)  # diverged steps to whose bad part a case belonged
 
 
 @dataclass(frozen=True)

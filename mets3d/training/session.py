@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from accelerate import Accelerator
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from mets3d.training import launch, optim, state
 from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
+from mets3d.training.blame import Skipped
 from mets3d.training.job import Job
 from mets3d.training.lock import held
 from mets3d.training.prepare import Start, check_is_run, prepare_run
@@ -38,6 +39,7 @@ class Session:
     balance: the running ratio of base loss and boundary term, None unless the loss needs it.
     saved_step: the step of the newest checkpoint.
     stopped_by: the number of the signal that ended the run, the same on every process; 0 if none did.
+    skipped_in_a_row: what made the last steps fail, empty after a step that did not.
     """
 
     job: Job
@@ -52,6 +54,7 @@ class Session:
     balance: Balance | None
     saved_step: int = 0
     stopped_by: int = 0
+    skipped_in_a_row: list[Skipped] = field(default_factory=list)
 
     @property
     def state(self) -> state.State:

@@ -13,6 +13,7 @@ from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
 from mets3d.losses.value import StepContext, count_masks
 from mets3d.training import optim
+from mets3d.training.blame import fault_name, faults_of
 from mets3d.training.profile import part
 from mets3d.training.schedule import learning_rate
 from mets3d.training.session import Session
@@ -38,7 +39,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
     # Accelerate skips `optimizer.zero_grad` while gradients are accumulated, so clear them on the network.
     network.zero_grad(set_to_none=True)
-    rows = []
+    rows, faults = [], []
     for micro, (image, target, keys) in enumerate(prepared):
         last = micro == len(prepared) - 1
         # DDP averages gradients only in the last micro-batch.
@@ -52,8 +53,9 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
             with part("backward"):
                 accelerator.backward(value.total / len(prepared))
         rows.append(value.as_row())
+        faults.append(faults_of(image, value.total.detach()))
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
-    means = accelerator.reduce(torch.stack(rows).mean(0), reduction="mean")
+    means, fault = _averaged(session, rows, micro_batches, faults)
     # The parts are those of the last micro-batch; their numbers become the averages.
     value = value.with_numbers(means)
     if session.balance is not None:
@@ -68,7 +70,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     with part("optimizer"):
         optim.step_unless(session.optimizer, None if scaled else skip, rate)
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
-    return value.named() | of_step
+    return value.named() | of_step | fault
 
 
 def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,3 +90,18 @@ def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepCont
         own = torch.stack([count_masks(target) for target in targets]).sum()
         masks = session.accelerator.reduce(own).clamp_min(1) / parts
     return StepContext(step, masks, None if session.balance is None else session.balance.ratio(), parts=parts)
+
+
+def _averaged(
+    session: Session, rows: Sequence[Tensor], micro_batches: Sequence[Batch], faults: Sequence[Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Averages the numbers over micro-batches and processes. The same reduction collects the fault of each sample."""
+    train = session.job.config.train
+    means = torch.stack(list(rows)).mean(0)
+    of_samples = means.new_zeros(train.batch_size)
+    for batch, found in zip(micro_batches, faults, strict=True):
+        first = batch.keys[0][1]
+        of_samples[first : first + len(found)] = found
+    reduced = session.accelerator.reduce(torch.cat([means, of_samples]), reduction="mean")
+    means, of_samples = reduced.split([len(means), train.batch_size])
+    return means, {fault_name(index): fault for index, fault in enumerate(of_samples.unbind())}

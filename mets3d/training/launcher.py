@@ -54,11 +54,14 @@ def launch(words: Sequence[str], *, program: str) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_SAVE)
     with _signals_passed_on():
         from accelerate.commands.launch import launch_command, launch_command_parser
+        from torch.distributed.elastic.multiprocessing.api import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
         options = launch_command_parser().parse_args(list(words))
-        # Torch's launcher would end the training itself; the handlers of this process pass the signals on instead.
-        options.signals_to_handle = "SIGQUIT"
+        # Torch's launcher handles signals too. Without restarts the handlers here pass them on and hear how the
+        # training ended; with restarts it would start a training again that ends, so it must know of the signal.
+        heard = [signal.Signals(number).name for number in _heard()] if options.max_restarts else ["SIGQUIT"]
+        options.signals_to_handle = ",".join(heard)
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
         if options.config_file is not None:  # else it says which defaults it takes
             logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
@@ -69,6 +72,8 @@ def launch(words: Sequence[str], *, program: str) -> int:
             return _exit_code({0: error.returncode}, program)
         except ChildFailedError as error:
             return _exit_code({rank: failure.exitcode for rank, failure in error.failures.items()}, program)
+        except SignalException as error:
+            return exit_code_of(error.sigval)
         except (ValueError, OSError) as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
@@ -78,8 +83,7 @@ def launch(words: Sequence[str], *, program: str) -> int:
 @contextmanager
 def _signals_passed_on() -> Iterator[None]:
     """Sends the signals that stop a training to the processes that this one started; what is ignored stays ignored."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in _heard()}
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         import psutil
@@ -90,13 +94,17 @@ def _signals_passed_on() -> Iterator[None]:
         for child in children:
             child.send_signal(number)
 
-    for number in heard:
+    for number in before:
         signal.signal(number, pass_on)
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heard() -> list[int]:
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _exit_code(codes: Mapping[int, int], program: str) -> int:

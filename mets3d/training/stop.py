@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from mets3d.processes import STOP_SIGNALS
@@ -58,22 +58,28 @@ def exit_code_of(number: int) -> int:
 def listening(*, to_the_end: bool = False) -> Iterator[StopWish]:
     """Collects the signals that stop a training, until the block ends.
 
-    to_the_end: the process ends after the block; later signals are ignored, so that they do not change its exit code.
-
     A signal that is ignored at the start stays so: `nohup` ignores SIGHUP, a script's shell the SIGINT of what it runs
-    in the background. A second signal after IMPATIENT_SECONDS ends the process at once, with the first one's exit code.
+    in the background. A second interrupt after IMPATIENT_SECONDS raises KeyboardInterrupt.
+    to_the_end: the process ends after the block. A second signal of any kind then ends it at once, with the first one's
+    exit code, and later signals are ignored, so that they do not change the code.
     """
     wish = StopWish()
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
+    first = 0.0
+
     def note(number: int, _frame: FrameType | None) -> None:
-        wish.signal = wish.signal or number
+        nonlocal first
+        if not wish.signal:
+            first, wish.signal = time.monotonic(), number
+        elif not to_the_end and number == signal.SIGINT and time.monotonic() - first > IMPATIENT_SECONDS:
+            raise KeyboardInterrupt
 
     for number in heard:
         signal.signal(number, note)
     try:
-        with _impatience(wish, heard):
+        with _impatience(wish, heard) if to_the_end else nullcontext():
             yield wish
     finally:
         for number in heard:

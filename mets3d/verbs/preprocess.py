@@ -21,7 +21,8 @@ ORDER = 30
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
     parser.add_argument("store", type=output_path, metavar="STORE", help="folder to write")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its preprocess section is used")
+    parser.add_argument("--config", type=Path, metavar="FILE",
+                        help="configuration, or its name as for `train`; its preprocess section is used")  # fmt: skip
     parser.takes_jobs()
     parser.takes_overrides("settings to change, as --preprocess.margin_voxels=2 or --data.cavity=true")
 
@@ -48,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
 def _configuration(file: Path | None, overrides: Sequence[str]) -> Config:
     """Reads the configuration file, or takes the defaults, and lays the overrides over it."""
     from mets3d.config import Config, ConfigError, load_file, overridden
+    from mets3d.shipped import CONFIGS, file_or_name
 
     try:
-        config = load_file(file) if file else Config()
+        config = load_file(file_or_name(str(file), CONFIGS)) if file else Config()
     except ConfigError as error:
         named = [fault if fault.startswith(f"{file}: ") else f"{file}: {fault}" for fault in error.faults]
         raise ValueError("\n".join(named)) from None

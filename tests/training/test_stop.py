@@ -14,7 +14,7 @@ import pytest
 from mets3d.files import read_json
 from mets3d.processes import STOP_SIGNALS
 from mets3d.rundir import RunDir
-from mets3d.training import checkpoint, launch, loop, session
+from mets3d.training import checkpoint, launch, loop, session, stop
 from mets3d.training.stop import exit_code_of, listening
 from mets3d.training.track import Tracker
 from mets3d.training.validation import HeldOutCases
@@ -34,6 +34,16 @@ def test_a_signal_is_a_wish_and_its_echoes_change_nothing(number: signal.Signals
     assert {each: signal.getsignal(each) for each in STOP_SIGNALS} == before
 
 
+def test_in_a_notebook_a_second_interrupt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "IMPATIENT_SECONDS", 0.0)
+    with listening() as wish:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert wish.signal == signal.SIGINT
+
+
 def test_what_nohup_and_a_shell_in_the_background_ignore_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -49,7 +59,7 @@ IMPATIENT = """
 import os, signal, sys, threading, time
 from mets3d.training import stop
 stop.IMPATIENT_SECONDS = 0.3
-with stop.listening() as wish:
+with stop.listening(to_the_end=True) as wish:
     wish.last_words = lambda code: print("last words", code, flush=True)
     signal.raise_signal(signal.SIGUSR1)
     signal.raise_signal(signal.SIGHUP)
@@ -128,7 +138,7 @@ def failing_at(step: int, error: Exception, original: Callable[..., Any]) -> Cal
     return fail
 
 
-@pytest.mark.parametrize("kind", ["memory", "log", "case"])
+@pytest.mark.parametrize("kind", ["memory", "log", "case", "validation"])
 def test_an_error_is_one_message_and_a_checkpoint_of_the_steps_before_it(
     tmp_path: Path,
     phantom_store: Path,
@@ -138,7 +148,10 @@ def test_an_error_is_one_message_and_a_checkpoint_of_the_steps_before_it(
 ) -> None:
     import torch
 
-    config = write_config(tmp_path, phantom_store, train={"checkpoint_every": 100})
+    every = 2 if kind == "validation" else 4
+    config = write_config(
+        tmp_path, phantom_store, train={"checkpoint_every": 100}, validate={"every": every, "cases": 1}
+    )
     run = RunDir(tmp_path / "runs" / "run")
     with monkeypatch.context() as patched:
         if kind == "memory":
@@ -147,6 +160,12 @@ def test_an_error_is_one_message_and_a_checkpoint_of_the_steps_before_it(
         elif kind == "log":
             error = OSError(28, "No space left on device", "metrics.jsonl")
             patched.setattr(Tracker, "train", failing_at(2, error, Tracker.train))
+        elif kind == "validation":
+
+            def unreadable(*_arguments: Any) -> Any:
+                raise OSError("case.safetensors: Input/output error")
+
+            patched.setattr(HeldOutCases, "_dice", unreadable)
         else:
             from mets3d.data.loader import Samples
 
@@ -164,6 +183,7 @@ def test_an_error_is_one_message_and_a_checkpoint_of_the_steps_before_it(
         "memory": "the device's memory ran out",
         "log": "the disk is full: metrics.jsonl",
         "case": "the store is gone",
+        "validation": "case.safetensors: Input/output error",
     }[kind]
     assert message.startswith("train.py: ")
     assert expected in message

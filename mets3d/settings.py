@@ -253,6 +253,8 @@ class Train(Section):
     checkpoint_every: int = Field(500, gt=0, description="optimizer steps between checkpoints")
     keep_checkpoints: int = Field(2, gt=0, description="newest checkpoints kept beside the best")
     max_skipped: int = Field(5, gt=0, description="non-finite losses in a row that end the run")
+    debug_non_finite: bool = Field(False, description="end at the first one and name its first layer; waits every step")
+    deterministic: bool = Field(False, description="two runs on a GPU are equal bit for bit; slower")
     compile: bool = Field(False, description="torch.compile the network")
     compile_loss: bool = Field(False, description="torch.compile the loss")
     channels_last: bool = Field(False, description="channels beside each other in memory, not voxels")

@@ -17,6 +17,7 @@ from torch import Tensor
 from mets3d.losses.matching import Matching, Pairing, TargetMasks, start_matching
 from mets3d.losses.value import count_masks
 from mets3d.ops.keyed import keyed_uniform, random_keys, stream_of
+from mets3d.ops.points import values_at
 from mets3d.shapes import Keys, PixelEmbedding, QueryOutput, SegOutput, raised
 
 Normaliser = Float[Tensor, ""] | float | int | None
@@ -192,17 +193,10 @@ def _at_points(
         # Uniform in [-1, 1], the corners of the volume.
         positions = 2 * keyed_uniform(keys, stream, (logits.shape[1], sum(drawn), 3)).to(logits) - 1
         candidates, others = torch.split(positions, drawn, dim=2)
-        nearest = _at(logits, candidates).abs().topk(least_certain, dim=-1, largest=False).indices
+        nearest = values_at(logits, candidates).abs().topk(least_certain, dim=-1, largest=False).indices
         chosen = candidates.gather(2, nearest[..., None].expand(-1, -1, -1, 3))
         chosen = torch.cat([chosen, others], dim=2)
-    return _at(logits, chosen), _at(target, chosen)
-
-
-def _at(volume: Tensor, positions: Tensor) -> Tensor:
-    batch, channels = volume.shape[:2]
-    grid = positions.flatten(0, 1)[:, :, None, None]
-    values = F.grid_sample(volume.flatten(0, 1)[:, None], grid, padding_mode="border", align_corners=False)
-    return values.view(batch, channels, -1)
+    return values_at(logits, chosen), values_at(target, chosen)
 
 
 def _checked(output: SegOutput, target: Tensor) -> PixelEmbedding:

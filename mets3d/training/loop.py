@@ -13,6 +13,7 @@ import torch
 
 from mets3d.data.loader import Batch, batches
 from mets3d.training import blame, state
+from mets3d.training.anomaly import first_bad_layer
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
 from mets3d.training.profile import part, profiled
@@ -44,6 +45,8 @@ def fit(session: Session) -> None:
             traced()
             if progress.step == step and _ends_here(session):
                 return
+            if config.train.debug_non_finite:
+                _end_if_not_finite(session, step, micro_batches)
             if not due(config, progress).pause:
                 _account(session, readback.ready())
                 continue
@@ -137,6 +140,15 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
                 f"weight. {blame.verdict(session.skipped_in_a_row)}. The last checkpoint is step "
                 f"{session.job.run.pointer('last') or 0}"
             )
+
+
+def _end_if_not_finite(session: Session, step: int, micro_batches: Sequence[Batch]) -> None:
+    """Waits for the numbers of a step; raises TrainingError naming the first layer if it was skipped."""
+    rows = session.readback.drain()
+    skipped = any(numbers["skipped"] > 0 for _, numbers in rows)
+    _account(session, rows)
+    if skipped:
+        raise TrainingError(first_bad_layer(session, step, micro_batches))
 
 
 def _note_skipped(session: Session, step: int, faults: Mapping[int, float]) -> None:

@@ -20,6 +20,7 @@ SCORED = ("validate.cases", "predict.overlap", "predict.threshold", "predict.que
 MAY_CHANGE = (
     *("name", "output", "resume", "precision", "track", "data.store", "data.workers", "validate", "predict"),
     *("train.accumulation", "train.checkpoint_every", "train.keep_checkpoints", "train.max_skipped"),
+    *("train.debug_non_finite", "train.deterministic"),
     *("train.compile", "train.compile_loss", "train.channels_last", "train.recompute"),
 )
 CURVES = ("train.steps", "train.schedule_steps")  # may change where the curves of the steps done stay the same

@@ -15,6 +15,7 @@ from mets3d.training import launch, optim, state
 from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
 from mets3d.training.blame import Skipped
+from mets3d.training.deterministic import deterministic
 from mets3d.training.job import Job
 from mets3d.training.lock import held
 from mets3d.training.prepare import Start, check_is_run, prepare_run
@@ -79,6 +80,7 @@ def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = Non
     """
     with ExitStack() as stack:
         wish = stack.enter_context(listening()) if wish is None else wish
+        stack.enter_context(deterministic(job.config.train.deterministic))
         with launch.one_message(accelerator):
             launch.check_loader(job, accelerator)
         with launch.one_message():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
-from mets3d.losses.value import StepContext, count_masks
+from mets3d.losses.value import LossValue, StepContext, count_masks
+from mets3d.shapes import Keys
 from mets3d.training import optim
 from mets3d.training.blame import fault_name, faults_of
 from mets3d.training.profile import part
@@ -30,30 +33,19 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     accumulation a pass without gradient comes first, which drops the same as the second one.
     """
     job, accelerator, network = session.job, session.accelerator, session.network
-    with part("augmentation"):
-        prepared = [_on_device(session, batch) for batch in micro_batches]
-    context = _context(session, step, [target for _, target, _ in prepared])
-    if job.loss.needs_dice_sums and len(prepared) > 1:
-        with torch.no_grad():
-            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys in prepared]
-        context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
+    parts, context = prepared(session, step, micro_batches)
     # Accelerate skips `optimizer.zero_grad` while gradients are accumulated, so clear them on the network.
     network.zero_grad(set_to_none=True)
     rows, faults = [], []
-    for micro, (image, target, keys) in enumerate(prepared):
-        last = micro == len(prepared) - 1
+    for micro, inputs in enumerate(parts):
+        last = micro == len(parts) - 1
         # DDP averages gradients only in the last micro-batch.
         with contextlib.nullcontext() if last else accelerator.no_sync(network):
-            with part("forward"):
-                output = network(image, keys)
-            if job.loss.needs_dice_sums and len(prepared) == 1:
-                context = replace(context, dice=accelerator.reduce(job.loss.dice_sums(output, target).detach()))
-            with part("loss"):
-                value = job.loss(output, target, replace(context, keys=keys))
+            value = loss_of(session, network, inputs, context)
             with part("backward"):
-                accelerator.backward(value.total / len(prepared))
+                accelerator.backward(value.total / len(parts))
         rows.append(value.as_row())
-        faults.append(faults_of(image, value.total.detach()))
+        faults.append(faults_of(inputs.image, value.total.detach()))
     norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
     means, fault = _averaged(session, rows, micro_batches, faults)
     # The parts are those of the last micro-batch; their numbers become the averages.
@@ -73,14 +65,46 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     return value.named() | of_step | fault
 
 
-def _on_device(session: Session, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns image [B, C, X, Y, Z], augmented, target masks [B, R, X, Y, Z] and keys [B], copied without waiting."""
+class Inputs(NamedTuple):
+    """A micro-batch on the device: augmented image, target masks, and the keys of its samples."""
+
+    image: Float[Tensor, "B C X Y Z"]
+    target: Bool[Tensor, "B R X Y Z"]
+    keys: Keys
+
+
+def prepared(session: Session, step: int, micro_batches: Sequence[Batch]) -> tuple[list[Inputs], StepContext]:
+    """Returns all micro-batches on the device, copied without waiting, and the numbers of the step."""
+    job, accelerator, network = session.job, session.accelerator, session.network
+    with part("augmentation"):
+        parts = [_on_device(session, batch) for batch in micro_batches]
+    context = _context(session, step, [inputs.target for inputs in parts])
+    if job.loss.needs_dice_sums and len(parts) > 1:
+        with torch.no_grad():
+            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys in parts]
+        context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
+    return parts, context
+
+
+def loss_of(session: Session, network: nn.Module, inputs: Inputs, context: StepContext) -> LossValue:
+    """Returns the loss of a micro-batch after a forward pass; sums for Dice that `context` lacks are those of it."""
+    loss = session.job.loss
+    with part("forward"):
+        output = network(inputs.image, inputs.keys)
+    if loss.needs_dice_sums and context.dice is None:
+        sums = loss.dice_sums(output, inputs.target).detach()
+        context = replace(context, dice=session.accelerator.reduce(sums))
+    with part("loss"):
+        return loss(output, inputs.target, replace(context, keys=inputs.keys))
+
+
+def _on_device(session: Session, batch: Batch) -> Inputs:
     job = session.job
     image, labels = batch.on(session.accelerator.device)
     if job.config.augment.enabled:
         image, labels = augment(image, labels, batch.drawn, job.spacing_mm)
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    return in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys
+    return Inputs(in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys)
 
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:

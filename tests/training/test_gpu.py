@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
@@ -66,3 +67,36 @@ def test_a_step_without_queries_never_waits_for_the_device(
     monkeypatch.setattr(loop, "train_step", watched)
     loss = loss | {"boundary_ramp": [0.0, 0.1]}
     assert train(write_config(tmp_path, phantom_store, precision="bf16", loss=loss)) == 0
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        ({"mode": "cnn"}, {"boundary": "blob", "batch_dice": True}),
+        ({"mode": "both", "vit_dropout": 0.2}, {"boundary": "hausdorff_distance", "query_points": 64}),
+        ({"mode": "decoder", "memory_fpn": 2}, {"boundary": "hausdorff_convolution"}),
+        ({"mode": "decoder"}, {"boundary": "hausdorff_erosion"}),
+        ({"mode": "encoder", "dropout": 0.1}, {"boundary": "signed_distance"}),
+    ],
+)
+def test_two_deterministic_runs_are_equal_bit_for_bit(
+    tmp_path: Path, phantom_store: Path, model: dict[str, Any], loss: dict[str, Any], precision: str
+) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        precision=precision,
+        model=model,
+        loss=loss | {"boundary_ramp": [0.0, 0.1]},
+        train={"steps": 6, "batch_size": 4, "checkpoint_every": 6, "deterministic": True},
+    )
+    runs = []
+    for name in ("one", "two"):
+        assert train(config, f"--name={name}") == 0
+        run = RunDir(tmp_path / "runs" / name)
+        runs.append(
+            (load_file(run.checkpoint(6) / "model.safetensors"), [row.get("loss") for row in run.read_metrics()])
+        )
+    assert runs[0][1] == runs[1][1]
+    assert all(torch.equal(tensor, runs[1][0][name]) for name, tensor in runs[0][0].items())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mets3d.__main__ import main
 from mets3d.config import load
 from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 from tests.builders.runs import ROOT
@@ -35,6 +36,13 @@ def test_a_word_is_a_file_first_and_then_a_name(tmp_path: Path, monkeypatch: pyt
 
 def test_a_configuration_by_name_is_that_of_its_file() -> None:
     assert load(["--config", "quickstart"]) == load(["--config", str(ROOT / "configs" / "quickstart.yaml")])
+
+
+def test_preprocessing_takes_the_names_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preprocess", str(tmp_path), str(tmp_path / "store"), "--config", "brats"]) == 2
+    assert "brats: no such file or name; expected a file or one of base, " in capsys.readouterr().err
+    assert main(["preprocess", str(tmp_path), str(tmp_path / "store"), "--config", "brats_mets"]) == 2
+    assert "brats_mets" not in capsys.readouterr().err, "it is the data that are missing"
 
 
 def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path) -> None:

@@ -30,7 +30,7 @@ def fit(session: Session) -> None:
     after `train.max_skipped` non-finite losses in a row.
     """
     config, progress, readback = session.job.config, session.progress, session.readback
-    if _ends_here(session):  # a signal that came while the training started
+    if _ends_here(session):  # a signal that came while the training started; no worker runs yet
         return
     # A resumed run may still owe the validation of its last step.
     if due(config, progress).validation and _finish_step(session):

@@ -8,7 +8,6 @@ stands for a whole checkpoint unless the disk damages it, which the manifest sho
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,4 +182,4 @@ def _delete(folder: Path) -> None:
     # First the name, at once, then the content: a kill in between leaves no half checkpoint under its name.
     doomed = folder.with_name(REMOVING + folder.name)
     folder.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    remove(doomed)

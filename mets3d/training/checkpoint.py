@@ -51,10 +51,10 @@ def write(run: RunDir, record: Record, weights: Mapping[str, Tensor], optimizer:
         write_json(temporary.progress, record.as_json())
         write_manifest(temporary.path)
         sync(temporary.path)
+        _rename(temporary.path, folder)
     except BaseException:
         remove(temporary.path)
         raise
-    _rename(temporary.path, folder)
 
 
 def _write_state(file: Path, content: Mapping[str, Any]) -> None:
@@ -92,7 +92,12 @@ def _rename(temporary: Path, folder: Path) -> None:
     if folder.exists():  # of this very step, without its validation
         remove(before)
         folder.rename(before)
-    temporary.rename(folder)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if before.exists():
+            before.rename(folder)
+        raise
     sync_entry(folder)  # before the pointer that names it
     remove(before)
 

@@ -18,10 +18,11 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 
+from mets3d.config import Config
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
-from mets3d.training.launch import check_alone, check_devices, check_precision, check_world
-from tests.builders.runs import LAUNCH, ROOT, launch, write_config
+from mets3d.training.launch import check_alone, check_devices, check_precision, check_world, start
+from tests.builders.runs import LAUNCH, ROOT, forget_accelerator, launch, train, write_config
 
 CONFIGS = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
 
@@ -216,3 +217,22 @@ def wait_until(condition: object, seconds: float) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
+
+
+def test_the_environment_divides_no_gradient(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, phantom_store, train={"steps": 1})
+    assert train(config, "--name=plain") == 0
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert train(config, "--name=under") == 0
+    norms = [RunDir(tmp_path / "runs" / name).read_metrics()[0]["grad_norm"] for name in ("plain", "under")]
+    assert norms[0] == norms[1]
+
+
+def test_the_environment_compiles_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "EAGER")
+    forget_accelerator()
+    network = torch.nn.Linear(1, 1)
+    assert start(Config()).prepare(network) is network
+    forget_accelerator()

@@ -1,4 +1,4 @@
-"""The long form of the fault tests: python -m tests.faults kills [--stride N]; a line for each fault that is made."""
+"""The long form of the fault tests: `python -m tests.faults kills`, `damage` or `stops`; a line for each fault made."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ import tests.environment  # noqa: F401 - before anything that reads the environm
 
 
 def main() -> int:
-    """Runs the table that is asked for; 1 if anything is lost in it."""
+    """Makes the faults of a table; 1 if anything is lost in it."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("--stride", type=int, default=1, help="make every Nth kill alone")
+    parser.add_argument("table", choices=("kills", "damage", "stops"))
+    parser.add_argument("--stride", type=int, default=1, help="of the kills, make every Nth alone")
     parser.add_argument("--store", type=Path, help="a store to train on; by default one of phantoms is made")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="of the kills, print one JSON object a line")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mets3d-faults-") as folder:
-        return TABLES[options.table](options, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="mets3d-faults-") as name:
+        folder = Path(name)
+        store = options.store or _phantoms(folder)
+        if options.table == "stops":
+            from tests.faults.stops import table
+
+            return table(store, folder)
+        if options.table == "damage":
+            from tests.faults.damage import damage_table
+
+            return damage_table(store, folder)
+        return _kills(options, store, folder)
 
 
-def kills(options: argparse.Namespace, folder: Path) -> int:
-    """A training killed at each of its file-system operations."""
+def _kills(options: argparse.Namespace, store: Path, folder: Path) -> int:
     from tests.faults.kills import SCENARIOS, sweep
 
-    store = options.store or _phantoms(folder)
     started, bad, count = time.monotonic(), 0, 0
     for scenario in SCENARIOS:
         place = folder / scenario.name
@@ -40,7 +48,7 @@ def kills(options: argparse.Namespace, folder: Path) -> int:
             if options.json:
                 print(json.dumps(asdict(outcome)), flush=True)
             else:
-                said = "; ".join(outcome.faults) or "equal"
+                said = "; ".join(outcome.faults) or "nothing lost"
                 print(f"{outcome.scenario:9} {outcome.number:4}  {outcome.place:90}  {said}", flush=True)
     print(f"{count} kills, {bad} lost something, {time.monotonic() - started:.0f} s", file=sys.stderr)
     return int(bad > 0)
@@ -56,8 +64,6 @@ def _phantoms(folder: Path) -> Path:
     preprocess(folder / "data", folder / "store", Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
     return folder / "store"
 
-
-TABLES = {"kills": kills}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.files import read_json
-from mets3d.rundir import CheckpointDir
+from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.manifest import write_manifest
 
 FILES = ("model.safetensors", "optimizer.bin", "progress.json", "manifest.json")
@@ -153,3 +153,27 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "the folder is empty": (_without_content, "manifest.json is missing"),
     "the folder is a copy of another one": (_copy_of_the_one_before, "copy of the checkpoint of step"),
 }
+
+
+def damage_table(store: Path, folder: Path) -> int:
+    """Prints a line for each kind: the training goes on from the checkpoint before; 1 if one ends otherwise."""
+    from tests.faults.kills import STEPS, attempt, configuration, copied, differences, fingerprint
+
+    # The last step has a rate above 0, so that its weights are not those of the step before.
+    words = ("--train.checkpoint_every=1", "--train.keep_checkpoints=9", "--validate.every=1", "--optim.min_lr=0.001")
+    config, runs, bad = configuration(folder, store), folder / "runs", 0
+    code, text = attempt(config, runs, "run", words)
+    assert code == 0, text
+    expected = fingerprint(runs / "run")
+    for kind, (damage, _named) in KINDS.items():
+        place = copied(runs, folder / "damaged")
+        damage(RunDir(place / "run").checkpoint(STEPS))
+        code, text = attempt(config, place, "run", words)
+        said = next((line for line in text.splitlines() if "is damaged: " in line), "")
+        lost = differences(expected, fingerprint(place / "run")) if code == 0 else [f"exit code {code}: {text[-300:]}"]
+        lost += [] if said else ["nothing was said"]
+        bad += bool(lost)
+        shown = said.partition("is damaged: ")[2].partition(";")[0]
+        print(f"{kind:45} {shown:70} {'; '.join(lost) or 'nothing lost'}", flush=True)
+    print(f"{len(KINDS)} kinds, {bad} lost something")
+    return int(bad > 0)

@@ -75,19 +75,17 @@ SCENARIOS = (FRESH, REPLACED, DAMAGED)
 
 def sweep(store: Path, folder: Path, scenario: Scenario, *, stride: int, first: int = 1) -> Iterator[Outcome]:
     """Yields the outcome of kill `first`, `first` + `stride`, ... until the run ends before the kill."""
-    config = write_config(
-        folder, store, model={"mode": "cnn"}, validate={"cases": 1}, predict={"overlap": 0.0}, train={"steps": STEPS}
-    )
+    config = configuration(folder, store)
     prepared = folder / "prepared"
     scenario.before(config, prepared)
     prepared.mkdir(exist_ok=True)
-    alone = _copy(prepared, folder / "alone")
+    alone = copied(prepared, folder / "alone")
     code, text = attempt(config, alone, "run", scenario.words)
     assert code == 0, text
     expected = fingerprint(alone / "run")
     number = first
     while True:
-        runs = _copy(prepared, folder / "killed")
+        runs = copied(prepared, folder / "killed")
         code, text = attempt(config, runs, "run", scenario.words, kill_at=number)
         if code != -signal.SIGKILL:
             if code != 0:
@@ -100,7 +98,14 @@ def sweep(store: Path, folder: Path, scenario: Scenario, *, stride: int, first: 
         number += stride
 
 
-def _copy(source: Path, target: Path) -> Path:
+def configuration(folder: Path, store: Path) -> Path:
+    """Writes the settings of a run of `STEPS` steps that takes a second."""
+    sections = {"model": {"mode": "cnn"}, "validate": {"cases": 1}, "predict": {"overlap": 0.0}}
+    return write_config(folder, store, train={"steps": STEPS}, **sections)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Copies a folder over another one."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from mets3d.files import read_json
 from mets3d.processes import STOP_SIGNALS
 from mets3d.rundir import CheckpointDir, RunDir
-from tests.builders.runs import LAUNCH, ROOT, write_config
+from tests.builders.runs import LAUNCH, ROOT, train, write_config
 
 SECONDS = 120  # for anything that is waited for
 STEPS = 150
@@ -164,6 +166,17 @@ def _whole(run: RunDir) -> list[str]:
     return [] if load_file(CheckpointDir(run.checkpoint(steps[0])).weights) else ["the checkpoint is empty"]
 
 
+def finished(config: Path) -> dict[str, Tensor]:
+    """Gives the command again, in this process, and returns the weights of the run's end."""
+    assert train(config, "--data.workers=0") == 0
+    return load_file(RunDir(config.parent / "runs" / "run").weights)
+
+
+def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> list[str]:
+    """The names of tensors that are not bit-equal."""
+    return [name for name in first.keys() | second.keys() if not torch.equal(first[name], second[name])]
+
+
 # ---------------------------------------------------------------- losses
 
 
@@ -214,6 +227,8 @@ def lost(launcher: Launcher, loss: str, config: Path, store: Path) -> str:
 def table(store: Path, folder: Path) -> int:
     """Prints a line for each stop by each signal through each launcher, and each loss; 1 if anything is lost."""
     started, bad = time.monotonic(), 0
+    (folder / "whole").mkdir()
+    whole = finished(configuration(folder / "whole", store))
     cases: list[tuple[str, Any, str | None]] = [
         *PAIRS, *((name, loss, None) for name in LAUNCHERS for loss in LOSSES)
     ]  # fmt: skip
@@ -226,6 +241,13 @@ def table(store: Path, folder: Path) -> int:
             label, faults = what, lost(LAUNCHERS[name], what, config, own)
         else:
             label, faults = f"{signal.Signals(what).name} {whom}", stopped(LAUNCHERS[name], what, whom, config)
+        if (
+            not faults
+            and what != "store gone"
+            and LAUNCHERS[name].processes == 1
+            and differing(finished(config), whole)
+        ):
+            faults = "the resumed run ends with other weights than an uninterrupted one"
         bad += bool(faults)
         print(f"{name:16} {label:16} {faults or 'nothing lost'}", flush=True)
     print(f"{len(cases)} runs, {bad} lost something, {time.monotonic() - started:.0f} s", flush=True)

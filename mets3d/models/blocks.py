@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mets3d.ops.keyed import keyed_keep, random_keys, stream_of
+from mets3d.ops.norm import norm_and_activate
 from mets3d.ops.voxels import Shape3
 from mets3d.shapes import Keys
 
@@ -65,9 +66,7 @@ class ConvBlock(nn.Module):
         self.activation = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, features: Float[Tensor, "B C X Y Z"], keys: Keys | None = None) -> Float[Tensor, "B D x y z"]:
-        normalised: Tensor = self.norm(self.dropout(self.conv(features), keys))
-        result: Tensor = self.activation(normalised)
-        return result
+        return norm_and_activate(self.dropout(self.conv(features), keys), self.norm, self.activation)
 
 
 class Attention(nn.Module):

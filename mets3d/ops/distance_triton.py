@@ -18,6 +18,8 @@ import triton.language as tl
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mets3d.ops.triton_kernel import kernel
+
 # Lines that a program of the scan takes; rows and columns of the values that a program of a min-plus pass makes.
 SCAN_COLUMNS = 128
 ROWS, COLUMNS = 32, 64
@@ -45,7 +47,7 @@ def squared_field(
     return one
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@kernel
 def _scan(masks, field, table, n, inner, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Writes the signed squared distance along the first axis of masks [N, n, inner]; infinite without a change.
 
@@ -78,7 +80,7 @@ def _scan(masks, field, table, n, inner, COLUMNS: tl.constexpr):  # type: ignore
         before = here
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@kernel
 def _min_plus(  # type: ignore[no-untyped-def]
     source, out, table, n, inner, axis: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):

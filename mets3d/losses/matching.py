@@ -6,7 +6,6 @@ on it, and asks for the result afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,17 +14,12 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from mets3d.ops.mask_sums import mask_sums
 from mets3d.ops.uncompiled import uncompiled
-from mets3d.products import mix, overlap
 from mets3d.shapes import PixelEmbedding, QueryOutput, raised
 
 Pairing = Literal["reference", "correct"]
 TargetMasks = Bool[Tensor, "B R X Y Z"] | Float[Tensor, "B R X Y Z"]
-
-# Mask logits made at a time: on a CPU they stay in its cache, on a GPU they bound the memory (256 MiB in fp32).
-LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
-# Below it the sigmoid is no normal number any more, and softplus is 0 to the last digit.
-LOWEST_LOGIT = -80.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def start_matching(
     """
     with torch.autocast(target.device.type, enabled=False):
         present = (target > 0).flatten(2).any(-1)
-        costs = _costs(predictions, pixels, target.to(raised(pixels.features[:0]).dtype), weights)
+        costs = _costs(predictions, pixels, target, weights)
         together = torch.cat([costs.flatten(), present.flatten().to(costs.dtype)])
     shape = (costs.shape[0], costs.shape[1], costs.shape[2], costs.shape[3])
     return _sent(together, shape, pairing)
@@ -104,43 +98,23 @@ def match(
 def _costs(
     predictions: tuple[QueryOutput, ...],
     pixels: PixelEmbedding,
-    target: Float[Tensor, "B R X Y Z"],
+    target: TargetMasks,
     weights: tuple[float, float, float],
 ) -> Float[Tensor, "P B Q R"]:
     """Returns the cost of matching each query to each channel: `weights` times -class probability, BCE and Dice.
 
-    The BCE of logit x and target t is softplus(x) - x t. Mask logits are linear in the pixel features, so their sum
-    over a mask is one over the features. With s = sigmoid(x), softplus(x) is x - log(s), for which s is there anyway.
+    The BCE of logit x and target t is softplus(x) - x t, so that it takes sums over voxels alone, like Dice.
     """
     of_class, of_bce, of_dice = weights
     probability = torch.stack([raised(one.class_logits).softmax(-1)[..., :-1] for one in predictions])
     embedding = torch.cat([raised(one.mask_embedding) for one in predictions], dim=1)
     folded, constant = embedding @ raised(pixels.weight), embedding @ raised(pixels.bias)
-    features, masks = pixels.features.flatten(2), target.flatten(2)
-    batch, rows, voxels = len(features), folded.shape[1], features.shape[-1]
-    logs, logit_sum, inside_size = (folded.new_zeros(batch, rows) for _ in range(3))
-    inside_mask = folded.new_zeros(batch, rows, masks.shape[1])
-    of_mask = folded.new_zeros(batch, features.shape[1], masks.shape[1])
-    for part in _parts(voxels, batch * rows, features.device.type):
-        channels, mask = raised(features[..., part]), masks[..., part]
-        of_mask += overlap(channels, mask)
-        logits = mix(folded, channels).add_(constant[..., None]).clamp_(min=LOWEST_LOGIT)
-        logit_sum += logits.sum(-1)
-        inside = logits.sigmoid_()
-        inside_size += inside.sum(-1)
-        inside_mask += overlap(inside, mask)
-        logs += inside.log_().sum(-1)
-    mask_sizes = masks.sum(-1)
-    in_mask = folded @ of_mask + constant[..., None] * mask_sizes[:, None]  # sum of the logits over each mask
-    bce = ((logit_sum - logs)[..., None] - in_mask) / voxels
-    dice = 1 - (2 * inside_mask + 1) / (inside_size[..., None] + mask_sizes[:, None] + 1)
+    sums = mask_sums(folded, constant, pixels.features.flatten(2), target.flatten(2))
+    mask_sizes = target.flatten(2).sum(-1).to(folded.dtype)[:, None]
+    bce = (sums.softplus[..., None] - sums.logit_mask) / target[0, 0].numel()
+    dice = 1 - (2 * sums.inside_mask + 1) / (sums.inside[..., None] + mask_sizes + 1)
     by_prediction = torch.unflatten(of_dice * dice + of_bce * bce, 1, (len(predictions), -1)).transpose(0, 1)
     return by_prediction - of_class * probability
-
-
-def _parts(voxels: int, rows: int, device: str) -> Iterator[slice]:
-    at_once = max(1, LOGITS_AT_ONCE.get(device, LOGITS_AT_ONCE["cuda"]) // rows)
-    return (slice(start, start + at_once) for start in range(0, voxels, at_once))
 
 
 def _assign(cost: np.ndarray, present: np.ndarray, pairing: Pairing) -> np.ndarray:

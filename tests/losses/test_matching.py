@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from mets3d.losses import matching
 from mets3d.losses.matching import start_matching
+from mets3d.ops.mask_sums import AT_ONCE
 from mets3d.shapes import PixelEmbedding, QueryOutput
 
 SIZE = (4, 3, 5)
@@ -40,7 +41,7 @@ def written_out(prediction: QueryOutput, pixels: PixelEmbedding, target: torch.T
 @pytest.mark.parametrize("at_once", [1, 60, 10**9])
 @pytest.mark.parametrize("scale", [1.0, 40.0])  # with 40, logits of several hundred
 def test_costs_as_written_out(monkeypatch: pytest.MonkeyPatch, at_once: int, scale: float) -> None:
-    monkeypatch.setitem(matching.LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(AT_ONCE, "cpu", at_once)
     predictions, pixels, target = made(scale)
     costs = matching._costs(predictions, pixels, target, (2.0, 5.0, 3.0))
     expected = torch.stack([written_out(prediction, pixels, target) for prediction in predictions])

@@ -7,6 +7,7 @@ voxels that are summed at the end it runs at the speed of memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,11 +17,18 @@ from torch import Tensor
 PIECE = 2048  # voxels summed by one matrix product on a GPU
 
 
-def mix(matrix: Float[Tensor, "B M K"], volume: Float[Tensor, "B K N"]) -> Float[Tensor, "B M N"]:
-    """Returns the product of a matrix and the channels of a volume at each of its N voxels, in their dtype."""
+def mix(
+    matrix: Float[Tensor, "B M K"], volume: Float[Tensor, "B K N"], shape: Sequence[int] | None = None
+) -> Float[Tensor, "B ..."]:
+    """Returns the product of a matrix and the channels of a volume at each of its N voxels, in their dtype.
+
+    shape: of the result behind the batch, in place of (M, N). What is changed in place afterwards should have its shape
+    from here: a change of a view makes the backward pass copy the whole gradient.
+    """
+    sizes = (len(volume), *((matrix.shape[1], volume.shape[2]) if shape is None else shape))
     if not torch.is_grad_enabled():
-        return torch.bmm(matrix, volume)
-    mixed: Tensor = _Mix.apply(matrix, volume)  # type: ignore[no-untyped-call]
+        return torch.bmm(matrix, volume).view(sizes)
+    mixed: Tensor = _Mix.apply(matrix, volume, sizes)  # type: ignore[no-untyped-call]
     return mixed
 
 
@@ -34,21 +42,24 @@ def overlap(one: Float[Tensor, "B M N"], other: Float[Tensor, "B K N"]) -> Float
 
 class _Mix(torch.autograd.Function):
     @staticmethod
-    def forward(matrix: Tensor, volume: Tensor) -> Tensor:
-        return torch.bmm(matrix, volume)
+    def forward(matrix: Tensor, volume: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        # No view for autograd, which forbids to change one that such a function returns.
+        shaped: Tensor = torch.ops.aten._unsafe_view(torch.bmm(matrix, volume), sizes)
+        return shaped
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's form
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Any], output: Tensor) -> None:  # noqa: ARG004 - torch's form
+        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (gradient,) = gradients
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         matrix, volume = ctx.saved_tensors
-        needs_matrix, needs_volume = ctx.needs_input_grad
+        gradient = gradients[0].reshape(len(matrix), matrix.shape[1], -1)
+        needs_matrix, needs_volume, _ = ctx.needs_input_grad
         return (
             overlap(gradient, volume) if needs_matrix else None,
             mix(matrix.transpose(1, 2), gradient) if needs_volume else None,
+            None,
         )
 
 

@@ -22,6 +22,19 @@ def test_values() -> None:
         assert torch.equal(overlap(one, other), overlap(one.detach(), other.detach()))
 
 
+def test_a_result_of_another_shape_may_be_changed_in_place() -> None:
+    matrix, one, added = volume(6, 4, 0), volume(4, 8, 1), volume(2, 8, 2)
+    plain = (torch.einsum("bmk,bkn->bmn", matrix, one).view(2, 2, 3, 2, 4) + added.view(2, 2, 1, 2, 4)).sin()
+    shaped = mix(matrix, one, (2, 3, 2, 4))
+    shaped += added.view(2, 2, 1, 2, 4)
+    for one_way, other_way in zip(
+        torch.autograd.grad(plain.sum(), (matrix, one, added)),
+        torch.autograd.grad(shaped.sin().sum(), (matrix, one, added)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one_way, other_way)
+
+
 def test_gradients() -> None:
     assert gradcheck(mix, (volume(3, 4, 0), volume(4, 7, 1)))
     assert gradcheck(overlap, (volume(3, 7, 0), volume(4, 7, 1)))

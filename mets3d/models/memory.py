@@ -91,20 +91,19 @@ class MemoryAttention(Attention):
         of_value = of_key.to(memory.offset.dtype)
         constant = of_bias + (of_value @ memory.offset[..., None]).squeeze(-1).to(query.dtype)
         folded = of_key if memory.matrix is None else (of_value @ memory.matrix).to(query.dtype)
-        scores = mix(folded, channels)
-        batch, rows, _ = scores.shape
-        plane, along_z = constant[..., None], None
+        x, y, z = memory.size
+        rows = (self.heads, queries.shape[1])
+        scores = mix(folded, channels, (*rows, x * y, z))
+        plane = constant.view(len(scores), *rows, 1, 1)
         if memory.encoding is not None:
-            x, y, along_z = (of_key @ axis.to(of_key.dtype).transpose(0, 1) for axis in memory.encoding)
-            plane = (x[..., None] + y[..., None, :]).flatten(2) + plane
-        grid = scores.view(batch, rows, plane.shape[-1], -1)
-        grid += plane[..., None]  # in place: the product itself is not needed again
-        if along_z is not None:
-            grid += along_z[:, :, None]
+            along_x, along_y, along_z = (of_key @ axis.to(of_key.dtype).transpose(0, 1) for axis in memory.encoding)
+            plane = (along_x[..., None] + along_y[..., None, :]).view(len(scores), *rows, x * y, 1) + plane
+            scores += along_z.view(len(scores), *rows, 1, z)  # in place: the product itself is not needed again
+        scores += plane
         if allowed is not None:
-            by_head = scores.view(batch, self.heads, -1, scores.shape[-1])
-            by_head.masked_fill_(~allowed, -math.inf)
-        return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
+            scores.masked_fill_(~allowed.view(len(scores), 1, rows[1], x * y, z), -math.inf)
+        flat = scores.flatten(1, 2).flatten(2)
+        return flat.softmax(-1, dtype=torch.promote_types(flat.dtype, torch.float32)).to(flat.dtype)
 
 
 def projected(

@@ -1,6 +1,7 @@
 """Training on a CUDA device: mixed precision, and a step that does not wait for the device."""
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,53 @@ def test_a_step_without_queries_never_waits_for_the_device(
     monkeypatch.setattr(loop, "train_step", watched)
     loss = loss | {"boundary_ramp": [0.0, 0.1]}
     assert train(write_config(tmp_path, phantom_store, precision="bf16", loss=loss)) == 0
+
+
+@pytest.mark.parametrize(
+    "loss", [{}, {"query_points": 64}, {"boundary": "hausdorff_distance"}, {"batch_dice": True}, {"boundary": "blob"}]
+)
+@pytest.mark.parametrize("mode", ["decoder", "both"])
+def test_a_step_with_queries_waits_once_a_micro_batch(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, mode: str, loss: dict[str, Any]
+) -> None:
+    """The blob loss, which numbers lesions on the host, waits once more."""
+    from mets3d.training import loop
+
+    original, synchronize = loop.train_step, torch.cuda.Event.synchronize
+    waits: list[list[str]] = []
+    inside: list[bool] = []
+
+    def watched(*arguments: object) -> object:
+        waits.append([])
+        inside.append(True)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                return original(*arguments)  # type: ignore[arg-type]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+            inside.clear()
+            waits[-1] += [str(one.message) for one in caught if "synchronizing CUDA" in str(one.message)]
+
+    def counted(event: torch.cuda.Event) -> None:
+        if inside:  # the numbers of a step are read after it, by an event too
+            waits[-1].append("an event")
+        synchronize(event)
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    monkeypatch.setattr(torch.cuda.Event, "synchronize", counted)
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        precision="bf16",
+        model={"mode": mode, "deep_heads": 1},
+        loss=loss | {"boundary_ramp": [0.0, 0.1]},
+        train={"steps": 4, "batch_size": 4, "accumulation": 2, "checkpoint_every": 9},
+    )
+    assert train(config) == 0
+    each = 2 if loss.get("boundary") == "blob" else 1
+    assert [len(step) for step in waits[1:]] == [2 * each] * 3, waits  # the first step compiles kernels
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])

@@ -44,7 +44,8 @@ def prepare(
        cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
     4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
 
-    Raises DataError if there is no brain or a sequence is constant in it, or varies no more than by rounding.
+    Raises DataError if there is no brain, if a sequence has values that are not finite, is constant in the brain, or
+    varies there no more than by rounding.
     """
     shape = images[0].data.shape
     arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
@@ -63,6 +64,9 @@ def prepare(
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
     for channel, image in enumerate(images):
+        bad = int(np.count_nonzero(~np.isfinite(image.data[crop])))
+        if bad:
+            raise DataError(f"{SEQUENCES[channel]} has {bad} voxels that are NaN or infinite")
         values = resize(image.data[crop], size)
         statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
     mean, std = zip(*statistics, strict=True)
@@ -114,11 +118,7 @@ def _z_score(
     own -= mean
     std = math.sqrt(np.square(own).mean())  # as np.std, which subtracts the mean anew
     if not std > CONSTANT * largest:
-        raise DataError(
-            f"{sequence} is {mean:g} everywhere in the brain"
-            if math.isfinite(std)
-            else f"{sequence} holds NaN or infinity"
-        )
+        raise DataError(f"{sequence} is {mean:g} everywhere in the brain")
     own /= std
     out[brain] = own
     return mean, std

@@ -130,6 +130,17 @@ def test_what_cannot_be_prepared(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- put back
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("spacing", [MM, (1.5, 1.0, 1.0)])
+def test_values_that_are_not_finite_are_counted(tmp_path: Path, value: float, spacing: Any) -> None:
+    images, labels = volumes(tmp_path)
+    spoilt = images[1].data.copy()
+    spoilt[3, 3, 3] = spoilt[6, 6, 6] = spoilt[0, 9, 6] = value  # the last one outside the brain
+    images[1] = replace(images[1], data=spoilt)
+    with pytest.raises(DataError, match=rf"^{SEQUENCES[1]} has 3 voxels that are NaN or infinite"):
+        prepare(images, labels, spacing, 0, False)
+
+
 def test_put_back_is_exact_without_resampling(tmp_path: Path) -> None:
     result = prepared(tmp_path)
     probabilities = np.random.default_rng(0).random((3, *result.entry.stored_shape), dtype=np.float32)

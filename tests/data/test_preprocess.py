@@ -80,6 +80,20 @@ def test_an_unusable_case_leaves_nothing_and_all_findings_are_told(tmp_path: Pat
     assert not store.exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_a_value_that_is_not_finite_is_refused_with_case_sequence_and_count(
+    tmp_path: Path, sequence: str, value: float
+) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    spoilt = scan(0).astype(np.float32)
+    spoilt[5, 5, 5] = spoilt[6, 6, 6] = value
+    make_case(data, "C-000", volumes={sequence: spoilt})
+    with pytest.raises(DataError, match=rf"(?s)1 case cannot be used.*C-000 .*{sequence} has 2 voxels that are NaN or"):
+        preprocess(data, store, SETTINGS, cavity=False)
+    assert not store.exists()
+
+
 def test_faults_of_headers_are_told_with_those_of_voxels_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

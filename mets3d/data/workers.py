@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mets3d.processes import STOP_SIGNALS, end_with_parent, signals_held
 
 SHARED_MEMORY = Path("/dev/shm")  # where workers put their batches, on Linux
 PREFETCH = 2  # batches that a worker makes ahead
+SECONDS_TO_DIE = 5.0
 MORE_SHARED_MEMORY = "Start the container with --ipc=host or a larger --shm-size, or set data.workers=0"
 MEGABYTE = 1_000_000
 
@@ -124,6 +125,8 @@ def _next(batches: Iterator[Any], workers: Sequence[Any]) -> Any:
     try:
         batch = next(batches)
     except (RuntimeError, OSError, EOFError) as error:
+        # A connection to a worker breaks before the system says that the worker is dead.
+        connection.wait([worker.sentinel for worker in workers], timeout=SECONDS_TO_DIE)
         raise DataError(_lost(workers) or f"the loader's workers cannot be reached: {error}") from None
     if isinstance(batch, _Failure):
         raise DataError(batch.text)

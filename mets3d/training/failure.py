@@ -23,12 +23,14 @@ def message_of(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}. Make room and run the same command again"
-    if PEER_GONE.search(str(error)):
+    if isinstance(error, TrainingError):
+        return str(error)
+    if isinstance(error, RuntimeError) and PEER_GONE.search(str(error)):
         return "another training process has ended, so this one cannot go on. Run the same command again"
     if isinstance(error, torch.OutOfMemoryError):
         return f"the device's memory ran out; raise train.accumulation or lower data.patch: {error}"
     if isinstance(error, MemoryError):
         return "memory ran out. Lower data.workers or data.patch, or give the job more memory"
-    if isinstance(error, (OSError, ValueError, TrainingError)) or type(error) is RuntimeError:
+    if isinstance(error, (OSError, ValueError)) or type(error) is RuntimeError:
         return str(error)
     return "".join(traceback.format_exception(error)).rstrip()

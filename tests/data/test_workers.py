@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import pytest
 
 from mets3d.data import DataError, workers
 from mets3d.data.loader import Samples, batches
-from mets3d.data.workers import PREFETCH, _lost, _Making, check_shared_memory, fetched
+from mets3d.data.workers import PREFETCH, _lost, _Making, _next, check_shared_memory, fetched
 from mets3d.processes import STOP_SIGNALS
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than cores
@@ -88,6 +89,24 @@ def test_a_killed_worker_is_one_message_where_a_batch_is_asked_for_and_nowhere_e
         worker.join(10)
     with pytest.raises(DataError, match="killed, most likely by the system because memory ran out"):
         list(running)
+
+
+def test_a_connection_that_breaks_before_its_worker_is_known_to_be_dead_is_the_workers_death() -> None:
+    reader, writer = os.pipe()
+    worker = SimpleNamespace(sentinel=reader, exitcode=None)
+
+    def die() -> None:
+        worker.exitcode = -signal.SIGKILL
+        os.close(writer)
+
+    def reset() -> Iterator[Item]:
+        threading.Timer(0.2, die).start()
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    with pytest.raises(DataError, match="killed, most likely"):
+        _next(reset(), [worker])
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
 from mets3d.settings import Augment, Model, Optim
 from mets3d.training import optim
+from mets3d.training.deterministic import deterministic as only_deterministic
 
 PRECISIONS = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 VALUES: dict[str, dict[str, Any]] = {
@@ -59,6 +60,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "recompute 1": {"recompute": 1},
     "recompute 2": {"recompute": 2},
     "recompute all": {"recompute": 9},
+    "deterministic": {"deterministic": True},
 }
 Step = Callable[[], Tensor]
 
@@ -153,6 +155,7 @@ def step(
     compile: bool = False,  # noqa: A002 - the setting's name
     compile_loss: bool = False,
     recompute: int = 0,
+    deterministic: bool = False,
 ) -> Step:
     network, optimizer = network_and_optimizer(options, device, mode)
     if channels_last:
@@ -171,13 +174,15 @@ def step(
         masks = torch.stack(target.masks(y), dim=1)
         if channels_last:
             x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, PRECISIONS[options.precision], enabled=options.precision != "no"):
+        autocast = torch.autocast(device.type, PRECISIONS[options.precision], enabled=options.precision != "no")
+        with autocast, only_deterministic(deterministic):
             if naive:
                 value = naive_loss(network, x, masks)
             else:
                 value = torch.stack(list(loss(forward(x), masks).values())).sum()
         network.zero_grad(set_to_none=True)
-        value.backward()
+        with only_deterministic(deterministic):
+            value.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         optimizer.step()
         return value.detach()

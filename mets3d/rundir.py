@@ -79,7 +79,7 @@ class RunDir:
     def of_training(self) -> tuple[Path, ...]:
         """Returns the files beside the checkpoints that only a training writes."""
         records = (self.config, self.plan, self.split, self.environment, self.baseline)
-        return (*records, self.metrics, self.weights, self.lock)
+        return (*records, self.metrics, self.weights, self.tracking, self.lock)
 
     def checkpoint(self, step: int) -> Path:
         """Returns the folder of the checkpoint at a step, whether it exists or not."""

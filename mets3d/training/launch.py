@@ -24,7 +24,7 @@ from accelerate.utils import (
 from mets3d.config import Config
 from mets3d.console import is_main_process
 from mets3d.data.workers import check_shared_memory
-from mets3d.files import read_json, write_json
+from mets3d.files import NUMBER, TEXT, read_json, read_object, write_json
 from mets3d.rundir import RunDir
 from mets3d.training.failure import TrainingError, message_of
 from mets3d.training.job import Job
@@ -59,6 +59,7 @@ def start(config: Config) -> Accelerator:
     Raises ValueError where launcher and Accelerate disagree on the number of processes, and where a device is missing
     or lacks the precision.
     """
+    check_engine(os.environ)
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes")
     check_devices(processes_here(), 0 if on_cpu else torch.cuda.device_count())
     accelerator = Accelerator(
@@ -92,6 +93,19 @@ def check_devices(processes: int, gpus: int) -> None:
             f"the launcher started {processes} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
             f"--num_processes {gpus}"
         )
+
+
+def check_engine(variables: Mapping[str, str]) -> None:
+    """Raises ValueError where the launch asks for an engine or a precision that this loop does not train with."""
+    for name in ("DEEPSPEED", "MEGATRON_LM"):
+        if variables.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise ValueError(
+                f"the launch asks for {name}, which clips and steps by itself, and so does this loop; use "
+                "accelerate_configs/multi_gpu.yaml, or another of accelerate_configs"
+            )
+    precision = variables.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision not in ("", "no", "fp16", "bf16"):
+        raise ValueError(f"the launch asks for mixed precision {precision}; expected no, fp16 or bf16")
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -166,9 +180,17 @@ def check_loader(job: Job, accelerator: Accelerator) -> None:
 
 def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
     """Writes environment.json for this start, and keeps the seconds of earlier sessions of the same run."""
-    before = read_json(run.environment) if run.environment.exists() else {}
+    before = _before(run)
     kept = {"first_started": before.get("first_started", _now()), "seconds": before.get("seconds", 0.0)}
     write_json(run.environment, environment(accelerator, parameters) | kept)
+
+
+def _before(run: RunDir) -> Mapping[str, Any]:
+    """Returns what the last start wrote, nothing where that cannot be read: no training depends on it."""
+    try:
+        return read_object(run.environment, {"first_started": TEXT, "seconds": NUMBER})
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def note_end(run: RunDir, exit_code: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 
 from mets3d.config import to_yaml
-from mets3d.files import read_json, write_json, write_text, write_with
+from mets3d.files import read_object, write_json, write_text, write_with
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import checkpoint
 from mets3d.training.checkpoint import Whole
@@ -79,7 +79,7 @@ def _check_records(job: Job) -> None:
     """Raises ValueError where cases would change sides or were prepared otherwise; a broken file is written anew."""
     for file in (job.run.split, job.run.plan):
         try:
-            before = read_json(file)
+            before = read_object(file)
         except (FileNotFoundError, ValueError):
             continue
         if before != json.loads(json.dumps(job.records[file])):

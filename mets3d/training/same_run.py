@@ -128,7 +128,7 @@ def other_scores(config: Config, record: Record) -> str | None:
     """Returns a remark if the best score was made under settings that score otherwise than these."""
     now: Mapping[str, Any] = scored_under(config)
     differing = [key for key in now if record.scored.get(key) != now[key]]
-    if not differing or record.progress.best_step == 0:
+    if not differing or record.progress.best < 0:  # nothing is compared anyway
         return None
     words = ", ".join(f"{key} {record.scored.get(key)} -> {now[key]}" for key in differing)
     return (

@@ -191,3 +191,13 @@ def test_torn_lines_of_the_log_cost_themselves_alone(trained: tuple[Path, Path],
     assert again(trained, run) == 0
     assert run.read_metrics() == [row for row in whole if row != json.loads(lines[1])]
     assert run.metrics.read_bytes().splitlines() == [lines[0], *lines[2:]]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "split.json", "plan.json", "baseline.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", bytes(9)])
+def test_records_that_are_damaged_are_written_anew(
+    trained: tuple[Path, Path], run: RunDir, name: str, content: bytes
+) -> None:
+    (run.path / name).write_bytes(content)
+    assert again(trained, run) == 0
+    assert json.loads((run.path / name).read_bytes()).keys() == json.loads((trained[1] / name).read_bytes()).keys()

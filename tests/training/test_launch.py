@@ -236,3 +236,28 @@ def test_the_environment_compiles_no_network(monkeypatch: pytest.MonkeyPatch) ->
     network = torch.nn.Linear(1, 1)
     assert start(Config()).prepare(network) is network
     forget_accelerator()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ACCELERATE_USE_DEEPSPEED", "true", "asks for DEEPSPEED"),
+        ("ACCELERATE_USE_MEGATRON_LM", "true", "asks for MEGATRON_LM"),
+        ("ACCELERATE_MIXED_PRECISION", "fp8", "mixed precision fp8; expected no, fp16 or bf16"),
+    ],
+)
+def test_an_engine_or_precision_that_the_loop_does_not_know_is_refused(
+    tmp_path: Path,
+    phantom_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert train(write_config(tmp_path, phantom_store)) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()

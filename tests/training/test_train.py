@@ -150,6 +150,27 @@ def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str)
     assert crops_without_foreground(config, phantom_store), "the case is only of use with such a crop"
 
 
+@pytest.mark.slow
+def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path, phantom_store: Path) -> None:
+    sections = {
+        "model": {"mode": "encoder", "vit_dropout": 0.2},
+        "loss": {"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.25]},
+        # AdamW would amplify the rounding of biases whose gradient is 0.
+        "optim": {"name": "sgd", "lr": 0.01, "min_lr": 0.01, "warmup_steps": 0},
+    }
+    config = write_config(tmp_path, phantom_store, **sections)
+    assert train(config, "--name=one", "--train.schedule_steps=4") == 0
+    assert train(config, "--name=more", "--train.steps=2", "--train.schedule_steps=4") == 0
+    two = launch("train.py", "--config", str(config), "--name=more", "--train.schedule_steps=4", processes=2)
+    assert two.returncode == 0, two.stderr
+    assert "train.steps 2 -> 4, processes 1 -> 2" in two.stdout
+    assert two.stdout.count("resuming at step 2 of 4") == 1
+    one, more = (tmp_path / "runs" / name for name in ("one", "more"))
+    assert difference(weights_at(one, 4), weights_at(more, 4)) < 1e-5
+    rows = [[row["loss"] for row in RunDir(run).read_metrics() if row["kind"] == "train"] for run in (one, more)]
+    assert rows[0] == pytest.approx(rows[1], rel=1e-4)
+
+
 def crops_without_foreground(config: Path, store: Path) -> bool:
     from mets3d.data.cases import split
     from mets3d.data.loader import Samples

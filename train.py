@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mets3d.config import Config, from_command_line
+from mets3d.training.accumulation import asked, find
 from mets3d.training.orphan import follow_launcher
 from mets3d.training.stop import listening
 
@@ -24,7 +25,8 @@ def main() -> int:
     """Trains as the command line says and returns the exit code."""
     with listening(to_the_end=__name__ == "__main__") as wish:
         follow_launcher()
-        config = from_command_line(sys.argv[1:], program="train.py")
+        words, processes = asked(sys.argv[1:])
+        config = from_command_line(words, program="train.py")
 
         # Torch is imported only now, so that a mistyped key is reported at once.
         from mets3d.training.launch import one_message, started
@@ -34,6 +36,8 @@ def main() -> int:
         with started(config) as accelerator:
             with one_message(accelerator):
                 job = compose(config, accelerator)
+                if processes:
+                    return find(job, accelerator, processes)
             with open_session(job, accelerator, wish) as session:
                 fit(session)
                 return session.exit_code

@@ -6,7 +6,7 @@ import errno
 import re
 import traceback
 
-import torch
+from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memory_message
 
 # What gloo and NCCL say when the connection to another process breaks.
 PEER_GONE = re.compile("Connection (closed|reset) by peer|Broken pipe|remote process exited|ncclRemoteError")
@@ -27,10 +27,10 @@ def message_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, RuntimeError) and PEER_GONE.search(str(error)):
         return "another training process has ended, so this one cannot go on. Run the same command again"
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"the device's memory ran out; raise train.accumulation or lower data.patch: {error}"
-    if isinstance(error, MemoryError):
-        return "memory ran out. Lower data.workers or data.patch, or give the job more memory"
+    if isinstance(error, NoMemoryError):
+        return str(error)
+    if is_out_of_memory(error):
+        return out_of_memory_message(error)
     if isinstance(error, (OSError, ValueError)) or type(error) is RuntimeError:
         return str(error)
     return "".join(traceback.format_exception(error)).rstrip()

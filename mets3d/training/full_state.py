@@ -1,7 +1,6 @@
 """Collects what a training has learned on the main process, and gives it back to every process.
 
-The only place that knows how network and optimizer are spread over the processes. Today each process holds all of
-both; a sharded network is gathered and spread here.
+Each process holds all of both, or of a sharded network its part, which is gathered and spread here.
 """
 
 from __future__ import annotations
@@ -13,39 +12,59 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mets3d.training.sharding import as_part, whole
+
 
 def gather_weights(accelerator: Accelerator, network: nn.Module) -> dict[str, Tensor]:
     """Returns the weights by the names of the plain network, in memory of the host. All processes call it.
 
     Complete on the main process; the others get an empty dict.
     """
-    weights = accelerator.get_state_dict(network)
-    if not accelerator.is_main_process:
-        return {}
-    return {name.removeprefix("_orig_mod."): tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    weights = {
+        name.removeprefix("_orig_mod."): _on_host(tensor, keep=accelerator.is_main_process)
+        for name, tensor in accelerator.get_state_dict(network).items()
+    }
+    return weights if accelerator.is_main_process else {}
 
 
 def gather_optimizer(accelerator: Accelerator, optimizer: Optimizer) -> dict[str, Any]:
     """Returns the optimizer's state, in memory of the host. All processes call it; only the main one gets it."""
-    state = optimizer.state_dict()
-    moved: dict[str, Any] = _on_host(state) if accelerator.is_main_process else {}
-    return moved
+    moved: dict[str, Any] = _on_host(optimizer.state_dict(), keep=accelerator.is_main_process)
+    return moved if accelerator.is_main_process else {}
 
 
 def spread(
     accelerator: Accelerator, network: nn.Module, weights: Mapping[str, Tensor], optimizer: tuple[Optimizer, Any]
 ) -> None:
     """Gives every process its part of weights and optimizer state, which are complete on all of them."""
-    accelerator.unwrap_model(network, keep_torch_compile=False).load_state_dict(weights)
+    plain = accelerator.unwrap_model(network, keep_torch_compile=False)
+    own = plain.state_dict()
+    plain.load_state_dict({name: as_part(whole_, own[name]) for name, whole_ in weights.items()})
     inner, state = optimizer
-    inner.load_state_dict(state)
+    inner.load_state_dict({**state, "state": _parts(state["state"], inner)})
 
 
-def _on_host(value: Any) -> Any:
+def _parts(states: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> dict[int, dict[str, Any]]:
+    """Returns the states of the parameters, of those tensors that are as large as the parameter this process's part."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {
+        index: {
+            name: as_part(value, parameters[index])
+            if isinstance(value, Tensor) and value.shape == parameters[index].shape
+            else value
+            for name, value in state.items()
+        }
+        for index, state in states.items()
+    }
+
+
+def _on_host(value: Any, *, keep: bool) -> Any:
+    """Copies all tensors of a nest to the host; a sharded one is made whole by all, and kept where it is wanted."""
     if isinstance(value, Tensor):
-        return value.detach().cpu()
+        gathered = whole(value.detach())
+        return gathered.cpu().contiguous() if keep else None
     if isinstance(value, Mapping):
-        return {key: _on_host(inner) for key, inner in value.items()}
+        return {key: _on_host(inner, keep=keep) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_on_host(inner) for inner in value]
+        return [_on_host(inner, keep=keep) for inner in value]
     return value

@@ -26,8 +26,10 @@ from mets3d.console import is_main_process
 from mets3d.data.workers import check_shared_memory
 from mets3d.files import NUMBER, TEXT, read_json, read_object, write_json
 from mets3d.rundir import RunDir
+from mets3d.training import sharding
 from mets3d.training.failure import TrainingError, message_of
 from mets3d.training.job import Job
+from mets3d.training.launch_kinds import check_launch
 from mets3d.training.together import PATIENCE, is_first_to_fail, together
 
 
@@ -62,7 +64,17 @@ def start(config: Config) -> Accelerator:
     check_engine(os.environ)
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes")
     check_devices(processes_here(), 0 if on_cpu else torch.cuda.device_count())
-    accelerator = Accelerator(
+    check_launch(config)
+    with sharding.hidden_from_accelerate():
+        accelerator = _accelerator(config)
+    check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)
+    check_alone(os.environ)
+    check_precision(accelerator.mixed_precision, accelerator.device)
+    return accelerator
+
+
+def _accelerator(config: Config) -> Accelerator:
+    return Accelerator(
         mixed_precision=config.precision,
         # The loop accumulates itself. Without these two a variable of the environment, which a launch file sets too,
         # would divide the loss once more, or compile the network unasked.
@@ -75,10 +87,6 @@ def start(config: Config) -> Accelerator:
             InitProcessGroupKwargs(timeout=PATIENCE),
         ],
     )
-    check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)
-    check_alone(os.environ)
-    check_precision(accelerator.mixed_precision, accelerator.device)
-    return accelerator
 
 
 def processes_here() -> int:

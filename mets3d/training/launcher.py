@@ -19,6 +19,8 @@ from typing import Any
 
 from mets3d.processes import STOP_SIGNALS
 from mets3d.shipped import LAUNCH_FILES, TRAIN, file_or_name, shipped
+from mets3d.training.accumulation import WORD
+from mets3d.training.launch_kinds import check_file
 from mets3d.training.stop import exit_code_of
 
 # Seconds that torch's launcher gives the training to write a checkpoint before it kills it; its own default is 30.
@@ -27,14 +29,18 @@ SEVERAL = ("MULTI_GPU", "FSDP")  # distributed types with a process for each GPU
 ONE_FOR_EACH_GPU = ("multi_gpu", "fsdp2")  # our launch files for all GPUs of a host, however many it has
 
 
-def train(launch_file: str | None, words: Sequence[str], *, program: str) -> int:
+def train(launch_file: str | None, words: Sequence[str], *, program: str, find_accumulation: int | None = None) -> int:
     """Runs train.py with these words under a launch file, or a packaged one by name; returns its exit code.
 
     Without `launch_file` the GPUs that are seen choose: cpu, single_gpu, or multi_gpu with a process for each.
+    find_accumulation: instead of training find the accumulation for so many processes, 0 for one on each GPU.
     """
     import torch
 
     gpus = 0 if _on_cpu() else torch.accelerator.device_count()
+    if find_accumulation is not None:
+        words = [f"{WORD}={find_accumulation or max(gpus, 1)}", *words]
+        gpus = min(gpus, 1)  # it tries in one process
     name = launch_file or ("cpu" if gpus == 0 else "single_gpu" if gpus == 1 else "multi_gpu")
     options = ["--config_file", name, "--main_process_port", "0"]
     if launch_file is None:
@@ -135,6 +141,7 @@ def _check_world(options: Namespace) -> None:
         raise FileNotFoundError(f"{options.config_file}: no such launch file")
     file: Any = load_config_from_file(options.config_file)
     kind = "MULTI_GPU" if options.multi_gpu else str(getattr(file.distributed_type, "value", file.distributed_type))
+    check_file("DEEPSPEED" if options.use_deepspeed else kind, file.fsdp_config or {})
     processes = options.num_processes or file.num_processes
     here = processes // max(options.num_machines or file.num_machines, 1)
     on_cpu = options.cpu or file.use_cpu or _on_cpu()

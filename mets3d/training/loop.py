@@ -9,16 +9,18 @@ import contextlib
 import time
 from collections.abc import Generator, Mapping, Sequence
 
-import torch
+from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
 from mets3d.training import blame, state
 from mets3d.training.anomaly import first_bad_layer
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
+from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memory_message
 from mets3d.training.profile import part, profiled
 from mets3d.training.progress import Progress
 from mets3d.training.session import Session
+from mets3d.training.sharding import gathered
 from mets3d.training.step import train_step
 
 
@@ -40,7 +42,7 @@ def fit(session: Session) -> None:
             if _ends_here(session):
                 return
             with session.wish.noting(*_leaves_weights_whole(session)):
-                readback.push(step, train_step(session, step, micro_batches))
+                readback.push(step, _made(session, step, micro_batches))
                 progress.step = step + 1
             traced()
             if progress.step == step and _ends_here(session):
@@ -62,7 +64,19 @@ def _leaves_weights_whole(session: Session) -> tuple[type[Exception], ...]:
 
     With several processes the others wait in the middle of the step.
     """
-    return (torch.OutOfMemoryError,) if session.accelerator.num_processes == 1 else ()
+    return (NoMemoryError,) if session.accelerator.num_processes == 1 else ()
+
+
+def _made(session: Session, step: int, micro_batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+    """Makes a step and returns its numbers. Raises NoMemoryError where memory ran out, of the device or the host."""
+    try:
+        return train_step(session, step, micro_batches)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        message = out_of_memory_message(error)
+    # Raised out here it does not hold the step's feature maps, whose memory the checkpoint may need.
+    raise NoMemoryError(message)
 
 
 def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
@@ -203,7 +217,8 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     """
     started = time.monotonic()
     session.network.eval()
-    scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
+    with gathered(session.network):
+        scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
     session.network.train()
     if scores is None:
         return None

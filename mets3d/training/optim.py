@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from mets3d.config import Optim
+from mets3d.training.sharding import everywhere
 
 
 def build(parameters: Iterable[nn.Parameter], settings: Optim) -> Optimizer:
@@ -45,7 +46,7 @@ def step_unless(optimizer: Optimizer, skip: Tensor | None, lr: float) -> None:
         optimizer.step()
         return
     # Fused optimizers read these two, which is how torch's own GradScaler makes them skip.
-    inner.grad_scale, inner.found_inf = None, skip.float()
+    inner.grad_scale, inner.found_inf = None, everywhere(skip.float(), inner.param_groups[0]["params"][0])
     try:
         optimizer.step()
     finally:

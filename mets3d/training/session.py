@@ -11,12 +11,13 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from mets3d.training import launch, optim, state
+from mets3d.training import launch, optim, sharding, state
 from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
 from mets3d.training.blame import Skipped
 from mets3d.training.deterministic import deterministic
 from mets3d.training.job import Job
+from mets3d.training.launch_kinds import is_sharded
 from mets3d.training.lock import held
 from mets3d.training.prepare import Start, check_is_run, prepare_run
 from mets3d.training.progress import Progress
@@ -117,9 +118,11 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
     """Puts the job on its devices, in the state of the checkpoint that it starts from."""
     if accelerator.is_main_process:
         launch.note_start(job.run, accelerator, state.count_parameters(job.network))
+    if is_sharded():
+        sharding.shard(job.network, accelerator)
     optimizer = optim.build(job.network.parameters(), job.config.optim)
     job, network = tuned(job)
-    network, optimizer = accelerator.prepare(network, optimizer)
+    network, optimizer = sharding.prepared(accelerator, network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
     progress = start.progress
     if start.found is not None:

@@ -20,6 +20,7 @@ from mets3d.training.blame import fault_name, faults_of
 from mets3d.training.profile import part
 from mets3d.training.schedule import learning_rate
 from mets3d.training.session import Session
+from mets3d.training.sharding import whole
 from mets3d.training.tuned import in_layout
 
 
@@ -46,7 +47,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
                 accelerator.backward(value.total / len(parts))
         rows.append(value.as_row())
         faults.append(faults_of(inputs.image, value.total.detach()))
-    norm = accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm)
+    norm = whole(accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm))
     means, fault = _averaged(session, rows, micro_batches, faults)
     # The parts are those of the last micro-batch; their numbers become the averages.
     value = value.with_numbers(means)

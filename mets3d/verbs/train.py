@@ -19,6 +19,11 @@ def arguments(parser: VerbParser) -> None:
         "--config", action="append", required=True, metavar="NAME|FILE",
         help="configuration, or the name of one that comes with mets3d: quickstart, brats_mets ...; later ones win",
     )  # fmt: skip
+    parser.add_argument(
+        "--find-accumulation", nargs="?", type=int, const=0, metavar="PROCESSES",
+        help="print the smallest train.accumulation at which the batch fits into memory, by trying, and leave "
+        "(PROCESSES of the training: as many as GPUs are seen)",
+    )  # fmt: skip
     parser.add_argument("--print-config", action="store_true", help="print the complete configuration and leave")
     parser.takes_overrides(
         "settings to change, as --loss.boundary=blob or --name=second; `--config base --print-config` lists them",
@@ -36,4 +41,4 @@ def run(options: argparse.Namespace) -> int:
 
     from mets3d.training.launcher import train
 
-    return train(options.launch, words, program="mets3d train")
+    return train(options.launch, words, program="mets3d train", find_accumulation=options.find_accumulation)

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """The log of a run. Rank 0 writes; on the other ranks every call does nothing."""
+    """The log of a run. Rank 0 writes; on the other ranks, and with `silent` on all, every call does nothing."""
 
-    def __init__(self, config: Config, accelerator: Accelerator, run: RunDir, *, step: int):
+    def __init__(self, config: Config, accelerator: Accelerator, run: RunDir, *, step: int, silent: bool = False):
         self.config, self.run = config, run
         self.steps = config.train.steps
         self.console_every = config.track.console_every
         self.wandb: WandbLink | None = None
         self.file: IO[str] | None = None
         self.bar: tqdm[Any] | None = None
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and not silent:
             run.forget_metrics_after(step)
             self.file = run.metrics.open("a", encoding="utf-8")
             if sys.stderr.isatty():

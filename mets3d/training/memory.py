@@ -1,0 +1,30 @@
+"""Recognises errors of exhausted memory, of a device or the host, and says what lowers the need. No heavy imports."""
+
+from __future__ import annotations
+
+# How PyTorch's allocators and libraries say it where their error is a bare RuntimeError.
+SIGNS = ("can't allocate memory", "out of memory", "not enough memory", "_STATUS_ALLOC_FAILED")
+
+
+class NoMemoryError(RuntimeError):
+    """A step for which memory ran out; its message is for the user. No weight was changed."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def out_of_memory_message(error: BaseException) -> str:
+    """Returns what happened and what to lower, the cheapest first."""
+    lines = str(error).strip().splitlines()
+    found = f" ({lines[0].partition('. ')[0].rstrip('.')})" if lines else ""
+    return (
+        f"memory ran out{found}. The last checkpoint is whole, and the same command goes on from it. What lowers the "
+        "need, and changes no result: train.accumulation, for which `mets3d train --find-accumulation` with the same "
+        "arguments finds the smallest that fits; train.recompute; fewer data.workers for the host's memory. What "
+        "changes the run: precision bf16, a smaller data.patch or model.features, predict.window_batch if it came "
+        "in validation, another loss.boundary than hausdorff_erosion"
+    )

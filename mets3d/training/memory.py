@@ -20,9 +20,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory_message(error: BaseException) -> str:
     """Returns what happened and what to lower, the cheapest first."""
     lines = str(error).strip().splitlines()
+    whose = "the device's memory" if type(error).__name__ == "OutOfMemoryError" else "memory"
     found = f" ({lines[0].partition('. ')[0].rstrip('.')})" if lines else ""
     return (
-        f"memory ran out{found}. The last checkpoint is whole, and the same command goes on from it. What lowers the "
+        f"{whose} ran out{found}. The last checkpoint is whole, and the same command goes on from it. What lowers the "
         "need, and changes no result: train.accumulation, for which `mets3d train --find-accumulation` with the same "
         "arguments finds the smallest that fits; train.recompute; fewer data.workers for the host's memory. What "
         "changes the run: precision bf16, a smaller data.patch or model.features, predict.window_batch if it came "

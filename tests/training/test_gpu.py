@@ -1,6 +1,8 @@
 """Training on a CUDA device: mixed precision, and a step that does not wait for the device."""
 
 import math
+import os
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from safetensors.torch import load_file
 
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
-from tests.builders.runs import train, write_config
+from tests.builders.runs import LAUNCH, ROOT, train, write_config
 
 pytestmark = pytest.mark.gpu
 
@@ -148,3 +150,59 @@ def test_two_deterministic_runs_are_equal_bit_for_bit(
         )
     assert runs[0][1] == runs[1][1]
     assert all(torch.equal(tensor, runs[1][0][name]) for name, tensor in runs[0][0].items())
+
+
+def test_memory_that_runs_out_leaves_a_checkpoint_and_the_search_finds_what_fits(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(
+        tmp_path,
+        phantom_store,
+        data={"patch": [32, 32, 32]},
+        model={"mode": "decoder", "features": 32, "max_features": 64},
+        train={"batch_size": 8, "checkpoint_every": 100},
+        validate={"every": 100},
+    )
+    assert train(config, "--find-accumulation") == 0
+    *tries, override = capsys.readouterr().out.splitlines()
+    assert override == "--train.accumulation=1"
+    needs = [float(line.split("fits, ")[1].split(" GB")[0]) for line in tries]
+    assert needs == sorted(needs)
+    # What the process may take lies between the need of half the batch and that of all of it.
+    total = torch.cuda.get_device_properties(0).total_memory / 1e9
+    torch.cuda.empty_cache()
+    try:
+        torch.cuda.set_per_process_memory_fraction((needs[-2] + needs[-1]) / 2 / total)
+        assert train(config, "--find-accumulation") == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "--train.accumulation=2"
+        assert train(config) == 1
+        assert capsys.readouterr().err.startswith("train.py: the device's memory ran out (CUDA out of memory")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_a_sharded_network_trains_in_bf16_and_resumes(tmp_path: Path, phantom_store: Path) -> None:
+    words = ["--config_file", str(ROOT / "accelerate_configs" / "fsdp2.yaml"), "--num_processes", "1"]
+    config = write_config(tmp_path, phantom_store, model={"mode": "both"})
+    for steps in ("2", "4"):
+        done = subprocess.run(
+            [
+                *LAUNCH,
+                *words,
+                "train.py",
+                "--config",
+                str(config),
+                f"--train.steps={steps}",
+                "--train.schedule_steps=4",
+            ],
+            cwd=ROOT,
+            env={**os.environ, "WANDB_MODE": "disabled"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    run = RunDir(tmp_path / "runs" / "run")
+    assert read_json(run.environment)["precision"] == "bf16"
+    assert [row["step"] for row in run.read_metrics() if row["kind"] == "train"] == [1, 2, 3, 4]

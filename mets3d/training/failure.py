@@ -25,8 +25,6 @@ def message_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}. Make room and run the same command again"
-    if isinstance(error, TrainingError):
-        return str(error)
     if isinstance(error, RuntimeError) and PEER_GONE.search(str(error)):
         return "another training process has ended, so this one cannot go on. Run the same command again"
     if is_out_of_memory(error):

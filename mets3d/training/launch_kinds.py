@@ -8,9 +8,8 @@ from typing import Any
 
 from mets3d.config import Config
 
-# Accelerate's distributed types that the loop does not run under, and the variables by which a launch tells them.
+# Accelerate's distributed types that the loop does not run under.
 FOREIGN = {"DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM", "XLA": "XLA", "TPU": "XLA", "MULTI_NEURON": "Neuron"}
-VARIABLES = {"ACCELERATE_USE_DEEPSPEED": "DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM": "MEGATRON_LM"}
 
 
 def is_sharded(environment: Mapping[str, str] = os.environ) -> bool:
@@ -30,10 +29,7 @@ def check_file(kind: str, fsdp: Mapping[str, Any]) -> None:
 
 
 def check_launch(config: Config, environment: Mapping[str, str] = os.environ) -> None:
-    """Raises ValueError where this process was launched by a file that is refused, or that the settings do not suit."""
-    for variable, kind in VARIABLES.items():
-        if _on(environment, variable):
-            check_file(kind, {})
+    """Raises ValueError where the launch shards the network as it cannot be, or as the settings do not suit."""
     if not is_sharded(environment):
         return
     check_file("FSDP", {"fsdp_version": environment.get("FSDP_VERSION", "1")})

@@ -48,8 +48,9 @@ def _bits(keys: Int64[Tensor, " B"], stream: int, count: int) -> Int32[Tensor, "
     """
     first, second = _words(keys, stream)
     bits = torch.arange(count, dtype=torch.int32, device=keys.device) ^ first[:, None]
-    bits = (bits ^ _shifted(bits, 16)) * FIRST
-    return (bits ^ _shifted(bits, 15) ^ second[:, None]) * SECOND
+    # In place: new memory for each step would cost as much as the arithmetic.
+    bits.bitwise_xor_(_shifted(bits, 16)).mul_(FIRST)
+    return bits.bitwise_xor_(_shifted(bits, 15)).bitwise_xor_(second[:, None]).mul_(SECOND)
 
 
 def _words(keys: Int64[Tensor, " B"], stream: int) -> tuple[Int32[Tensor, " B"], Int32[Tensor, " B"]]:
@@ -69,7 +70,7 @@ def _mixed(words: Int32[Tensor, " B"]) -> Int32[Tensor, " B"]:
 def _shifted(words: Int32[Tensor, "..."], places: int) -> Int32[Tensor, "..."]:
     """Shifts to the right and fills with zeros; the shift of a signed integer alone would repeat its sign."""
     ones: int = 2 ** (32 - places) - 1
-    return (words >> places) & ones
+    return (words >> places).bitwise_and_(ones)
 
 
 def _signed(word: int) -> int:

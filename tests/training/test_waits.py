@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 import train as script
-from mets3d.config import load_file
+from mets3d.config import Loss, load_file
 from mets3d.data.loader import batches
 from mets3d.training import optim
 from mets3d.training.balance import Balance
@@ -121,3 +121,13 @@ def test_the_host_waits_once_a_micro_batch_with_queries_and_never_without(
     loss = loss | {"boundary_ramp": [0.0, 0.0]}
     waits = step_on_device(tmp_path, phantom_store, monkeypatch, model=model, loss=loss)
     assert waits == (["copy to the host"] * 2 if mode in ("decoder", "both") else [])
+
+
+@pytest.mark.parametrize("boundary", get_args(Loss.model_fields["boundary"].annotation))
+def test_of_the_boundary_terms_only_blob_waits(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, boundary: str
+) -> None:
+    """It numbers lesions on the host, once a micro-batch."""
+    loss = {"boundary": boundary, "boundary_ramp": [0.0, 0.0]}
+    waits = step_on_device(tmp_path, phantom_store, monkeypatch, loss=loss)
+    assert waits == (["copy to the host"] * 2 if boundary == "blob" else [])

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
-from mets3d.data.cases import split
 from mets3d.data.loader import Samples
 from mets3d.data.store import open_store
-from mets3d.data.stored_case import case_path, read_metadata, write_case
 from mets3d.files import read_json
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import blame
 from mets3d.training.blame import IMAGE, LOSS, Fault, Skipped
 from mets3d.training.progress import Progress
+from tests.builders.poison import poisoned, training_cases
 from tests.builders.runs import launch, train, write_config
 
 
@@ -91,22 +87,6 @@ def test_the_verdict_is_what_most_of_the_steps_say() -> None:
 
 
 # ---------------------------------------------------------------- in a run
-
-
-def poisoned(store: Path, folder: Path, case: str, value: float) -> Path:
-    """A copy of a store, all of the images of one case replaced."""
-    copy = folder / "poisoned"
-    shutil.copytree(store, copy)
-    path = case_path(copy, case)
-    arrays, metadata = load_file(path), read_metadata(path)
-    image = np.full_like(arrays["image"], value)
-    write_case(path, image, arrays["labels"], cavity=False, metadata=metadata)
-    return copy
-
-
-def training_cases(store: Path) -> list[str]:
-    training, _ = split(open_store(store).cases, 3, 0, 0)
-    return list(training)
 
 
 def test_a_bad_case_is_said_at_once_and_named_in_the_end(

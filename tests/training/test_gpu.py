@@ -97,12 +97,16 @@ def test_a_step_with_queries_waits_once_a_micro_batch(
         finally:
             torch.cuda.set_sync_debug_mode("default")
             inside.clear()
-            waits[-1] += [str(one.message) for one in caught if "synchronizing CUDA" in str(one.message)]
+            where = [f"{one.filename}:{one.lineno}" for one in caught if "synchronizing CUDA" in str(one.message)]
+            waits[-1] += where
 
     def counted(event: torch.cuda.Event) -> None:
         if inside:  # the numbers of a step are read after it, by an event too
             waits[-1].append("an event")
+            torch.cuda.set_sync_debug_mode("default")  # counted already
         synchronize(event)
+        if inside:
+            torch.cuda.set_sync_debug_mode("warn")
 
     monkeypatch.setattr(loop, "train_step", watched)
     monkeypatch.setattr(torch.cuda.Event, "synchronize", counted)

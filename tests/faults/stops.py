@@ -7,6 +7,7 @@ puts its children into sessions of their own, so a group signal does not reach t
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,8 @@ def _whole(run: RunDir) -> list[str]:
 
 def finished(config: Path) -> dict[str, Tensor]:
     """Gives the command again, in this process, and returns the weights of the run's end."""
-    assert train(config, "--data.workers=0") == 0
+    with redirect_stdout(io.StringIO()):
+        assert train(config, "--data.workers=0") == 0
     return load_file(RunDir(config.parent / "runs" / "run").weights)
 
 

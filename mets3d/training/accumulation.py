@@ -67,7 +67,7 @@ def find(job: Job, accelerator: Accelerator, processes: int) -> int:
         if peak is None or peak > limit:
             print(f"{line} does not fit into {limit / 1e9:.1f} GB", flush=True)
             break
-        print(f"{line} fits, {peak / 1e9:.1f} GB of {limit / 1e9:.1f} GB", flush=True)
+        print(f"{line} fits, {peak / 1e9:.2f} GB of {limit / 1e9:.1f} GB", flush=True)
         tried.append((size, peak))
     if len(tried) == 1:
         print(f"{WORD}: one sample a step does not fit; lower data.patch or model.features", file=sys.stderr)

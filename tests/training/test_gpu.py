@@ -163,7 +163,7 @@ def test_memory_that_runs_out_leaves_a_checkpoint_and_the_search_finds_what_fits
         tmp_path,
         phantom_store,
         data={"patch": [32, 32, 32]},
-        model={"mode": "decoder", "features": 32, "max_features": 64},
+        model={"mode": "decoder", "features": 64, "max_features": 128},
         train={"batch_size": 8, "checkpoint_every": 100},
         validate={"every": 100},
     )

@@ -17,6 +17,9 @@ def help_text(program: str) -> str:
         "",
         "  --config FILE    a YAML file; later ones win, a `base:` key names a file to lay it over",
         "  --print-config   print the resolved configuration and leave",
+        "  --profile        trace five steps; --track.profile=N traces N",
+        "  --find-accumulation=N   print the smallest train.accumulation at which the batch of a training of N",
+        "                   processes fits into memory, and leave",
         "  --help           this page",
         "",
     ]

@@ -24,6 +24,7 @@ def arguments(parser: VerbParser) -> None:
         help="print the smallest train.accumulation at which the batch fits into memory, by trying, and leave "
         "(PROCESSES of the training: as many as GPUs are seen)",
     )  # fmt: skip
+    parser.add_argument("--profile", action="store_true", help="trace five steps: a timeline, a table, the parts")
     parser.add_argument("--print-config", action="store_true", help="print the complete configuration and leave")
     parser.takes_overrides(
         "settings to change, as --loss.boundary=blob or --name=second; `--config base --print-config` lists them",
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.config import from_command_line
 
     files = [word for file in options.config for word in ("--config", file)]
-    words = [*files, *options.overrides]
+    words = [*files, *["--profile"] * options.profile, *options.overrides]
     # A mistyped key is reported before anything is launched.
     from_command_line([*words, *["--print-config"] * options.print_config], program="mets3d train")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mets3d.__main__ import main
 from mets3d.config import from_command_line
 from mets3d.rundir import RunDir
 from tests.builders.runs import train, write_config
@@ -37,3 +38,10 @@ def test_a_run_too_short_to_trace_says_so(
 def test_profile_alone_is_five_steps() -> None:
     assert from_command_line(["--profile"], program="train.py").track.profile == 5
     assert from_command_line([], program="train.py").track.profile == 0
+
+
+def test_the_verb_takes_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", "--config", "quickstart", "--profile", "--print-config"])
+    assert leaving.value.code == 0
+    assert "profile: 5" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from mets3d.losses.region import downsampled, region_loss
 from mets3d.models.blocks import Attention
 from mets3d.models.queries import QueryDecoder, QueryLayer, axis_encodings
 from mets3d.models.transunet import TransUNet
+from mets3d.shapes import raised
 
 WEIGHTS = (2.0, 5.0, 5.0)  # of class, BCE and Dice
 
@@ -56,7 +57,7 @@ def decode(decoder: QueryDecoder, maps: list[Tensor], features: Tensor) -> list[
         level = index % len(maps)
         with torch.no_grad():
             size = maps[level].shape[2:]
-            coarse = F.interpolate(predictions[-1][1].float(), size=size, mode="trilinear", align_corners=False)
+            coarse = F.interpolate(raised(predictions[-1][1]), size=size, mode="trilinear", align_corners=False)
             allowed = coarse.flatten(2).sigmoid() >= 0.5
             allowed = allowed | ~allowed.any(-1, keepdim=True)
         queries = attend(layer, queries, position, keys[level], values[level], allowed[:, None])
@@ -78,7 +79,8 @@ def attend(layer: QueryLayer, queries: Tensor, position: Tensor, key: Tensor, va
 
 
 def query_loss(predictions: list[tuple[Tensor, Tensor]], target: Tensor) -> Tensor:
-    losses = [of_prediction(classes.float(), masks.float(), target.float()) for classes, masks in predictions]
+    target = target.to(raised(predictions[-1][1]).dtype)
+    losses = [of_prediction(raised(classes), raised(masks), target) for classes, masks in predictions]
     return (losses[-1] + torch.stack(losses[:-1]).mean()) / 2
 
 

@@ -47,11 +47,12 @@ class Fault:
 class Skipped:
     """A skipped step, counted from 0, and its faulty samples: those with a bad image, or else those of a bad loss.
 
-    Without any, loss and images were finite and the gradient was not.
+    gradient: there were none, so that the gradient was not finite; it may be that of any sample of the batch.
     """
 
     step: int
     faults: tuple[Fault, ...]
+    gradient: bool = False
 
     @property
     def data(self) -> bool:
@@ -67,10 +68,10 @@ class Skipped:
         samples = ", ".join(f"{f.case} from voxel {f.origin} (sample {f.index}, rank {f.rank})" for f in self.faults)
         if self.data:
             why = f"the image is not finite of {samples}"
-        elif self.faults:
+        elif not self.gradient:
             why = f"the images are finite, the loss is not, of the micro-batch with {samples}"
         else:
-            why = "images and loss are finite, the gradient is not"
+            why = f"images and loss are finite, the gradient is not, of the batch with {samples}"
         return f"step {self.step + 1} skipped, it changed no weight: {why}"
 
 
@@ -85,12 +86,12 @@ def explain(step: int, faults: Mapping[int, float], samples: Samples, split: Map
     """Returns what made a step fail. split: batch_size, processes and accumulation of the launch."""
     # The mean over processes has divided the numbers.
     image = {index: fault * split["processes"] > (LOSS + IMAGE) / 2 for index, fault in faults.items()}
-    chosen = [index for index, bad in image.items() if bad] or list(image)
+    chosen = [index for index, bad in image.items() if bad] or list(image) or range(split["batch_size"])
     found = []
     for index in chosen:
         case, origin = samples.place((step, index))
-        found.append(Fault(index, case.name, origin, rank_of(index, **split), image[index]))
-    return Skipped(step, tuple(found))
+        found.append(Fault(index, case.name, origin, rank_of(index, **split), image.get(index, False)))
+    return Skipped(step, tuple(found), gradient=not faults)
 
 
 def in_store(skipped: Skipped, samples: Samples) -> list[str]:

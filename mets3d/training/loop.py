@@ -148,7 +148,8 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
         speed = config.train.batch_size / numbers.pop("seconds")
         with session.wish.noting(OSError):
             session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
-        if progress.skipped_in_a_row >= config.train.max_skipped:
+        # With train.debug_non_finite the first one ends the run in any case, with the layer's name.
+        if progress.skipped_in_a_row >= config.train.max_skipped and not config.train.debug_non_finite:
             raise TrainingError(
                 f"{progress.skipped_in_a_row} steps in a row, up to step {step + 1}, were not finite and changed no "
                 f"weight. {blame.verdict(session.skipped_in_a_row)}. The last checkpoint is step "

@@ -55,10 +55,12 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         session.balance.update(value)
     finite = torch.isfinite(value.total)
     # Under fp16 the loss scaler skips steps with a non-finite gradient and lowers its scale. Such a step does not count
-    # as skipped unless the loss itself is not finite. `skip` is equal on every process, because loss and gradients are
-    # averaged over all of them.
+    # as skipped unless the loss itself is not finite, or the scale is below 1: it then is not what makes the gradient
+    # overflow, and a run whose gradient is never finite would go on to its end. `skip` is equal on every process,
+    # because loss and gradients are averaged over all of them.
     scaled = accelerator.scaler is not None
-    skip = ~finite if scaled else ~(finite & torch.isfinite(norm))
+    expected = accelerator.scaler.scale(norm.new_ones(())) >= 1 if scaled else torch.zeros_like(finite)
+    skip = ~(finite & (torch.isfinite(norm) | expected))
     rate = learning_rate(step, job.config.train.curve_steps, job.config.optim)
     with part("optimizer"):
         optim.step_unless(session.optimizer, None if scaled else skip, rate)

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
+import train as script
+from mets3d.config import load_file
 from mets3d.data.loader import Samples
 from mets3d.data.store import open_store
 from mets3d.files import read_json
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import blame
 from mets3d.training.blame import IMAGE, LOSS, Fault, Skipped
+from mets3d.training.failure import TrainingError
+from mets3d.training.loop import fit
 from mets3d.training.progress import Progress
+from mets3d.training.session import open_session
 from tests.builders.poison import poisoned, training_cases
-from tests.builders.runs import launch, train, write_config
+from tests.builders.runs import forget_accelerator, launch, train, write_config
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -51,7 +57,14 @@ def test_case_origin_and_rank_follow_from_the_sample(samples: Samples) -> None:
             sample = samples[5, fault.index]
             assert (fault.case, fault.origin) == (sample["case"], sample["origin"])
             assert f"{fault.case} from voxel {fault.origin} (sample {fault.index}, rank {fault.rank})" in str(skipped)
-    assert "the gradient is not" in str(blame.explain(5, {}, samples, divided))
+
+
+def test_without_a_fault_every_sample_of_the_batch_may_have_the_gradient(samples: Samples) -> None:
+    skipped = blame.explain(5, {}, samples, {"batch_size": 4, "processes": 2, "accumulation": 1})
+    assert [(fault.index, fault.rank) for fault in skipped.faults] == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    assert not skipped.data
+    assert "images and loss are finite, the gradient is not, of the batch with" in str(skipped)
+    assert str(skipped).count("from voxel") == 4
 
 
 def step_with(number: int, *cases: str, image: bool) -> Skipped:
@@ -137,6 +150,25 @@ def test_a_run_of_finite_images_ends_with_learning_rate_or_precision(
     assert "It is the learning rate or the precision: the images are finite in 4 of them" in said.err
     assert "caused" not in said.out
     assert "skipped, it changed no weight: the images are finite, the loss is not" in said.out
+
+
+def test_a_loss_scaler_below_1_ends_a_run_whose_gradient_stays_bad(
+    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under fp16 it lowers its scale and goes on; below 1 the scale is not what makes a gradient overflow."""
+    forget_accelerator()
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    job = script.compose(
+        load_file(write_config(tmp_path, phantom_store, train={"steps": 9, "max_skipped": 2})), accelerator
+    )
+    next(job.network.parameters()).register_hook(lambda gradient: gradient * torch.nan)  # type: ignore[no-untyped-call]
+    expected = pytest.raises(TrainingError, match="It is the learning rate or the precision")
+    with expected, open_session(job, accelerator) as session:
+        fit(session)
+    forget_accelerator()
+    assert session.progress.skipped == 2
+    assert re.findall(r"step (\d+) skipped, .*the gradient is not", capsys.readouterr().out) == ["4", "5"]
 
 
 @pytest.mark.slow

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
+import train as script
+from mets3d.config import load_file
 from mets3d.models.transunet import TransUNet
 from mets3d.rundir import RunDir
-from tests.builders.runs import launch, train, write_config
+from mets3d.training.tuned import in_layout, tuned
+from tests.builders.runs import forget_accelerator, launch, train, write_config
 
 
 def network(**different: Any) -> TransUNet:
@@ -58,6 +62,24 @@ def test_recomputing_levels_changes_no_gradient(levels: int, keyed: bool) -> Non
     with torch.no_grad():
         net(torch.zeros(1, 4, 16, 16, 16, dtype=torch.float64))
     assert len(seen) == 3
+
+
+def test_every_setting_arrives_where_it_acts(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparisons below would hold for settings that do nothing."""
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda what: compiled.append(what) or what)
+    values = {"channels_last": True, "recompute": 2, "compile": True, "compile_loss": True}
+    forget_accelerator()
+    job = script.compose(load_file(write_config(tmp_path, phantom_store, train=values)), Accelerator(cpu=True))
+    forget_accelerator()
+    tuned(job)
+    assert compiled == [job.loss.base, job.network]
+    assert job.network.encoder.recompute == job.network.decoder.recompute == 2
+    last = torch.channels_last_3d
+    assert job.network.encoder.stages[0][1].conv.weight.is_contiguous(memory_format=last)
+    assert in_layout(job, torch.zeros(1, 4, 8, 8, 8)).is_contiguous(memory_format=last)
 
 
 def losses_of(run: RunDir) -> list[float]:

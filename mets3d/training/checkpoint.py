@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
-from mets3d.files import read_object, remove, sync, sync_entry, write_json
+from mets3d.files import leftovers, read_object, remove, sync, sync_entry, write_json
 from mets3d.models.weights import check_weights
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.manifest import DamagedError, check_manifest, write_manifest
@@ -143,9 +143,11 @@ def tidy(run: RunDir) -> None:
 
     Only for the process that holds the run's lock.
     """
+    dead = leftovers(run.path)
     for file in run.of_training():
         for leftover in run.path.glob(f".*.tmp.{file.name}"):
-            remove(leftover)
+            if file != run.lock or leftover in dead:  # not that of a second start, which is about to be refused
+                remove(leftover)
     for before in run.checkpoints.glob(f"{REPLACED}*"):
         folder = before.with_name(before.name.removeprefix(REPLACED))
         if not folder.exists():

@@ -42,20 +42,21 @@ def train(launch_file: str | None, words: Sequence[str], *, program: str, find_a
         words = [f"{WORD}={find_accumulation or max(gpus, 1)}", *words]
         gpus = min(gpus, 1)  # it tries in one process
     name = launch_file or ("cpu" if gpus == 0 else "single_gpu" if gpus == 1 else "multi_gpu")
-    options = ["--config_file", name, "--main_process_port", "0"]
+    options = ["--config_file", name]
     if launch_file is None:
         print(f"{program}: --launch {name}, for the {gpus} GPU{'s' * (gpus != 1)} seen", flush=True)
         if gpus and not torch.cuda.is_bf16_supported(including_emulation=False):
             options += ["--mixed_precision", "no"]  # older GPUs and Apple's
     if gpus and name in ONE_FOR_EACH_GPU and not Path(name).is_file():
         options += ["--num_processes", str(gpus)]
-    return launch([*options, str(shipped(TRAIN)), *words], program=program)
+    return launch([*options, str(shipped(TRAIN)), *words], program=program, free_port=True)
 
 
-def launch(words: Sequence[str], *, program: str) -> int:
+def launch(words: Sequence[str], *, program: str, free_port: bool = False) -> int:
     """Runs `accelerate launch` with these words and returns the training's exit code.
 
     The code of a process that a signal killed is 128 + the signal's number. 2 and one line for a launch that cannot be.
+    free_port: the processes of a single host meet at a port that is free, not at the launch file's.
     """
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_SAVE)
     with _signals_passed_on():
@@ -72,12 +73,12 @@ def launch(words: Sequence[str], *, program: str) -> int:
         if options.config_file is not None:  # else it says which defaults it takes
             logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
         try:
-            _check_world(options)
+            _check_world(options, free_port=free_port)
             launch_command(options)
         except subprocess.CalledProcessError as error:
             return _exit_code({0: error.returncode}, program)
         except ChildFailedError as error:
-            return _exit_code({rank: failure.exitcode for rank, failure in error.failures.items()}, program)
+            return _exit_code(_first_to_end(error.failures), program)
         except SignalException as error:
             return exit_code_of(error.sigval)
         except (ValueError, OSError) as error:
@@ -89,11 +90,11 @@ def launch(words: Sequence[str], *, program: str) -> int:
 @contextmanager
 def _signals_passed_on() -> Iterator[None]:
     """Sends the signals that stop a training to the processes that this one started; what is ignored stays ignored."""
+    import psutil
+
     before = {number: signal.getsignal(number) for number in _heard()}
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        import psutil
-
         children = psutil.Process().children()
         if not children:
             raise SystemExit(exit_code_of(number))  # nothing runs yet
@@ -113,6 +114,17 @@ def _heard() -> list[int]:
     return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+def _first_to_end(failures: Mapping[int, Any]) -> dict[int, int]:
+    """Returns rank and exit code of the process that ended first, of those that torch's launcher saw end.
+
+    Of several that it found at one look the one that a signal killed is the first: the others end because of it.
+    """
+    first = min(failure.timestamp for failure in failures.values())
+    at_once = {rank: failure.exitcode for rank, failure in failures.items() if failure.timestamp <= first + 1}
+    rank = next((rank for rank, code in at_once.items() if code < 0 and -code not in STOP_SIGNALS), next(iter(at_once)))
+    return {rank: at_once[rank]}
+
+
 def _exit_code(codes: Mapping[int, int], program: str) -> int:
     """Returns the exit code of the process that ended first; says it where a signal killed one without a word."""
     local_rank, code = next(iter(codes.items()))
@@ -129,21 +141,23 @@ def _exit_code(codes: Mapping[int, int], program: str) -> int:
     return exit_code_of(-code)
 
 
-def _check_world(options: Namespace) -> None:
+def _check_world(options: Namespace, *, free_port: bool) -> None:
     """Raises ValueError where a launch file expects other devices than this host has; Accelerate would say nothing."""
     import torch
-    from accelerate.commands.config.config_args import load_config_from_file
 
     if options.config_file is None:
         return
     options.config_file = str(file_or_name(options.config_file, LAUNCH_FILES))
     if not Path(options.config_file).is_file():
         raise FileNotFoundError(f"{options.config_file}: no such launch file")
-    file: Any = load_config_from_file(options.config_file)
+    file = _read_launch_file(options.config_file)
     kind = "MULTI_GPU" if options.multi_gpu else str(getattr(file.distributed_type, "value", file.distributed_type))
     check_file("DEEPSPEED" if options.use_deepspeed else kind, file.fsdp_config or {})
     processes = options.num_processes or file.num_processes
-    here = processes // max(options.num_machines or file.num_machines, 1)
+    hosts = max(options.num_machines or file.num_machines, 1)
+    here = processes // hosts
+    if free_port and hosts == 1:  # several hosts must know the port
+        options.main_process_port = 0
     on_cpu = options.cpu or file.use_cpu or _on_cpu()
     if kind not in SEVERAL and processes > 1 and not options.mpirun_hostfile:
         raise ValueError(
@@ -161,6 +175,22 @@ def _check_world(options: Namespace) -> None:
             f"{options.config_file} starts {here} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
             f"--num_processes {gpus}"
         )
+
+
+def _read_launch_file(path: str) -> Any:
+    """Returns what Accelerate makes of a launch file. Raises ValueError for a file that is none."""
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    try:
+        file: Any = load_config_from_file(path)
+        counts = (file.num_processes, getattr(file, "num_machines", 1))
+        if not all(type(count) is int for count in counts):
+            raise ValueError("expected whole numbers as num_processes and num_machines")
+        return file
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        said = "; ".join(line.strip() for line in str(error).splitlines())
+        raise ValueError(f"{path} is not a launch file: {said}. accelerate_configs has examples") from None
 
 
 def _on_cpu() -> bool:

@@ -100,8 +100,10 @@ def check_held(run: RunDir) -> None:
 def _take(lock: Path, me: Holder, say: Callable[[str], None]) -> None:
     draft = lock.with_name(f".{me.process}.tmp.{lock.name}")
     try:
-        write_json(draft, asdict(me))
-        while not _create(lock, draft):
+        while True:
+            write_json(draft, asdict(me))  # each time: who got the lock meanwhile may have tidied it away
+            if _create(lock, draft):
+                return
             holder, touched = _read(lock)
             if touched is None:
                 continue  # it has just been released

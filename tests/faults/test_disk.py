@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import checkpoint, manifest
+from mets3d.training.track import Tracker
 from tests.builders.runs import LAUNCH, ROOT, train, write_config
 
 WORDS = ("--train.steps=3", "--train.checkpoint_every=1", "--train.keep_checkpoints=3", "--validate.every=100")
@@ -92,6 +93,26 @@ def test_weights_that_cannot_be_written_are_one_message(
     monkeypatch.setattr(state, "save_weights", lambda *_arguments: refuse(errno.ENOSPC))
     assert train(config) == 1
     assert "model.safetensors: the weights cannot be written: No space left on device" in capsys.readouterr().err
+
+
+def test_a_disk_full_for_log_and_checkpoint_says_both(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Tracker.__init__
+
+    def full(tracker: Tracker, *arguments: Any, **more: Any) -> None:
+        original(tracker, *arguments, **more)
+        assert tracker.file is not None
+        tracker.file.close()
+        tracker.file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "a", encoding="utf-8")
+
+    monkeypatch.setattr(Tracker, "__init__", full)
+    monkeypatch.setattr(checkpoint, "_write_state", lambda file, _content: refuse(errno.ENOSPC, file))
+    assert train(write_config(tmp_path, phantom_store)) == 1
+    message = capsys.readouterr().err
+    assert "the disk is full" in message
+    assert "and there is no new checkpoint, because" in message
+    assert message.count("\n") == 1
 
 
 def test_a_limit_on_the_size_of_a_file_is_such_an_error(tmp_path: Path, phantom_store: Path) -> None:

@@ -62,6 +62,30 @@ def test_a_named_launch_for_all_gpus_takes_all_and_a_file_what_it_says(world: An
     assert [options.num_processes for options in launched] == [3, None]
 
 
+def test_several_hosts_meet_at_the_port_of_their_launch_file(world: Any, tmp_path: Path) -> None:
+    launched = world(4)
+    file = file_of(tmp_path, num_machines=2, num_processes=8, main_process_ip="node0", main_process_port=29501)
+    for name in (file, "multi_gpu"):
+        assert train(name, [], program="mets3d train") == 0
+    assert [options.main_process_port for options in launched] == [None, 0]  # None: as the file says; 0: any free one
+
+
+@pytest.mark.parametrize(
+    "content", ["", "a: [1", "- a", "num_processes: two\ndistributed_type: MULTI_GPU", "distributed_type: WHAT", "\0\1"]
+)
+def test_a_file_that_is_no_launch_file_is_one_line(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    launched = world(2)
+    file = tmp_path / "bad.yaml"
+    file.write_text(content, encoding="utf-8")
+    assert train(str(file), [], program="mets3d train") == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"mets3d train: {file} is not a launch file: ")
+    assert errors.count("\n") == 1
+    assert launched == []
+
+
 def test_processes_on_a_cpu_need_no_variable(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -134,6 +158,8 @@ def test_a_name_that_is_not_there_is_one_message_before_anything_starts(words: S
         ({0: 143, 1: -15}, 143, ""),  # torch's launcher signals the others when the first one leaves
         ({0: -2}, 130, ""),
         ({1: -9, 0: 1}, 137, "training process 1 of this host was ended by SIGKILL, most likely"),
+        ({0: 1, 1: -9}, 137, "training process 1 of this host was ended by SIGKILL, most likely"),
+        ({0: 1, 2: -9}, 1, ""),  # killed by torch's launcher, seconds after the first one ended
         ({0: -11}, 139, "ended by SIGSEGV"),
     ],
 )
@@ -150,7 +176,9 @@ def test_the_exit_code_is_that_of_the_process_that_ended_first(
         if len(codes) == 1 and codes != {0: 0}:
             raise subprocess.CalledProcessError(codes[0], "train.py")
         if codes != {0: 0}:
-            failures: Any = {rank: SimpleNamespace(exitcode=each) for rank, each in codes.items()}
+            failures: Any = {
+                rank: SimpleNamespace(exitcode=each, timestamp=600 * (rank == 2)) for rank, each in codes.items()
+            }
             error = ChildFailedError.__new__(ChildFailedError)
             error.failures = failures
             raise error

@@ -16,7 +16,7 @@ import pytest
 
 from mets3d.files import read_json, write_json
 from mets3d.rundir import RunDir
-from mets3d.training import lock
+from mets3d.training import checkpoint, lock
 from mets3d.training.lock import Holder, LockError, check_held, held
 from tests.builders.runs import train, write_config
 
@@ -223,3 +223,31 @@ def test_a_second_start_of_a_training_is_refused_in_one_line(
     assert train(config) == 0
     assert not run.lock.exists()
     assert json.loads(run.environment.read_text())["exit_code"] == 0
+
+
+def test_a_start_whose_draft_was_tidied_away_is_refused_like_any_other(
+    run: RunDir, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two starts on other hosts watch a stale lock; one takes it over and tidies while the other still watches.
+    write_json(run.lock, asdict(elsewhere(process=7)))
+    original = lock._why_stale
+
+    def taken_over(*arguments: Any) -> str:
+        why = original(*arguments)
+        monkeypatch.setattr(lock, "_why_stale", original)
+        write_json(run.lock, asdict(Holder.here()))
+        for draft in run.path.glob(".*.tmp.*"):
+            draft.unlink()
+        return why
+
+    monkeypatch.setattr(lock, "_why_stale", taken_over)
+    with pytest.raises(LockError, match=f"is being trained by process {os.getpid()} on"), held(run, said.append):
+        pass
+
+
+def test_tidying_leaves_the_draft_of_a_second_start(run: RunDir) -> None:
+    drafts = [run.path / f".{process}.tmp.train.lock" for process in (os.getpid(), dead_process())]
+    for draft in drafts:
+        draft.write_text("{}")
+    checkpoint.tidy(run)
+    assert [draft.exists() for draft in drafts] == [True, False]

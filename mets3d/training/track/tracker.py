@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -70,7 +71,8 @@ class Tracker:
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # a row that the disk did not take, which `_write` has raised
+                self.file.close()
             self.file = None
 
     def _write(self, step: int, kind: str, values: Mapping[str, float]) -> None:

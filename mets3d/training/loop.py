@@ -20,7 +20,7 @@ from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memor
 from mets3d.training.profile import part, profiled
 from mets3d.training.progress import Progress
 from mets3d.training.session import Session
-from mets3d.training.sharding import gathered
+from mets3d.training.sharding import gathered, is_sharded
 from mets3d.training.step import train_step
 
 
@@ -29,8 +29,18 @@ def fit(session: Session) -> None:
 
     Before each step all processes agree whether to go on. A signal to one of them, or an error such as a batch that
     cannot be loaded, ends the run on all, with a checkpoint of the steps made. Raises TrainingError for an error, and
-    after `train.max_skipped` non-finite losses in a row.
+    after `train.max_skipped` non-finite losses in a row, and any error of a process that the others do not know.
     """
+    try:
+        _make_steps(session)
+    except TrainingError:
+        raise
+    except Exception:
+        _save_alone(session)
+        raise
+
+
+def _make_steps(session: Session) -> None:
     config, progress, readback = session.job.config, session.progress, session.readback
     if _ends_here(session):  # a signal that came while the training started; no worker runs yet
         return
@@ -77,6 +87,23 @@ def _made(session: Session, step: int, micro_batches: Sequence[Batch]) -> Mappin
         message = out_of_memory_message(error)
     # Raised out here it does not hold the step's feature maps, whose memory the checkpoint may need.
     raise NoMemoryError(message)
+
+
+def _save_alone(session: Session) -> None:
+    """Writes a checkpoint on the main process after an error of several processes that not all know.
+
+    The others wait in the middle of a step or have ended, so nothing is asked of them. Up to the update of a step the
+    main process has all that the steps before made. A second error is not raised: the first one ended the run.
+    """
+    accelerator, progress = session.accelerator, session.progress
+    alone = accelerator.num_processes > 1 and accelerator.is_main_process and not is_sharded(session.network)
+    if not alone or session.updating or session.saved_step == progress.step:
+        return
+    with contextlib.suppress(Exception):
+        _account(session, session.readback.drain())
+        state.save_alone(session.job, session.state)
+        session.saved_step = progress.step
+        session.tracker.say(f"checkpoint of step {progress.step} written; the same command goes on from there")
 
 
 def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:

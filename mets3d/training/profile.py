@@ -53,7 +53,10 @@ def profiled(session: Session) -> Iterator[Callable[[], None]]:
     if done < WARM_UP + steps:
         session.tracker.say(f"profile: nothing traced, the run made {done} steps of {WARM_UP + steps}")
         return
-    _write(session, tracer, seconds / steps)
+    try:
+        _write(session, tracer, seconds / steps)
+    except OSError as error:  # a trace is no reason to end a training
+        session.tracker.say(f"profile: {session.job.run.profile} cannot be written: {error.strerror or error}")
 
 
 def _write(session: Session, tracer: profile, step_seconds: float) -> None:

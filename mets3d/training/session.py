@@ -40,6 +40,7 @@ class Session:
     readback: the numbers of steps on their way from the device to the host, where a GPU's arrive one step late.
     balance: the running ratio of base loss and boundary term, None unless the loss needs it.
     saved_step: the step of the newest checkpoint.
+    updating: whether a step changes the state right now, so that it is neither that before nor after the step.
     stopped_by: the number of the signal that ended the run, the same on every process; 0 if none did.
     skipped_in_a_row: what made the last steps fail, empty after a step that did not.
     """
@@ -55,6 +56,7 @@ class Session:
     readback: Readback
     balance: Balance | None
     saved_step: int = 0
+    updating: bool = False
     stopped_by: int = 0
     skipped_in_a_row: list[Skipped] = field(default_factory=list)
 

@@ -56,6 +56,11 @@ def shard(network: nn.Module, accelerator: Accelerator) -> None:
     fully_shard(network, mesh=mesh, reshard_after_forward=False)
 
 
+def is_sharded(network: nn.Module) -> bool:
+    """Returns whether a network is spread over the processes."""
+    return any(isinstance(module, FSDPModule) for module in network.modules())
+
+
 def prepared(accelerator: Accelerator, network: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
     """Prepares network and optimizer as Accelerate does, a sharded network without DDP around it."""
     if isinstance(network, FSDPModule):

@@ -50,6 +50,15 @@ def save(job: Job, state: State) -> None:
     from_main(state.accelerator, lambda: _write(job, state, weights, optimizer))
 
 
+def save_alone(job: Job, state: State) -> None:
+    """Writes a checkpoint on the main process while the others wait or have ended; nothing is asked of them.
+
+    The network must not be sharded. Raises SaveError and LockError as `save`.
+    """
+    weights = full_state.gather_weights(state.accelerator, state.network)
+    _write(job, state, weights, full_state.gather_optimizer(state.accelerator, state.optimizer))
+
+
 def _write(job: Job, state: State, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
     run = job.run
     check_held(run)

@@ -49,6 +49,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         faults.append(faults_of(inputs.image, value.total.detach()))
     norm = whole(accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm))
     means, fault = _averaged(session, rows, micro_batches, faults)
+    session.updating = True
     # The parts are those of the last micro-batch; their numbers become the averages.
     value = value.with_numbers(means)
     if session.balance is not None:
@@ -64,6 +65,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     rate = learning_rate(step, job.config.train.curve_steps, job.config.optim)
     with part("optimizer"):
         optim.step_unless(session.optimizer, None if scaled else skip, rate)
+    session.updating = False
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step | fault
 

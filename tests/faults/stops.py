@@ -129,7 +129,7 @@ def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
         wait_for_steps(run, 3, started)
         family = [started, *started.children(recursive=True)]
         if whom == "rank":
-            _trainings(started)[-1].send_signal(number)
+            trainings(started)[-1].send_signal(number)
         else:
             (os.killpg if whom == "group" else os.kill)(started.pid, number)
         code = started.wait(SECONDS)
@@ -141,12 +141,12 @@ def stopped(launcher: Launcher, number: int, whom: str, config: Path) -> str:
     return "; ".join(faults)
 
 
-def _trainings(started: psutil.Process) -> list[psutil.Process]:
+def trainings(started: psutil.Process) -> list[psutil.Process]:
     return [each for each in started.children() if "train.py" in " ".join(each.cmdline())]
 
 
 def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> list[str]:
-    faults = _whole(run)
+    faults = whole(run)
     noted = read_json(run.environment).get("exit_code")
     # A foreign launcher makes SIGTERM of what it gets, or dies, upon which the kernel sends SIGTERM.
     if noted not in ({128 + number, 128 + signal.SIGTERM} if foreign else {128 + number}):
@@ -156,7 +156,7 @@ def _faults(run: RunDir, number: int, code: int | None, *, foreign: bool) -> lis
     return faults
 
 
-def _whole(run: RunDir) -> list[str]:
+def whole(run: RunDir) -> list[str]:
     """What is wrong with the one checkpoint that a stop leaves: it must be of the last step in the log."""
     steps = run.checkpoint_steps()
     logged = [row["step"] for row in run.read_metrics()]
@@ -212,7 +212,7 @@ def lost(launcher: Launcher, loss: str, config: Path, store: Path) -> str:
         code = started.wait(SECONDS)
         _, alive = psutil.wait_procs(family, timeout=SECONDS)
     faults = [f"{len(alive)} processes are left"] if alive else []
-    faults += _whole(run)
+    faults += whole(run)
     if read_json(run.environment).get("exit_code") != 1:
         faults.append(f"environment.json says {read_json(run.environment).get('exit_code')}")
     if code != 1:
@@ -231,7 +231,7 @@ def table(store: Path, folder: Path) -> int:
     """Prints a line for each stop by each signal through each launcher, and each loss; 1 if anything is lost."""
     started, bad = time.monotonic(), 0
     (folder / "whole").mkdir()
-    whole = finished(configuration(folder / "whole", store))
+    weights = finished(configuration(folder / "whole", store))
     cases: list[tuple[str, Any, str | None]] = [
         *PAIRS, *((name, loss, None) for name in LAUNCHERS for loss in LOSSES)
     ]  # fmt: skip
@@ -248,7 +248,7 @@ def table(store: Path, folder: Path) -> int:
             not faults
             and what != "store gone"
             and LAUNCHERS[name].processes == 1
-            and differing(finished(config), whole)
+            and differing(finished(config), weights)
         ):
             faults = "the resumed run ends with other weights than an uninterrupted one"
         bad += bool(faults)

@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from mets3d.rundir import RunDir
-from tests.faults.stops import LAUNCHERS, STEPS, configuration, differing, finished, lost, stopped
+from tests.faults.stops import (
+    LAUNCHERS,
+    STEPS,
+    configuration,
+    differing,
+    finished,
+    lost,
+    running,
+    stopped,
+    trainings,
+    wait_for_steps,
+    whole,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups and PR_SET_PDEATHSIG")
 
@@ -48,3 +60,15 @@ def test_a_loss_is_one_message_and_a_checkpoint(tmp_path: Path, phantom_store: P
     store = tmp_path / "store"
     shutil.copytree(phantom_store, store)
     assert lost(LAUNCHERS[launcher], loss, configuration(tmp_path, store), store) == ""
+
+
+def test_a_killed_process_costs_no_step_of_the_others(tmp_path: Path, phantom_store: Path) -> None:
+    """The main process writes what it has when the other one's connection breaks."""
+    run = RunDir(tmp_path / "runs" / "run")
+    with running(LAUNCHERS["mets3d train 2"], configuration(tmp_path, phantom_store), tmp_path / "errors") as started:
+        wait_for_steps(run, 3, started)
+        (second,) = [process for process in trainings(started) if process.environ()["RANK"] == "1"]
+        second.kill()
+        assert started.wait(120) == 128 + signal.SIGKILL
+    assert whole(run) == []
+    assert run.checkpoint_steps()[-1] >= 3

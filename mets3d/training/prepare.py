@@ -95,8 +95,8 @@ def _check_records(job: Job) -> None:
 def _none_is_whole(run: RunDir, damaged: dict[int, str]) -> str:
     lines = "\n  ".join(f"{run.checkpoint(step).name}: {what}" for step, what in damaged.items())
     return (
-        f"{run.checkpoints}: no checkpoint is whole, or of this version. Bring one back from a copy, or begin anew under "
-        "another --name:"
+        f"{run.checkpoints}: no checkpoint is whole, or of this version. Bring one back from a copy, or begin "
+        "anew under another --name:"
         f"\n  {lines}"
     )
 

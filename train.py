@@ -29,7 +29,7 @@ def main() -> int:
         config = from_command_line(words, program="train.py")
 
         # Torch is imported only now, so that a mistyped key is reported at once.
-        from mets3d.training.launch import one_message, started
+        from mets3d.training.launch import leave, one_message, started
         from mets3d.training.loop import fit
         from mets3d.training.session import open_session
 
@@ -40,7 +40,8 @@ def main() -> int:
                     return find(job, accelerator, processes)
             with open_session(job, accelerator, wish) as session:
                 fit(session)
-                return session.exit_code
+            leave(accelerator, session.exit_code)
+            return session.exit_code
 
 
 def compose(config: Config, accelerator: Accelerator) -> Job:

@@ -49,11 +49,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first_losses(steps: int, *overrides: str) -> list[float]:
     """The losses of the first steps of the quickstart, with the schedule of the whole run.
 
-    The sample of the last step sends the signal at which a run stops after the step that it is in.
+    The first sample of the step after them sends the signal, and the run stops before that step.
     """
 
     def read(samples: Samples, key: tuple[int, int]) -> Any:
-        if key == (steps - 1, 0):
+        if key == (steps, 0):
             signal.raise_signal(signal.SIGTERM)
         return load(samples, key)
 

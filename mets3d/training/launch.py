@@ -45,14 +45,26 @@ def started(config: Config) -> Iterator[Accelerator]:
         yield accelerator
     except Exception as error:
         speak(error, accelerator)
-        if accelerator.num_processes > 1 and not isinstance(error, TrainingError):
-            # The others do not know: shutting down together would wait for them.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(1)
+        leave(accelerator, 1)
         raise SystemExit(1) from None
+    except SystemExit as leaving:
+        leave(accelerator, leaving.code if isinstance(leaving.code, int) else 1)
+        raise
     finally:
         accelerator.end_training()
+
+
+def leave(accelerator: Accelerator, code: int) -> None:
+    """Ends this process at once if it is one of several; call it when nothing is left to write.
+
+    At Python's own end torch frees the group of processes with Python's lock in hand and joins a thread of gloo that
+    may be waiting for that lock: a rank that never ends, seen once in some hundred runs (torch 2.13). After an error
+    that the others do not know, shutting down together would wait for them besides.
+    """
+    if accelerator.num_processes > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def start(config: Config) -> Accelerator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -92,4 +93,10 @@ def _refuse_unknown_verb(parser: argparse.ArgumentParser, table: dict[str, Verb]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One of several processes: at Python's own end torch can wait for ever, see `mets3d.training.launch.leave`.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,11 @@ LEFT_OVER = re.compile(
     r"|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|MPLBACKEND|MATPLOTLIBRC|PYTHONWARNINGS|GIT_(DIR|WORK_TREE|INDEX_FILE)"
 )
 NOWHERE = tempfile.TemporaryDirectory(prefix="mets3d-tests-")
+
+# What a suite that runs in the background or under nohup was told to ignore; trainings leave ignored signals so.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 for variable in filter(LEFT_OVER.fullmatch, list(os.environ)):
     del os.environ[variable]

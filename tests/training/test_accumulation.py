@@ -116,7 +116,7 @@ def test_the_verb_tries_in_one_process_for_as_many_as_there_are_gpus(
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     launched: list[str] = []
-    monkeypatch.setattr(launcher, "launch", lambda words, program: launched.extend(words) or 0)
+    monkeypatch.setattr(launcher, "launch", lambda words, **_: launched.extend(words) or 0)
     assert launcher.train(None, ["--config", "x"], program="mets3d train", find_accumulation=given) == 0
     assert launched[:2] == ["--config_file", file]
     assert launched[-3:] == [f"--find-accumulation={word}", "--config", "x"]

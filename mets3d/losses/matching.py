@@ -83,18 +83,6 @@ def _sent(together: Float[Tensor, " n"], shape: tuple[int, int, int, int], pairi
     return Matching(host, shape, pairing, together.device, event)
 
 
-def match(
-    predictions: tuple[QueryOutput, ...],
-    pixels: PixelEmbedding,
-    target: TargetMasks,
-    *,
-    weights: tuple[float, float, float] = (2.0, 5.0, 5.0),
-    pairing: Pairing = "correct",
-) -> list[Integer[Tensor, "B R"]]:
-    """Returns for each prediction the query matched to each target channel, -1 for an empty channel; waits for it."""
-    return start_matching(predictions, pixels, target, weights=weights, pairing=pairing).assigned()
-
-
 def _costs(
     predictions: tuple[QueryOutput, ...],
     pixels: PixelEmbedding,

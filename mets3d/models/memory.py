@@ -40,19 +40,6 @@ class Memory:
         """Returns the number of voxels along X, Y and Z."""
         return self.features.shape[2:]
 
-    def values(self) -> Float[Tensor, "B N E"]:
-        """Makes the values of all voxels, for a look at them; attention does without."""
-        channels = self.features.flatten(2)
-        mixed = channels if self.matrix is None else mix(self.matrix, channels)
-        return (mixed + self.offset[..., None]).transpose(1, 2)
-
-    def keys(self) -> Float[Tensor, "B N E"]:
-        """Makes the keys of all voxels, for a look at them; attention does without."""
-        if self.encoding is None:
-            return self.values()
-        x, y, z = self.encoding
-        return self.values() + (x[:, None, None] + y[:, None] + z).flatten(0, 2)
-
 
 class MemoryAttention(Attention):
     """Multi-head attention of queries to a memory; parameters and result are those of `Attention` on keys and values.

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from mets3d.losses.matching import match
+from mets3d.losses.matching import start_matching
 from mets3d.losses.queries import _at_points, query_loss, query_parts
 from mets3d.losses.value import count_masks
 from mets3d.models.transunet import TransUNet
@@ -120,7 +120,7 @@ def test_a_perfect_prediction_costs_nothing():
         classes[0, query] = 30 * torch.eye(4)[channel]
         embedding[0, query, channel] = 1
     output = SegOutput("sigmoid", queries=(QueryOutput(classes, embedding),), pixels=pixels)
-    (assigned,) = match(output.queries, pixels, target.float())
+    (assigned,) = start_matching(output.queries, pixels, target.float()).assigned()
     assert assigned.tolist() == [[4, -1, 1]]
     assert query_loss(output, target, pairing="correct").item() == pytest.approx(0, abs=1e-5)
     # The original gives the matched queries 1 and 4 to channels 0 and 2 in that order.
@@ -138,7 +138,7 @@ def test_label_mode_matches_the_background_too():
     labels = torch.randint(0, 4, (2, *SIZE), generator=torch.Generator().manual_seed(0))
     target = torch.stack([labels == label for label in range(4)], dim=1)
     output, _ = made(channels=4)
-    (assigned, *_) = match(output.queries, output.pixels, target.float())
+    (assigned, *_) = start_matching(output.queries, output.pixels, target.float()).assigned()
     assert (assigned >= 0).all()
     assert query_loss(output, target, pairing="correct").item() == pytest.approx(by_loops(output, target), rel=1e-5)
 
@@ -146,7 +146,7 @@ def test_label_mode_matches_the_background_too():
 def test_more_masks_than_queries():
     output, target = made(queries=2, batch=1, seed=3)
     target[:] = torch.rand(target.shape, generator=torch.Generator().manual_seed(1)) > 0.5
-    (assigned, *_) = match(output.queries, output.pixels, target.float())
+    (assigned, *_) = start_matching(output.queries, output.pixels, target.float()).assigned()
     assert sorted(assigned[0].tolist()) == [-1, 0, 1]
     assert torch.isfinite(query_loss(output, target))
 

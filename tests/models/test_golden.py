@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mets3d.losses.matching import match
+from mets3d.losses.matching import start_matching
 from mets3d.losses.queries import query_loss
 from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
@@ -85,7 +85,7 @@ def test_assignment_and_losses(golden):
     target = torch.stack(Target().masks(labels), dim=1)
     assert target.shape[2:] == tuple(meta["patch"])
     with torch.no_grad():
-        assigned = match(output.queries, output.pixels, target.float())
+        assigned = start_matching(output.queries, output.pixels, target.float()).assigned()
         for index, query_of_class in enumerate(assigned):
             pairs = zip(
                 reference["matched_query"][index].tolist(), reference["matched_class"][index].tolist(), strict=True

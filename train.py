@@ -65,7 +65,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     data = config.data
     run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
-    store = open_store(Path(data.store), expected=config.preprocess, cavity=data.cavity, source_may_change=True)
+    store = open_store(Path(data.store), expected=(config.preprocess, data), source_may_change=True)
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
     sequences = len(store.plan.sequences)
     target = Target(data.target, data.cavity)

@@ -23,11 +23,11 @@ from mets3d.config.keys import flatten, help_text, kinds, leaves
 from mets3d.config.tree import merge, read_yaml, set_key
 from mets3d.config.yaml12 import read_value
 from mets3d.console import checked_output, is_main_process
-from mets3d.settings import Augment, Config, Loss, Model, Optim, Predict, Preprocess, Track
+from mets3d.settings import Augment, Config, Data, Loss, Model, Optim, Predict, Preprocess, Track
 from mets3d.shipped import CONFIGS, file_or_name
 
 __all__ = [
-    "Augment", "Config", "ConfigError", "Loss", "Model", "Optim", "Predict", "Preprocess", "Track", "as_dict",
+    "Augment", "Config", "ConfigError", "Data", "Loss", "Model", "Optim", "Predict", "Preprocess", "Track", "as_dict",
     "differing_keys", "flatten", "from_command_line", "leaves", "load", "load_file", "overridden", "to_yaml",
     "validate",
 ]  # fmt: skip

@@ -55,9 +55,10 @@ def _unknown_keys(tree: Any, section: type[BaseModel], prefix: str) -> Iterator[
 
 
 def _nearest(key: str, prefix: str) -> str | None:
-    """Finds the setting whose dotted key is most like this one, else the one whose last part is."""
+    """Finds the setting whose dotted key goes on from this one or is most like it, else the one whose last part is."""
     every = [name for name, _, _ in leaves()]
-    close = difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.6)
+    longer = [name for name in every if name.startswith(prefix + key)]
+    close = longer or difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.6)
     if close:
         return close[0]
     last = key.rpartition(".")[2]

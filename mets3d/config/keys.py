@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal
 
 from mets3d.settings import Config, Section
@@ -36,16 +37,22 @@ def leaves() -> Iterator[tuple[str, Any, str]]:
         yield key, field.default, field.description or ""
 
 
+@cache
+def settings() -> frozenset[str]:
+    """Returns the dotted key of every setting."""
+    return frozenset(key for key, _ in _fields(Config, ""))
+
+
 def kinds() -> dict[str, str]:
     """Returns the kind of every setting in words, such as `int` or `3 x float`, by its dotted key."""
     return {key: _kind(field.annotation) for key, field in _fields(Config, "")}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested dicts as one dict of dotted keys."""
+    """Returns nested dicts as one dict of dotted keys; a setting whose value is a dict, such as data.labels, is one."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" not in settings():
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -74,6 +81,8 @@ def _kind(annotation: Any) -> str:
     if origin is tuple:
         parts = typing.get_args(annotation)
         return f"list of {_kind(parts[0])}" if Ellipsis in parts else f"{len(parts)} x {_kind(parts[0])}"
+    if origin is dict:
+        return "{" + ": ".join(_kind(part) for part in typing.get_args(annotation)) + "}"
     return {type(None): "none", "NoneType": "none"}.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from mets3d.config.faults import ConfigError
+from mets3d.config.keys import settings
 from mets3d.config.yaml12 import load_yaml
 
 
@@ -24,11 +25,12 @@ def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return below
 
 
-def merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
+def merge(into: dict[str, Any], tree: dict[str, Any], prefix: str = "") -> None:
     """Lays one nested dict over another: values replace values, sections are merged key by key."""
     for key, value in tree.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
+        section = f"{prefix}{key}" not in settings()
+        if section and isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value, f"{prefix}{key}.")
         else:
             into[key] = value
 
@@ -41,7 +43,7 @@ def set_key(tree: Any, dotted: str, value: Any, faults: list[str]) -> None:
         if not isinstance(tree, dict):
             faults.append(f"{dotted}: {section} is a value, not a section")
             return
-    merge(tree, {key: value})
+    merge(tree, {key: value}, "".join(f"{section}." for section in sections))
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

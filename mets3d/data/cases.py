@@ -10,11 +10,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mets3d.data import DataError
+from mets3d.settings import Data
 
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")  # channel order
 LABELS = "seg"
@@ -38,18 +39,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """One image on disk: a file and, where it is 4-D, which of its volumes."""
+
+    path: Path
+    volume: int | None = None
+
+
+@dataclass(frozen=True)
 class Case:
-    """One time point of one patient: the files that exist, by sequence."""
+    """One time point of one patient: the scans that exist, by sequence.
+
+    label_map: the integers of the reference's file to ours; one that is not named stays as it is.
+    """
 
     name: str
     folder: Path
-    sequences: dict[str, Path]
+    sequences: dict[str, Scan]
     labels: Path | None
-
-    @property
-    def patient(self) -> str:
-        """The patient by the case's name."""
-        return patient_of(self.name)
+    patient: str
+    label_map: dict[int, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -59,21 +68,22 @@ class Case:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file of the case: sequences in channel order, then the reference."""
-        images = tuple(self.sequences[sequence] for sequence in SEQUENCES if sequence in self.sequences)
-        return images if self.labels is None else (*images, self.labels)
+        images = [self.sequences[sequence].path for sequence in SEQUENCES if sequence in self.sequences]
+        return tuple(dict.fromkeys(images if self.labels is None else [*images, self.labels]))
 
 
 class CaseList(list[Case]):
-    """Cases sorted by name; `where` counts them per parent folder, `findings` are about the layout."""
+    """Cases sorted by name; `where` counts them per parent folder, `findings` are about the `layout`."""
 
-    def __init__(self, cases: Sequence[Case], where: dict[Path, int], findings: list[Finding]):
+    def __init__(self, cases: Sequence[Case], where: dict[Path, int], findings: list[Finding], layout: str):
         super().__init__(cases)
         self.where = where
         self.findings = findings
+        self.layout = layout
 
 
-def find_cases(folder: Path) -> CaseList:
-    """Finds every case at any depth below `folder` (or `folder` itself, if it is one).
+def find_cases(folder: Path, data: Data | None = None) -> CaseList:
+    """Finds every case at any depth below `folder` (or `folder` itself, if it is one). `data` None: the defaults.
 
     A folder is a case if it holds at least one file named like itself, FOLDER-{t1n,t1c,t2w,t2f}.nii.gz or .nii; a
     missing sequence is left to `check`. Files that start with a dot, such as macOS's `._*`, do not exist.
@@ -86,12 +96,13 @@ def find_cases(folder: Path) -> CaseList:
         raise FileNotFoundError(f"{folder}: no such folder; expected a data set DATA/CASE/CASE-t1n.nii.gz ...")
     found: dict[str, Case] = {}
     findings: list[Finding] = []
+    data = data or Data()
     strangers: dict[str, list[Path]] = {}  # NIfTI files by the folder that holds them, which is no case
     for place, names, seen in _walk(folder):
         real = os.path.realpath(place)
         if seen and real not in strangers:
             continue
-        case = _case_in(place, names, findings)
+        case = _case_in(place, names, findings, data)
         if case is None:
             scans = [place / name for name in names if name.endswith(SUFFIXES)]
             if scans and not seen:
@@ -106,7 +117,7 @@ def find_cases(folder: Path) -> CaseList:
         raise DataError(_no_case(folder, [file for files in strangers.values() for file in files]))
     findings += [_not_a_case(files[0].parent, len(files)) for files in strangers.values()]
     cases = sorted(found.values(), key=lambda case: case.name)
-    return CaseList(cases, dict(Counter(case.folder.parent for case in cases)), findings)
+    return CaseList(cases, dict(Counter(case.folder.parent for case in cases)), findings, "BraTS-METS")
 
 
 def patient_of(name: str) -> str:
@@ -165,10 +176,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], bool]]:
         yield Path(place), sorted(name for name in names if not name.startswith(".")), seen
 
 
-def _case_in(place: Path, names: list[str], findings: list[Finding]) -> Case | None:
+def _case_in(place: Path, names: list[str], findings: list[Finding], data: Data) -> Case | None:
     """Returns the case whose files are named after the folder: by the name it is reached by, else by its real one."""
     for name in _names_of(place):
-        case = _case_named(name, place, names, findings)
+        case = _case_named(name, place, names, findings, data)
         if case is not None:
             return case
     return None
@@ -181,7 +192,7 @@ def _names_of(place: Path) -> list[str]:
     return [name for name in dict.fromkeys([place.name, *here, place.resolve().name]) if name not in ("", "..")]
 
 
-def _case_named(name: str, place: Path, names: list[str], findings: list[Finding]) -> Case | None:
+def _case_named(name: str, place: Path, names: list[str], findings: list[Finding], data: Data) -> Case | None:
     chosen: dict[str, Path] = {}
     for kind in (*SEQUENCES, LABELS):
         files = [f"{name}-{kind}{suffix}" for suffix in SUFFIXES if f"{name}-{kind}{suffix}" in names]
@@ -191,7 +202,8 @@ def _case_named(name: str, place: Path, names: list[str], findings: list[Finding
             detail = f"{place} holds both {files[0]} and {files[1]}; {files[0]} is read"
             findings.append(Finding(name, "warning", "scan there twice", detail, "remove one of the two"))
     labels = chosen.pop(LABELS, None)
-    return Case(name, place, chosen, labels) if chosen else None
+    scans = {sequence: Scan(path) for sequence, path in chosen.items()}
+    return Case(name, place, scans, labels, patient_of(name), dict(data.labels or {})) if scans else None
 
 
 def _named_twice(case: Case, first: Case) -> Finding:

@@ -14,9 +14,11 @@ import numpy as np
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_cases
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
-from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header, read_image, read_labels
+from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header
+from mets3d.data.reading import read_reference, read_scan
 from mets3d.data.voxel_findings import brain_findings, image_findings, label_findings
 from mets3d.processes import worker_processes
+from mets3d.settings import Data
 
 Result = TypeVar("Result")
 
@@ -70,40 +72,41 @@ class Checked:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def check(folder: Path, progress: Progress = quiet, *, cavity: bool = False, jobs: int = 1) -> CheckReport:
-    """Reads every case below `folder` and reports all findings. Raises as `find_cases` if there is none."""
-    cases = find_cases(folder)
-    found = each_case(partial(check_case, cavity=cavity), cases, jobs, progress)
+def check(folder: Path, progress: Progress = quiet, *, data: Data | None = None, jobs: int = 1) -> CheckReport:
+    """Reads every case below `folder` and reports all findings; raises as `find_cases`. `data` None: the defaults."""
+    data = data or Data()
+    cases = find_cases(folder, data)
+    found = each_case(partial(check_case, data=data), cases, jobs, progress)
     findings = [*cases.findings, *itertools.chain.from_iterable(found)]
     return CheckReport(folder, [case.name for case in cases], cases.where, findings)
 
 
-def check_case(case: Case, cavity: bool = False) -> list[Finding]:
-    """Returns the findings of one case. `cavity`: label 4 is wanted, so its presence needs no note.
+def check_case(case: Case, data: Data) -> list[Finding]:
+    """Returns the findings of one case.
 
     Errors (the case cannot be used): a missing sequence; a file that is truncated, corrupt or not 3-D; shapes or
     affines that differ; NaN or infinity; a constant image; labels that are not whole numbers or outside 0..4; label
     voxels where all sequences are zero. Warnings: hardly any zero background, spacing and affine that disagree. Notes:
     negative values, an empty reference, label 4.
     """
-    return read_case(case, cavity).findings
+    return read_case(case, data).findings
 
 
-def read_case(case: Case, cavity: bool = False) -> Checked:
+def read_case(case: Case, data: Data) -> Checked:
     """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
     headers, findings = _headers(case)
     checked = Checked(findings=findings)
     for sequence in SEQUENCES:
         if sequence in headers:
-            image = _reading(case, partial(read_image, case.sequences[sequence]), checked)
+            image = _reading(case, partial(read_scan, case, sequence), checked)
             if image is not None:
                 checked.images[sequence] = image
     if case.labels is not None and LABELS in headers:
-        checked.labels = _reading(case, partial(read_labels, case.labels), checked)
+        checked.labels = _reading(case, partial(read_reference, case), checked)
     for sequence, image in checked.images.items():
         checked.findings += image_findings(case, sequence, image)
     if checked.labels is not None:
-        checked.findings += label_findings(case, checked.labels, cavity)
+        checked.findings += label_findings(case, checked.labels, data.cavity)
     shapes = {image.data.shape for image in checked.images.values()}
     if len(shapes) == 1 and not case.missing:
         checked.findings += brain_findings(case, checked.images, checked.labels)

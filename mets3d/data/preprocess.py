@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_case, check_headers, each_case, findings_table, read_case
@@ -30,39 +30,41 @@ from mets3d.regions import RC_LABEL
 
 
 def preprocess(
-    data: Path, store: Path, settings: Preprocess, *, cavity: bool, jobs: int = 1, progress: Progress = quiet
+    folder: Path, store: Path, settings: Preprocess, *, data: Data, jobs: int = 1, progress: Progress = quiet
 ) -> list[str]:
-    """Makes the store of all cases with a reference below `data`. Returns remarks for the user, one text each.
+    """Makes the store of all cases with a reference below `folder`. Returns remarks for the user, one text each.
 
     Goes on where an interrupted call with the same settings and source stopped; a finished store is left as it is.
-    Label 4 becomes background unless `cavity`. Cases without reference are left out: they can only be predicted.
+    Label 4 becomes background unless `data.cavity`. Cases without reference are left out: they can only be predicted.
     Raises DataError with all findings if a case cannot be used (nothing is left behind), if `store` was made with other
     settings or from other files, or is a folder of something else; and as `find_cases`.
     """
-    cases = find_cases(data)
+    cases = find_cases(folder, data)
     labelled = [case for case in cases if case.labels is not None]
     if not labelled:
         faults = _errors(_layout_and_headers(cases, cases))
         if faults:
-            raise _refusal(data, faults)
-        raise DataError(f"{data}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases")
-    made_from = recipe(settings, cavity, data, labelled)
-    _fits(store, settings, cavity, made_from)
+            raise _refusal(folder, faults)
+        raise DataError(
+            f"{folder}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases"
+        )
+    made_from = recipe(settings, data, folder, labelled)
+    _fits(store, settings, data, made_from)
     remarks = _remarks_on_references(cases)
     if (store / INDEX).is_file() and all(case_path(store, case.name).is_file() for case in labelled):
         return [*remarks, f"{store}: already complete, made with these settings from these files"]
     findings = _layout_and_headers(cases, labelled)
     if _errors(findings):
-        voxels = each_case(partial(check_case, cavity=cavity), labelled, jobs, progress)
-        raise _refusal(data, list(dict.fromkeys([*findings, *(finding for found in voxels for finding in found)])))
+        voxels = each_case(partial(check_case, data=data), labelled, jobs, progress)
+        raise _refusal(folder, list(dict.fromkeys([*findings, *(finding for found in voxels for finding in found)])))
     spacing_mm = _target_spacing(settings, labelled)
     (store / INDEX).unlink(missing_ok=True)
     write_json(store / UNFINISHED, made_from)
-    work = partial(_store_case, store=store, spacing_mm=spacing_mm, margin=settings.margin_voxels, cavity=cavity)
+    work = partial(_store_case, store=store, spacing_mm=spacing_mm, margin=settings.margin_voxels, data=data)
     findings += [finding for found in each_case(work, labelled, jobs, progress) for finding in found]
     if _errors(findings):
         _discard(store)
-        raise _refusal(data, findings)
+        raise _refusal(folder, findings)
     _finish(store, labelled, made_from, spacing_mm)
     return remarks + _remarks_on_findings(findings)
 
@@ -70,12 +72,12 @@ def preprocess(
 # ---------------------------------------------------------------- before any long work
 
 
-def _fits(store: Path, settings: Preprocess, cavity: bool, made_from: dict[str, Any]) -> None:
+def _fits(store: Path, settings: Preprocess, data: Data, made_from: dict[str, Any]) -> None:
     """Raises DataError for a folder that holds another store or something else."""
     for name in (INDEX, UNFINISHED):
         if (store / name).is_file():
             index = read_json(store / name)
-            differences = differing_settings(index, settings, cavity)
+            differences = differing_settings(index, settings, data)
             if index.get("format") != made_from["format"]:
                 differences.append(f"store format {index.get('format')}, this version writes {made_from['format']}")
             if differences:
@@ -100,15 +102,17 @@ def _errors(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity == "error"]
 
 
-def _refusal(data: Path, findings: Sequence[Finding]) -> DataError:
+def _refusal(folder: Path, findings: Sequence[Finding]) -> DataError:
     errors = _errors(findings)
     cases = len({finding.case for finding in errors})
     rows = "\n".join(findings_table(errors))
-    return DataError(f"{data}: {cases} case{'s' * (cases > 1)} cannot be used, nothing was written\n{rows}")
+    return DataError(f"{folder}: {cases} case{'s' * (cases > 1)} cannot be used, nothing was written\n{rows}")
 
 
 def _target_spacing(settings: Preprocess, cases: Sequence[Case]) -> Spacing:
     """Returns the spacing of the store: the one that is set, or the median over the cases."""
+    if settings.spacing_mm == "in_plane":
+        raise DataError("preprocess.spacing_mm: in_plane is not there yet")
     if settings.spacing_mm != "median":
         return settings.spacing_mm
     x, y, z = np.median([read_header(case.files[0]).spacing_mm for case in cases], axis=0)
@@ -127,26 +131,26 @@ def _remarks_on_references(cases: CaseList) -> list[str]:
 # ---------------------------------------------------------------- one case
 
 
-def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, cavity: bool) -> list[Finding]:
+def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, data: Data) -> list[Finding]:
     """Reads, checks, prepares and saves one case, or leaves one that is already there. Returns its findings."""
     path = case_path(store, case.name)
     if path.is_file():
         return [Finding(**finding) for finding in read_metadata(path)["findings"]]
-    checked = read_case(case, cavity)
+    checked = read_case(case, data)
     if checked.unusable or checked.labels is None:
         return checked.findings
     images = [checked.images[sequence] for sequence in SEQUENCES]
     try:
-        prepared = prepare(images, checked.labels, spacing_mm, margin, cavity)
+        prepared = prepare(images, checked.labels, spacing_mm, margin, data.cavity)
     except DataError as error:
         return [*checked.findings, Finding(case.name, "error", "cannot be prepared", str(error))]
     assert prepared.labels is not None
     metadata = {
         "entry": prepared.entry.as_json(),
-        "fingerprint": describe_case(prepared.image, prepared.labels, prepared.entry, cavity=cavity),
+        "fingerprint": describe_case(prepared.image, prepared.labels, prepared.entry, cavity=data.cavity),
         "findings": [vars(finding) for finding in checked.findings],
     }
-    write_case(path, prepared.image, prepared.labels, cavity=cavity, metadata=metadata)
+    write_case(path, prepared.image, prepared.labels, cavity=data.cavity, metadata=metadata)
     return checked.findings
 
 

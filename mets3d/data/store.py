@@ -15,14 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.plan import Plan
 from mets3d.data.store_source import (
     FORMAT,
     changed_source,
     content_hash,
-    difference,
     differing_settings,
     stale,
     used_as_it_is,
@@ -82,20 +81,16 @@ class Store:
 
 
 def open_store(
-    path: Path, *, expected: Preprocess | None = None, cavity: bool | None = None, source_may_change: bool = False
+    path: Path, *, expected: tuple[Preprocess, Data] | None = None, source_may_change: bool = False
 ) -> Store:
     """Opens the finished store in `path`.
 
     With `expected` the store must have been made with these settings, and its source, if that folder is still there,
-    must hold the same labelled cases with files of the same size and time, unless `source_may_change`. With `cavity` it
-    must treat label 4 so.
+    must hold the same labelled cases with files of the same size and time, unless `source_may_change`.
     Raises FileNotFoundError if there is no store or an unfinished one, DataError if it does not fit, saying why.
     """
     index = _read_index(path)
-    if expected is not None:
-        differences = differing_settings(index, expected, cavity)
-    else:
-        differences = [] if cavity in (None, index["cavity"]) else [difference("data.cavity", index["cavity"], cavity)]
+    differences = differing_settings(index, *expected) if expected else []
     if differences:
         raise DataError(
             f"{path}: this store was made with other settings: {'; '.join(differences)}. "

@@ -8,23 +8,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
 
 FORMAT = 1  # of a store
 
 
-def recipe(settings: Preprocess, cavity: bool, data: Path, cases: Iterable[Case]) -> dict[str, Any]:
-    """Returns what a store is made from: settings, cavity, source files, and a hash of either side."""
-    files = source_files(data, cases)
+def recipe(settings: Preprocess, data: Data, folder: Path, cases: Iterable[Case]) -> dict[str, Any]:
+    """Returns what a store is made from: settings, source files, and a hash of either side."""
+    files = source_files(folder, cases)
     chosen = settings.model_dump(mode="json")
     return {
         "format": FORMAT,
         "settings": chosen,
-        "cavity": cavity,
-        "settings_hash": content_hash([FORMAT, chosen, cavity]),
-        "source": {"folder": str(data.resolve()), "files": files},
+        "cavity": data.cavity,
+        "settings_hash": content_hash([FORMAT, chosen, data.cavity]),
+        "source": {"folder": str(folder.resolve()), "files": files},
         "source_hash": content_hash(files),
     }
 
@@ -39,7 +39,7 @@ def source_files(data: Path, cases: Iterable[Case]) -> dict[str, list[int]]:
     return dict(sorted(found.items()))
 
 
-def differing_settings(index: Mapping[str, Any], expected: Preprocess, cavity: bool | None) -> list[str]:
+def differing_settings(index: Mapping[str, Any], expected: Preprocess, data: Data) -> list[str]:
     """Lists, as texts, the settings whose value in the store is not the expected one."""
     own, wanted = index["settings"], expected.model_dump(mode="json")
     differences = [
@@ -47,8 +47,8 @@ def differing_settings(index: Mapping[str, Any], expected: Preprocess, cavity: b
         for key in dict.fromkeys([*own, *wanted])
         if own.get(key) != wanted.get(key)
     ]
-    if cavity is not None and cavity != index["cavity"]:
-        differences.append(difference("data.cavity", index["cavity"], cavity))
+    if data.cavity != index["cavity"]:
+        differences.append(difference("data.cavity", index["cavity"], data.cavity))
     return differences
 
 

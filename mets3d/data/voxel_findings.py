@@ -19,11 +19,11 @@ def image_findings(case: Case, sequence: str, image: ImageVolume) -> list[Findin
     finite = np.isfinite(image.data)
     if not finite.all():
         count = int((~finite).sum())
-        detail = f"{sequence} has {count} voxels that are NaN or infinite ({case.sequences[sequence].name})"
+        detail = f"{sequence} has {count} voxels that are NaN or infinite ({case.sequences[sequence].path.name})"
         return [Finding(case.name, "error", "not a number", detail, "convert the scan again")]
     low, high = float(image.data.min()), float(image.data.max())
     if low == high:
-        detail = f"{sequence} is {low:g} everywhere ({case.sequences[sequence].name})"
+        detail = f"{sequence} is {low:g} everywhere ({case.sequences[sequence].path.name})"
         return [Finding(case.name, "error", "constant image", detail, "convert the scan again")]
     if low < 0:
         count = int((image.data < 0).sum())
@@ -62,7 +62,7 @@ def brain_findings(case: Case, images: Mapping[str, ImageVolume], labels: LabelV
     for sequence, image in images.items():
         inside = image.data[brain]
         if inside.size and inside.min() == inside.max() and image.data.min() < image.data.max():
-            detail = f"{sequence} is {inside[0]:g} everywhere in the brain ({case.sequences[sequence].name})"
+            detail = f"{sequence} is {inside[0]:g} everywhere in the brain ({case.sequences[sequence].path.name})"
             findings.append(Finding(case.name, "error", "constant image", detail, "convert the scan again"))
     if labels is not None and labels.shape == brain.shape:
         outside = int(np.count_nonzero(labels.labels[~brain]))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from mets3d.config import Predict
 from mets3d.data.cases import Case
-from mets3d.data.nifti import Grid, ImageVolume, read_image
+from mets3d.data.nifti import Grid, ImageVolume
 from mets3d.data.prepare import Prepared, prepare
+from mets3d.data.reading import read_scan
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
@@ -65,7 +66,7 @@ class Ensemble:
 
     def read(self, case: Case) -> Loaded:
         """Reads and prepares a case. Raises DataError for a file that cannot be read, and as `prepare`."""
-        return self.load({name: read_image(case.sequences[name]) for name in self.sequences})
+        return self.load({name: read_scan(case, name) for name in self.sequences})
 
     def load(self, images: Mapping[str, ImageVolume]) -> Loaded:
         """Prepares a case of images, which are not kept. Raises DataError as `prepare`."""

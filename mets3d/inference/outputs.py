@@ -139,5 +139,5 @@ def recipe_of(folder: PredictionsDir, name: str) -> str | None:
 
 def _source(case: Case) -> dict[str, list[int]]:
     """Returns bytes and time of last change (ns) of each sequence's file, by the file's name."""
-    stats = {path.name: path.stat() for path in case.sequences.values()}
+    stats = {path.name: path.stat() for path in case.files if path != case.labels}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float32, Num, UInt8
 
 from mets3d.data import DataError
-from mets3d.data.cases import Case, find_cases
+from mets3d.data.cases import Case, Scan, find_cases, patient_of
 from mets3d.data.check import check_headers
 from mets3d.data.nifti import Grid, ImageVolume
 from mets3d.inference.channels import Channels
@@ -242,4 +242,4 @@ def _case(files: Mapping[str, str | Path] | str | Path) -> Case:
     sequences = {name: Path(file) for name, file in files.items()}
     first = sequences.get("t1c") or next(iter(sequences.values()), Path("case"))
     name = re.sub(SUFFIX, "", first.name, flags=re.IGNORECASE) or first.resolve().parent.name
-    return Case(name, first.parent, sequences, None)
+    return Case(name, first.parent, {key: Scan(file) for key, file in sequences.items()}, None, patient_of(name))

@@ -140,7 +140,7 @@ def cases(data: str | Path, folder: str | Path) -> list[dict[str, Any]]:
     """Lists the cases below `data` as MONAI's Dataset wants them: name, and the files of the plan's sequences."""
     sequences = read_plan(open_run(Path(folder)).plan).sequences
     found = find_cases(Path(data))
-    return [{"name": case.name, "image": [str(case.sequences[name]) for name in sequences]} for case in found]
+    return [{"name": case.name, "image": [str(case.sequences[name].path) for name in sequences]} for case in found]
 
 
 def is_brain(image: Float[Tensor, "C X Y Z"]) -> Bool[Tensor, "C X Y Z"]:

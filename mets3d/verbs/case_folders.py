@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mets3d.console import is_main_process
 
+if TYPE_CHECKING:
+    from mets3d.config import Data
 
-def print_case_folders(data: Path) -> None:
+
+def print_case_folders(folder: Path, data: Data | None = None) -> None:
     """Prints how many cases lie in which folder: a subfolder that was overlooked is a data set half read."""
     from mets3d.data.cases import find_cases
 
     if is_main_process():
-        for folder, count in find_cases(data).where.items():
-            print(f"{count} case{'s' * (count != 1)} in {folder}")
+        for place, count in find_cases(folder, data).where.items():
+            print(f"{count} case{'s' * (count != 1)} in {place}")

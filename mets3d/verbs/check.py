@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
+from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_file
 
 SUMMARY = "show everything that is wrong or odd about a data set; exit 1 if a case cannot be used"
@@ -15,15 +16,17 @@ ORDER = 20
 def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the findings there too")
-    parser.add_argument("--cavity", action="store_true", help="label 4, the resection cavity, is to be learned")
+    parser.takes_data_settings()
     parser.takes_jobs()
 
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.data.check import check
     from mets3d.files import write_json
+    from mets3d.settings import READING
 
-    report = check(options.data, progress_of("check"), cavity=options.cavity, jobs=options.jobs)
+    config = configuration(options, sections=READING)
+    report = check(options.data, progress_of("check"), data=config.data, jobs=options.jobs)
     print(report.table())
     if options.json is not None:
         write_json(options.json, report.as_json())

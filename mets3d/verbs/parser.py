@@ -23,6 +23,16 @@ class VerbParser(argparse.ArgumentParser):
         self.set_defaults(overrides=[])
         self.epilog = f"--SECTION.KEY=VALUE ...  {meaning}"
 
+    def takes_data_settings(self) -> None:
+        """Lets the verb take `--config` and `--data.key=value`, which say how the files of DATA are read."""
+        self.takes_configuration("data")
+        self.takes_overrides("settings to change, as --data.cavity=true")
+
+    def takes_configuration(self, sections: str) -> None:
+        """Lets the verb take `--config`, of which it uses these sections."""
+        meaning = f"configuration or its name, as for `train`; its {sections} settings are used"
+        self.add_argument("--config", type=Path, metavar="FILE", help=meaning)
+
     def takes_jobs(self) -> None:
         """Lets the verb take `--jobs`, the number of its processes."""
         self.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1)")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data.cases import SEQUENCES, Case, find_cases
 from mets3d.data.nifti import write_image
 from mets3d.data.preprocess import preprocess
@@ -75,5 +75,5 @@ def phantom_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def phantom_store(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Their store, at their own spacing."""
     store = tmp_path_factory.mktemp("stores") / "store"
-    preprocess(phantom_data, store, Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
+    preprocess(phantom_data, store, Preprocess(spacing_mm=PHANTOM_SPACING), data=Data())
     return store

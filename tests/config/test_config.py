@@ -116,7 +116,10 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         (["--model.strides=[[0,2,2]]"], "model.strides"),
         (["--preprocess.spacing_mm=[0,1,1]"], "preprocess.spacing_mm.0: input should be greater than 0"),
         (["--preprocess.spacing_mm=[1e9,1,1]"], "preprocess.spacing_mm.0: input should be less than or equal to 100"),
-        (["--preprocess.spacing_mm=mean"], "preprocess.spacing_mm: input should be 'median'; found 'mean'"),
+        (
+            ["--preprocess.spacing_mm=mean"],
+            "preprocess.spacing_mm: input should be 'median' or 'in_plane'; found 'mean'",
+        ),
         (["--preprocess.spacing_mm={[]: 1}"], "preprocess.spacing_mm: input should be a valid tuple"),
         (["--config", "."], ".: is a folder; name a YAML file"),
         (["--optim.lr=inf"], "optim.lr"),
@@ -285,3 +288,14 @@ def test_batch_dice_is_refused_where_no_head_has_it() -> None:
     for model in ({"deep_supervision": False}, {"deep_heads": 0}, {"strides": [[2, 2, 2], [2, 2, 2]]}):
         with pytest.raises(ValueError, match=r"batch_dice has no effect in mode decoder without deep heads"):
             Config(model=model, loss={"batch_dice": True})
+
+
+def test_a_setting_that_is_a_map_is_replaced_and_not_merged(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {labels: {4: 3}}\n")
+    assert load(["--config", str(file)]).data.labels == {4: 3}
+    changed = load(["--config", str(file), "--data.labels={1: 3}"])
+    assert changed.data.labels == {1: 3}
+    assert config.differing_keys(changed, load(["--config", str(file)])) == ["data.labels"]
+    file.write_text(config.to_yaml(changed))
+    assert load_file(file) == changed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.data import DataError
-from mets3d.data.cases import find_cases, make_folds, patient_of, split
+from mets3d.data.cases import Scan, find_cases, make_folds, patient_of, split
 from tests.builders.cases import make_case
 
 
@@ -35,7 +35,7 @@ def test_cases_are_found_at_any_depth_and_counted_by_folder(tmp_path: Path) -> N
     first, second, third = found
     assert second.labels == tmp_path / "P-2-001" / "P-2-001-seg.nii.gz"
     assert first.labels is None
-    assert third.sequences == {"t2f": tmp_path / "UCSD - Training" / "deep" / "Zed" / "Zed-t2f.nii"}
+    assert third.sequences == {"t2f": Scan(tmp_path / "UCSD - Training" / "deep" / "Zed" / "Zed-t2f.nii")}
     assert third.missing == ("t1n", "t1c", "t2w")
 
 
@@ -68,7 +68,7 @@ def test_a_case_in_two_folders_is_an_error_that_names_both(tmp_path: Path) -> No
 
 def test_the_same_scan_twice_is_a_warning(tmp_path: Path) -> None:
     (case,) = found = find_cases(layout(tmp_path, "A/A-t1n.nii", "A/A-t1n.nii.gz"))
-    assert case.sequences["t1n"].name == "A-t1n.nii.gz"
+    assert case.sequences["t1n"].path.name == "A-t1n.nii.gz"
     assert [finding.severity for finding in found.findings] == ["warning"]
 
 
@@ -95,7 +95,7 @@ def test_a_case_folder_that_is_a_link_has_either_name(tmp_path: Path) -> None:
     found = find_cases(data)
     assert [(case.name, case.folder) for case in found] == [("A", data / "A"), ("B", data / "case_2")]
     assert found[0].labels == data / "A" / "A-seg.nii.gz"
-    assert found[1].sequences == {"t1c": data / "case_2" / "B-t1c.nii.gz"}
+    assert found[1].sequences == {"t1c": Scan(data / "case_2" / "B-t1c.nii.gz")}
     assert found.findings == []
 
 
@@ -103,7 +103,7 @@ def test_a_link_whose_folder_has_files_of_both_names_is_the_case_of_the_link(tmp
     layout(tmp_path, "store/B/A-t1n.nii.gz", "store/B/B-t1n.nii.gz")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "A").symlink_to(tmp_path / "store" / "B", target_is_directory=True)
-    assert [(case.name, [*case.sequences.values()]) for case in find_cases(tmp_path / "data")] == [
+    assert [(case.name, [scan.path for scan in case.sequences.values()]) for case in find_cases(tmp_path / "data")] == [
         ("A", [tmp_path / "data" / "A" / "A-t1n.nii.gz"])
     ]
 

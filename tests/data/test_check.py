@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from mets3d.config import Data
 from mets3d.data.cases import Finding
 from mets3d.data.check import check, check_case, check_headers
 from tests.builders.cases import RAS, SHAPE, make_case, scan, two_lesions
@@ -18,7 +19,7 @@ def by_what(findings: list[Finding]) -> dict[str, Finding]:
 
 
 def found_in(tmp_path: Path, *, cavity: bool = False, **arguments: Any) -> dict[str, Finding]:
-    return by_what(check_case(make_case(tmp_path, **arguments), cavity))
+    return by_what(check_case(make_case(tmp_path, **arguments), Data(cavity=cavity)))
 
 
 def changed(image: np.ndarray, where: tuple[int, int, int], value: float, kind: str = "float32") -> np.ndarray:
@@ -34,7 +35,7 @@ def moved(mm: float) -> np.ndarray:
 
 
 def test_a_sound_case_has_no_findings(tmp_path: Path) -> None:
-    assert check_case(make_case(tmp_path)) == []
+    assert check_case(make_case(tmp_path), Data()) == []
 
 
 def test_a_missing_sequence(tmp_path: Path) -> None:
@@ -87,19 +88,19 @@ def test_a_reference_of_another_voxel_size_is_an_error_here_as_in_evaluate(tmp_p
     image.header.set_qform(None, 0)
     image.header["pixdim"][1] = 1.02
     nibabel.save(image, case.labels)
-    finding = by_what(check_case(case))["voxel sizes differ"]
+    finding = by_what(check_case(case, Data()))["voxel sizes differ"]
     assert finding.severity == "error"
     assert "t1n has voxels of 1 x 1 x 1 mm, seg of 1.02 x 1 x 1 mm" in finding.detail
 
 
 def test_spacing_and_affine_that_disagree(tmp_path: Path) -> None:
     case = make_case(tmp_path)
-    image = nibabel.load(case.sequences["t2w"])
+    image = nibabel.load(case.sequences["t2w"].path)
     image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
     image.header.set_qform(None, 0)
     image.header["pixdim"][1] = 2
-    nibabel.save(image, case.sequences["t2w"])
-    finding = by_what(check_case(case))["spacing and affine differ"]
+    nibabel.save(image, case.sequences["t2w"].path)
+    finding = by_what(check_case(case, Data()))["spacing and affine differ"]
     assert finding.severity == "warning"
     assert "2 x 1 x 1 mm by its header, 1 x 1 x 1 mm by its affine" in finding.detail
 
@@ -154,23 +155,23 @@ def test_a_voxel_that_one_sequence_shows_is_brain(tmp_path: Path) -> None:
 
 def test_a_truncated_file(tmp_path: Path) -> None:
     case = make_case(tmp_path)
-    path = case.sequences["t1n"]
+    path = case.sequences["t1n"].path
     path.write_bytes(path.read_bytes()[:-200])
-    finding = by_what(check_case(case))["unreadable file"]
+    finding = by_what(check_case(case, Data()))["unreadable file"]
     assert finding.severity == "error"
     assert str(path) in finding.detail
 
 
 def test_a_file_cut_within_its_header_is_told_once(tmp_path: Path) -> None:
     case = make_case(tmp_path)
-    path = case.sequences["t1n"]
+    path = case.sequences["t1n"].path
     path.write_bytes(path.read_bytes()[:30])
-    assert [finding.what for finding in check_case(case)] == ["unreadable file"]
+    assert [finding.what for finding in check_case(case, Data())] == ["unreadable file"]
 
 
 def test_a_volume_that_is_not_3d(tmp_path: Path) -> None:
     case = make_case(tmp_path)
-    nibabel.save(nibabel.Nifti1Image(np.zeros((*SHAPE, 2), dtype=np.int16), RAS), case.sequences["t2f"])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((*SHAPE, 2), dtype=np.int16), RAS), case.sequences["t2f"].path)
     assert "found shape (12, 14, 10, 2)" in by_what(check_headers(case))["unreadable file"].detail
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.nifti import ImageVolume, LabelVolume, read_image, read_labels
+from mets3d.data.nifti import ImageVolume, LabelVolume, read_labels
 from mets3d.data.prepare import Prepared, prepare, put_back
+from mets3d.data.reading import read_scan
 from mets3d.data.stored_case import Entry
 from tests.builders.cases import SHAPE, brain_box, make_case, scan, two_lesions
 
@@ -23,7 +24,7 @@ MM = (1.0, 1.0, 1.0)
 def volumes(tmp_path: Path, **arguments: Any) -> tuple[list[ImageVolume], LabelVolume]:
     case = make_case(tmp_path, **arguments)
     assert case.labels is not None
-    return [read_image(case.sequences[sequence]) for sequence in SEQUENCES], read_labels(case.labels)
+    return [read_scan(case, sequence) for sequence in SEQUENCES], read_labels(case.labels)
 
 
 def prepared(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
@@ -28,7 +28,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     data, store = tmp_path / "data", tmp_path / "store"
     for name in ("A-000", "B-000"):
         make_case(data, name)
-    preprocess(data, store, SETTINGS, cavity=False)
+    preprocess(data, store, SETTINGS, data=Data())
     return data, store
 
 
@@ -84,7 +84,7 @@ def test_an_entry_of_an_earlier_version_is_read(phantom_store: Path) -> None:
 
 
 def test_the_plan_says_what_was_done(phantom_store: Path) -> None:
-    store = open_store(phantom_store, expected=Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
+    store = open_store(phantom_store, expected=(Preprocess(spacing_mm=PHANTOM_SPACING), Data()))
     plan = json.loads(json.dumps(store.plan.as_json()))
     assert plan["spacing_mm"] == [4, 4, 4]
     assert plan["cavity"] is False
@@ -96,9 +96,9 @@ def test_the_plan_says_what_was_done(phantom_store: Path) -> None:
 
 def test_the_hash_tells_settings_apart(made: tuple[Path, Path], tmp_path: Path) -> None:
     data, store = made
-    preprocess(data, tmp_path / "wide", Preprocess(spacing_mm=(1.0, 1.0, 1.0), margin_voxels=1), cavity=False)
-    preprocess(data, tmp_path / "cavity", SETTINGS, cavity=True)
-    preprocess(data, tmp_path / "same", SETTINGS, cavity=False)
+    preprocess(data, tmp_path / "wide", Preprocess(spacing_mm=(1.0, 1.0, 1.0), margin_voxels=1), data=Data())
+    preprocess(data, tmp_path / "cavity", SETTINGS, data=Data(cavity=True))
+    preprocess(data, tmp_path / "same", SETTINGS, data=Data())
     hashes = [open_store(path).plan.settings_hash for path in (store, tmp_path / "wide", tmp_path / "cavity")]
     assert len(set(hashes)) == 3
     assert open_store(tmp_path / "same").plan.settings_hash == hashes[0]
@@ -107,11 +107,11 @@ def test_the_hash_tells_settings_apart(made: tuple[Path, Path], tmp_path: Path) 
 def test_other_settings_are_named_with_both_values(made: tuple[Path, Path]) -> None:
     wanted = Preprocess(spacing_mm=(1.0, 1.0, 2.0), margin_voxels=4)
     with pytest.raises(DataError, match=r"spacing_mm is \[1.0, 1.0, 1.0\] in the store, \[1.0, 1.0, 2.0\]") as caught:
-        open_store(made[1], expected=wanted, cavity=True)
+        open_store(made[1], expected=(wanted, Data(cavity=True)))
     assert "preprocess.margin_voxels is 0 in the store, 4 is expected" in str(caught.value)
     assert "data.cavity is False in the store, True is expected" in str(caught.value)
     with pytest.raises(DataError, match=r"data\.cavity"):
-        open_store(made[1], cavity=True)
+        open_store(made[1], expected=(SETTINGS, Data(cavity=True)))
     assert open_store(made[1]).cases == ["A-000", "B-000"]
 
 
@@ -122,7 +122,7 @@ def test_a_changed_source_makes_it_stale(made: tuple[Path, Path]) -> None:
     shutil.rmtree(data / "B-000")
     make_case(data, "C-000")
     with pytest.raises(DataError, match="stale") as caught:
-        open_store(store, expected=SETTINGS, cavity=False)
+        open_store(store, expected=(SETTINGS, Data()))
     for change in ("A-000/A-000-t1n.nii.gz changed", "B-000/B-000-seg.nii.gz removed", "and 6 more"):
         assert change in str(caught.value)
     open_store(store)
@@ -130,19 +130,19 @@ def test_a_changed_source_makes_it_stale(made: tuple[Path, Path]) -> None:
 
 def test_a_new_case_without_reference_changes_nothing(made: tuple[Path, Path]) -> None:
     make_case(made[0], "C-000", volumes={"seg": None})
-    assert open_store(made[1], expected=SETTINGS, cavity=False).cases == ["A-000", "B-000"]
+    assert open_store(made[1], expected=(SETTINGS, Data())).cases == ["A-000", "B-000"]
 
 
 def test_a_source_that_is_gone_or_elsewhere_is_no_fault(made: tuple[Path, Path], tmp_path: Path) -> None:
     made[0].rename(tmp_path / "archive")
-    assert open_store(made[1], expected=SETTINGS, cavity=False).cases == ["A-000", "B-000"]
+    assert open_store(made[1], expected=(SETTINGS, Data())).cases == ["A-000", "B-000"]
 
 
 def test_a_source_that_was_emptied_is_a_change(made: tuple[Path, Path]) -> None:
     for case in list(made[0].iterdir()):
         shutil.rmtree(case)
     with pytest.raises(DataError, match="stale"):
-        open_store(made[1], expected=SETTINGS, cavity=False)
+        open_store(made[1], expected=(SETTINGS, Data()))
 
 
 def test_what_is_no_store(tmp_path: Path, made: tuple[Path, Path]) -> None:

@@ -55,13 +55,13 @@ def _kills(options: argparse.Namespace, store: Path, folder: Path) -> int:
 
 
 def _phantoms(folder: Path) -> Path:
-    from mets3d.config import Preprocess
+    from mets3d.config import Data, Preprocess
     from mets3d.data.preprocess import preprocess
     from mets3d.phantoms.synth import synthesise
     from tests.builders.cases import PHANTOM_SHAPE, PHANTOM_SPACING
 
     synthesise(folder / "data", 6, 5, shape=PHANTOM_SHAPE, spacing_mm=PHANTOM_SPACING)
-    preprocess(folder / "data", folder / "store", Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
+    preprocess(folder / "data", folder / "store", Preprocess(spacing_mm=PHANTOM_SPACING), data=Data())
     return folder / "store"
 
 

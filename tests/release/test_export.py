@@ -20,8 +20,9 @@ from mets3d import models
 from mets3d.__main__ import main
 from mets3d.config import Config, as_dict, load_file, to_yaml
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.nifti import read_image, read_labels
+from mets3d.data.nifti import read_labels
 from mets3d.data.prepare import prepare
+from mets3d.data.reading import read_scan
 from mets3d.files import read_json, write_json
 from mets3d.inference.members import load_members
 from mets3d.inference.predictor import Predictor
@@ -485,7 +486,7 @@ def test_every_window_of_the_check_is_another() -> None:
 
 def test_intensities_are_normalised_as_in_a_store(tmp_path: Path) -> None:
     case = make_case(tmp_path)
-    images = [read_image(case.sequences[name]) for name in SEQUENCES]
+    images = [read_scan(case, name) for name in SEQUENCES]
     expected = prepare(images, None, (1.0, 1.0, 1.0), 2, cavity=False)
     found = z_score(torch.from_numpy(np.stack([image.data for image in images])))
     np.testing.assert_array_equal(found.numpy(), expected.image.astype(np.float32))

@@ -214,7 +214,7 @@ def _make_store(store: Path) -> None:
     from mets3d.phantoms.synth import synthesise
 
     synthesise(store.with_name("data"), 6, 5, shape=(40, 48, 36), spacing_mm=(4.0, 4.0, 4.0))
-    preprocess(store.with_name("data"), store, Preprocess(spacing_mm=(4.0, 4.0, 4.0)), cavity=False)
+    preprocess(store.with_name("data"), store, Preprocess(spacing_mm=(4.0, 4.0, 4.0)), data=Data())
 
 
 def _free_port() -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data.preprocess import preprocess
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.progress import Progress, Record
@@ -123,7 +123,7 @@ def test_a_store_may_lie_elsewhere_but_not_hold_something_else(
     assert f"data.store {phantom_store} -> {moved}" in capsys.readouterr().out
     data = shutil.copytree(phantom_data, tmp_path / "data")
     shutil.rmtree(sorted(data.iterdir())[0])
-    preprocess(data, tmp_path / "fewer", Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
+    preprocess(data, tmp_path / "fewer", Preprocess(spacing_mm=PHANTOM_SPACING), data=Data())
     assert again(f"--data.store={tmp_path / 'fewer'}") == 2
     assert "data.store: its content is another one" in capsys.readouterr().err
 
@@ -135,12 +135,12 @@ def test_equal_cases_in_another_folder_are_the_same_store_and_other_voxels_are_n
 
     settings = Preprocess(spacing_mm=PHANTOM_SPACING)
     data = shutil.copytree(phantom_data, tmp_path / "data")
-    preprocess(data, tmp_path / "same", settings, cavity=False)
+    preprocess(data, tmp_path / "same", settings, data=Data())
     assert open_store(tmp_path / "same").digest == open_store(phantom_store).digest
     name = sorted(path.name for path in data.iterdir())[0]
     shutil.rmtree(data / name)
     make_case(data, name, shape=(40, 48, 36))
-    preprocess(data, tmp_path / "other", settings, cavity=False)
+    preprocess(data, tmp_path / "other", settings, data=Data())
     assert open_store(tmp_path / "other").digest != open_store(phantom_store).digest
 
 
@@ -148,7 +148,7 @@ def test_a_case_added_to_the_source_is_said_and_does_not_stop_a_run(
     tmp_path: Path, phantom_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = shutil.copytree(phantom_data, tmp_path / "data")
-    preprocess(data, tmp_path / "store", Preprocess(spacing_mm=PHANTOM_SPACING), cavity=False)
+    preprocess(data, tmp_path / "store", Preprocess(spacing_mm=PHANTOM_SPACING), data=Data())
     config = write_config(tmp_path, tmp_path / "store")
     assert train(config, *STEPS) == 0
     make_case(data, "Z-000")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.__main__ import main
-from mets3d.config import Preprocess
+from mets3d.config import Data, Preprocess
 from mets3d.data.store import open_store
 
 
@@ -17,7 +17,7 @@ def test_overrides_win_over_the_file(phantom_data: Path, tmp_path: Path) -> None
     words = ["preprocess", str(phantom_data), str(tmp_path / "store"), "--config", str(config)]
     assert main([*words, "--preprocess.spacing_mm=[6, 6, 6]", "--data.cavity=true"]) == 0
     expected = Preprocess(spacing_mm=(6, 6, 6), margin_voxels=3)
-    assert len(open_store(tmp_path / "store", expected=expected, cavity=True).cases) == 6  # it refuses another store
+    assert len(open_store(tmp_path / "store", expected=(expected, Data(cavity=True))).cases) == 6  # refuses another
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def test_overrides_win_over_the_file(phantom_data: Path, tmp_path: Path) -> None
     [
         (["--preprocess.margin=1"], "preprocess.margin: unknown key; did you mean preprocess.margin_voxels?"),
         (["--preprocess.margin_voxels=-1"], "preprocess.margin_voxels: input should be greater than or equal to 0"),
-        (["--optim.lr=1"], "only preprocess and data.cavity can be changed now"),
-        (["--data.patch=[32, 32, 32]"], "only preprocess and data.cavity can be changed now"),
+        (["--optim.lr=1"], "belongs to the training; only preprocess and data.sequences"),
+        (["--data.patch=[32, 32, 32]"], "belongs to the training; only preprocess and data.sequences"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
         (["--config", "."], ".: is a folder; name a YAML file"),
         (["--config", ""], ".: is a folder; name a YAML file"),

@@ -28,13 +28,14 @@ class NotLabelsError(DataError):
     """A readable volume whose values cannot be labels."""
 
 
-def read_image(path: Path) -> ImageVolume:
-    """Reads the image in `path` as float32 in RAS+; NaN and infinity are kept for the caller to judge.
+def read_image(path: Path, *, volume: int | None = None) -> ImageVolume:
+    """Reads an image, or one volume of a 4-D file, as float32 in RAS+.
 
-    Spacing is the header's voxel size in mm, in RAS order. Raises FileNotFoundError if there is no such file and
-    DataError (a ValueError) naming the file if it is truncated, corrupt, not NIfTI or not a 3-D volume.
+    NaN and infinity are kept for the caller to judge. Spacing is the header's voxel size in mm, in RAS order. Raises
+    FileNotFoundError if there is no such file and DataError (a ValueError) naming the file if it is truncated, corrupt,
+    not NIfTI or not a 3-D volume.
     """
-    values, grid = _read(path)
+    values, grid = _read(path, volume)
     return ImageVolume(values, ras_spacing(grid), ras_affine(grid), grid)
 
 
@@ -92,12 +93,14 @@ def read_header(path: Path) -> Header:
 # ---------------------------------------------------------------- voxels
 
 
-def _read(path: Path) -> tuple[Float32[np.ndarray, "X Y Z"], Grid]:
+def _read(path: Path, volume: int | None = None) -> tuple[Float32[np.ndarray, "X Y Z"], Grid]:
     """Reads the values in RAS+, and the file's grid."""
     with _faults_named(path):
         image, content = _decompressed(path)
-        grid = _grid(image, path)
+        grid = _grid(image, path, axes=3 if volume is None else 4)
         stored = _voxels(image.dataobj, content)
+        if volume is not None:
+            stored = stored[..., volume]
     return laid_out(in_ras_order(stored, grid), "C", np.float32), grid
 
 

@@ -30,14 +30,15 @@ def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequenc
 
     Raises FileNotFoundError or ValueError naming the file if one is missing, cannot be read or is on another grid.
     """
-    from mets3d.data.nifti import read_image, read_labels
+    from mets3d.data.nifti import read_labels
+    from mets3d.data.reading import read_reference, read_scan
 
-    volumes = {name: read_image(case.sequences[name]) for name in sequences if name in case.sequences}
+    volumes = {name: read_scan(case, name) for name in sequences if name in case.sequences}
     if not volumes:
         raise FileNotFoundError(f"{case.name}: none of the sequences {', '.join(sequences)} is there")
     first = next(iter(volumes.values()))
     predicted = {label: read_labels(file).labels for label, file in predictions.items()}
-    expected = read_labels(case.labels) if case.labels is not None else None
+    expected = read_reference(case) if case.labels is not None else None
     reference = None if expected is None else expected.labels
     for what, labels in {"reference": reference, **predicted}.items():
         if labels is not None and labels.shape != first.data.shape:

@@ -5,63 +5,34 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Length = Annotated[float, Field(gt=0)]
-Side = Annotated[float, Field(gt=0, le=100)]  # of a voxel; a larger one leaves nothing of a head
-Factor = Annotated[float, Field(gt=0)]
-Counts = tuple[Count, Count, Count]
-VoxelSize = tuple[Side, Side, Side]
-Range = tuple[float, float]
-Factors = tuple[Factor, Factor]
+from mets3d.settings.data import READING, Data, Preprocess
+from mets3d.settings.kinds import Count, Counts, Factors, Length, Range, Section
 
-
-class Section(BaseModel):
-    """A group of settings that refuses unknown keys and does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Data(Section):
-    """What the network is shown: the store, targets, patches and folds."""
-
-    store: str = Field("store", description="folder written by `mets3d preprocess`")
-    target: Literal["regions", "labels"] = Field(
-        "regions", description="learn overlapping regions (sigmoid) or exclusive labels (softmax)"
-    )
-    cavity: bool = Field(False, description="learn label 4, the resection cavity; off: it becomes background")
-    patch: Counts = Field(
-        (128, 128, 128), description="voxels per axis that the network sees; a multiple of its strides"
-    )
-    folds: int = Field(5, ge=2, description="number of folds; patients never cross folds")
-    fold: int = Field(0, ge=0, description="the fold held out for validation")
-    split_seed: int = Field(12345, ge=0, description="shuffles patients into folds")
-    lesion_fraction: float = Field(
-        1 / 3, ge=0, le=1, description="share of samples centred on a lesion, lesions being equally likely"
-    )
-    workers: int = Field(4, ge=0, description="loader processes per training process; 0 loads in the training process")
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> Data:
-        if self.fold >= self.folds:
-            raise ValueError(f"fold is {self.fold}, but folds are numbered 0 to {self.folds - 1}")
-        return self
-
-
-class Preprocess(Section):
-    """How raw files become a store."""
-
-    spacing_mm: VoxelSize | Literal["median"] = Field(
-        (1.0, 1.0, 1.0), description="target voxel size per axis in mm, or `median` of the data set's"
-    )
-    margin_voxels: int = Field(0, ge=0, description="voxels kept around the brain's bounding box")
+__all__ = [
+    "READING",
+    "Augment",
+    "Config",
+    "Count",
+    "Data",
+    "Loss",
+    "Model",
+    "Optim",
+    "Predict",
+    "Preprocess",
+    "Section",
+    "Track",
+]
 
 
 class Augment(Section):
     """Random changes of a sample: how probable and how strong they are."""
 
     enabled: bool = Field(True, description="off: the network sees the stored images as they are")
+    sequence_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a sequence is zero, per sequence; at least one stays"
+    )
     mirror: float = Field(0.5, ge=0, le=1, description="probability of a mirror, per axis")
     affine: float = Field(0.2, ge=0, le=1, description="probability of a rotation and scaling")
     rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")

@@ -16,7 +16,10 @@ from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.score_table import read_scores
 
 # Every setting that is free text can hold a folder, a person or a project, and prediction needs none of them.
-PRIVATE = ("output", "weights", "data.store", "model.vit_pretrained", "track.project")
+PRIVATE = (
+    "output", "weights", "data.store", "data.cache", "data.patients", "data.exclude", "data.overlay", "data.split",
+    "model.vit_pretrained", "track.project",
+)  # fmt: skip
 # Of decoding.json what names no case.
 TUNED = (WEIGHTS, "objective", "rules", "scores", "cross_validation_folds", "grid")
 CASES = Kind("a list of names, or their number", lambda value: NAMES.fits(value) or COUNT.fits(value))

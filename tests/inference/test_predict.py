@@ -816,8 +816,8 @@ def test_the_command_takes_overrides_and_more_runs(
     assert "1 of them were there already" in capsys.readouterr().out
     assert main([*words[:-1], "--predict.nothing=1"]) == 2
     assert "predict.nothing: unknown key" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["check", str(data), "--predict.mirror=[1]"])  # a verb without a run
+    assert main(["check", str(data), "--predict.mirror=[1]"]) == 2  # a verb without a run
+    assert "predict.mirror: belongs to the training" in capsys.readouterr().err
 
 
 @pytest.mark.gpu

@@ -6,15 +6,17 @@ keeps the file's own grid; writing puts an array back on that grid.
 
 from mets3d.data.nifti.orientation import in_file_order, ras_position_mm, zooms_along
 from mets3d.data.nifti.read import NotLabelsError, read_header, read_image, read_labels, read_probabilities
-from mets3d.data.nifti.volumes import Grid, Header, ImageVolume, LabelVolume, ProbabilityVolume
+from mets3d.data.nifti.volumes import FileError, Grid, Header, ImageVolume, LabelVolume, Oddity, ProbabilityVolume
 from mets3d.data.nifti.write import write_image, write_labels, write_probabilities, write_scalar
 
 __all__ = [
+    "FileError",
     "Grid",
     "Header",
     "ImageVolume",
     "LabelVolume",
     "NotLabelsError",
+    "Oddity",
     "ProbabilityVolume",
     "in_file_order",
     "ras_position_mm",

@@ -75,7 +75,7 @@ def _opened(path: Path) -> tuple[Stored, bytes]:
     stored = parse(content[:HEAD], path)
     if stored.pair and header == voxels:
         raise FileError(
-            f"{path}: a header whose voxels are in another file; name the two .hdr and .img, or convert them to .nii.gz",
+            f"{path}: a header whose voxels are in another file; name them .hdr and .img, or convert to .nii.gz",
             "half of a pair",
         )
     return stored, read_content(voxels) if stored.pair else content

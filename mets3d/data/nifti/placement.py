@@ -152,8 +152,7 @@ def _guess(found: _Found) -> Affine:
     )
     header = found.header.copy()
     header["pixdim"][1:4] = sides / found.factor
-    affine = _in_mm(header.get_base_affine(), found.factor)
-    return affine
+    return _in_mm(header.get_base_affine(), found.factor)
 
 
 def _disagreement(found: _Found, sform: Affine, qform: Affine) -> Iterator[Oddity]:

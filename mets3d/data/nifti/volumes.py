@@ -1,4 +1,4 @@
-"""Defines the volumes that are read from files: arrays in RAS+, each with the grid of its file and what was odd in it."""
+"""Defines the volumes that are read from files: arrays in RAS+, each with its file's grid and what was odd in it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mets3d.data.nifti.content import HEADER_SIZES, expect_format
+from mets3d.data.nifti.opened import thin, without_single_axes
 from mets3d.data.nifti.placement import place
 from mets3d.data.nifti.volumes import FileError, Grid, Oddity, Shape
 
@@ -30,11 +31,6 @@ class Stored:
     axes: int  # as stated, those of one voxel too
     pair: bool  # the voxels are in a file of their own
     description: str
-
-    @property
-    def volumes(self) -> int | None:
-        """The number of volumes in a file of several; None in one of three axes."""
-        return self.shape[3] if len(self.shape) > 3 else None
 
     @property
     def end(self) -> int:
@@ -63,14 +59,9 @@ def parse(head: bytes, path: Path) -> Stored:
     dtype = _number_type(header, path)
     offset = _offset(header, path, 0 if pair else _header_end(head, size, order))
     scaling, scaled = _scaling(header, path)
-    oddities = (*placed, *scaled, *_thin(shape))
+    oddities = (*placed, *scaled, *thin(shape))
     description = header["descrip"].item().decode("latin-1")
     return Stored(shape, dtype, offset, scaling, grid, oddities, int(header["dim"][0]), pair, description)
-
-
-def without_single_axes(shape: Shape) -> Shape:
-    """Returns a shape without its axes of one voxel beyond the third, as several tools write them."""
-    return (*shape[:3], *(n for n in shape[3:] if n != 1))
 
 
 def _is_pair(header: Any, path: Path) -> bool:
@@ -156,10 +147,3 @@ def _scaling(header: Any, path: Path) -> tuple[tuple[float, float], tuple[Oddity
         advice = "make sure that bright is bright"
         return (slope, inter), (Oddity("warning", "negative scaling", f"scl_slope is {slope:g}; applied", advice),)
     return (slope, inter), ()
-
-
-def _thin(shape: Shape) -> tuple[Oddity, ...]:
-    if min(shape[:3]) > 1:
-        return ()
-    detail = f"{' x '.join(map(str, shape[:3]))} voxels in the file's order"
-    return (Oddity("warning", "single slice", detail, "make sure that the scan is whole"),)

@@ -65,6 +65,34 @@ def place(header: Any, shape: Shape3, path: Path) -> tuple[Grid, tuple[Oddity, .
     return Grid(shape, affine, zooms, placement, located), tuple(found.oddities)
 
 
+def place_affine(affine: Affine, shape: Shape3, path: Path, *, located: bool) -> tuple[Grid, tuple[Oddity, ...]]:
+    """Returns the grid of a file of another format by its affine (RAS mm), with the fields of a NIfTI header for it.
+
+    located: whether the file says where its voxels lie. Raises FileError for an affine without inverse or far from
+    right angles.
+    """
+    import nibabel
+
+    if not is_invertible(affine):
+        raise FileError(
+            f"{path}: its affine has no inverse: {affine[:3].tolist()}; correct the header", "no orientation"
+        )
+    oddities = [*shear_findings(affine, path)]
+    if not located:
+        detail = f"nothing says where in the world the voxels lie; axes taken as {''.join(nibabel.aff2axcodes(affine))}"
+        advice = "make sure that all scans of the case are stored alike"
+        oddities.append(Oddity("warning", "no orientation", detail, advice))
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, SCANNER)
+    header.set_qform(affine, SCANNER)
+    x_mm, y_mm, z_mm = (float(side) for side in np.linalg.norm(affine[:3, :3], axis=0))
+    zooms = x_mm, y_mm, z_mm
+    oddities += _unlikely(zooms)
+    return Grid(shape, affine, zooms, {name: header[name].copy() for name in PLACEMENT}, located), tuple(oddities)
+
+
 def is_invertible(affine: Affine) -> bool:
     """Returns whether an affine has finite numbers and three axes that span the space."""
     columns = affine[:3, :3]
@@ -192,15 +220,19 @@ def _voxel_sizes(found: _Found, affine: Affine) -> Spacing:
 
 def _unit_findings(found: _Found, zooms: Spacing) -> Iterator[Oddity]:
     code = int(found.header["xyzt_units"]) & 7
-    plausible = all(PLAUSIBLE_MM[0] <= side <= PLAUSIBLE_MM[1] for side in zooms)
-    if code in UNITS:
-        unit, factor = UNITS[code]
-        stated = " x ".join(f"{side / factor:.4g}" for side in zooms)
-        detail = f"voxels of {stated} {unit}s by the header's unit, {size_text(zooms)}"
-        if not plausible:
-            advice = "set xyzt_units to 2 (mm) if the numbers are mm, else correct them"
-            raise found.error("unlikely unit", f"{detail}, which no MRI has", advice)
-        yield Oddity("warning", "unit is not mm", f"{detail}; converted", "write the header in mm")
-    elif not plausible:
+    if code not in UNITS:
+        yield from _unlikely(zooms)
+        return
+    unit, factor = UNITS[code]
+    stated = " x ".join(f"{side / factor:.4g}" for side in zooms)
+    detail = f"voxels of {stated} {unit}s by the header's unit, {size_text(zooms)}"
+    if [*_unlikely(zooms)]:
+        advice = "set xyzt_units to 2 (mm) if the numbers are mm, else correct them"
+        raise found.error("unlikely unit", f"{detail}, which no MRI has", advice)
+    yield Oddity("warning", "unit is not mm", f"{detail}; converted", "write the header in mm")
+
+
+def _unlikely(zooms: Spacing) -> Iterator[Oddity]:
+    if not all(PLAUSIBLE_MM[0] <= side <= PLAUSIBLE_MM[1] for side in zooms):
         advice = "correct the header if they are in another unit than mm"
         yield Oddity("warning", "unlikely voxel size", f"voxels of {size_text(zooms)}", advice)

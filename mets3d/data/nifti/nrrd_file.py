@@ -1,0 +1,121 @@
+"""Opens NRRD, attached (`.nrrd`) or with its voxels in another file (`.nhdr`), through pynrrd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Num
+
+from mets3d.data import DataError
+from mets3d.data.nifti.content import expect_format, read_head
+from mets3d.data.nifti.opened import SPLIT, Opened, thin
+from mets3d.data.nifti.placement import place_affine
+from mets3d.data.nifti.volumes import FileError, Grid, Oddity
+
+# By the name of a space: the signs that turn its axes to right, anterior, superior.
+SPACES = {
+    "right-anterior-superior": (1, 1, 1),
+    "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1),
+    "las": (-1, 1, 1),
+    "left-posterior-superior": (-1, -1, 1),
+    "lps": (-1, -1, 1),
+}
+UNSTATED = (-1, -1, 1)  # as ITK takes files that do not say
+IN_MM = {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3, "µm": 1e-3}
+COLOURS = ("rgb-color", "rgba-color", "hsv-color", "xyz-color", "4-color", "3-color")
+WHOLE_SEGMENTATION = "export the segmentation as one label map"
+
+
+def open_nrrd(path: Path, *, voxels: bool) -> Opened:
+    """Reads the header, and with `voxels` the voxels too.
+
+    An axis that is no direction in space, as that of a segmentation's layers, is that of volumes. Raises DataError
+    without pynrrd, which is an extra.
+    """
+    expect_format(path, read_head(path), "NRRD")
+    header, stored = _read(path, voxels)
+    spatial, others = _axes(header, path)
+    sizes = [int(n) for n in header["sizes"]]
+    three = (sizes[spatial[0]], sizes[spatial[1]], sizes[spatial[2]])
+    shape = (*three, *(sizes[axis] for axis in others if sizes[axis] != 1))
+    grid, oddities = _grid(header, spatial, three, path)
+    oddities = (*oddities, *thin(shape))
+    if stored is not None:
+        stored = np.transpose(stored, (*spatial, *others)).reshape(shape, order="F")
+    split = WHOLE_SEGMENTATION if any(field.startswith("Segment0_") for field in header) else SPLIT
+    return Opened(shape, grid, oddities, stored, split=split)
+
+
+def _read(path: Path, voxels: bool) -> tuple[dict[str, Any], Num[np.ndarray, "..."] | None]:
+    try:
+        import nrrd
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading NRRD needs the package pynrrd; install it with `pip install 'mets3d[formats]'`"
+        ) from error
+    try:
+        with path.open("rb") as file:
+            header = nrrd.read_header(file)
+            return header, nrrd.read_data(header, file, str(path), index_order="F") if voxels else None
+    except nrrd.NRRDError as error:
+        raise ValueError(str(error)) from error
+
+
+def _axes(header: dict[str, Any], path: Path) -> tuple[list[int], list[int]]:
+    """Returns the three axes of space and the others. Raises FileError for another number and for no numbers."""
+    count = len(header["sizes"])
+    kinds = [str(kind).lower() for kind in header.get("kinds", ["space"] * count)]
+    if "complex" in kinds:
+        raise FileError(
+            f"{path}: expected one number a voxel, found complex ones; take the magnitude", "complex voxels"
+        )
+    if any(kind in COLOURS for kind in kinds):
+        raise FileError(f"{path}: expected one number a voxel, found colours; convert it", "colour voxels")
+    directions = header.get("space directions")
+    sides = np.asarray(header.get("spacings", np.full(count, np.nan)), np.float64)
+    known = np.isfinite(sides) if directions is None else np.isfinite(_rows(directions)).all(axis=1)
+    spatial = [axis for axis in range(count) if known[axis]]
+    others = [axis for axis in range(count) if not known[axis]]
+    sizes = tuple(int(n) for n in header["sizes"])
+    if len(spatial) != 3 or sum(sizes[axis] > 1 for axis in others) > 1 or min(sizes) < 1:
+        found = f"shape {sizes} with {len(spatial)} axes that have a direction or a spacing"
+        raise FileError(f"{path}: expected a 3-D volume, found {found}", "not a volume")
+    return spatial, others
+
+
+def _rows(directions: Any) -> Float64[np.ndarray, "axes 3"]:
+    """Returns one vector an axis, NaN for one that is not in space."""
+    none = np.full(3, np.nan)
+    return np.array([none if row is None else np.asarray(row, np.float64) for row in directions])
+
+
+def _grid(
+    header: dict[str, Any], spatial: list[int], shape: tuple[int, int, int], path: Path
+) -> tuple[Grid, tuple[Oddity, ...]]:
+    space = str(header.get("space", "")).lower()
+    directions = header.get("space directions")
+    affine = np.eye(4)
+    if directions is None:
+        affine[:3, :3] = np.diag(np.asarray(header["spacings"], np.float64)[spatial])
+    else:
+        affine[:3, :3] = _rows(directions)[spatial].T
+        affine[:3, 3] = header.get("space origin", (0.0, 0.0, 0.0))
+    factor, oddities = _unit(header, path)
+    affine[:3] *= np.array(SPACES.get(space, UNSTATED), np.float64)[:, None] * factor
+    located = space in SPACES and directions is not None and "space origin" in header
+    grid, more = place_affine(affine, shape, path, located=located)
+    return grid, (*oddities, *more)
+
+
+def _unit(header: dict[str, Any], path: Path) -> tuple[float, tuple[Oddity, ...]]:
+    units = {str(unit).strip('"') for unit in header.get("space units", ())} or {"mm"}
+    unit = units.pop()
+    if units or unit not in IN_MM:
+        found = ", ".join(sorted({unit, *units}))
+        raise FileError(f"{path}: expected space units of mm, found {found}; correct the header", "unlikely unit")
+    if unit == "mm":
+        return 1.0, ()
+    return IN_MM[unit], (Oddity("warning", "unit is not mm", f"space units of {unit}; converted", "write it in mm"),)

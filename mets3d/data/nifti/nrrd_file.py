@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Num
 
-from mets3d.data import DataError
 from mets3d.data.nifti.content import expect_format, read_head
 from mets3d.data.nifti.opened import SPLIT, Opened, thin
 from mets3d.data.nifti.placement import place_affine
@@ -32,7 +31,7 @@ WHOLE_SEGMENTATION = "export the segmentation as one label map"
 def open_nrrd(path: Path, *, voxels: bool) -> Opened:
     """Reads the header, and with `voxels` the voxels too.
 
-    An axis that is no direction in space, as that of a segmentation's layers, is that of volumes. Raises DataError
+    An axis that is no direction in space, as that of a segmentation's layers, is that of volumes. Raises FileError
     without pynrrd, which is an extra.
     """
     expect_format(path, read_head(path), "NRRD")
@@ -53,8 +52,9 @@ def _read(path: Path, voxels: bool) -> tuple[dict[str, Any], Num[np.ndarray, "..
     try:
         import nrrd
     except ImportError as error:
-        raise DataError(
-            f"{path}: reading NRRD needs the package pynrrd; install it with `pip install 'mets3d[formats]'`"
+        raise FileError(
+            f"{path}: reading NRRD needs the package pynrrd; install it with `pip install 'mets3d[formats]'`",
+            "package not installed",
         ) from error
     try:
         with path.open("rb") as file:

@@ -19,7 +19,7 @@ from mets3d.settings import Data
 
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")  # channel order
 LABELS = "seg"
-SUFFIXES = (".nii.gz", ".nii")  # the first one found is read
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mgz", ".mgh", ".img")  # the first one found is read
 
 Severity = Literal["error", "warning", "note"]
 

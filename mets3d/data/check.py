@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Severity, find_cases
+from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Scan, Severity, find_cases
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
-from mets3d.data.nifti import Header, ImageVolume, LabelVolume, NotLabelsError, read_header
+from mets3d.data.nifti import Header, ImageVolume, LabelVolume, Oddity, read_header
 from mets3d.data.reading import read_reference, read_scan
 from mets3d.data.voxel_findings import brain_findings, image_findings, label_findings
 from mets3d.processes import worker_processes
@@ -104,8 +102,9 @@ def read_case(case: Case, data: Data) -> Checked:
     if case.labels is not None and LABELS in headers:
         checked.labels = _reading(case, partial(read_reference, case), checked)
     for sequence, image in checked.images.items():
-        checked.findings += image_findings(case, sequence, image)
+        checked.findings += [*_odd(case, sequence, image.oddities), *image_findings(case, sequence, image)]
     if checked.labels is not None:
+        checked.findings += _odd(case, LABELS, checked.labels.oddities)
         checked.findings += label_findings(case, checked.labels, data.cavity)
     shapes = {image.data.shape for image in checked.images.values()}
     if len(shapes) == 1 and not case.missing:
@@ -150,13 +149,32 @@ def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
     """Reads the headers by sequence, in channel order and the reference last. Returns the findings too."""
     findings = [_missing(case)] if case.missing else []
     headers: dict[str, Header] = {}
-    for path in case.files:
-        kind = path.name.removeprefix(f"{case.name}-").partition(".")[0]
+    seen = set()
+    for kind, scan in _scans(case):
         try:
-            headers[kind] = read_header(path)
+            headers[kind] = read_header(scan.path, scan.volume)
         except (DataError, OSError) as error:
-            findings.append(Finding(case.name, "error", _UNREADABLE, str(error)))
+            findings.append(Finding(case.name, "error", getattr(error, "what", _UNREADABLE), str(error)))
+        else:
+            if scan.path not in seen:  # the header of a 4-D file is that of all its sequences
+                findings += _odd(case, kind, headers[kind].oddities)
+            seen.add(scan.path)
     return headers, findings + _grid_findings(case, headers)
+
+
+def _scans(case: Case) -> Iterator[tuple[str, Scan]]:
+    """Yields the images of a case by sequence, in channel order, and the reference last."""
+    yield from ((sequence, case.sequences[sequence]) for sequence in SEQUENCES if sequence in case.sequences)
+    if case.labels is not None:
+        yield LABELS, Scan(case.labels)
+
+
+def _odd(case: Case, kind: str, oddities: Iterable[Oddity]) -> list[Finding]:
+    """Returns what was odd in a file as findings."""
+    return [
+        Finding(case.name, oddity.severity, oddity.what, f"{kind}: {oddity.detail}", oddity.advice)
+        for oddity in oddities
+    ]
 
 
 def _missing(case: Case) -> Finding:
@@ -174,14 +192,6 @@ def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
         findings.append(Finding(case.name, "error", "shapes differ", f"in RAS order: {detail}", advice))
     elif headers:
         findings += [*_affine_findings(case, headers), *_size_findings(case, headers)]
-    for kind, header in headers.items():
-        zooms_mm = header.source.zooms
-        x_mm, y_mm, z_mm = np.linalg.norm(header.source.affine[:3, :3], axis=0).tolist()
-        lengths_mm = x_mm, y_mm, z_mm
-        if sizes_differ(lengths_mm, zooms_mm):
-            detail = f"{kind} has voxels of {_mm(zooms_mm)} by its header, {_mm(lengths_mm)} by its affine"
-            advice = "the header's is used; correct the wrong one"
-            findings.append(Finding(case.name, "warning", "spacing and affine differ", detail, advice))
     return findings
 
 
@@ -228,8 +238,7 @@ def _reading(case: Case, read: Callable[[], Result], checked: Checked) -> Result
     try:
         return read()
     except (DataError, OSError) as error:
-        what = "not a label map" if isinstance(error, NotLabelsError) else _UNREADABLE
-        checked.findings.append(Finding(case.name, "error", what, str(error)))
+        checked.findings.append(Finding(case.name, "error", getattr(error, "what", _UNREADABLE), str(error)))
         return None
 
 

@@ -70,13 +70,13 @@ def _which(opened: Opened, path: Path, volume: int | None) -> int:
     if len(opened.shape) == 3:
         if volume in (None, 0):
             return 0
-        raise FileError(f"{path}: expected a 4-D file with volume {volume}, found {opened.shape}", "no such volume")
+        raise FileError(f"{path}: expected a 4-D file with volume {volume}, found {opened.shape}")
     if volume is None:
         found = f"expected a 3-D volume, found shape {opened.shape}"
-        raise FileError(f"{path}: {found}; {opened.split}", "several volumes")
+        raise FileError(f"{path}: {found}; {opened.split}")
     count = opened.shape[3]
     if not 0 <= volume < count:
-        raise FileError(f"{path}: expected volume {volume}, found {count} volumes, from 0", "no such volume")
+        raise FileError(f"{path}: expected volume {volume}, found {count} volumes, from 0")
     return volume
 
 

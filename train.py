@@ -56,6 +56,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.loader import Samples, check_divisible
     from mets3d.data.store import open_store
+    from mets3d.data.store_cache import local_copy
     from mets3d.models.weights import load_weights
     from mets3d.regions import Target
     from mets3d.rundir import RunDir, open_run
@@ -65,7 +66,11 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     data = config.data
     run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
-    store = open_store(Path(data.store), expected=(config.preprocess, data), source_may_change=True)
+    place = Path(data.store)
+    if data.cache is not None:
+        with accelerator.local_main_process_first():  # one process a host copies, the others find the copy
+            place = local_copy(place, Path(data.cache))
+    store = open_store(place, expected=(config.preprocess, data), source_may_change=True)
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
     sequences = len(store.plan.sequences)
     target = Target(data.target, data.cavity)

@@ -18,7 +18,18 @@ SCORED = ("validate.cases", "predict.overlap", "predict.threshold", "predict.que
 # Settings that may change between a start and its resumption, since no weight depends on them; of accumulation alone
 # the rounding does. Where the store lies may change, not what is in it; `precision` is compared as launched.
 MAY_CHANGE = (
-    *("name", "output", "resume", "precision", "track", "data.store", "data.workers", "validate", "predict"),
+    *(
+        "name",
+        "output",
+        "resume",
+        "precision",
+        "track",
+        "data.store",
+        "data.cache",
+        "data.workers",
+        "validate",
+        "predict",
+    ),
     *("train.accumulation", "train.checkpoint_every", "train.keep_checkpoints", "train.max_skipped"),
     *("train.debug_non_finite", "train.deterministic"),
     *("train.compile", "train.compile_loss", "train.channels_last", "train.recompute"),

@@ -89,6 +89,16 @@ def test_a_different_seed_gives_different_weights(tmp_path: Path, phantom_store:
     assert difference(weights_at(tmp_path / "runs" / "a", 1), weights_at(tmp_path / "runs" / "b", 1)) > 0.1
 
 
+def test_a_local_copy_of_the_store_trains_the_same(tmp_path: Path, phantom_store: Path) -> None:
+    config = write_config(tmp_path, phantom_store)
+    assert train(config, "--name=a", "--train.steps=1") == 0
+    assert train(config, "--name=b", "--train.steps=1", f"--data.cache={tmp_path / 'cache'}") == 0
+    a, b = (weights_at(tmp_path / "runs" / name, 1) for name in ("a", "b"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    (copy,) = (tmp_path / "cache").iterdir()
+    assert (copy / "store.json").is_file()
+
+
 def test_the_balanced_weight_is_the_ratio_of_what_was_logged_before(tmp_path: Path, phantom_store: Path) -> None:
     loss = {"boundary": "hausdorff_distance", "boundary_weight": 0.5, "boundary_ramp": [0.2, 0.4]}
     config = write_config(tmp_path, phantom_store, loss=loss, train={"steps": 5, "checkpoint_every": 5})

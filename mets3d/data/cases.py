@@ -1,123 +1,69 @@
 """Finds the cases of a folder, the patient of each, and the folds of cross-validation.
 
-A data set is DATA/**/CASE/CASE-{t1n,t1c,t2w,t2f}.nii.gz and, where known, CASE-seg.nii.gz (`.nii` is read too).
+Layouts that are found by themselves are in `mets3d.data.layouts`; a `dataset.yaml` in the folder describes any other.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from mets3d.data import DataError
+from mets3d.data.case import LABELS, SEQUENCES, Case, CaseList, Finding, Scan, Severity
+from mets3d.data.exclusions import read_exclusions, read_overlay
+from mets3d.data.layouts import KNOWN, Found, Placed, own_layout, propose
+from mets3d.data.layouts.words import REFERENCE, cut
+from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
 from mets3d.settings import Data
 
-SEQUENCES = ("t1n", "t1c", "t2w", "t2f")  # channel order
-LABELS = "seg"
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mgz", ".mgh", ".img")  # the first one found is read
-
-Severity = Literal["error", "warning", "note"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding about one case: `what` in short, `detail` with the values found, `advice` on what to do."""
-
-    case: str
-    severity: Severity
-    what: str
-    detail: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.case}: {self.what}: {self.detail}" + (f"; {self.advice}" if self.advice else "")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One image on disk: a file and, where it is 4-D, which of its volumes."""
-
-    path: Path
-    volume: int | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One time point of one patient: the scans that exist, by sequence.
-
-    label_map: the integers of the reference's file to ours; one that is not named stays as it is.
-    """
-
-    name: str
-    folder: Path
-    sequences: dict[str, Scan]
-    labels: Path | None
-    patient: str
-    label_map: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Sequences without a file, in channel order."""
-        return tuple(sequence for sequence in SEQUENCES if sequence not in self.sequences)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file of the case: sequences in channel order, then the reference."""
-        images = [self.sequences[sequence].path for sequence in SEQUENCES if sequence in self.sequences]
-        return tuple(dict.fromkeys(images if self.labels is None else [*images, self.labels]))
-
-
-class CaseList(list[Case]):
-    """Cases sorted by name; `where` counts them per parent folder, `findings` are about the `layout`."""
-
-    def __init__(self, cases: Sequence[Case], where: dict[Path, int], findings: list[Finding], layout: str):
-        super().__init__(cases)
-        self.where = where
-        self.findings = findings
-        self.layout = layout
+__all__ = [
+    "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases", "make_folds",
+    "patient_of", "split", "visible_files",
+]  # fmt: skip
 
 
 def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     """Finds every case at any depth below `folder` (or `folder` itself, if it is one). `data` None: the defaults.
 
-    A folder is a case if it holds at least one file named like itself, FOLDER-{t1n,t1c,t2w,t2f}.nii.gz or .nii; a
-    missing sequence is left to `check`. Files that start with a dot, such as macOS's `._*`, do not exist.
-    `findings` names a case that lies in two folders (error; the first folder, alphabetically, is taken), a scan that is
-    there twice (warning) and folders with NIfTI files that are no case (warning).
+    Files that start with a dot, such as macOS's `._*`, do not exist. A case's label map is that of its layout, with
+    the integers that `data.labels` names as it says. `findings` names a case that is there twice (error; the first one
+    is taken), a scan that is there twice, folders with images that are no case, references apart from their case and
+    several layouts in one folder (warnings), replaced references and excluded cases (notes).
 
-    Raises FileNotFoundError if there is no such folder and DataError, saying what was found, if it holds no case.
+    Raises FileNotFoundError if there is no such folder, overlay or list of exclusions, and DataError, saying what was
+    found, if the folder holds no case, and for faults in dataset.yaml, dataset.json, overlay or exclusions.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected a data set DATA/CASE/CASE-t1n.nii.gz ...")
-    found: dict[str, Case] = {}
-    findings: list[Finding] = []
-    data = data or Data()
-    strangers: dict[str, list[Path]] = {}  # NIfTI files by the folder that holds them, which is no case
-    for place, names, seen in _walk(folder):
-        real = os.path.realpath(place)
-        if seen and real not in strangers:
-            continue
-        case = _case_in(place, names, findings, data)
-        if case is None:
-            scans = [place / name for name in names if name.endswith(SUFFIXES)]
-            if scans and not seen:
-                strangers[real] = scans
-            continue
-        strangers.pop(real, None)  # a link has the name that its folder lacks
-        if case.name in found:
-            findings.append(_named_twice(case, found[case.name]))
-        else:
-            found[case.name] = case
-    if not found:
-        raise DataError(_no_case(folder, [file for files in strangers.values() for file in files]))
-    findings += [_not_a_case(files[0].parent, len(files)) for files in strangers.values()]
-    cases = sorted(found.values(), key=lambda case: case.name)
-    return CaseList(cases, dict(Counter(case.folder.parent for case in cases)), findings, "BraTS-METS")
+    own = own_layout(folder)
+    data = own.under(data or Data()) if own else data or Data()
+    overlay = None if data.overlay is None else Path(data.overlay)
+    tree = read_tree(folder, without=overlay)
+    found = Found(data.labels or {})
+    if own:
+        own.find(tree, found)
+    else:
+        for layout in KNOWN:
+            layout.find(tree, found)
+    if not found.cases:
+        raise DataError(_no_case(tree))
+    placed, findings = _each_once(found)
+    findings += _left_files(tree, placed)
+    cases = {name: _with_settings(each.case, data) for name, each in placed.items()}
+    if overlay is not None:
+        findings += _lay_over(cases, read_overlay(overlay, cases))
+    if data.exclude is not None:
+        excluded = read_exclusions(Path(data.exclude), cases)
+        findings = _leave_out(cases, excluded, findings)
+        if not cases:
+            raise DataError(f"{data.exclude}: every case of {folder} is left out; expected at least one that is not")
+    kept = [placed[name] for name in cases]
+    said, mixed = _said_aloud(kept, tree.root)
+    return CaseList([*cases.values()], dict(Counter(each.counted_in for each in kept)), findings + mixed, said)
 
 
 def patient_of(name: str) -> str:
@@ -158,52 +104,71 @@ def split(names: Sequence[str], folds: int, fold: int, seed: int) -> tuple[list[
 # ---------------------------------------------------------------- finding
 
 
-def visible_files(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yields every folder with its visible files, alphabetically, links to folders followed once."""
-    for place, names, seen in _walk(root):
-        if not seen:
-            yield place, names
+def _each_once(found: Found) -> tuple[dict[str, Placed], list[Finding]]:
+    """Returns the cases by name, sorted, and all findings; of two cases of one name the first is taken."""
+    placed: dict[str, Placed] = {}
+    findings = [*found.findings]
+    for each in found.cases:
+        if each.case.name in placed:
+            findings.append(_named_twice(each.case, placed[each.case.name].case))
+        else:
+            placed[each.case.name] = each
+    return dict(sorted(placed.items())), findings
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str], bool]]:
-    """Yields folders with their visible files, and whether the folder was seen before, by another path to it."""
-    entered: set[str] = set()
-    for place, inner, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        seen = real in entered
-        entered.add(real)
-        inner[:] = [] if seen else sorted(name for name in inner if not name.startswith("."))
-        yield Path(place), sorted(name for name in names if not name.startswith(".")), seen
+def _with_settings(case: Case, data: Data) -> Case:
+    """Returns the case with the label map that holds and its patient."""
+    label_map = {**case.label_map, **(data.labels or {})}
+    return dataclasses.replace(case, label_map=label_map, patient=case.patient or patient_of(case.name))
 
 
-def _case_in(place: Path, names: list[str], findings: list[Finding], data: Data) -> Case | None:
-    """Returns the case whose files are named after the folder: by the name it is reached by, else by its real one."""
-    for name in _names_of(place):
-        case = _case_named(name, place, names, findings, data)
-        if case is not None:
-            return case
-    return None
+def _lay_over(cases: dict[str, Case], references: dict[str, Path]) -> list[Finding]:
+    """Replaces references by those of the overlay, and notes each."""
+    findings = []
+    for name, path in references.items():
+        before = cases[name].labels
+        cases[name] = dataclasses.replace(cases[name], labels=path)
+        detail = f"{path} is read" + (f" in place of {before}" if before else "; the case has none of its own")
+        findings.append(Finding(name, "note", "reference of the overlay", detail))
+    return findings
 
 
-def _names_of(place: Path) -> list[str]:
-    """Returns the names of a folder, each once: a link has its own and that of the folder it leads to."""
-    shell = Path(os.environ.get("PWD", ""))  # knows by which link one came to the folder one is in
-    here = [shell.name] if place == Path() and shell.is_dir() and shell.samefile(place) else []
-    return [name for name in dict.fromkeys([place.name, *here, place.resolve().name]) if name not in ("", "..")]
+def _leave_out(cases: dict[str, Case], excluded: dict[str, str], findings: list[Finding]) -> list[Finding]:
+    """Removes excluded cases and the findings about them, and notes each."""
+    for name in excluded:
+        del cases[name]
+    notes = [
+        Finding(name, "note", "excluded", reason or "no reason is given in data.exclude")
+        for name, reason in excluded.items()
+    ]
+    return [finding for finding in findings if finding.case not in excluded] + notes
 
 
-def _case_named(name: str, place: Path, names: list[str], findings: list[Finding], data: Data) -> Case | None:
-    chosen: dict[str, Path] = {}
-    for kind in (*SEQUENCES, LABELS):
-        files = [f"{name}-{kind}{suffix}" for suffix in SUFFIXES if f"{name}-{kind}{suffix}" in names]
-        if files:
-            chosen[kind] = place / files[0]
-        if len(files) > 1:
-            detail = f"{place} holds both {files[0]} and {files[1]}; {files[0]} is read"
-            findings.append(Finding(name, "warning", "scan there twice", detail, "remove one of the two"))
-    labels = chosen.pop(LABELS, None)
-    scans = {sequence: Scan(path) for sequence, path in chosen.items()}
-    return Case(name, place, scans, labels, patient_of(name), dict(data.labels or {})) if scans else None
+def _said_aloud(placed: Sequence[Placed], root: Path) -> tuple[str, list[Finding]]:
+    """Returns the layout in words, and a finding if there is more than one."""
+    counts = Counter(each.layout for each in placed)
+    if len(counts) == 1:
+        return next(iter(counts)), []
+    said = ", ".join(f"{count} of {layout}" for layout, count in sorted(counts.items(), key=lambda item: -item[1]))
+    detail = f"{root} holds cases of several layouts: {said}; each is read by its own"
+    advice = "keep them apart if this was not meant"
+    return f"mixed: {said}", [Finding(root.resolve().name, "warning", "several layouts", detail, advice)]
+
+
+def _left_files(tree: Tree, placed: dict[str, Placed]) -> list[Finding]:
+    """Returns a finding for each folder whose images no layout has taken."""
+    known = {folded(name) for name in placed}
+    findings = []
+    for folder in tree.folders:
+        parts = {image: cut(stem_of(image) or "") for image in folder.images}
+        apart = [
+            image for image, part in parts.items() if part and part.kind == REFERENCE and folded(part.case) in known
+        ]
+        if apart:
+            findings.append(_apart(folder.place, apart))
+        elif folder.images:
+            findings.append(_not_a_case(folder.place, len(folder.images)))
+    return findings
 
 
 def _named_twice(case: Case, first: Case) -> Finding:
@@ -211,15 +176,26 @@ def _named_twice(case: Case, first: Case) -> Finding:
     return Finding(case.name, "error", "case named twice", detail, "remove or rename one of the two folders")
 
 
+def _apart(place: Path, images: Sequence[str]) -> Finding:
+    detail = f"{place} holds {images[0]}, whose case is elsewhere; it is not read"
+    advice = "if it corrects the case's own reference, name the folder in data.overlay"
+    return Finding(place.name, "warning", "reference apart from its case", detail, advice)
+
+
 def _not_a_case(place: Path, count: int) -> Finding:
     expected = f"{place.name}-{{{','.join(SEQUENCES)}}}.nii.gz"
-    detail = f"{place} holds {count} NIfTI file{'s' * (count > 1)}, none named {expected}"
+    detail = f"{place} holds {count} NIfTI file{'s' * (count > 1)}, none named {expected} or by another known layout"
     return Finding(place.name, "warning", "folder is not a case", detail, "rename the files if it should be one")
 
 
-def _no_case(folder: Path, strangers: list[Path]) -> str:
-    found = f"{len(strangers)} NIfTI files such as {strangers[0]}" if strangers else "no NIfTI file at any depth"
+def _no_case(tree: Tree) -> str:
+    images = [folder.place / image for folder in tree.folders for image in folder.images]
+    expected = (
+        f"{tree.root}: expected at least one case CASE/CASE-{{{','.join(SEQUENCES)}}}.nii.gz or of another layout"
+    )
+    if not images:
+        return f"{expected}, found no NIfTI file at any depth; name the folder that holds the cases"
     return (
-        f"{folder}: expected at least one case CASE/CASE-{{{','.join(SEQUENCES)}}}.nii.gz, found {found}; "
-        "name the folder that holds the cases, or rename the files after their folder"
+        f"{expected}, found {len(images)} NIfTI files such as {images[0]}; name the folder that holds the cases, "
+        f"rename the files, or describe them in {tree.root / 'dataset.yaml'}, for example:\n\n{propose(tree)}"
     )

@@ -1,4 +1,4 @@
-"""Prints the folders where cases were found, for preprocess and predict."""
+"""Prints the layout and the folders where cases were found, for preprocess and predict."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def print_case_folders(folder: Path, data: Data | None = None) -> None:
-    """Prints how many cases lie in which folder: a subfolder that was overlooked is a data set half read."""
+    """Prints the layout, and how many cases lie in which folder: a subfolder overlooked is a data set half read."""
     from mets3d.data.cases import find_cases
 
     if is_main_process():
-        for place, count in find_cases(folder, data).where.items():
+        cases = find_cases(folder, data)
+        print(f"layout: {cases.layout}")
+        for place, count in cases.where.items():
             print(f"{count} case{'s' * (count != 1)} in {place}")

@@ -73,7 +73,7 @@ def test_the_same_scan_twice_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_folders_of_other_files_are_told(tmp_path: Path) -> None:
-    found = find_cases(layout(tmp_path, "A/A-t1n.nii.gz", "B/B_flair.nii.gz", "B/B_t1.nii.gz", "C/readme.txt"))
+    found = find_cases(layout(tmp_path, "A/A-t1n.nii.gz", "B/B_swi.nii.gz", "B/B_adc.nii.gz", "C/readme.txt"))
     (finding,) = found.findings
     assert (finding.case, finding.severity) == ("B", "warning")
     assert "2 NIfTI files" in finding.detail
@@ -134,8 +134,8 @@ def test_no_folder_and_no_case_are_told_apart(tmp_path: Path) -> None:
         find_cases(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no NIfTI file"):
         find_cases(tmp_path)
-    with pytest.raises(DataError, match=r"1 NIfTI files such as .*B_flair"):
-        find_cases(layout(tmp_path, "B/B_flair.nii.gz"))
+    with pytest.raises(DataError, match=r"1 NIfTI files such as .*B_swi"):
+        find_cases(layout(tmp_path, "B/B_swi.nii.gz"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Defines a case, one time point of one patient, its scans on disk, and findings about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+SEQUENCES = ("t1n", "t1c", "t2w", "t2f")  # channel order
+LABELS = "seg"
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding about one case: `what` in short, `detail` with the values found, `advice` on what to do."""
+
+    case: str
+    severity: Severity
+    what: str
+    detail: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.what}: {self.detail}" + (f"; {self.advice}" if self.advice else "")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image on disk: a file and, where it is 4-D, which of its volumes."""
+
+    path: Path
+    volume: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One time point of one patient: the scans that exist, by sequence.
+
+    label_map: the integers of the reference's file to ours; one that is not named stays as it is.
+    """
+
+    name: str
+    folder: Path
+    sequences: dict[str, Scan]
+    labels: Path | None
+    patient: str
+    label_map: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Sequences without a file, in channel order."""
+        return tuple(sequence for sequence in SEQUENCES if sequence not in self.sequences)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the case: sequences in channel order, then the reference."""
+        images = [self.sequences[sequence].path for sequence in SEQUENCES if sequence in self.sequences]
+        return tuple(dict.fromkeys(images if self.labels is None else [*images, self.labels]))
+
+
+class CaseList(list[Case]):
+    """Cases sorted by name; `where` counts them per parent folder, `findings` are about the `layout`."""
+
+    def __init__(self, cases: Sequence[Case], where: dict[Path, int], findings: list[Finding], layout: str):
+        super().__init__(cases)
+        self.where = where
+        self.findings = findings
+        self.layout = layout

@@ -6,8 +6,8 @@
 Cases are phantoms of 240x240x155 voxels at 1 mm; `mets3d convert` lays them out for nnU-Net, which is not timed.
 
     mets3d     mets3d plan DATA --out plan.yaml; mets3d preprocess DATA STORE --config plan.yaml --jobs 2
-    nnU-Net    nnUNetv2_plan_and_preprocess -d 1 -c 3d_fullres -np 2 --verify_dataset_integrity (as it comes: 8 processes
-               for the fingerprint), and the same with -npfp 2
+    nnU-Net    nnUNetv2_plan_and_preprocess -d 1 -c 3d_fullres -np 2 --verify_dataset_integrity (8 processes
+               make the fingerprint), and the same with -npfp 2
 
 Measured are wall seconds, CPU seconds with those of child processes, and the peak of the memory of all processes
 together, each shared page counted once (PSS), looked at five times a second.

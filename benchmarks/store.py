@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from harness import print_table, ratios, save, shape_name, shape_of, shown, spread
+
 from mets3d.data.nifti import Grid, ImageVolume, LabelVolume
 from mets3d.data.prepare import prepare
 from mets3d.data.stored_case import StoredCase, case_path, write_case

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
 from mets3d.data import DataError
+from mets3d.data.brain import brain_of
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, LabelVolume
 from mets3d.data.stored_case import Box3, Entry
@@ -38,7 +39,7 @@ def prepare(
 ) -> Prepared:
     """Prepares one case: four RAS images of one grid, in channel order, and the reference if known.
 
-    1. Brain: where any sequence is not zero, so that small negative values belong to it.
+    1. Brain: where any sequence is not its background (`mets3d.data.brain`), so that negative values belong to it.
     2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
     3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`): images linearly or by averaging, since a
        cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
@@ -51,9 +52,7 @@ def prepare(
     arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
     if any(array.shape != shape for array in arrays):
         raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
-    brain = images[0].data != 0
-    for image in images[1:]:
-        brain |= image.data != 0
+    brain = brain_of(images)
     crop = bounding_box(brain, margin_voxels)
     if crop is None:
         raise DataError("expected a brain, found zeros in all sequences")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from mets3d.data import DataError
+from mets3d.data.brain import with_background
 from mets3d.data.cases import Case, Scan
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header, read_image, read_labels
 
 
 def read_scan(case: Case, sequence: str) -> ImageVolume:
-    """Reads one sequence of a case. Raises as `read_image`, and DataError if the case lacks the sequence."""
+    """Reads one sequence of a case, its background recognised (`mets3d.data.brain.with_background`).
+
+    Raises as `read_image`, and DataError if the case lacks the sequence.
+    """
     scan = _scan(case, sequence)
-    return read_image(scan.path, scan.volume)
+    return with_background(read_image(scan.path, scan.volume))
 
 
 def read_reference(case: Case) -> LabelVolume:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mets3d.data.brain import brain_of
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import ImageVolume, LabelVolume
 from mets3d.regions import KNOWN_LABELS, RC_LABEL
@@ -51,8 +52,8 @@ def label_findings(case: Case, labels: LabelVolume, cavity: bool) -> list[Findin
 
 
 def brain_findings(case: Case, images: Mapping[str, ImageVolume], labels: LabelVolume | None) -> list[Finding]:
-    """Returns the findings about the brain, which is where any sequence is not zero."""
-    brain = np.logical_or.reduce([image.data != 0 for image in images.values()])
+    """Returns the findings about the brain, see `mets3d.data.brain`."""
+    brain = brain_of(images.values())
     findings = []
     background = 1 - float(brain.mean())
     if background < LEAST_BACKGROUND:

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float32, Num, UInt8
 
 from mets3d.data import DataError
+from mets3d.data.brain import with_background
 from mets3d.data.cases import Case, Scan, find_cases, patient_of
 from mets3d.data.check import check_headers
 from mets3d.data.nifti import Grid, ImageVolume
@@ -122,8 +123,8 @@ class Predictor:
         """Segments one case of numbers [C, X, Y, Z], an array or a tensor, and its spacing along X, Y, Z in mm.
 
         The numbers are in RAS+, one channel per sequence in the order of `sequences`, intensities as in the files; 0 in
-        all sequences is outside the brain. Raises ValueError for another kind of array or spacing, no brain, a sequence
-        that is constant in it, NaN or infinity.
+        all sequences, or the constant around the brain, is outside it (`mets3d.data.brain`). Raises ValueError for
+        another kind of array or spacing, no brain, a sequence that is constant in it, NaN or infinity.
         """
         spacing, array = _spacing(spacing_mm), _image_array(images, self.sequences)
         volumes = {name: _volume(image, spacing) for name, image in zip(self.sequences, array, strict=True)}
@@ -230,7 +231,8 @@ def _image_array(images: Any, sequences: Sequence[str]) -> Num[np.ndarray, "C X 
 def _volume(image: Num[np.ndarray, "X Y Z"], spacing_mm: Spacing) -> ImageVolume:
     affine = np.diag([*spacing_mm, 1.0])
     x, y, z = image.shape
-    return ImageVolume(image.astype(np.float32), spacing_mm, affine, Grid((x, y, z), affine, spacing_mm, {}))
+    grid = Grid((x, y, z), affine, spacing_mm, {})
+    return with_background(ImageVolume(image.astype(np.float32), spacing_mm, affine, grid))
 
 
 def _case(files: Mapping[str, str | Path] | str | Path) -> Case:

@@ -176,7 +176,8 @@ def test_a_volume_that_is_not_3d(tmp_path: Path) -> None:
 
 
 def test_a_skull_that_is_still_there(tmp_path: Path) -> None:
-    volumes = {kind: scan(1) + 1 for kind in ("t1n", "t1c", "t2w", "t2f")}
+    air = np.random.default_rng(0).integers(1, 9, SHAPE).astype(np.int16)  # noise: a constant would be a background
+    volumes = {kind: np.maximum(scan(1), air) for kind in ("t1n", "t1c", "t2w", "t2f")}
     finding = found_in(tmp_path, volumes=volumes)["skull not stripped?"]
     assert finding.severity == "warning"
     assert "only 0.0%" in finding.detail

@@ -135,7 +135,7 @@ def _class_losses(
     wanted = torch.full((count, batch, queries + 1), no_object, device=logits.device)
     wanted = wanted.scatter(2, slot, torch.arange(no_object, device=slot.device).expand_as(slot))[..., :queries]
     weights = torch.ones(classes, dtype=logits.dtype, device=logits.device)
-    weights[no_object] = weight_of_none
+    weights[no_object:].fill_(weight_of_none)  # an assignment would copy the number from the host and wait
     each = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), weights, reduction="none")
     return each.view(count, -1).sum(1) / (number + (batch * queries - number) * weight_of_none)
 

@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Scan, Severity, find_cases
-from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
-from mets3d.data.nifti import Header, ImageVolume, LabelVolume, Oddity, read_header
+from mets3d.data.brain import brain_of
+from mets3d.data.case_summary import CaseSummary, described, label_counts, scan_facts, shared_faces
+from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Scan, find_cases
+from mets3d.data.findings_table import ORDER, findings_table
+from mets3d.data.header_findings import grid_findings, memory_findings, odd_findings
+from mets3d.data.label_findings import BEYOND, label_findings, outside_findings, without_unknown
+from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header
+from mets3d.data.overview import overview
 from mets3d.data.reading import read_reference, read_scan
-from mets3d.data.voxel_findings import brain_findings, image_findings, label_findings
+from mets3d.data.set_findings import set_findings
+from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
+from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.processes import worker_processes
 from mets3d.settings import Data
 
 Result = TypeVar("Result")
+Examined = tuple[list[Finding], CaseSummary]
+NAMED = 5  # cases that the closing line names
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings of a data set."""
+    """All findings of a data set, and a summary of each case."""
 
     folder: Path
     cases: list[str]
-    where: dict[Path, int]
     findings: list[Finding]
+    summaries: list[CaseSummary]
+    overview: list[str]
 
     @property
     def unusable(self) -> list[str]:
-        """Returns the names of cases with an error, sorted."""
-        return sorted({finding.case for finding in self.findings if finding.severity == "error"})
+        """Returns the names of cases with an error, sorted. An error of the whole set is one of all with reference."""
+        errors = {finding.case for finding in self.findings if finding.severity == "error"}
+        if WHOLE_SET in errors:
+            errors |= {summary.name for summary in self.summaries if summary.has_reference}
+        return sorted(errors - {WHOLE_SET})
 
     def table(self) -> str:
-        """Returns the findings as text: cases per folder, one line per finding, worst first, and a sum."""
-        lines = [f"{_cases(count)} in {place}" for place, count in sorted(self.where.items())]
+        """Returns the report as text: the overview, the findings by kind, worst first, and a verdict."""
+        lines = [*self.overview, ""]
         if self.findings:
-            lines += ["", *findings_table(self.findings), ""]
-        counts = {level: sum(finding.severity == level for finding in self.findings) for level in _ORDER}
-        summed = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counts.items())
-        unusable = len(self.unusable)
-        verdict = "all can be used" if not unusable else f"{unusable} cannot be used: {', '.join(self.unusable)}"
-        return "\n".join([*lines, f"{_cases(len(self.cases))}, {verdict} ({summed})"])
+            lines += [*findings_table(self.findings), ""]
+        return "\n".join([*lines, self._verdict()])
 
     def as_json(self) -> dict[str, Any]:
         """Returns the report as plain values for JSON."""
         return {
             "folder": str(self.folder),
+            "overview": self.overview,
             "cases": self.cases,
             "unusable": self.unusable,
             "findings": [asdict(finding) for finding in self.findings],
         }
 
+    def _verdict(self) -> str:
+        counts = {level: sum(finding.severity == level for finding in self.findings) for level in ORDER}
+        summed = ", ".join(counted(count, level) for level, count in counts.items())
+        unusable = self.unusable
+        named = ", ".join(unusable[:NAMED]) + (f" and {len(unusable) - NAMED:,} more" if len(unusable) > NAMED else "")
+        verdict = f"{len(unusable):,} cannot be used: {named}" if unusable else "all can be used"
+        if counts["warning"] and not unusable:
+            verdict += ", though not all is as it is probably meant"
+        return f"{counted(len(self.cases), 'case')}, {verdict} ({summed})"
+
 
 @dataclass
 class Checked:
-    """The readable volumes of a case and the findings about it."""
+    """What the whole set's findings need of a case, its readable volumes, and the findings about it."""
 
+    summary: CaseSummary
     images: dict[str, ImageVolume] = field(default_factory=dict)
     labels: LabelVolume | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -74,18 +96,24 @@ def check(folder: Path, progress: Progress = quiet, *, data: Data | None = None,
     """Reads every case below `folder` and reports all findings; raises as `find_cases`. `data` None: the defaults."""
     data = data or Data()
     cases = find_cases(folder, data)
-    found = each_case(partial(check_case, data=data), cases, jobs, progress)
-    findings = [*cases.findings, *itertools.chain.from_iterable(found)]
-    return CheckReport(folder, [case.name for case in cases], cases.where, findings)
+    found = list(each_case(partial(examine, data=data), cases, jobs, progress))
+    summaries = [summary for _, summary in found]
+    of_cases = [finding for findings, _ in found for finding in findings]
+    findings = [*cases.findings, *set_findings(summaries, data), *of_cases]
+    return CheckReport(folder, [case.name for case in cases], findings, summaries, overview(cases, summaries))
+
+
+def examine(case: Case, data: Data) -> Examined:
+    """Returns the findings of one case, and what `set_findings` needs of it; both small enough to be sent about."""
+    checked = read_case(case, data)
+    return checked.findings, checked.summary
 
 
 def check_case(case: Case, data: Data) -> list[Finding]:
-    """Returns the findings of one case.
+    """Returns the findings of one case; docs/data.md lists them.
 
-    Errors (the case cannot be used): a missing sequence; a file that is truncated, corrupt or not 3-D; shapes or
-    affines that differ; NaN or infinity; a constant image; labels that are not whole numbers or outside 0..4; label
-    voxels where all sequences are zero. Warnings: hardly any zero background, spacing and affine that disagree. Notes:
-    negative values, an empty reference, label 4.
+    An error means that the case cannot be used, a warning that it can but is probably not what was meant, a note that
+    something is odd and legal.
     """
     return read_case(case, data).findings
 
@@ -93,22 +121,19 @@ def check_case(case: Case, data: Data) -> list[Finding]:
 def read_case(case: Case, data: Data) -> Checked:
     """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
     headers, findings = _headers(case)
-    checked = Checked(findings=findings)
+    checked = Checked(described(case, headers), findings=[*findings, *memory_findings(case, headers)])
+    if any(finding.what == "larger than the memory" for finding in checked.findings):
+        return checked
     for sequence in SEQUENCES:
         if sequence in headers:
             image = _reading(case, partial(read_scan, case, sequence), checked)
             if image is not None:
                 checked.images[sequence] = image
+                checked.findings += odd_findings(case, sequence, image.oddities)
+                checked.findings += image_findings(case, sequence, image)
     if case.labels is not None and LABELS in headers:
-        checked.labels = _reading(case, partial(read_reference, case), checked)
-    for sequence, image in checked.images.items():
-        checked.findings += [*_odd(case, sequence, image.oddities), *image_findings(case, sequence, image)]
-    if checked.labels is not None:
-        checked.findings += _odd(case, LABELS, checked.labels.oddities)
-        checked.findings += label_findings(case, checked.labels, data.cavity)
-    shapes = {image.data.shape for image in checked.images.values()}
-    if len(shapes) == 1 and not case.missing:
-        checked.findings += brain_findings(case, checked.images, checked.labels)
+        _read_labels(case, data, checked)
+    _look_into_brain(case, checked)
     return checked
 
 
@@ -123,26 +148,7 @@ def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, 
         yield from _counted(run_all(work, cases), cases, progress)
 
 
-def findings_table(findings: Sequence[Finding]) -> list[str]:
-    """Returns one line per finding, worst first, in columns."""
-    ordered = sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), finding.case))
-    rows = [("case", "severity", "finding", "detail")]
-    rows += [
-        (finding.case, finding.severity, finding.what, "; ".join(filter(None, (finding.detail, finding.advice))))
-        for finding in ordered
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'s' * (count != 1)}"
-
-
 # ---------------------------------------------------------------- from headers
-
-_ORDER: tuple[Severity, ...] = ("error", "warning", "note")
-_UNREADABLE = "unreadable file"
 
 
 def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
@@ -154,12 +160,12 @@ def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
         try:
             headers[kind] = read_header(scan.path, scan.volume)
         except (DataError, OSError) as error:
-            findings.append(Finding(case.name, "error", getattr(error, "what", _UNREADABLE), str(error)))
+            findings.append(_unreadable(case, error))
         else:
             if scan.path not in seen:  # the header of a 4-D file is that of all its sequences
-                findings += _odd(case, kind, headers[kind].oddities)
+                findings += odd_findings(case, kind, headers[kind].oddities)
             seen.add(scan.path)
-    return headers, findings + _grid_findings(case, headers)
+    return headers, findings + grid_findings(case, headers)
 
 
 def _scans(case: Case) -> Iterator[tuple[str, Scan]]:
@@ -169,66 +175,14 @@ def _scans(case: Case) -> Iterator[tuple[str, Scan]]:
         yield LABELS, Scan(case.labels)
 
 
-def _odd(case: Case, kind: str, oddities: Iterable[Oddity]) -> list[Finding]:
-    """Returns what was odd in a file as findings."""
-    return [
-        Finding(case.name, oddity.severity, oddity.what, f"{kind}: {oddity.detail}", oddity.advice)
-        for oddity in oddities
-    ]
+def _unreadable(case: Case, error: Exception) -> Finding:
+    return Finding(case.name, "error", getattr(error, "what", "unreadable file"), str(error))
 
 
 def _missing(case: Case) -> Finding:
     present = ", ".join(case.sequences) or "none"
     detail = f"expected {', '.join(SEQUENCES)}, found {present}; {', '.join(case.missing)} missing in {case.folder}"
     return Finding(case.name, "error", "missing sequence", detail, "add the file or remove the case")
-
-
-def _grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
-    findings = []
-    shapes = {kind: header.shape for kind, header in headers.items()}
-    if len(set(shapes.values())) > 1:
-        detail = ", ".join(f"{kind} {'x'.join(map(str, shape))}" for kind, shape in shapes.items())
-        advice = "resample all scans of a case to one grid (register, strip the skull), then try again"
-        findings.append(Finding(case.name, "error", "shapes differ", f"in RAS order: {detail}", advice))
-    elif headers:
-        findings += [*_affine_findings(case, headers), *_size_findings(case, headers)]
-    return findings
-
-
-def _affine_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
-    """Compares the files' grids, which have one shape, with that of the first file."""
-    (first, reference), *others = headers.items()
-    return [
-        Finding(
-            case.name,
-            "error",
-            "affines differ",
-            f"{kind} {_affine(header)} but {first} {_affine(reference)} (RAS, mm): "
-            f"the same voxel is up to {apart_mm(reference, header):.3g} mm apart",
-            "resample all scans of a case to one grid, or correct the wrong header",
-        )
-        for kind, header in others
-        if lie_apart(reference, header)
-    ]
-
-
-def _size_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
-    """Compares the voxel sizes in the headers of reference and first scan, by which volumes are computed."""
-    (first, reference), *_ = headers.items()
-    labels = headers.get(LABELS)
-    if labels is None or not sizes_differ(reference.spacing_mm, labels.spacing_mm):
-        return []
-    sizes = f"{first} has voxels of {_mm(reference.spacing_mm)}, {LABELS} of {_mm(labels.spacing_mm)}"
-    detail = f"{sizes} (RAS, by the headers)"
-    return [Finding(case.name, "error", "voxel sizes differ", detail, "correct the wrong one")]
-
-
-def _affine(header: Header) -> str:
-    return str([[round(float(value), 4) + 0.0 for value in row] for row in header.affine[:3]])
-
-
-def _mm(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values) + " mm"
 
 
 # ---------------------------------------------------------------- from voxels
@@ -238,8 +192,45 @@ def _reading(case: Case, read: Callable[[], Result], checked: Checked) -> Result
     try:
         return read()
     except (DataError, OSError) as error:
-        checked.findings.append(Finding(case.name, "error", getattr(error, "what", _UNREADABLE), str(error)))
+        checked.findings.append(_unreadable(case, error))
         return None
+
+
+def _read_labels(case: Case, data: Data, checked: Checked) -> None:
+    """Adds the reference, unknown labels removed where that is set."""
+    beyond = BEYOND if data.illegal_labels == "background" else None
+    labels = _reading(case, partial(read_reference, case, beyond=beyond), checked)
+    if labels is None:
+        return
+    checked.findings += [*odd_findings(case, LABELS, labels.oddities), *label_findings(case, labels, data)]
+    known = without_unknown(labels)
+    checked.labels = labels if beyond is None else known
+    counts, faces = label_counts(known.labels), shared_faces(known.labels)
+    checked.summary = replace(checked.summary, label_voxels=counts, faces=faces)
+
+
+def _look_into_brain(case: Case, checked: Checked) -> None:
+    """Adds the findings about the brain, see `mets3d.data.brain`.
+
+    Without every sequence, or with one that is broken, it is not known where the brain is.
+    """
+    images, labels = checked.images, checked.labels
+    broken = {"not a number", "constant image"} & {finding.what for finding in checked.findings}
+    if not images or case.missing or broken or len({image.shape for image in images.values()}) > 1:
+        return
+    brain = brain_of(images.values())
+    checked.findings += brain_findings(case, images, brain)
+    marked = np.zeros(int(np.count_nonzero(brain)), dtype=np.uint8)
+    if labels is not None and labels.shape == brain.shape:
+        checked.findings += outside_findings(case, labels, brain)
+        marked = labels.labels[brain]
+    labelled = np.flatnonzero(marked)
+    scans = {}
+    for sequence, image in images.items():
+        inside = image.data[brain]
+        checked.findings += intensity_findings(case, sequence, inside, image.background)
+        scans[sequence] = scan_facts(inside, image.background, labelled, marked[labelled])
+    checked.summary = replace(checked.summary, brain_voxels=len(marked), scans=scans)
 
 
 def _counted(results: Iterable[Result], cases: Sequence[Case], progress: Progress) -> Iterator[Result]:

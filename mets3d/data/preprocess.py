@@ -15,12 +15,15 @@ import numpy as np
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
+from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
-from mets3d.data.check import check_case, check_headers, each_case, findings_table, read_case
+from mets3d.data.check import Examined, check_headers, each_case, examine, read_case
+from mets3d.data.findings_table import findings_table
 from mets3d.data.fingerprint import collect, describe_case
 from mets3d.data.nifti import read_header
 from mets3d.data.plan import Plan
 from mets3d.data.prepare import prepare
+from mets3d.data.set_findings import set_findings
 from mets3d.data.store import FINGERPRINT, INDEX, UNFINISHED
 from mets3d.data.store_source import differing_files, differing_settings, recipe, stale
 from mets3d.data.stored_case import case_path, read_metadata, write_case
@@ -55,13 +58,17 @@ def preprocess(
         return [*remarks, f"{store}: already complete, made with these settings from these files"]
     findings = _layout_and_headers(cases, labelled)
     if _errors(findings):
-        voxels = each_case(partial(check_case, data=data), labelled, jobs, progress)
-        raise _refusal(folder, list(dict.fromkeys([*findings, *(finding for found in voxels for finding in found)])))
+        examined = list(each_case(partial(examine, data=data), labelled, jobs, progress))
+        voxels = [finding for found, _ in examined for finding in found]
+        of_set = set_findings([summary for _, summary in examined], data)
+        raise _refusal(folder, list(dict.fromkeys([*findings, *of_set, *voxels])))
     spacing_mm = _target_spacing(settings, labelled)
     (store / INDEX).unlink(missing_ok=True)
     write_json(store / UNFINISHED, made_from)
     work = partial(_store_case, store=store, spacing_mm=spacing_mm, margin=settings.margin_voxels, data=data)
-    findings += [finding for found in each_case(work, labelled, jobs, progress) for finding in found]
+    stored = list(each_case(work, labelled, jobs, progress))
+    findings += set_findings([summary for _, summary in stored], data)
+    findings += [finding for found, _ in stored for finding in found]
     if _errors(findings):
         _discard(store)
         raise _refusal(folder, findings)
@@ -131,27 +138,29 @@ def _remarks_on_references(cases: CaseList) -> list[str]:
 # ---------------------------------------------------------------- one case
 
 
-def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, data: Data) -> list[Finding]:
-    """Reads, checks, prepares and saves one case, or leaves one that is already there. Returns its findings."""
+def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, data: Data) -> Examined:
+    """Reads, checks, prepares and saves one case, or leaves one that is already there. Returns what is found."""
     path = case_path(store, case.name)
     if path.is_file():
-        return [Finding(**finding) for finding in read_metadata(path)["findings"]]
+        known = read_metadata(path)
+        return [Finding(**finding) for finding in known["findings"]], CaseSummary.from_json(known["summary"])
     checked = read_case(case, data)
     if checked.unusable or checked.labels is None:
-        return checked.findings
+        return checked.findings, checked.summary
     images = [checked.images[sequence] for sequence in SEQUENCES]
     try:
         prepared = prepare(images, checked.labels, spacing_mm, margin, data.cavity)
     except DataError as error:
-        return [*checked.findings, Finding(case.name, "error", "cannot be prepared", str(error))]
+        return [*checked.findings, Finding(case.name, "error", "cannot be prepared", str(error))], checked.summary
     assert prepared.labels is not None
     metadata = {
         "entry": prepared.entry.as_json(),
         "fingerprint": describe_case(prepared.image, prepared.labels, prepared.entry, cavity=data.cavity),
         "findings": [vars(finding) for finding in checked.findings],
+        "summary": checked.summary.as_json(),
     }
     write_case(path, prepared.image, prepared.labels, cavity=data.cavity, metadata=metadata)
-    return checked.findings
+    return checked.findings, checked.summary
 
 
 # ---------------------------------------------------------------- after all cases

@@ -17,11 +17,14 @@ def read_scan(case: Case, sequence: str) -> ImageVolume:
     return with_background(read_image(scan.path, scan.volume))
 
 
-def read_reference(case: Case) -> LabelVolume:
-    """Reads a case's reference with our labels. Raises as `read_labels`, and DataError if the case has none."""
+def read_reference(case: Case, *, beyond: int | None = None) -> LabelVolume:
+    """Reads a case's reference with our labels; `beyond` as `read_labels`.
+
+    Raises as `read_labels`, and DataError if the case has none.
+    """
     if case.labels is None:
         raise DataError(f"{case.name}: expected a reference, found none in {case.folder}")
-    return read_labels(case.labels, mapped=case.label_map)
+    return read_labels(case.labels, beyond=beyond, mapped=case.label_map)
 
 
 def read_scan_header(case: Case, sequence: str) -> Header:

@@ -21,8 +21,8 @@ from mets3d.ops.voxels import Position, Shape3, Spacing, bounding_box
 class ScanFacts:
     """One sequence's intensities in the brain.
 
-    digest: of the values that are not background; two scans with one digest hold the same voxels. levels: by label, the mean
-    over its voxels in standard deviations above the brain's mean.
+    digest: of the values that are not background; two scans with one digest hold the same voxels. levels: by label,
+    the mean over its voxels in standard deviations above the brain's mean.
     """
 
     mean: float

@@ -226,7 +226,8 @@ def cut_brain(data: Path) -> None:
 @row("hardly any background", says=["warning: skull not stripped?"], then="stores 3 cases")
 def no_background(data: Path) -> None:
     def change(volumes: Volumes, _: int) -> Volumes:
-        return {**volumes, **{sequence: volumes[sequence] + np.int16(5) for sequence in SEQUENCES}}
+        noise = np.random.default_rng(0).integers(1, 60, SHAPE).astype(np.int16)
+        return {**volumes, **{sequence: volumes[sequence] + noise for sequence in SEQUENCES}}
 
     patients(data, in_second(change))
 

@@ -42,15 +42,16 @@ class WrongWeightsError(WeightsError, ValueError):
 
 
 @contextmanager
-def replacing(target: Path, *, keep_equal: bool = False) -> Iterator[Path]:
+def replacing(target: Path, *, keep_equal: bool = False, mark: str = "") -> Iterator[Path]:
     """Yields a temporary path beside `target`, same suffixes, that becomes `target` when the block ends well.
 
     It vanishes when the block raises. Works for a file and for a folder; a reader of `target` sees the old content or
     the new, never a part, also after a power cut: content and folder entry are synced to disk around the rename. With
-    `keep_equal` a file that already has the new content is left as it is, its time of change included.
+    `keep_equal` a file that already has the new content is left as it is, its time of change included. `mark`, such as
+    a machine's, comes into the temporary name, for folders that processes of several machines write to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{os.getpid()}.tmp.{target.name}"
+    temporary = target.parent / f".{os.getpid()}.tmp.{mark}{target.name}"
     try:
         yield temporary
         if keep_equal and target.is_file() and filecmp.cmp(temporary, target, shallow=False):

@@ -9,9 +9,14 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 # The signals by which a training is asked to stop; Windows has two of them.
 STOP_SIGNALS = tuple(
@@ -32,19 +37,95 @@ def worker_processes(jobs: int) -> Iterator[RunAll]:
     if jobs <= 1:
         yield map
         return
+    with _pool(jobs) as pool:
+
+        def run_all(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
+            with signals_held(signal.SIGINT):
+                return pool.map(work, items)
+
+        yield run_all
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """Stands for the result of an item that was in hand when a worker was lost; `reason` says by what."""
+
+    reason: str
+
+
+def each_done(
+    work: Callable[[Any], Any], items: Iterable[Any], jobs: int, *, apart: bool = False
+) -> Generator[tuple[Any, Any]]:
+    """Yields every item with its result as soon as it is done, from that many processes; from this one for one job.
+
+    apart: one job, too, has a process of its own. When a worker is lost, as to a system without memory, the items in
+    hand have a `WorkerLost` for a result, and half as many workers go on with the rest. The work and its items must be
+    picklable. What the work raises ends all of it; close the iterator to end it early.
+    """
+    if jobs <= 1 and not apart:
+        for item in items:
+            yield item, work(item)
+        return
+    left = deque(items)
+    while left:
+        yield from _done_until_lost(work, left, jobs)
+        jobs = max(1, jobs // 2)
+
+
+def _done_until_lost(work: Callable[[Any], Any], left: deque[Any], jobs: int) -> Iterator[tuple[Any, Any]]:
+    """Takes items from the left, never more than the workers have in hand, so that it is known whose work is lost."""
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import active_children
+
+    earlier = active_children()
+    workers: set[Any] = set()
+    in_hand: dict[Future[Any], Any] = {}
+    with _pool(min(jobs, len(left))) as pool:
+        broken = False
+        while in_hand or (left and not broken):
+            try:
+                while left and len(in_hand) < jobs and not broken:
+                    with signals_held(signal.SIGINT):
+                        in_hand[pool.submit(work, left[0])] = left[0]
+                    left.popleft()
+            except BrokenProcessPool:
+                broken = True
+            workers.update(child for child in active_children() if child not in earlier)
+            for future in wait(in_hand, return_when=FIRST_COMPLETED).done if in_hand else ():
+                if isinstance(future.exception(), BrokenProcessPool):
+                    broken = True
+                else:
+                    yield in_hand.pop(future), future.result()
+            if broken:
+                break
+        for future in wait(in_hand).done:
+            if not isinstance(future.exception(), BrokenProcessPool):
+                yield in_hand.pop(future), future.result()
+    # Now that the pool is closed its own thread has waited for the workers; waiting beside it is a race that hangs.
+    for item in in_hand.values():
+        yield item, WorkerLost(_by_what(workers))
+
+
+def _by_what(workers: Iterable[Any]) -> str:
+    """Says by what a worker was lost; the pool itself ends the others by SIGTERM."""
+    codes = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0, -signal.SIGTERM)]
+    if -getattr(signal, "SIGKILL", 0) in codes:
+        return "a worker process was killed, most likely by the system because memory ran out"
+    return f"a worker process ended with exit code {codes[0]}" if codes else "a worker process was ended from outside"
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Yields a pool whose workers end at once when the block is left by an exception."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import active_children, get_context
 
     earlier = active_children()
     # Spawned: a fork would copy the locks of threads that numerical libraries run.
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
-
-    def run_all(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
-        with signals_held(signal.SIGINT):
-            return pool.map(work, items)
-
     try:
-        yield run_all
+        yield pool
     except BaseException:
         for worker in active_children():
             if worker not in earlier:

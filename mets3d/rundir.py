@@ -32,6 +32,7 @@ from mets3d.files import MissingWeightsError, read_text, write_text, write_with
 
 SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
+NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases that could not be used, and why
 WEIGHTS = "model.safetensors"
 
 
@@ -188,6 +189,7 @@ class PredictionsDir:
     lesions/CASE.csv            one line per predicted lesion
     probabilities/CASE.nii.gz   on request: one channel per region or label
     records/CASE.json           written last: how and from which files the others were made
+    not_usable.csv              cases that could not be predicted, with the reason; not there where all could
     """
 
     path: Path

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mets3d.processes import worker_processes
+from mets3d.processes import WorkerLost, each_done, worker_processes
 
 SCRIPT = """
 import multiprocessing, signal, sys, time
@@ -62,3 +62,32 @@ def test_workers_end_with_their_parent_and_print_no_traceback(stop: signal.Signa
     assert parent.returncode == (130 if stop == signal.SIGINT else -stop)
     assert "Traceback" not in errors
     assert errors == "" or stop != signal.SIGINT  # Python's own resource tracker warns where a parent was killed
+
+
+def _killed_on_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -number
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_lost_worker_costs_what_was_in_hand_and_says_by_what_it_was_lost() -> None:
+    found = dict(each_done(_killed_on_three, [1, 2, 3, 4, 5, 6], 2))
+    lost = {number for number, result in found.items() if isinstance(result, WorkerLost)}
+    assert 3 in lost
+    assert len(lost) <= 2
+    assert {result.reason for result in found.values() if isinstance(result, WorkerLost)} == {
+        "a worker process was killed, most likely by the system because memory ran out"
+    }
+    assert {number: -number for number in (1, 2, 3, 4, 5, 6) if number not in lost} == {
+        number: result for number, result in found.items() if number not in lost
+    }
+
+
+def test_one_job_has_a_process_of_its_own_where_that_is_asked_for() -> None:
+    assert dict(each_done(_own_process, [1], 1)) == {1: os.getpid()}
+    assert dict(each_done(_own_process, [1], 1, apart=True))[1] != os.getpid()
+
+
+def _own_process(_number: int) -> int:
+    return os.getpid()

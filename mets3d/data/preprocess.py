@@ -1,129 +1,198 @@
 """Preprocesses raw cases into a store.
 
-Each case is read once: checked, prepared and saved by one process. The store appears only if every case can be used.
+Each case is read once: checked, prepared and saved by one process. A case that cannot be used stops no other.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.case_summary import CaseSummary
-from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
-from mets3d.data.check import Examined, check_headers, each_case, examine, read_case
-from mets3d.data.findings_table import findings_table
-from mets3d.data.fingerprint import collect, describe_case
+from mets3d.data.case_record import Record, record_of
+from mets3d.data.cases import Case, CaseList, Finding, find_cases
+from mets3d.data.check import check_case, check_headers, each_case, findings_table
 from mets3d.data.nifti import read_header
-from mets3d.data.plan import Plan
-from mets3d.data.prepare import prepare
-from mets3d.data.set_findings import set_findings
-from mets3d.data.store import FINGERPRINT, INDEX, UNFINISHED
-from mets3d.data.store_source import differing_files, differing_settings, recipe, stale
-from mets3d.data.stored_case import case_path, read_metadata, write_case
-from mets3d.files import read_json, write_json
+from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
+from mets3d.data.shards import Shard
+from mets3d.data.store_index import finish
+from mets3d.data.storing import Making, store_cases, writing
+from mets3d.data.unfinished import begin, begun, discard, excluded
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import RC_LABEL
+from mets3d.rundir import NOT_USABLE
+
+LISTED = 5  # findings of one kind that are told one by one
+
+
+class Preprocessed(list[str]):
+    """Remarks for the user, one text each; and which cases are in the store, and which are not.
+
+    not_usable: the reason by case. waiting: cases for other shards, or for a later call, so that there is no store yet.
+    """
+
+    def __init__(self, cases: list[str], not_usable: dict[str, str], waiting: list[str]):
+        super().__init__()
+        self.cases, self.not_usable, self.waiting = cases, not_usable, waiting
+
+
+class NotUsableError(DataError):
+    """Cases that turned out to be unusable while they were prepared."""
+
+    exit_code = 1
 
 
 def preprocess(
-    folder: Path, store: Path, settings: Preprocess, *, data: Data, jobs: int = 1, progress: Progress = quiet
-) -> list[str]:
-    """Makes the store of all cases with a reference below `folder`. Returns remarks for the user, one text each.
+    folder: Path,
+    store: Path,
+    settings: Preprocess,
+    *,
+    data: Data,
+    jobs: int = 1,
+    on_error: OnError | None = None,
+    shard: Shard | None = None,
+    progress: Progress = quiet,
+) -> Preprocessed:
+    """Makes the store of all cases with a reference below `folder`, or goes on with it; redoes no finished case.
 
-    Goes on where an interrupted call with the same settings and source stopped; a finished store is left as it is.
-    Label 4 becomes background unless `data.cavity`. Cases without reference are left out: they can only be predicted.
-    Raises DataError with all findings if a case cannot be used (nothing is left behind), if `store` was made with other
-    settings or from other files, or is a folder of something else; and as `find_cases`.
+    A case is made anew where its files have changed and taken out where it is excluded now; new ones are added. Cases
+    without reference are left out: they can only be predicted. With `shard` only its share is made, and the call that
+    finds all cases done finishes the store.
+
+    on_error: with `skip` cases that cannot be used are left out and listed; with `stop` there is no store before all
+    can be used, and nothing is written where headers show that one cannot. None: `skip` from 20 cases on.
+
+    Raises DataError for a store with other settings, a folder of something else, cases that are gone from the source,
+    and with `stop` as said; NotUsableError where cases turn out to be unusable later, or no case can be used;
+    CannotWriteError for a full disk; and as `find_cases`. What is finished is kept.
     """
     cases = find_cases(folder, data)
-    labelled = [case for case in cases if case.labels is not None]
-    if not labelled:
-        faults = _errors(_layout_and_headers(cases, cases))
-        if faults:
-            raise _refusal(folder, faults)
-        raise DataError(
-            f"{folder}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases"
-        )
-    made_from = recipe(settings, data, folder, labelled)
-    _fits(store, settings, data, made_from)
-    remarks = _remarks_on_references(cases)
-    if (store / INDEX).is_file() and all(case_path(store, case.name).is_file() for case in labelled):
-        return [*remarks, f"{store}: already complete, made with these settings from these files"]
-    findings = _layout_and_headers(cases, labelled)
-    if _errors(findings):
-        examined = list(each_case(partial(examine, data=data), labelled, jobs, progress))
-        voxels = [finding for found, _ in examined for finding in found]
-        of_set = set_findings([summary for _, summary in examined], data)
-        raise _refusal(folder, list(dict.fromkeys([*findings, *of_set, *voxels])))
-    spacing_mm = _target_spacing(settings, labelled)
-    (store / INDEX).unlink(missing_ok=True)
-    write_json(store / UNFINISHED, made_from)
-    work = partial(_store_case, store=store, spacing_mm=spacing_mm, margin=settings.margin_voxels, data=data)
-    stored = list(each_case(work, labelled, jobs, progress))
-    findings += set_findings([summary for _, summary in stored], data)
-    findings += [finding for found, _ in stored for finding in found]
-    if _errors(findings):
-        _discard(store)
-        raise _refusal(folder, findings)
-    _finish(store, labelled, made_from, spacing_mm)
-    return remarks + _remarks_on_findings(findings)
+    labelled = _labelled(folder, cases)
+    stop = stops(on_error, len(labelled))
+    began_with = begun(store, settings, data)
+    dropped = excluded(store, folder, data, [case.name for case in labelled])
+    records = {case.name: record_of(store, case, folder) for case in labelled}
+    to_do = [case for case in labelled if not _is_stored(records[case.name])]
+    if stop:
+        _refuse_faults(folder, to_do, cases.findings, partial(check_case, data=data), jobs, progress)
+    making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, labelled))
+    if to_do or dropped:
+        with writing(store, "building.json"):
+            begin(making, dropped, to_do)
+        mine = [case for case in (shard or Shard()).of(labelled) if case in to_do]
+        doubtful = {finding.case: finding for finding in _errors(cases.findings)}
+        store_cases(mine, making, doubtful, jobs=jobs, progress=progress)
+    result, findings = _concluded(making, labelled, stop=stop)
+    result[:0] = [*_remarks_on_references(cases), *_remarks_on_spacing(making, labelled)]
+    result += _remarks_on_findings(findings)
+    return result
 
 
 # ---------------------------------------------------------------- before any long work
 
 
-def _fits(store: Path, settings: Preprocess, data: Data, made_from: dict[str, Any]) -> None:
-    """Raises DataError for a folder that holds another store or something else."""
-    for name in (INDEX, UNFINISHED):
-        if (store / name).is_file():
-            index = read_json(store / name)
-            differences = differing_settings(index, settings, data)
-            if index.get("format") != made_from["format"]:
-                differences.append(f"store format {index.get('format')}, this version writes {made_from['format']}")
-            if differences:
-                raise DataError(
-                    f"{store}: a store with other settings is there: {'; '.join(differences)}. "
-                    "Choose another folder, or delete this one"
-                )
-            changes = differing_files(index["source"]["files"], made_from["source"]["files"])
-            if changes:
-                raise DataError(stale(store, changes))
-            return
-    if store.exists() and (not store.is_dir() or any(store.iterdir())):
-        raise DataError(f"{store}: expected a new or empty folder, or a store; choose another folder")
+def _labelled(folder: Path, cases: CaseList) -> list[Case]:
+    """Returns the cases with a reference. Raises DataError, with what is wrong with the others, if there is none."""
+    labelled = [case for case in cases if case.labels is not None]
+    if not labelled:
+        faults = _errors([*cases.findings, *(finding for case in cases for finding in check_headers(case))])
+        if faults:
+            raise DataError(_refusal(folder, faults, "nothing was written"))
+        raise DataError(
+            f"{folder}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases"
+        )
+    return labelled
 
 
-def _layout_and_headers(cases: CaseList, labelled: Sequence[Case]) -> list[Finding]:
-    """Returns the findings that need no voxel."""
-    return [*cases.findings, *(finding for case in labelled for finding in check_headers(case))]
+def _refuse_faults(
+    folder: Path,
+    cases: Sequence[Case],
+    layout: Sequence[Finding],
+    check_voxels: Callable[[Case], list[Finding]],
+    jobs: int,
+    progress: Progress,
+) -> None:
+    """Raises DataError where layout or headers show that cases cannot be used; of few cases with all other findings."""
+    names = {case.name for case in cases}
+    findings = [finding for finding in layout if finding.case in names]
+    findings += [finding for case in cases for finding in check_headers(case)]
+    if _errors(findings):
+        if len(cases) < MANY_CASES:
+            for found in each_case(check_voxels, cases, jobs, progress):
+                findings += found
+        raise DataError(_refusal(folder, list(dict.fromkeys(findings)), "nothing was written"))
+
+
+def _target_spacing(folder: Path, settings: Preprocess, cases: Sequence[Case]) -> Spacing:
+    """Returns the spacing of the store: the one that is set, or the median over the cases whose headers can be read."""
+    if settings.spacing_mm == "in_plane":
+        raise DataError("preprocess.spacing_mm: in_plane is not there yet")
+    if settings.spacing_mm != "median":
+        return settings.spacing_mm
+    sizes_mm = []
+    for case in cases:
+        with suppress(DataError, OSError):
+            sizes_mm.append(read_header(case.files[0]).spacing_mm)
+    if not sizes_mm:
+        faults = [finding for case in cases for finding in check_headers(case)]
+        raise NotUsableError(_refusal(folder, faults, "nothing was written"))
+    x, y, z = np.median(sizes_mm, axis=0)
+    return float(x), float(y), float(z)
+
+
+# ---------------------------------------------------------------- after all cases
+
+
+def _concluded(making: Making, labelled: Sequence[Case], *, stop: bool) -> tuple[Preprocessed, list[Finding]]:
+    """Finishes the store if all cases are done, and those that cannot be used may be left out; returns the findings.
+
+    Raises NotUsableError if that may not be, or no case can be used.
+    """
+    store = making.store
+    found = {case.name: record_of(store, case, making.folder) for case in labelled}
+    records = {name: record for name, record in found.items() if record is not None}
+    findings = [finding for record in records.values() for finding in record.findings]
+    result = Preprocessed(
+        cases=[name for name, record in records.items() if record.stored],
+        not_usable={name: reason_of(record.findings) for name, record in records.items() if not record.stored},
+        waiting=[name for name, record in found.items() if record is None],
+    )
+    if not result.cases and not result.waiting:
+        discard(store)
+        raise NotUsableError(_refusal(making.folder, findings, "nothing was kept"))
+    with writing(store, "the store's index"):
+        write_not_usable(store / NOT_USABLE, result.not_usable)
+        if stop and result.not_usable:
+            kept = f"{len(result.cases)} are finished and kept in {store}; correct or exclude (data.exclude) the others"
+            raise NotUsableError(
+                _refusal(making.folder, findings, f"{kept}, or leave them out with --on-error skip, and go on")
+            )
+        if not result.waiting and not finish(making, labelled, records):
+            result.append(f"{store}: already complete, made with these settings from these files")
+    return result, findings
+
+
+def _is_stored(record: Record | None) -> bool:
+    return record is not None and record.stored
 
 
 def _errors(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity == "error"]
 
 
-def _refusal(folder: Path, findings: Sequence[Finding]) -> DataError:
+def _refusal(folder: Path, findings: Sequence[Finding], what_now: str) -> str:
     errors = _errors(findings)
     cases = len({finding.case for finding in errors})
     rows = "\n".join(findings_table(errors))
-    return DataError(f"{folder}: {cases} case{'s' * (cases > 1)} cannot be used, nothing was written\n{rows}")
+    return f"{folder}: {cases} case{'s' * (cases > 1)} cannot be used, {what_now}\n{rows}"
 
 
-def _target_spacing(settings: Preprocess, cases: Sequence[Case]) -> Spacing:
-    """Returns the spacing of the store: the one that is set, or the median over the cases."""
-    if settings.spacing_mm == "in_plane":
-        raise DataError("preprocess.spacing_mm: in_plane is not there yet")
-    if settings.spacing_mm != "median":
-        return settings.spacing_mm
-    x, y, z = np.median([read_header(case.files[0]).spacing_mm for case in cases], axis=0)
-    return float(x), float(y), float(z)
+# ---------------------------------------------------------------- remarks
 
 
 def _remarks_on_references(cases: CaseList) -> list[str]:
@@ -135,79 +204,31 @@ def _remarks_on_references(cases: CaseList) -> list[str]:
     return [f"{len(without)} of {len(cases)} cases have no reference and are left out of the store: {shown}"]
 
 
-# ---------------------------------------------------------------- one case
-
-
-def _store_case(case: Case, *, store: Path, spacing_mm: Spacing, margin: int, data: Data) -> Examined:
-    """Reads, checks, prepares and saves one case, or leaves one that is already there. Returns what is found."""
-    path = case_path(store, case.name)
-    if path.is_file():
-        known = read_metadata(path)
-        return [Finding(**finding) for finding in known["findings"]], CaseSummary.from_json(known["summary"])
-    checked = read_case(case, data)
-    if checked.unusable or checked.labels is None:
-        return checked.findings, checked.summary
-    images = [checked.images[sequence] for sequence in SEQUENCES]
-    try:
-        prepared = prepare(images, checked.labels, spacing_mm, margin, data.cavity)
-    except DataError as error:
-        return [*checked.findings, Finding(case.name, "error", "cannot be prepared", str(error))], checked.summary
-    assert prepared.labels is not None
-    metadata = {
-        "entry": prepared.entry.as_json(),
-        "fingerprint": describe_case(prepared.image, prepared.labels, prepared.entry, cavity=data.cavity),
-        "findings": [vars(finding) for finding in checked.findings],
-        "summary": checked.summary.as_json(),
-    }
-    write_case(path, prepared.image, prepared.labels, cavity=data.cavity, metadata=metadata)
-    return checked.findings, checked.summary
-
-
-# ---------------------------------------------------------------- after all cases
-
-
-def _finish(store: Path, cases: Sequence[Case], made_from: dict[str, Any], spacing_mm: Spacing) -> None:
-    """Writes the fingerprint and, last, the index that makes the folder a store."""
-    metadata = {case.name: read_metadata(case_path(store, case.name)) for case in cases}
-    rows = {name: entry["fingerprint"] for name, entry in metadata.items()}
-    write_json(store / FINGERPRINT, collect(rows))
-    plan = Plan(
-        SEQUENCES,
-        spacing_mm,
-        margin_voxels=made_from["settings"]["margin_voxels"],
-        cavity=made_from["cavity"],
-        settings_hash=made_from["settings_hash"],
-        cases=tuple(case.name for case in cases),
-    )
-    described = {
-        case.name: {
-            "patient": case.patient,
-            "shape": metadata[case.name]["entry"]["stored_shape"],
-            "lesions": {region: len(sizes) for region, sizes in rows[case.name]["lesion_volumes_mm3"].items()},
-        }
-        for case in cases
-    }
-    write_json(store / INDEX, {**made_from, "plan": plan.as_json(), "cases": described})
-    (store / UNFINISHED).unlink()
-    for leftover in (store / "cases").glob(".*.tmp.*"):  # of a process that was killed while writing
-        leftover.unlink()
-
-
-def _discard(store: Path) -> None:
-    """Removes what an unfinished store consists of, and the folder if nothing else is in it."""
-    shutil.rmtree(store / "cases", ignore_errors=True)
-    (store / UNFINISHED).unlink(missing_ok=True)
-    if not any(store.iterdir()):
-        store.rmdir()
+def _remarks_on_spacing(making: Making, cases: Sequence[Case]) -> list[str]:
+    """Says that a store that has grown keeps the median with which it began."""
+    if making.settings.spacing_mm != "median":
+        return []
+    now_mm = _target_spacing(making.folder, making.settings, cases)
+    if now_mm == making.spacing_mm:
+        return []
+    kept, median = (" x ".join(f"{side:.4g}" for side in sides_mm) for sides_mm in (making.spacing_mm, now_mm))
+    return [f"{making.store}: keeps the voxels of {kept} mm with which it was begun; the median is {median} mm now"]
 
 
 def _remarks_on_findings(findings: Sequence[Finding]) -> list[str]:
-    """Returns the warnings, and the number of cases whose cavity became background."""
-    warnings = [str(finding) for finding in findings if finding.severity == "warning"]
+    """Returns the warnings, of many of a kind one, and the number of cases whose cavity became background."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.severity == "warning":
+            kinds.setdefault(finding.what, []).append(finding)
+    remarks = []
+    for what, alike in kinds.items():
+        few = len(alike) <= LISTED
+        remarks += [str(one) for one in alike] if few else [f"{what} in {len(alike)} cases, such as {alike[0]}"]
     cavities = [finding.case for finding in findings if finding.what == "cavity present"]
     if cavities:
-        warnings.append(
+        remarks.append(
             f"label {RC_LABEL}, the resection cavity, is in {len(cavities)} case{'s' * (len(cavities) > 1)} and became "
             "background; set data.cavity to learn it"
         )
-    return warnings
+    return remarks

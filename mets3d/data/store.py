@@ -1,10 +1,13 @@
 """Reads the store: preprocessed cases from which a loader reads patches by memory map.
 
 STORE/
-    store.json         settings, source files, a hash of each, plan and cases; the last file to appear
+    store.json         settings, source files, a hash of each, plan, cases, and those that cannot be used; the last file
+                       to appear
     fingerprint.json   statistics of the data set
     cases/CASE.safetensors   see `mets3d.data.stored_case`
-    building.json      instead of store.json while preprocessing is under way
+    records/CASE.json  from which files a case was made, see `mets3d.data.case_record`
+    not_usable.csv     cases that could not be used, with the reason; not there where all could
+    building.json      while preprocessing is under way
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from mets3d.data.store_source import (
     changed_source,
     content_hash,
     differing_settings,
+    other_format,
     stale,
     used_as_it_is,
 )
@@ -30,6 +34,7 @@ from mets3d.data.stored_case import StoredCase, case_path, header_digest
 from mets3d.files import read_json
 
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
+ABOUT_THE_SOURCE = ("source", "source_hash", "not_usable")  # keys of the index
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Store:
         file its size and header, in which the means of its voxels are. No voxel is read.
         """
         files = {name: header_digest(case_path(self.path, name)) for name in self.cases}
-        index = {key: value for key, value in self.index.items() if key not in ("source", "source_hash")}
+        index = {key: value for key, value in self.index.items() if key not in ABOUT_THE_SOURCE}
         return content_hash([index, self.fingerprint, files])
 
     def source_remarks(self) -> list[str]:
@@ -109,7 +114,9 @@ def open_store(
 def _read_index(path: Path) -> dict[str, Any]:
     if not (path / INDEX).is_file():
         if (path / UNFINISHED).is_file():
-            raise FileNotFoundError(f"{path}: interrupted while it was made; run `mets3d preprocess` again to finish")
+            raise FileNotFoundError(
+                f"{path}: not finished, interrupted or with cases that cannot be used; run `mets3d preprocess` again"
+            )
         found = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "a folder without store.json"
         raise FileNotFoundError(
             f"{path}: expected a store, found {found if path.is_dir() else 'no such folder'}; "
@@ -117,5 +124,5 @@ def _read_index(path: Path) -> dict[str, Any]:
         )
     index: dict[str, Any] = read_json(path / INDEX)
     if index.get("format") != FORMAT:
-        raise DataError(f"{path}: store format {index.get('format')}, this version reads {FORMAT}; preprocess again")
+        raise DataError(f"{path}: {other_format(index.get('format'))}; preprocess into another folder")
     return index

@@ -33,9 +33,19 @@ class VerbParser(argparse.ArgumentParser):
         meaning = f"configuration or its name, as for `train`; its {sections} settings are used"
         self.add_argument("--config", type=Path, metavar="FILE", help=meaning)
 
-    def takes_jobs(self) -> None:
-        """Lets the verb take `--jobs`, the number of its processes."""
-        self.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1)")
+    def takes_jobs(self, *, by_memory: bool = False) -> None:
+        """Lets the verb take `--jobs`, the number of its processes: 1 by default, or None to choose it by memory."""
+        default = "as many as cores, memory and cases call for" if by_memory else "1"
+        self.add_argument(
+            "--jobs", type=_count, default=None if by_memory else 1, metavar="N", help=f"processes (default {default})"
+        )
+
+    def takes_on_error(self, skip: str, stop: str) -> None:
+        """Lets the verb take `--on-error`, whose two choices do what is said."""
+        meaning = (
+            f"of cases that cannot be used: `skip` {skip}, `stop` {stop} (default: skip from 20 cases on, else stop)"
+        )
+        self.add_argument("--on-error", choices=("skip", "stop"), help=meaning)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Sets the overrides aside and parses the rest, as argparse does for a subparser."""

@@ -1,17 +1,21 @@
 """A store made, refused, resumed."""
 
+import csv
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mets3d.config import Data, Preprocess
-from mets3d.data import DataError
-from mets3d.data import preprocess as module
+from mets3d.data import DataError, not_usable, storing
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.preprocess import preprocess
+from mets3d.data.preprocess import NotUsableError, preprocess
 from mets3d.data.store import open_store
+from mets3d.files import read_json, write_json
 from tests.builders.cases import make_case, scan, two_lesions
 from tests.data.test_prepare import prepared
 
@@ -67,17 +71,98 @@ def test_median_spacing_is_of_the_data_set(tmp_path: Path) -> None:
     assert store.read("B").shape == (8, round(10 * 1.5 / 1.2), 6)
 
 
-def test_an_unusable_case_leaves_nothing_and_all_findings_are_told(tmp_path: Path) -> None:
-    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+def with_two_bad_ones(data: Path) -> Path:
+    """Three good cases, one with NaN in t1n, and one with label 9 in its reference."""
     nan = scan(0).astype(np.float32)
     nan[5, 5, 5] = np.nan
     bad = two_lesions()
     bad[5, 5, 5] = 9
     make_case(data, "C-000", volumes={"t1n": nan})
     make_case(data, "D-000", volumes={"seg": bad})
-    with pytest.raises(DataError, match=r"(?s)2 cases cannot be used.*C-000 .*not a number.*D-000 .*unknown label"):
+    return three_cases(data)
+
+
+def test_cases_that_turn_out_unusable_stop_a_small_set_and_the_finished_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = with_two_bad_ones(tmp_path / "data"), tmp_path / "store"
+    with pytest.raises(
+        NotUsableError,
+        match=r"(?s)2 cases cannot be used, 3 are finished and kept.*C-000 .*not a number.*D-000 .*label",
+    ):
         preprocess(data, store, SETTINGS, data=Data())
-    assert not store.exists()
+    with pytest.raises(FileNotFoundError, match="with cases that cannot be used; run `mets3d preprocess` again"):
+        open_store(store)
+    kept = [path.name for path in (store / "cases").iterdir()]
+    assert sorted(kept) == ["A-000.safetensors", "A-001.safetensors", "B-000.safetensors"]
+    prepared_again = counted(monkeypatch)
+    for name in ("C-000", "D-000"):
+        make_case(data, name)
+    preprocess(data, store, SETTINGS, data=Data())
+    assert prepared_again == [2]
+    assert len(open_store(store).cases) == 5
+    assert not (store / "not_usable.csv").exists()
+
+
+def test_unusable_cases_are_skipped_listed_and_added_when_they_are_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = with_two_bad_ones(tmp_path / "data"), tmp_path / "store"
+    make_case(data, "E-000", volumes={"t2w": None})
+    result = preprocess(data, store, SETTINGS, data=Data(), on_error="skip")
+    assert result.cases == open_store(store, expected=(SETTINGS, Data())).cases == ["A-000", "A-001", "B-000"]
+    assert set(result.not_usable) == {"C-000", "D-000", "E-000"}
+    with (store / "not_usable.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["case"]: row["reason"] for row in rows} == result.not_usable
+    assert open_store(store).index["not_usable"] == result.not_usable
+    for name, what in (("C-000", "not a number"), ("D-000", "unknown label"), ("E-000", "missing sequence")):
+        assert what in result.not_usable[name]
+    prepared_again = counted(monkeypatch)
+    make_case(data, "D-000")
+    assert "D-000" in preprocess(data, store, SETTINGS, data=Data(), on_error="skip").cases
+    assert prepared_again == [1]
+    again = preprocess(data, store, SETTINGS, data=Data(), on_error="skip")
+    assert set(again.not_usable) == {"C-000", "E-000"}
+    assert any("already complete" in remark for remark in again)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many cases are prepared from now on, as one number."""
+    count = [0]
+    original = storing.prepare
+
+    def prepare(*arguments: Any, **more: Any) -> Any:
+        count[0] += 1
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(storing, "prepare", prepare)
+    return count
+
+
+@pytest.mark.parametrize(("cases", "kept"), [(3, False), (4, True)])
+def test_of_many_cases_the_bad_ones_are_skipped_and_few_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, kept: bool
+) -> None:
+    monkeypatch.setattr(not_usable, "MANY_CASES", 4)
+    data = tmp_path / "data"
+    make_case(data, "C-000", volumes={"t1n": None})
+    for number in range(cases - 1):
+        make_case(data, f"P-{number:03}")
+    if kept:
+        assert len(preprocess(data, tmp_path / "store", SETTINGS, data=Data()).cases) == cases - 1
+        return
+    with pytest.raises(DataError, match=r"C-000 .*missing sequence"):
+        preprocess(data, tmp_path / "store", SETTINGS, data=Data())
+    assert not (tmp_path / "store").exists()
+
+
+def test_without_a_usable_case_there_is_no_store(tmp_path: Path) -> None:
+    for name in ("A-000", "B-000"):
+        make_case(tmp_path / "data", name, volumes={"t1c": None})
+    with pytest.raises(NotUsableError, match=r"(?s)2 cases cannot be used.*A-000.*B-000"):
+        preprocess(tmp_path / "data", tmp_path / "store", SETTINGS, data=Data(), on_error="skip")
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -91,7 +176,8 @@ def test_a_value_that_is_not_finite_is_refused_with_case_sequence_and_count(
     make_case(data, "C-000", volumes={sequence: spoilt})
     with pytest.raises(DataError, match=rf"(?s)1 case cannot be used.*C-000 .*{sequence} has 2 voxels that are NaN or"):
         preprocess(data, store, SETTINGS, data=Data())
-    assert not store.exists()
+    assert not (store / "store.json").exists()
+    assert not (store / "cases" / "C-000.safetensors").exists()
 
 
 def test_faults_of_headers_are_told_with_those_of_voxels_before_anything_is_written(
@@ -101,7 +187,7 @@ def test_faults_of_headers_are_told_with_those_of_voxels_before_anything_is_writ
     bad = two_lesions()
     bad[5, 5, 5] = 9
     make_case(data, "C-000", volumes={"t1n": None, "seg": bad})
-    monkeypatch.setattr(module, "write_case", lambda *_, **__: pytest.fail("wrote a case"))
+    monkeypatch.setattr(storing, "write_case", lambda *_, **__: pytest.fail("wrote a case"))
     with pytest.raises(DataError, match=r"(?s)1 case cannot be used.*missing sequence.*unknown label") as caught:
         preprocess(data, store, SETTINGS, data=Data())
     assert str(caught.value).count("missing sequence") == 1
@@ -151,11 +237,9 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
         open_store(store)
     assert sorted(path.name for path in (store / "cases").iterdir()) == ["A-000.safetensors", "A-001.safetensors"]
     (store / "cases" / ".123.tmp.B-000.safetensors").write_bytes(b"half")
-    prepared_again = []
-    original = module.prepare
-    monkeypatch.setattr(module, "prepare", lambda *args: prepared_again.append(1) or original(*args))
+    prepared_again = counted(monkeypatch)
     preprocess(data, store, SETTINGS, data=Data())
-    assert len(prepared_again) == 1
+    assert prepared_again == [1]
     preprocess(data, tmp_path / "whole", SETTINGS, data=Data())
     assert contents(store) == contents(tmp_path / "whole")
 
@@ -177,13 +261,103 @@ def test_another_store_in_the_folder_is_refused(tmp_path: Path) -> None:
     preprocess(data, store, SETTINGS, data=Data())
     with pytest.raises(DataError, match=r"margin_voxels is 0 in the store, 3 is expected.*data.cavity is False"):
         preprocess(data, store, Preprocess(spacing_mm=MM, margin_voxels=3), data=Data(cavity=True))
-    make_case(data, "Z-000")
-    with pytest.raises(DataError, match=r"stale.*Z-000/Z-000-seg.nii.gz new"):
-        preprocess(data, store, SETTINGS, data=Data())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(DataError, match="new or empty folder"):
         preprocess(data, tmp_path / "mine", SETTINGS, data=Data())
+
+
+def test_a_store_grows_with_its_source_and_no_finished_case_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    times = {path: path.stat().st_mtime_ns for path in (store / "cases").iterdir()}
+    make_case(data, "Z-000")
+    opened: list[list[str]] = []
+
+    def look(done: int, total: int, name: str) -> None:
+        opened.append(open_store(store).cases)
+
+    preprocess(data, store, SETTINGS, data=Data(), progress=look)
+    assert opened == [["A-000", "A-001", "B-000"]], "a training on the store can go on meanwhile"
+    assert open_store(store, expected=(SETTINGS, Data())).cases == ["A-000", "A-001", "B-000", "Z-000"]
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert not (store / "building.json").exists()
+    preprocess(data, tmp_path / "whole", SETTINGS, data=Data())
+    assert open_store(store).digest == open_store(tmp_path / "whole").digest
+
+
+def test_a_grown_store_keeps_the_median_with_which_it_began(tmp_path: Path) -> None:
+    settings, data = Preprocess(spacing_mm="median"), tmp_path / "data"
+    make_case(data, "A-000", affine=np.diag([1.0, 1.0, 2.0, 1.0]))
+    preprocess(data, tmp_path / "store", settings, data=Data())
+    make_case(data, "B-000", affine=np.diag([1.0, 1.0, 4.0, 1.0]))
+    (remark,) = preprocess(data, tmp_path / "store", settings, data=Data())
+    assert "keeps the voxels of 1 x 1 x 2 mm" in remark
+    assert "the median is 1 x 1 x 3 mm now" in remark
+    assert open_store(tmp_path / "store").plan.spacing_mm == (1, 1, 2)
+
+
+def test_only_a_case_whose_files_have_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    before = contents(store)
+    prepared_again = counted(monkeypatch)
+    for file in data.rglob("*.nii.gz"):
+        os.utime(file, (1, 1))  # as a copy of the data set
+    preprocess(data, store, SETTINGS, data=Data())
+    assert prepared_again == [0]
+    make_case(data, "A-001", volumes={"t1n": scan(77)})
+    preprocess(data, store, SETTINGS, data=Data())
+    assert prepared_again == [1]
+    changed = {name for name, content in contents(store).items() if content != before[name]}
+    assert {"cases/A-001.safetensors", "records/A-001.json"} <= changed
+    assert not {"cases/A-000.safetensors", "cases/B-000.safetensors"} & changed
+    assert len(open_store(store, expected=(SETTINGS, Data())).cases) == 3
+
+
+def test_a_case_that_is_gone_from_the_source_is_not_thrown_away(tmp_path: Path) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    (data / "A-001").rename(tmp_path / "archive")
+    with pytest.raises(DataError, match=r"1 of its cases is not in .*: A-001\. Bring the files back"):
+        preprocess(data, store, SETTINGS, data=Data())
+    assert len(open_store(store).cases) == 3
+
+
+def test_a_store_of_an_earlier_format_is_refused_in_words(tmp_path: Path) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    index = read_json(store / "store.json")
+    write_json(store / "store.json", {**index, "format": 1})
+    words = r"store format 1, this version has 2 \(each case has a record, and the settings under `data`"
+    with pytest.raises(DataError, match=words):
+        preprocess(data, store, SETTINGS, data=Data())
+    with pytest.raises(DataError, match=words):
+        open_store(store)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"sequences": ("t1c", "t2f")}, "data.sequences is ['t1n', 't1c', 't2w', 't2f'] in the store, ['t1c', 't2f']"),
+        ({"labels": {4: 3}}, "data.labels is None in the store, {'4': 3} is expected"),
+        ({"illegal_labels": "background"}, "data.illegal_labels is error in the store, background is expected"),
+        ({"missing_sequences": "zero"}, "data.missing_sequences is refuse in the store, zero is expected"),
+        ({"grids": "t1c"}, "data.grids is refuse in the store, t1c is expected"),
+    ],
+)
+def test_every_setting_of_a_cases_content_is_named_where_it_differs(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    with pytest.raises(DataError, match=re.escape(words)):
+        preprocess(data, store, SETTINGS, data=Data(**changed))
+    with pytest.raises(DataError, match=re.escape(words)):
+        open_store(store, expected=(SETTINGS, Data(**changed)))
+    assert preprocess(data, store, SETTINGS, data=Data(fold=3, patch=(8, 8, 8))), "these change nothing in a store"
 
 
 def test_lesions_are_counted_as_scipy_does(phantom_store: Path) -> None:

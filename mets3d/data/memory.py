@@ -1,0 +1,114 @@
+"""Chooses how many processes share the cases of a data set: by cores, memory and how much there is to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mets3d.data import DataError
+from mets3d.data.cases import Case
+from mets3d.data.nifti import read_header
+
+BYTES_PER_VALUE = 8  # of a worker, per voxel and sequence of its case; measured, see docs/data.md
+BYTES_PER_VOXEL = 4  # beside these, whatever the number of sequences: brain, labels and their components
+BYTES_AT_REST = 300_000_000  # of a worker with its libraries
+VALUES_WORTH_A_WORKER = 20_000_000  # a second of work, which is what the start of a worker costs
+NO_LIMIT = 1 << 60  # what version 1 of control groups writes where there is none is about 2**63
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A number of processes, and what is to be said about it; an empty text where there is nothing to say."""
+
+    jobs: int
+    remark: str = ""
+
+
+def choose_workers(asked: int | None, cases: Sequence[Case], sequences: int) -> Workers:
+    """Returns how many processes work on the cases: as many as asked for, else what cores, memory and work allow.
+
+    The largest case decides, by its header. The remark says that memory and not the cores sets the number, or that
+    more were asked for than memory holds.
+    """
+    voxels = [voxels_of(case) for case in cases]
+    largest = max(voxels, default=0)
+    need, free = bytes_of_worker(largest, sequences), free_memory()
+    fit = max(1, int(free // need))
+    facts = f"{free / GB:.1f} GB are free, a case of {largest / 1e6:.0f} million voxels needs about {need / GB:.1f} GB"
+    if asked is not None:
+        too_many = min(asked, len(cases)) > fit
+        return Workers(asked, f"--jobs {asked}: memory holds {fit} of these processes ({facts})" if too_many else "")
+    worth = max(1, sum(voxels) * sequences // VALUES_WORTH_A_WORKER)
+    wanted = max(1, min(cores(), len(cases), worth))
+    if fit < wanted:
+        return Workers(fit, f"{fit} process{'es' * (fit > 1)} of the {wanted} that the cores allow: {facts}")
+    return Workers(wanted)
+
+
+def voxels_of(case: Case) -> int:
+    """Returns the voxels of a case's largest file, by the headers; 0 where none can be read."""
+    largest = 0
+    for path in case.files:
+        try:
+            x, y, z = read_header(path).shape
+        except (DataError, OSError):
+            continue
+        largest = max(largest, x * y * z)
+    return largest
+
+
+def bytes_of_worker(voxels: int, sequences: int) -> int:
+    """Returns what a process needs at most while it prepares a case of so many voxels."""
+    return BYTES_AT_REST + voxels * (sequences * BYTES_PER_VALUE + BYTES_PER_VOXEL)
+
+
+def cores() -> int:
+    """Returns the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Returns the bytes that processes may still take: of this host, and within every control group around them."""
+    return max(0, min([int(psutil.virtual_memory().available), *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> list[int]:
+    """Returns what is left within the limit of each control group that this process is in, of either version."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return []
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        limit, used = _FILES[controllers]
+        top = root / "sys/fs/cgroup" / controllers
+        # In a container the path can be the host's, which is not there: the top then is the container's own group.
+        inner = top.joinpath(*Path(path).parts[1:])
+        for group in [inner, *inner.parents]:
+            amount = _left_in_group(group, limit, used)
+            left += [] if amount is None else [amount]
+            if group == top:
+                break
+    return left
+
+
+_FILES = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
+
+
+def _left_in_group(group: Path, limit: str, used: str) -> int | None:
+    """Returns what is left in one group, in which cached files count as used and can be dropped; None without limit."""
+    try:
+        most, taken = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
+        statistics = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # no such group, or `max`
+        return None
+    cached = next((int(line.split()[1]) for line in statistics if line.startswith("inactive_file ")), 0)
+    return None if most > NO_LIMIT else most - taken + cached

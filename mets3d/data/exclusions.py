@@ -12,6 +12,8 @@ from mets3d.data import DataError
 from mets3d.data.layouts.words import REFERENCE, cut
 from mets3d.data.tree import stem_of, visible_files
 
+HEADER = ("case", "reason")  # as the first line of a list of cases that could not be used has it
+
 
 def read_exclusions(file: Path, names: Collection[str]) -> dict[str, str]:
     """Reads the cases to leave out, one a line, each with its reason, which stands after a comma or `#`.
@@ -30,7 +32,7 @@ def read_exclusions(file: Path, names: Collection[str]) -> dict[str, str]:
     faults = []
     for number, line in enumerate(lines, 1):
         written, reason = _name_and_reason(line, known)
-        if not written:
+        if not written or (number == 1 and (written, reason) == HEADER and HEADER[0] not in known):
             continue
         name = known.get(_composed(written))
         if name is None:

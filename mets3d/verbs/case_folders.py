@@ -1,7 +1,9 @@
-"""Prints the layout and the folders where cases were found, for preprocess and predict."""
+"""Says where the cases of a data set lie, how many processes share them, and which could not be used."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,3 +22,27 @@ def print_case_folders(folder: Path, data: Data | None = None) -> None:
         print(f"layout: {cases.layout}")
         for place, count in cases.where.items():
             print(f"{count} case{'s' * (count != 1)} in {place}")
+
+
+def chosen_jobs(asked: int | None, folder: Path, data: Data) -> int:
+    """Returns the number of processes, and prints a line where memory has a say in it."""
+    from mets3d.data.cases import find_cases
+    from mets3d.data.memory import choose_workers
+
+    workers = choose_workers(asked, find_cases(folder, data), len(data.sequences))
+    if workers.remark:
+        print(workers.remark, file=sys.stderr)
+    return workers.jobs
+
+
+def print_not_usable(verb: str, reasons: Mapping[str, str], folder: Path) -> None:
+    """Prints the cases that could not be used, by reason where they are many, and the file that has them all."""
+    from mets3d.data.not_usable import not_usable_lines
+    from mets3d.rundir import NOT_USABLE
+
+    if not reasons:
+        return
+    for line in not_usable_lines(reasons):
+        print(f"mets3d {verb}: {line}", file=sys.stderr)
+    count = f"{len(reasons)} case{'s' * (len(reasons) > 1)}"
+    print(f"mets3d {verb}: {count} could not be used, listed in {folder / NOT_USABLE}", file=sys.stderr)

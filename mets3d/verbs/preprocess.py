@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
-from mets3d.verbs.case_folders import print_case_folders
+from mets3d.verbs.case_folders import chosen_jobs, print_case_folders, print_not_usable
 from mets3d.verbs.configuration import configuration
-from mets3d.verbs.many_cases import chosen_jobs, print_not_usable
 from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "crop, resample and normalise cases into a store for training"

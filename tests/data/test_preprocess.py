@@ -367,3 +367,30 @@ def test_lesions_are_counted_as_scipy_does(phantom_store: Path) -> None:
         for region, members in (("WT", (1, 2, 3)), ("TC", (1, 3)), ("ET", (3,))):
             _, count = ndimage.label(np.isin(labels, members), np.ones((3, 3, 3)))
             assert store.index["cases"][name]["lesions"][region] == count
+
+
+def test_an_excluded_case_leaves_the_store_and_one_laid_over_is_made_again_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = with_two_bad_ones(tmp_path / "data"), tmp_path / "store"
+    result = preprocess(data, store, SETTINGS, data=Data(), on_error="skip")
+    listed = tmp_path / "exclude.csv"
+    listed.write_bytes((store / "not_usable.csv").read_bytes())
+    made = counted(monkeypatch)
+    without = Data(exclude=str(listed))
+    result = preprocess(data, store, SETTINGS, data=without)
+    assert (result.cases, result.not_usable, made) == (["A-000", "A-001", "B-000"], {}, [0])
+    assert open_store(store, expected=(SETTINGS, without)).source_remarks() == []
+    listed.write_text(listed.read_text() + "A-001,moved\n")
+    assert preprocess(data, store, SETTINGS, data=without).cases == ["A-000", "B-000"]
+    assert (open_store(store).cases, made) == (["A-000", "B-000"], [0])
+    assert not (store / "cases" / "A-001.safetensors").exists()
+    corrected = two_lesions()
+    corrected[5, 8, 5] = 3
+    make_case(tmp_path / "overlay", "B-000", volumes=dict.fromkeys(SEQUENCES[1:]) | {"seg": corrected})
+    (tmp_path / "overlay" / "B-000" / "B-000-t1n.nii.gz").unlink()
+    over = Data(exclude=str(listed), overlay=str(tmp_path / "overlay"))
+    assert preprocess(data, store, SETTINGS, data=over).cases == ["A-000", "B-000"]
+    assert made == [1]
+    assert open_store(store).index["cases"]["B-000"]["lesions"]["ET"] == 3
+    assert open_store(store).source_remarks() == []

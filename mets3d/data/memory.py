@@ -13,9 +13,10 @@ from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
 
-BYTES_PER_VALUE = 8  # of a worker, per voxel and sequence of its case; measured, see docs/data.md
-BYTES_PER_VOXEL = 4  # beside these, whatever the number of sequences: brain, labels and their components
-BYTES_AT_REST = 300_000_000  # of a worker with its libraries
+# Measured as peaks of a worker for cases of 2 to 26 million voxels in which the head fills the volume: 44 bytes a voxel.
+BYTES_PER_VALUE = 6  # per voxel and sequence: read as float32, stored as float16
+BYTES_PER_VOXEL = 20  # beside these: one sequence while it is resampled and normalised, brain and labels
+BYTES_AT_REST = 100_000_000
 VALUES_WORTH_A_WORKER = 20_000_000  # a second of work, which is what the start of a worker costs
 NO_LIMIT = 1 << 60  # what version 1 of control groups writes where there is none is about 2**63
 GB = 1e9

@@ -12,7 +12,9 @@ from mets3d.data.store_cache import local_copy
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """What a training reads: all but the records of cases, which are for preprocessing."""
+    found = [file for file in folder.rglob("*") if file.is_file() and file.parent.name != "records"]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
 
 
 def test_the_copy_is_the_store_and_is_made_once(

@@ -13,7 +13,7 @@ from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
 
-# Measured as peaks of a worker for cases of 2 to 26 million voxels in which the head fills the volume: 44 bytes a voxel.
+# Measured as peaks of a worker for cases of 2 to 26 million voxels that a head fills: 44 bytes a voxel.
 BYTES_PER_VALUE = 6  # per voxel and sequence: read as float32, stored as float16
 BYTES_PER_VOXEL = 20  # beside these: one sequence while it is resampled and normalised, brain and labels
 BYTES_AT_REST = 100_000_000

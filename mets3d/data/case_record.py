@@ -5,6 +5,7 @@ STORE/records/CASE.json is written after the case's own file and removed before 
 source    what the case was read from, see `mets3d.data.store_source`
 stored    whether the case is in the store; else its findings say why not
 findings  what `mets3d check` says of it
+summary   what the findings about the whole set need of it
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import json
 import platform
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Case, Finding
 from mets3d.data.store_source import same_source
 from mets3d.data.stored_case import case_path
@@ -31,12 +33,8 @@ class Record:
 
     source: dict[str, Any]
     stored: bool
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def errors(self) -> list[Finding]:
-        """The findings for which the case is not in the store."""
-        return [finding for finding in self.findings if finding.severity == "error"]
+    findings: list[Finding]
+    summary: CaseSummary
 
 
 def record_path(store: Path, name: str) -> Path:
@@ -48,14 +46,17 @@ def read_record(store: Path, name: str) -> Record | None:
     """Returns a case's record; None where there is none, or none that can be read."""
     try:
         content = read_json(record_path(store, name))
-        return Record(content["source"], content["stored"], [Finding(**finding) for finding in content["findings"]])
+        findings = [Finding(**finding) for finding in content["findings"]]
+        return Record(content["source"], content["stored"], findings, CaseSummary.from_json(content["summary"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_record(store: Path, name: str, record: Record) -> None:
     """Writes a case's record, completely or not at all."""
-    write_marked(record_path(store, name), as_json(asdict(record)))
+    findings = [asdict(finding) for finding in record.findings]
+    content = {**vars(record), "findings": findings, "summary": record.summary.as_json()}
+    write_marked(record_path(store, name), as_json(content))
 
 
 def record_of(store: Path, case: Case, folder: Path) -> Record | None:

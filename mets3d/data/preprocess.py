@@ -5,8 +5,9 @@ Each case is read once: checked, prepared and saved by one process. A case that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.case_record import Record, record_of
 from mets3d.data.cases import Case, CaseList, Finding, find_cases
-from mets3d.data.check import check_case, check_headers, each_case, findings_table
+from mets3d.data.check import check_headers, each_case, examine
+from mets3d.data.findings_table import findings_table
 from mets3d.data.nifti import read_header
 from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
+from mets3d.data.set_findings import set_findings
 from mets3d.data.shards import Shard
 from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
 from mets3d.data.unfinished import begin, begun, discard, excluded
+from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import RC_LABEL
 from mets3d.rundir import NOT_USABLE
@@ -79,7 +83,7 @@ def preprocess(
     records = {case.name: record_of(store, case, folder) for case in labelled}
     to_do = [case for case in labelled if not _is_stored(records[case.name])]
     if stop:
-        _refuse_faults(folder, to_do, cases.findings, partial(check_case, data=data), jobs, progress)
+        _refuse_faults(folder, to_do, cases.findings, data, jobs=jobs, progress=progress)
     making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, labelled))
     if to_do or dropped:
         with writing(store, "building.json"):
@@ -89,7 +93,7 @@ def preprocess(
         store_cases(mine, making, doubtful, jobs=jobs, progress=progress)
     result, findings = _concluded(making, labelled, stop=stop)
     result[:0] = [*_remarks_on_references(cases), *_remarks_on_spacing(making, labelled)]
-    result += _remarks_on_findings(findings)
+    result += _remarks_on_findings([*cases.findings, *findings])
     return result
 
 
@@ -113,7 +117,8 @@ def _refuse_faults(
     folder: Path,
     cases: Sequence[Case],
     layout: Sequence[Finding],
-    check_voxels: Callable[[Case], list[Finding]],
+    data: Data,
+    *,
     jobs: int,
     progress: Progress,
 ) -> None:
@@ -123,8 +128,9 @@ def _refuse_faults(
     findings += [finding for case in cases for finding in check_headers(case)]
     if _errors(findings):
         if len(cases) < MANY_CASES:
-            for found in each_case(check_voxels, cases, jobs, progress):
-                findings += found
+            examined = list(each_case(partial(examine, data=data), cases, jobs, progress))
+            findings += set_findings([summary for _, summary in examined], data)
+            findings += [finding for found, _ in examined for finding in found]
         raise DataError(_refusal(folder, list(dict.fromkeys(findings)), "nothing was written"))
 
 
@@ -156,7 +162,8 @@ def _concluded(making: Making, labelled: Sequence[Case], *, stop: bool) -> tuple
     store = making.store
     found = {case.name: record_of(store, case, making.folder) for case in labelled}
     records = {name: record for name, record in found.items() if record is not None}
-    findings = [finding for record in records.values() for finding in record.findings]
+    of_set = [] if None in found.values() else _judge_together(labelled, records, making.data)
+    findings = [*of_set, *(finding for record in records.values() for finding in record.findings)]
     result = Preprocessed(
         cases=[name for name, record in records.items() if record.stored],
         not_usable={name: reason_of(record.findings) for name, record in records.items() if not record.stored},
@@ -167,6 +174,10 @@ def _concluded(making: Making, labelled: Sequence[Case], *, stop: bool) -> tuple
         raise NotUsableError(_refusal(making.folder, findings, "nothing was kept"))
     with writing(store, "the store's index"):
         write_not_usable(store / NOT_USABLE, result.not_usable)
+        if any(finding.case == WHOLE_SET for finding in _errors(of_set)):
+            raise NotUsableError(
+                _refusal(making.folder, findings, f"so {store} is not finished; other settings need another folder")
+            )
         if stop and result.not_usable:
             kept = f"{len(result.cases)} are finished and kept in {store}; correct or exclude (data.exclude) the others"
             raise NotUsableError(
@@ -175,6 +186,17 @@ def _concluded(making: Making, labelled: Sequence[Case], *, stop: bool) -> tuple
         if not result.waiting and not finish(making, labelled, records):
             result.append(f"{store}: already complete, made with these settings from these files")
     return result, findings
+
+
+def _judge_together(cases: Sequence[Case], records: dict[str, Record], data: Data) -> list[Finding]:
+    """Returns the findings about the whole set, and those about one case also in its record, which they may refuse."""
+    found = set_findings([replace(records[case.name].summary, patient=case.patient) for case in cases], data)
+    for finding in found:
+        record = records.get(finding.case)
+        if record is not None:
+            stored = record.stored and finding.severity != "error"
+            records[finding.case] = replace(record, stored=stored, findings=[*record.findings, finding])
+    return [finding for finding in found if finding.case not in records]
 
 
 def _is_stored(record: Record | None) -> bool:
@@ -187,9 +209,10 @@ def _errors(findings: Sequence[Finding]) -> list[Finding]:
 
 def _refusal(folder: Path, findings: Sequence[Finding], what_now: str) -> str:
     errors = _errors(findings)
-    cases = len({finding.case for finding in errors})
+    cases = {finding.case for finding in errors}
     rows = "\n".join(findings_table(errors))
-    return f"{folder}: {cases} case{'s' * (cases > 1)} cannot be used, {what_now}\n{rows}"
+    which = "no case" if WHOLE_SET in cases else counted(len(cases), "case")
+    return f"{folder}: {which} {'can' if WHOLE_SET in cases else 'cannot'} be used, {what_now}\n{rows}"
 
 
 # ---------------------------------------------------------------- remarks

@@ -11,6 +11,7 @@ from pathlib import Path
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress
 from mets3d.data.case_record import Record, forget_case, machine_mark, record_of, remove_leftovers, write_record
+from mets3d.data.case_summary import described
 from mets3d.data.cases import SEQUENCES, Case, Finding
 from mets3d.data.check import Checked, read_case
 from mets3d.data.fingerprint import describe_case
@@ -74,14 +75,14 @@ def store_case(case: Case, making: Making) -> Record:
     if record is not None and record.stored:
         return record
     source = case_source(case, making.folder)
-    checked = Checked()
+    checked = Checked(described(case, {}))
     prepared = _read(case, making, checked)
     with writing(making.store, case.name):
         forget_case(making.store, case.name)
         if prepared is not None:
             _write(case, making, prepared)
             source["sha256"] = file_hashes(case, making.folder)
-        record = Record(source, prepared is not None, checked.findings)
+        record = Record(source, prepared is not None, checked.findings, checked.summary)
         write_record(making.store, case.name, record)
     return record
 
@@ -113,7 +114,7 @@ def _refuse(case: Case, making: Making, finding: Finding) -> None:
     """Writes the record of a case that is not read, for this reason."""
     with writing(making.store, case.name):
         forget_case(making.store, case.name)
-        record = Record(case_source(case, making.folder), stored=False, findings=[finding])
+        record = Record(case_source(case, making.folder), False, [finding], described(case, {}))
         write_record(making.store, case.name, record)
 
 
@@ -122,6 +123,7 @@ def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
     try:
         found = read_case(case, making.data)
         checked.findings += found.findings
+        checked.summary = found.summary
         if found.unusable or found.labels is None:
             return None
         images = [found.images.pop(sequence) for sequence in SEQUENCES]

@@ -18,6 +18,7 @@ from mets3d.data.exclusions import read_exclusions, read_overlay
 from mets3d.data.layouts import KNOWN, Found, Placed, own_layout, propose
 from mets3d.data.layouts.words import REFERENCE, cut
 from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
+from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
 
 __all__ = [
@@ -152,7 +153,7 @@ def _said_aloud(placed: Sequence[Placed], root: Path) -> tuple[str, list[Finding
     said = ", ".join(f"{count} of {layout}" for layout, count in sorted(counts.items(), key=lambda item: -item[1]))
     detail = f"{root} holds cases of several layouts: {said}; each is read by its own"
     advice = "keep them apart if this was not meant"
-    return f"mixed: {said}", [Finding(root.resolve().name, "warning", "several layouts", detail, advice)]
+    return f"mixed: {said}", [Finding(WHOLE_SET, "warning", "several layouts", detail, advice)]
 
 
 def _left_files(tree: Tree, placed: dict[str, Placed]) -> list[Finding]:

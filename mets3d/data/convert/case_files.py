@@ -14,8 +14,10 @@ from jaxtyping import Float32, UInt8
 
 from mets3d.data import DataError
 from mets3d.data.case import LABELS, Case
+from mets3d.data.case_summary import label_counts
 from mets3d.data.convert.forms import ENDING, Form
 from mets3d.data.grids import apart_mm, lie_apart
+from mets3d.data.label_findings import BEYOND, without_unknown
 from mets3d.data.nifti import (
     Header,
     ImageVolume,
@@ -29,7 +31,7 @@ from mets3d.data.nifti import (
 from mets3d.data.nifti.as_stored import AsStored, as_stored, expect_whole
 from mets3d.data.reading import read_reference, read_scan, read_scan_header
 from mets3d.files import remove, replacing
-from mets3d.regions import BACKGROUND, KNOWN_LABELS
+from mets3d.regions import KNOWN_LABELS
 from mets3d.settings import Data
 
 SAME_MM = 1e-4  # between voxels of one index: nnU-Net compares headers, which hold float32
@@ -220,7 +222,7 @@ def _link(path: Path, source: Path) -> None:
 
 
 def _convert_reference(job: _Job, path: Path, frame: _Frame | None) -> None:
-    volume = _known_labels(job, read_reference(job.case))
+    volume = _known_labels(job)
     job.converted.labels = [int(label) for label in np.unique(volume.labels)]
     stored = as_stored(path)
     as_it_is = stored is not None and stored.integers and _says(path, volume)
@@ -238,22 +240,21 @@ def _convert_reference(job: _Job, path: Path, frame: _Frame | None) -> None:
         frame.write(job, LABELS, volume.labels)
 
 
-def _known_labels(job: _Job, volume: LabelVolume) -> LabelVolume:
-    """Returns the reference without labels that are none, where the settings allow it. Raises DataError otherwise."""
-    counts = np.bincount(volume.labels.ravel(), minlength=256)
-    unknown = [label for label in np.flatnonzero(counts) if label not in KNOWN_LABELS]
-    if not unknown:
-        return volume
-    if job.data.illegal_labels == "error":
-        found = ", ".join(f"label {label} in {counts[label]} voxels" for label in unknown)
+def _known_labels(job: _Job) -> LabelVolume:
+    """Reads the reference, without labels that are none where the settings allow it. Raises DataError otherwise."""
+    if job.data.illegal_labels == "background":
+        return without_unknown(read_reference(job.case, beyond=BEYOND))
+    volume = read_reference(job.case)
+    unknown = {label: count for label, count in label_counts(volume.labels).items() if label not in KNOWN_LABELS}
+    if unknown:
+        found = ", ".join(f"label {label} in {count} voxels" for label, count in unknown.items())
         raise DataError(
             f"expected labels 0 to {KNOWN_LABELS[-1]}, found {found}; map them in data.labels, or set "
             "data.illegal_labels to background"
         )
-    volume.labels[np.isin(volume.labels, unknown)] = BACKGROUND
     return volume
 
 
 def _says(path: Path, volume: LabelVolume) -> bool:
     """Returns whether the file itself holds just these labels."""
-    return np.array_equal(read_labels(path, beyond=255).labels, volume.labels)
+    return np.array_equal(read_labels(path, beyond=BEYOND).labels, volume.labels)

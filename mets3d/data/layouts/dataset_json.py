@@ -12,6 +12,7 @@ from mets3d.data.case import SEQUENCES, Finding
 from mets3d.data.layouts.layout import Found
 from mets3d.data.layouts.words import LABEL_OF_REGION, kind_of, label_of, region_of
 from mets3d.data.tree import Tree
+from mets3d.data.wording import WHOLE_SET
 from mets3d.files import OBJECT, read_object
 from mets3d.regions import BACKGROUND, ET_LABEL
 
@@ -75,7 +76,7 @@ def _described(path: Path, content: Mapping[str, Any], key: str, found: Found) -
         label_map[ignored] = BACKGROUND
         detail = f"{path}: voxels of its ignore label, {ignored}, were not annotated; they become background"
         advice = "give it another meaning in data.labels, or leave its cases out by data.exclude"
-        found.findings.append(Finding(path.parent.name, "warning", "ignore label", detail, advice))
+        found.findings.append(Finding(WHOLE_SET, "warning", "ignore label", detail, advice))
     return DatasetJson(path, content, channels, label_map, f"labels {', '.join(words) or 'not named'}")
 
 

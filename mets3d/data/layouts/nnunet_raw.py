@@ -15,6 +15,7 @@ from mets3d.data.layouts.dataset_json import DatasetJson
 from mets3d.data.layouts.layout import Files, Found, Placed
 from mets3d.data.layouts.words import REFERENCE
 from mets3d.data.tree import Tree
+from mets3d.data.wording import WHOLE_SET
 
 FOLDERS = {"imagesTr": "labelsTr", "imagesTs": None}  # the references of imagesTs, if any, are for testing alone
 
@@ -77,5 +78,5 @@ def _channels(dataset: DatasetJson, folder: Path, ending: str, found: Found) -> 
             f"{folder} holds {len(odd)} files that are not CASE_0000{ending} to CASE_{len(dataset.channels) - 1:04d}"
         )
         advice = f"for example {odd[0]}; rename them, or correct dataset.json"
-        found.findings.append(Finding(dataset.folder.name, "warning", "file of no channel", detail, advice))
+        found.findings.append(Finding(WHOLE_SET, "warning", "file of no channel", detail, advice))
     return cases

@@ -14,6 +14,7 @@ from mets3d.data.layouts.own_file import read_own_file
 from mets3d.data.layouts.patterns import PathPattern, fill_in
 from mets3d.data.layouts.words import REFERENCE
 from mets3d.data.tree import Tree, by_suffix
+from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
 
 NAME = "dataset.yaml"
@@ -55,7 +56,7 @@ class OwnLayout:
             gathered.files.setdefault(kind, []).append(path)
         for kind in self.places.keys() - matched:
             detail = f"{self.path}: the pattern {self.places[kind].pattern.text} of {kind} matches no file"
-            found.findings.append(Finding(tree.root.resolve().name, "warning", "pattern without files", detail))
+            found.findings.append(Finding(WHOLE_SET, "warning", "pattern without files", detail))
         for name, gathered in sorted(cases.items()):
             if gathered.files.keys() - {REFERENCE}:
                 found.cases.append(self._placed(name, gathered, tree, found))

@@ -1,14 +1,15 @@
 """Memory of a training step: what `mets3d.planning.memory` says against what is measured.
 
     .venv/bin/python benchmarks/memory.py --device cuda
-    .venv/bin/python benchmarks/memory.py --device cuda --runs decoder:128x160x112:2:bf16:1:hausdorff_distance cnn:96:4
+    .venv/bin/python benchmarks/memory.py --device cuda --runs decoder:128x160x96:2:bf16:1:hausdorff_distance cnn:96
     .venv/bin/python benchmarks/memory.py --device cpu       # small networks; counts the tensors that live
 
 A run is mode:patch:batch:precision:recompute:boundary:accumulation, as far as it differs from 2:bf16:0:none:1. It makes
 two steps as in training, with the weight of the boundary term at its full value; the second one is measured, which has
-the optimizer's state. On CUDA by torch.cuda.max_memory_allocated; on a CPU by the sizes of all tensors that live at a
-time, with a norm that makes what the fused one on CUDA makes, and without the workspace of cuDNN. Prints each line at
-once and writes benchmarks/results/memory.json, a section a device.
+the optimizer's state. On CUDA by torch.cuda.max_memory_allocated, and then once more where the allocator may have no
+more than the model says; on a CPU by the sizes of all tensors that live at a time, with a norm that makes what the
+fused one on CUDA makes, and without the workspace of cuDNN. Prints each line at once and writes
+benchmarks/results/memory.json, a section a device.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ BOUNDARIES = (
     *("hausdorff_distance", "hausdorff_log", "hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"),
 )
 ON_CUDA = [
+    *["decoder:128x160x128:2", "decoder:128x160x128:2:bf16:0:none:2", "both:128x160x128:4:bf16:2:none:2"],
+    *["cnn:160x192x160:1", "decoder:160x192x160:1", "decoder:160x192x160:2:bf16:2:hausdorff_distance"],
+    *["decoder:64:1", "both:64:2", "cnn:96:4:no:1", "decoder:96x128x96:2:no:2:hausdorff_distance"],
     *[f"{mode}:128:2:{precision}" for precision in ("bf16", "no") for mode in ("cnn", "encoder", "decoder", "both")],
     *[f"{mode}:128:2:bf16:{levels}" for levels in (1, 2, 5) for mode in ("cnn", "decoder")],
     *[f"{mode}:128:2:bf16:0:{boundary}" for mode in ("cnn", "decoder") for boundary in BOUNDARIES],
-    *["decoder:128x160x112:2", "decoder:128x160x112:2:bf16:0:none:2", "both:128x160x112:4:bf16:2:none:2"],
-    *["cnn:160x192x160:1", "decoder:160x192x160:1", "decoder:160x192x160:2:bf16:2:hausdorff_distance"],
-    *["decoder:64:1", "both:64:2", "cnn:96:4:no:1", "decoder:96x128x96:2:no:2:hausdorff_distance"],
 ]
 ON_CPU = [
     *[f"{mode}:48:2:{precision}" for precision in ("no", "bf16") for mode in ("cnn", "encoder", "decoder", "both")],
@@ -88,13 +89,16 @@ def main() -> None:
         predicted = memory.need(config, sequences=SEQUENCES, channels=TARGET.channels)
         measured = measure(config, device)
         ratio = predicted.peak / measured["bytes"]
+        fits = runs_within(config, device, predicted.peak * (1 + memory.PIECES)) if device.type == "cuda" else None
         rows[text] = {
             "predicted_gb": rounded(predicted.peak / GB),
             "ratio": rounded(ratio),
             "where": predicted.where,
+            "runs_in_what_the_model_says": fits,
             **{f"{name}_gb": rounded(value / GB) for name, value in measured.items()},
         }
         more = "".join(f", {name} {value / GB:.2f}" for name, value in measured.items() if name != "bytes")
+        more += "" if fits is None else f", runs in {predicted.peak * (1 + memory.PIECES) / GB:.2f}: {fits}"
         print(
             f"{text:58}{predicted.peak / GB:9.3f} {measured['bytes'] / GB:9.3f} {ratio:6.3f}  {predicted.where}{more} "
             f"({time.perf_counter() - started:.1f} s)",
@@ -169,6 +173,23 @@ def measure(config: Config, device: torch.device) -> dict[str, float]:
     gc.collect()
     torch.cuda.empty_cache()
     return measured
+
+
+def runs_within(config: Config, device: torch.device, limit: float) -> bool:
+    """Whether two steps run where the allocator may have no more than so many bytes."""
+    whole = torch.cuda.mem_get_info(device)[1]
+    torch.cuda.set_per_process_memory_fraction(limit / whole, device)
+    try:
+        for _ in two_steps(config, device):
+            pass
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    return True
 
 
 def two_steps(config: Config, device: torch.device) -> Any:

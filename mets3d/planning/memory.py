@@ -17,8 +17,8 @@ from mets3d.planning.stages import FP32, MASK, Stage, worst_moment
 
 GB = 1e9
 # What a GPU's memory holds beside a step: the driver's context with its kernels, and what an allocator loses in pieces.
-CONTEXT_BYTES = 0.7 * GB
-PIECES = 0.05
+CONTEXT_BYTES = 0.85 * GB
+PIECES = 0.1
 STATES = {"adamw": 2, "sgd": 1}  # numbers that the optimizer keeps for a parameter
 
 

@@ -19,10 +19,12 @@ from mets3d.data.case_record import Record, record_of
 from mets3d.data.cases import Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_headers, each_case, examine
 from mets3d.data.findings_table import findings_table
+from mets3d.data.label_probe import misread_labels
 from mets3d.data.nifti import read_header
 from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
 from mets3d.data.set_findings import set_findings
 from mets3d.data.shards import Shard
+from mets3d.data.store import INDEX
 from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
 from mets3d.data.unfinished import begin, begun, discard, excluded
@@ -84,6 +86,8 @@ def preprocess(
     to_do = [case for case in labelled if not _is_stored(records[case.name])]
     if stop:
         _refuse_faults(folder, to_do, cases.findings, data, jobs=jobs, progress=progress)
+    if began_with is None and len(labelled) >= MANY_CASES:
+        _refuse_labels(folder, misread_labels(labelled, data, jobs, progress))
     making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, labelled))
     if to_do or dropped:
         with writing(store, "building.json"):
@@ -134,6 +138,11 @@ def _refuse_faults(
         raise DataError(_refusal(folder, list(dict.fromkeys(findings)), "nothing was written"))
 
 
+def _refuse_labels(folder: Path, errors: Sequence[Finding]) -> None:
+    if errors:
+        raise DataError(_refusal(folder, errors, "nothing was written"))
+
+
 def _target_spacing(folder: Path, settings: Preprocess, cases: Sequence[Case]) -> Spacing:
     """Returns the spacing of the store: the one that is set, or the median over the cases whose headers can be read."""
     if settings.spacing_mm == "in_plane":
@@ -175,9 +184,9 @@ def _concluded(making: Making, labelled: Sequence[Case], *, stop: bool) -> tuple
     with writing(store, "the store's index"):
         write_not_usable(store / NOT_USABLE, result.not_usable)
         if any(finding.case == WHOLE_SET for finding in _errors(of_set)):
-            raise NotUsableError(
-                _refusal(making.folder, findings, f"so {store} is not finished; other settings need another folder")
-            )
+            if not (store / INDEX).is_file():
+                discard(store)  # which other settings can be tried in
+            raise NotUsableError(_refusal(making.folder, findings, "and nothing new was kept"))
         if stop and result.not_usable:
             kept = f"{len(result.cases)} are finished and kept in {store}; correct or exclude (data.exclude) the others"
             raise NotUsableError(

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from scipy import ndimage
 
 from mets3d.config import Data, Preprocess
-from mets3d.data import DataError, not_usable, storing
+from mets3d.data import DataError, label_probe, not_usable, storing
+from mets3d.data import preprocess as module
 from mets3d.data.cases import SEQUENCES
+from mets3d.data.check import check
 from mets3d.data.preprocess import NotUsableError, preprocess
 from mets3d.data.store import open_store
 from mets3d.files import read_json, write_json
@@ -394,3 +397,50 @@ def test_an_excluded_case_leaves_the_store_and_one_laid_over_is_made_again_alone
     assert made == [1]
     assert open_store(store).index["cases"]["B-000"]["lesions"]["ET"] == 3
     assert open_store(store).source_remarks() == []
+
+
+def as_in_2018(data: Path, count: int) -> Path:
+    """Cases whose enhancing tumour is label 4, as BraTS had it until 2021."""
+    labels = np.where(two_lesions() == 3, 4, two_lesions()).astype(np.uint8)
+    for number in range(count):
+        make_case(data, f"P-{number:03}", volumes={"seg": labels})
+    return data
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_labels_that_mean_something_else_in_the_whole_set_are_refused_with_the_map_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    data, store = as_in_2018(tmp_path / "data", 3), tmp_path / "store"
+    monkeypatch.setattr(module, "MANY_CASES", 3 if many else 4)
+    prepared = counted(monkeypatch)
+    for on_error in ("skip", "stop"):
+        with pytest.raises(DataError, match=r"(?s)no case can be used, .*no enhancing tumour.*data\.labels: \{4: 3\}"):
+            preprocess(data, store, SETTINGS, data=Data(), on_error=on_error)
+        assert not store.exists(), "the same folder is free for the map"
+    assert prepared == ([0] if many else [6])
+    preprocess(data, store, SETTINGS, data=Data(labels={4: 3}))
+    assert open_store(store).index["cases"]["P-000"]["lesions"]["ET"] == 2
+
+
+def test_a_probe_that_is_alone_in_its_suspicion_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_CASES", 4)
+    monkeypatch.setattr(label_probe, "PROBED", 2)
+    data = as_in_2018(tmp_path / "data", 3)
+    make_case(data, "P-001")
+    make_case(data, "P-003")  # the probe is P-000 and P-002
+    assert len(preprocess(data, tmp_path / "store", SETTINGS, data=Data(), on_error="skip").cases) == 4
+
+
+def test_a_copy_under_another_name_is_told_as_check_tells_it(tmp_path: Path) -> None:
+    data = three_cases(tmp_path / "data")
+    shutil.copytree(data / "A-000", data / "Z-000")
+    for file in (data / "Z-000").iterdir():
+        file.rename(file.with_name(file.name.replace("A-000", "Z-000")))
+    told = {finding.what for finding in check(data).findings if finding.severity != "note"}
+    assert told
+    remarks = preprocess(data, tmp_path / "store", SETTINGS, data=Data(), on_error="skip")
+    said = [*remarks, *remarks.not_usable.values()]
+    assert all(any(what in one for one in said) for what in told)

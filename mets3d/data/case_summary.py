@@ -16,6 +16,8 @@ from mets3d.data.cases import Case
 from mets3d.data.nifti import Header
 from mets3d.ops.voxels import Position, Shape3, Spacing, bounding_box
 
+BLOCK = 1 << 18  # values, as many as a cache holds in double precision
+
 
 @dataclass(frozen=True)
 class ScanFacts:
@@ -98,14 +100,22 @@ def scan_facts(
     inside: Float32[np.ndarray, "N"], background: float, labelled: Int[np.ndarray, "M"], labels: UInt8[np.ndarray, "M"]
 ) -> ScanFacts:
     """Returns the facts of one sequence from its values in the brain and the labels at some of them."""
-    centred = inside.astype(np.float64)
-    mean = float(centred.mean())
-    centred -= mean
-    std = math.sqrt(float(np.dot(centred, centred)) / len(centred))
+    mean, std = mean_and_std(inside)
     digest = hashlib.sha256(inside[inside != background].data).hexdigest()
-    voxels, sums = np.bincount(labels), np.bincount(labels, weights=centred[labelled])
-    levels = {label: float(sums[label] / voxels[label] / std) for label in np.flatnonzero(voxels).tolist() if std > 0}
+    voxels, sums = np.bincount(labels), np.bincount(labels, weights=inside[labelled])
+    present = np.flatnonzero(voxels).tolist() if std > 0 else []
+    levels = {label: float(sums[label] / voxels[label] - mean) / std for label in present}
     return ScanFacts(mean, std, digest, levels)
+
+
+def mean_and_std(values: Float32[np.ndarray, "N"]) -> tuple[float, float]:
+    """Returns mean and standard deviation in double precision, without a copy of the values in it."""
+    mean = float(values.mean(dtype=np.float64))
+    squares = 0.0
+    for start in range(0, len(values), BLOCK):
+        block = values[start : start + BLOCK] - np.float64(mean)
+        squares += float(np.dot(block, block))
+    return mean, math.sqrt(squares / len(values))
 
 
 def label_counts(labels: UInt8[np.ndarray, "X Y Z"]) -> dict[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +30,6 @@ def label_findings(case: Case, labels: LabelVolume, data: Data) -> list[Finding]
         detail = f"label {RC_LABEL}, the resection cavity, in {counts[RC_LABEL]} voxels becomes background"
         findings.append(Finding(case.name, "note", "cavity present", detail, "set data.cavity to learn it"))
     return findings
-
-
-def without_unknown(labels: LabelVolume) -> LabelVolume:
-    """Returns the label map with background in the place of unknown labels."""
-    known = np.isin(labels.labels, KNOWN_LABELS)
-    return labels if known.all() else dataclasses.replace(labels, labels=np.where(known, labels.labels, BACKGROUND))
 
 
 def outside_findings(case: Case, labels: LabelVolume, brain: Bool[np.ndarray, "X Y Z"]) -> list[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from mets3d.data.case_summary import mean_and_std
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import ImageVolume
 from mets3d.ops.components import components
@@ -27,6 +28,7 @@ SAMPLED = 200_000  # voxels from which percentiles are taken
 LEAST_CUT, LEAST_CUT_BELOW, LEAST_AREA = 0.25, 0.5, 25  # of the largest slice, and voxels
 LEAST_HEAD = 10_000  # voxels, for scalp and bone to be seen
 LARGEST_BRAIN_ML = 2300.0  # with its liquor; adults have 1,000 to 1,900
+RAYS = 3  # one of so many rays along either side shows enough
 NEGATIVE = 0.1  # of the largest value; interpolation makes small negative values
 SCALP_MM, WITHIN_MM, SCALP = (0.0, 10.0), (12.0, 20.0), 1.4  # scalp is 1.8 to 3.5 times as bright as what lies within
 
@@ -90,8 +92,8 @@ def _outliers(case: Case, sequence: str, inside: Float32[np.ndarray, "N"], low: 
     reach = FAR * max(middle - tenth, nine_tenths - middle)
     if max(middle - low, high - middle) <= reach:
         return []
-    outside = np.abs(inside.astype(np.float64) - middle) > reach
-    all_std, others_std = float(inside.std(dtype=np.float64)), float(inside[~outside].std(dtype=np.float64))
+    outside = (inside > middle + reach) | (inside < middle - reach)
+    (_, all_std), (_, others_std) = mean_and_std(inside), mean_and_std(inside[~outside])
     peak = max(high - middle, middle - low)
     if all_std < DOUBLED * others_std and peak < PEAK * all_std:
         return []
@@ -110,6 +112,10 @@ def _outliers(case: Case, sequence: str, inside: Float32[np.ndarray, "N"], low: 
 
 def _cut(case: Case, brain: Mask) -> list[Finding]:
     """Finds sides of the volume at which the brain ends in a large area."""
+    box = bounding_box(brain)
+    assert box is not None
+    if all(side.start > 0 and side.stop < length for side, length in zip(box, brain.shape, strict=True)):
+        return []
     cut = []
     for axis, (low, high) in enumerate((("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))):
         others = tuple(other for other in range(3) if other != axis)
@@ -133,17 +139,23 @@ def _holes(case: Case, images: Mapping[str, ImageVolume], brain: Mask) -> list[F
     for image in images.values():
         nonzero &= image.data[box] != image.background
     zeros = components(~nonzero, connectivity=6)
-    enclosed = np.ones(int(zeros.max()) + 1, dtype=bool)
-    enclosed[0] = False
+    sizes = np.zeros(int(zeros.max()) + 1, dtype=np.int64)
+    for plane in zeros:
+        counts = np.bincount(plane.ravel())
+        sizes[: len(counts)] += counts
+    enclosed = np.arange(len(sizes)) > 0
     for axis in range(3):
         for side in (0, -1):
-            enclosed[np.unique(zeros.take(side, axis))] = False
+            enclosed[zeros.take(side, axis)] = False
     share, least = HOLE
-    found = []
-    for sequence, image in images.items() if enclosed.any() else ():
-        count = int(np.count_nonzero(enclosed[zeros] & (image.data[box] == image.background)))
-        if count > max(least - 1, share * np.count_nonzero(brain)):
-            found.append(f"{sequence} in {count:,}")
+    least = max(least, math.ceil(share * np.count_nonzero(brain)))
+    if sizes[enclosed].sum() < least:
+        return []
+    by_sequence = {
+        sequence: np.count_nonzero(enclosed[zeros] & (image.data[box] == image.background))
+        for sequence, image in images.items()
+    }
+    found = [f"{sequence} in {count:,}" for sequence, count in by_sequence.items() if count >= least]
     if not found:
         return []
     detail = f"voxels inside the brain are zero, which means background: {', '.join(found)}"
@@ -178,11 +190,13 @@ def _skull(case: Case, detail: str) -> Finding:
 
 def _rim_ratio(image: ImageVolume, brain: Mask) -> float:
     """Returns how much brighter the rim is than what lies 12 to 20 mm within it: the median of four sides."""
+    box = bounding_box(brain)
+    assert box is not None
     ratios = []
     for axis in (0, 1):
         for step in (1, -1):
-            inward = np.moveaxis(brain, axis, 0)[::step]
-            levels = _levels(np.moveaxis(image.data, axis, 0)[::step], inward, image.spacing_mm[axis])
+            inward, values = (np.moveaxis(array[box], axis, 0)[::step, ::RAYS, ::RAYS] for array in (brain, image.data))
+            levels = _levels(values, inward, image.spacing_mm[axis])
             rim = [level for depth_mm, level in levels.items() if SCALP_MM[0] <= depth_mm <= SCALP_MM[1]]
             within = [level for depth_mm, level in levels.items() if WITHIN_MM[0] <= depth_mm <= WITHIN_MM[1]]
             if rim and within and np.median(within) > 0:

@@ -16,7 +16,7 @@ from mets3d.data.case_summary import CaseSummary, described, label_counts, scan_
 from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Scan, find_cases
 from mets3d.data.findings_table import ORDER, findings_table
 from mets3d.data.header_findings import grid_findings, memory_findings, odd_findings
-from mets3d.data.label_findings import BEYOND, label_findings, outside_findings
+from mets3d.data.label_findings import BEYOND, label_findings, outside_findings, without_unknown
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header
 from mets3d.data.overview import overview
 from mets3d.data.reading import read_reference, read_scan
@@ -24,7 +24,6 @@ from mets3d.data.set_findings import set_findings
 from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
 from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.processes import worker_processes
-from mets3d.regions import BACKGROUND, KNOWN_LABELS
 from mets3d.settings import Data
 
 Result = TypeVar("Result")
@@ -204,13 +203,9 @@ def _read_labels(case: Case, data: Data, checked: Checked) -> None:
     if labels is None:
         return
     checked.findings += [*odd_findings(case, LABELS, labels.oddities), *label_findings(case, labels, data)]
-    counts = label_counts(labels.labels)
-    unknown = sorted(set(counts) - set(KNOWN_LABELS))
-    if unknown:
-        known = np.where(np.isin(labels.labels, unknown), np.uint8(BACKGROUND), labels.labels)
-        labels, counts = replace(labels, labels=known), label_counts(known)
-    checked.labels = labels
-    checked.summary = replace(checked.summary, label_voxels=counts, faces=shared_faces(labels.labels))
+    labels = checked.labels = without_unknown(labels)
+    counts, faces = label_counts(labels.labels), shared_faces(labels.labels)
+    checked.summary = replace(checked.summary, label_voxels=counts, faces=faces)
 
 
 def _look_into_brain(case: Case, checked: Checked) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def label_findings(case: Case, labels: LabelVolume, data: Data) -> list[Finding]
         detail = f"label {RC_LABEL}, the resection cavity, in {counts[RC_LABEL]} voxels becomes background"
         findings.append(Finding(case.name, "note", "cavity present", detail, "set data.cavity to learn it"))
     return findings
+
+
+def without_unknown(labels: LabelVolume) -> LabelVolume:
+    """Returns the label map with background in the place of unknown labels."""
+    unknown = sorted(set(label_counts(labels.labels)) - set(KNOWN_LABELS))
+    if not unknown:
+        return labels
+    known = np.where(np.isin(labels.labels, unknown), np.uint8(BACKGROUND), labels.labels)
+    return replace(labels, labels=known)
 
 
 def outside_findings(case: Case, labels: LabelVolume, brain: Bool[np.ndarray, "X Y Z"]) -> list[Finding]:

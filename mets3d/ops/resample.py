@@ -19,8 +19,7 @@ def resize(volume: Float32[np.ndarray, "*N X Y Z"], shape: Sequence[int]) -> Flo
     stripped brain.
     An axis whose size does not change is left exactly as it is.
     """
-    sizes = zip(volume.shape[-3:], shape, strict=True)
-    return _apply(volume, [(linear_weights if new > old else overlap_weights)(old, new) for old, new in sizes])
+    return _apply(volume, [shares(old, new) for old, new in zip(volume.shape[-3:], shape, strict=True)])
 
 
 def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> UInt8[np.ndarray, "x y z"]:
@@ -28,7 +27,7 @@ def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> U
 
     Unlike nearest neighbours this moves no boundary by half a voxel; unlike the largest of linearly resized masks, it
     keeps a lesion of one voxel when the grid gets finer by a whole factor. Ties go to the smaller label. A lesion
-    that fills less than half of every new voxel vanishes.
+    that fills less than half of every new voxel vanishes: it serves brain masks; lesions are for `lesion_resample`.
     """
     if labels.shape == tuple(shape):
         return labels
@@ -41,6 +40,24 @@ def resize_labels(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> U
         winner[higher] = label
         highest[higher] = share[higher]
     return winner
+
+
+def resize_probabilities(
+    volume: Float32[np.ndarray, "*N X Y Z"], shape: Sequence[int]
+) -> Float32[np.ndarray, "*N x y z"]:
+    """Resizes probabilities to a grid of `shape` over the same box, on the way back to a case's own grid.
+
+    An axis that shrinks by a whole factor is averaged: there an old voxel was divided into these parts, and what was
+    repeated comes back exactly. Any other axis is interpolated linearly at the new voxel's centre: a mean over its
+    extent would hold lesions of a voxel or two below 1/2.
+    """
+    sizes = zip(volume.shape[-3:], shape, strict=True)
+    return _apply(volume, [(linear_weights if old % new else overlap_weights)(old, new) for old, new in sizes])
+
+
+def shares(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:
+    """Returns the weights of `resize` along one axis: new voxel i has the share [i, j] of old voxel j."""
+    return (linear_weights if new > old else overlap_weights)(old, new)
 
 
 def linear_weights(old: int, new: int) -> Float32[np.ndarray, "{new} {old}"]:

@@ -74,13 +74,14 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
     sequences = len(store.plan.sequences)
     target = Target(data.target, data.cavity)
-    spacing_mm = store.plan.spacing_mm
 
     torch.manual_seed(config.seed)
     network = models.build(config.model, in_channels=sequences, target=target, patch=data.patch)
     if config.weights is not None:
         load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
     queries = network.has_queries
+    # Where every case has its own, each batch says which.
+    spacing_mm = None if store.plan.spacing_mm == "in_plane" else store.plan.spacing_mm
     loss = losses.build(
         config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.curve_steps, queries=queries
     )
@@ -96,7 +97,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         # The score to beat: the best single threshold on t2f.
         run.baseline: best_threshold(store.fingerprint, training, held_out),
     }
-    return Job(config, run, network, loss, samples, target, spacing_mm, validation, records, store)
+    return Job(config, run, network, loss, samples, target, validation, records, store)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch import Tensor
 from mets3d.augment.artefacts import ARTEFACTS
 from mets3d.augment.intensity import INTENSITY
 from mets3d.augment.spatial import SPATIAL
+from mets3d.ops.voxels import Spacing
 
 Stream = Callable[[str], np.random.Generator]  # a name to the generator of that name in one sample
 Draws = Mapping[str, Callable[[np.random.Generator], Any]]
@@ -78,13 +79,15 @@ def augment(
     image: Float[Tensor, "B C X Y Z"],
     labels: Integer[Tensor, "B X Y Z"],
     drawn: Sequence[Drawn],
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    spacing_mm: Spacing | Sequence[Spacing] = (1.0, 1.0, 1.0),
 ) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B X Y Z"]]:
     """Applies to each sample of a batch its own changes, on the batch's device and without waiting for it.
 
     Outside the brain (all sequences 0) the image stays 0. What a rotation reads beyond the patch is background.
+    spacing_mm: of all samples or of each; rotations and scalings are made in mm.
     """
-    pairs = [_apply(sample, labels[index], drawn[index], spacing_mm) for index, sample in enumerate(image)]
+    sizes = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), (len(image), 3)).tolist()
+    pairs = [_apply(sample, labels[index], drawn[index], tuple(sizes[index])) for index, sample in enumerate(image)]
     return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
 
 

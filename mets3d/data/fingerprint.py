@@ -6,6 +6,7 @@ two histograms a case, so nothing is read again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxtyping import Float, Float16, Float64, UInt8
 from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.stored_case import Entry, foreground_index
+from mets3d.data.survival import Row, total, unchanged
 from mets3d.regions import WT, scored_regions
 
 LOWEST, HIGHEST, BINS = -4.0, 8.0, 240  # z-scored intensity; beyond it, one more bin at either end
@@ -27,10 +29,18 @@ def thresholds() -> Float64[np.ndarray, " T"]:
 
 
 def describe_case(
-    image: Float16[np.ndarray, "C X Y Z"], labels: UInt8[np.ndarray, "X Y Z"], entry: Entry, *, cavity: bool
+    image: Float16[np.ndarray, "C X Y Z"],
+    labels: UInt8[np.ndarray, "X Y Z"],
+    entry: Entry,
+    *,
+    cavity: bool,
+    survival: list[Row] | None = None,
 ) -> dict[str, Any]:
-    """Returns one stored case's row, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms."""
-    voxel_mm3 = _voxel_mm3(entry)
+    """Returns one stored case's row, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms.
+
+    survival: the lesions before and after resampling, None where nothing was resampled.
+    """
+    voxel_mm3 = math.prod(entry.stored_spacing_mm)
     lesions = {}
     for region in scored_regions(cavity):
         _, offsets = foreground_index(region.mask(labels))
@@ -41,6 +51,7 @@ def describe_case(
         "mean": dict(zip(SEQUENCES, entry.mean, strict=True)),
         "std": dict(zip(SEQUENCES, entry.std, strict=True)),
         "lesion_volumes_mm3": lesions,
+        "survival": unchanged(lesions) if survival is None else survival,
         "histogram": _histogram(image, WT.mask(labels)),
     }
 
@@ -60,6 +71,7 @@ def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             for sequence in SEQUENCES
         },
         "lesions": {region: _spread(volumes) for region, volumes in lesions.items()},
+        "survival": total(row for case in rows.values() for row in case["survival"]),
         "cases": dict(rows),
     }
 
@@ -99,12 +111,6 @@ def dice_curve(histogram: Mapping[str, Any]) -> Float64[np.ndarray, " T"]:
 
 
 # ---------------------------------------------------------------- parts
-
-
-def _voxel_mm3(entry: Entry) -> float:
-    """Returns the volume of a stored voxel: the crop's volume over the number of voxels that it became."""
-    cropped = [stop - start for start, stop in entry.box]
-    return float(np.prod(cropped) * np.prod(entry.spacing_mm) / np.prod(entry.stored_shape))
 
 
 def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, Any]:

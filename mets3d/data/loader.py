@@ -24,6 +24,7 @@ from torch import Tensor
 from mets3d.data.store import Store, open_store
 from mets3d.data.stored_case import StoredCase
 from mets3d.data.workers import check_shared_memory, fetched
+from mets3d.ops.voxels import Spacing
 
 Key = tuple[int, int]  # step, index in the global batch
 
@@ -33,7 +34,10 @@ LESIONS_OF = ("TC", "WT")
 
 @dataclass
 class Batch:
-    """Samples side by side. `drawn` is what `draw` returned for each, `origin` where each patch starts in its case."""
+    """Samples side by side.
+
+    `drawn` is what `draw` returned for each, `origin` where each patch starts in its case, `spacing_mm` its voxel size.
+    """
 
     keys: list[Key]
     image: Float[Tensor, "B C X Y Z"]
@@ -41,6 +45,7 @@ class Batch:
     drawn: list[Any]
     cases: list[str]
     origin: list[tuple[int, int, int]]
+    spacing_mm: list[Spacing]
 
     def share_memory(self) -> Batch:
         """Moves image and labels to memory that other processes can read."""
@@ -147,7 +152,8 @@ class Samples:
         self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
         self._store: Store | None = None
         opened = open_store(store)
-        self.bytes = math.prod(patch) * (2 * len(opened.plan.sequences) + 1)  # of a sample: float16 and a label
+        self.plan = opened.plan
+        self.bytes = math.prod(patch) * (2 * len(self.plan.sequences) + 1)  # of a sample: float16 and a label
         counts = opened.lesion_counts(LESIONS_OF)
         self._last_lesion = np.cumsum([counts[case] for case in self.cases])
 
@@ -172,7 +178,15 @@ class Samples:
         image = _padded(case.image(inside), before, self.patch)
         labels = _padded(case.labels(inside), before, self.patch)
         drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None
-        return {"key": key, "image": image, "labels": labels, "drawn": drawn, "case": case.name, "origin": origin}
+        return {
+            "key": key,
+            "image": image,
+            "labels": labels,
+            "drawn": drawn,
+            "case": case.name,
+            "origin": origin,
+            "spacing_mm": self.plan.spacing_of(case.entry.spacing_mm),
+        }
 
     def _drawn_place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
         """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
@@ -199,6 +213,7 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
         drawn=[sample["drawn"] for sample in samples],
         cases=[sample["case"] for sample in samples],
         origin=[sample["origin"] for sample in samples],
+        spacing_mm=[sample["spacing_mm"] for sample in samples],
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data.cases import SEQUENCES
+from mets3d.data.spacing import Wanted, target_spacing
 from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
 from mets3d.ops.voxels import Spacing
 
@@ -22,7 +23,7 @@ class Plan:
     """
 
     sequences: tuple[str, ...]
-    spacing_mm: Spacing
+    spacing_mm: Wanted  # or the rule for each case's own, see `mets3d.data.spacing`
     margin_voxels: int
     normalisation: str = field(default=NORMALISATION, compare=False)
     cavity: bool = field(default=False, compare=False)
@@ -35,10 +36,19 @@ class Plan:
         """What decides how a case is prepared."""
         return {"sequences": self.sequences, "spacing_mm": self.spacing_mm, "margin_voxels": self.margin_voxels}
 
+    def spacing_of(self, own_mm: Spacing) -> Spacing:
+        """Returns the voxel size at which a case with voxels of `own_mm` is stored."""
+        return target_spacing(own_mm, self.spacing_mm)
+
+    @property
+    def spacing_words(self) -> str:
+        """The voxel size as text: three numbers, or the name of the rule."""
+        return self.spacing_mm if self.spacing_mm == "in_plane" else " ".join(f"{side:g}" for side in self.spacing_mm)
+
     def as_json(self) -> dict[str, Any]:
         """Returns the content of plan.json; fields without a value are left out."""
         content = {
-            "spacing_mm": list(self.spacing_mm),
+            "spacing_mm": self.spacing_mm if self.spacing_mm == "in_plane" else list(self.spacing_mm),
             "sequences": list(self.sequences),
             "normalisation": self.normalisation,
             "margin_voxels": self.margin_voxels,
@@ -56,11 +66,10 @@ class Plan:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:
         """Makes the plan of content that `read_plan` has checked, or that this version has written."""
-        x_mm, y_mm, z_mm = (float(side) for side in content["spacing_mm"])
         rest = {key: content[key] for key in _MAY if key in content}
         if "cases" in rest:
             rest["cases"] = tuple(rest["cases"])
-        return cls(tuple(content["sequences"]), (x_mm, y_mm, z_mm), content["margin_voxels"], **rest)
+        return cls(tuple(content["sequences"]), _spacing(content["spacing_mm"]), content["margin_voxels"], **rest)
 
 
 def read_plan(path: Path) -> Plan:
@@ -73,6 +82,13 @@ def write_plan(path: Path, plan: Plan) -> None:
     write_json(path, plan.as_json())
 
 
+def _spacing(content: Any) -> Wanted:
+    if content == "in_plane":
+        return "in_plane"
+    x_mm, y_mm, z_mm = (float(side) for side in content)
+    return x_mm, y_mm, z_mm
+
+
 def _are_sequences(value: Any) -> bool:
     known = NAMES.fits(value) and set(value) <= set(SEQUENCES)
     return known and len(value) > 0 and len(set(value)) == len(value)
@@ -80,7 +96,7 @@ def _are_sequences(value: Any) -> bool:
 
 _NEEDS = {
     "sequences": Kind(f"a list of {', '.join(SEQUENCES)}, or some of them, each once", _are_sequences),
-    "spacing_mm": SPACING_MM,
+    "spacing_mm": Kind(f"{SPACING_MM.words}, or in_plane", lambda value: value == "in_plane" or SPACING_MM.fits(value)),
     "margin_voxels": COUNT,
 }
 _MAY = {

@@ -13,9 +13,12 @@ from mets3d.data import DataError
 from mets3d.data.brain import brain_of
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, LabelVolume
+from mets3d.data.spacing import Wanted, stored_shape
 from mets3d.data.stored_case import Box3, Entry
-from mets3d.ops.resample import resize, resize_labels, shape_at
-from mets3d.ops.voxels import Box, Shape3, Spacing, bounding_box
+from mets3d.data.survival import Row, compared
+from mets3d.ops.lesion_resample import resize_lesions
+from mets3d.ops.resample import resize, resize_labels, resize_probabilities
+from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
 
 CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
@@ -23,17 +26,22 @@ CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone make
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One case as the network sees it, and its entry."""
+    """One case as the network sees it, and its entry.
+
+    survival: the lesions before and after resampling, see `mets3d.data.survival`; None where nothing was resampled, or
+    without a reference.
+    """
 
     image: Float16[np.ndarray, "C X Y Z"]
     labels: UInt8[np.ndarray, "X Y Z"] | None
     entry: Entry
+    survival: list[Row] | None = None
 
 
 def prepare(
     images: Sequence[ImageVolume],
     labels: LabelVolume | None,
-    spacing_mm: Spacing,
+    spacing_mm: Wanted,
     margin_voxels: int,
     cavity: bool,
 ) -> Prepared:
@@ -41,8 +49,9 @@ def prepare(
 
     1. Brain: where any sequence is not its background (`mets3d.data.brain`), so that negative values belong to it.
     2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
-    3. Resample to `spacing_mm` where the size differs (`mets3d.ops.resample`): images linearly or by averaging, since a
-       cubic kernel overshoots at the zeros around a stripped brain; brain and labels to what fills most of a voxel.
+    3. Resample to `spacing_mm`, or what that rule makes of the case's own (`mets3d.data.spacing`), where the size
+       differs: images linearly or by averaging, since a cubic kernel overshoots at the zeros around a stripped brain;
+       the brain to what fills most of a voxel; labels lesion by lesion (`mets3d.ops.lesion_resample`).
     4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
 
     Raises DataError if there is no brain, if a sequence has values that are not finite, is constant in the brain, or
@@ -58,7 +67,7 @@ def prepare(
         raise DataError("expected a brain, found zeros in all sequences")
     box = _ends(crop)
     own_mm = images[0].spacing_mm
-    size = shape_at([stop - start for start, stop in box], own_mm, spacing_mm)
+    size = stored_shape([stop - start for start, stop in box], own_mm, spacing_mm)
     inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
@@ -71,7 +80,12 @@ def prepare(
     mean, std = zip(*statistics, strict=True)
     x, y, z = shape
     entry = Entry((x, y, z), own_mm, box, size, mean, std)
-    return Prepared(stored, None if labels is None else _stored_labels(labels.labels[crop], size, cavity), entry)
+    if labels is None:
+        return Prepared(stored, None, entry)
+    own = labels.labels[crop]
+    kept = own if cavity else np.where(own == RC_LABEL, np.uint8(BACKGROUND), own)
+    new = resize_lesions(kept, size)
+    return Prepared(stored, new, entry, None if new is kept else compared(kept, new, own_mm, cavity=cavity))
 
 
 def put_back(
@@ -80,7 +94,8 @@ def put_back(
     """Puts probabilities on the stored grid back on the case's own RAS grid: resized to the crop and pasted.
 
     Around the crop each channel is `outside` (one value, or one a channel: 1 for a background channel). Exact where
-    nothing was resampled. Raises DataError if the shape is not the entry's.
+    nothing was resampled; a stored label map, as probabilities 0 and 1, comes back exactly where voxels were divided
+    into whole parts. Raises DataError if the shape is not the entry's.
     """
     if probabilities.shape[1:] != entry.stored_shape:
         raise DataError(
@@ -94,7 +109,7 @@ def put_back(
         whole[:] = around[:, None, None, None]
     x, y, z = (slice(start, stop) for start, stop in entry.box)
     for channel, probability in enumerate(probabilities):
-        whole[channel, x, y, z] = resize(probability, size)
+        whole[channel, x, y, z] = resize_probabilities(probability, size)
     return whole
 
 
@@ -121,9 +136,3 @@ def _z_score(
     own /= std
     out[brain] = own
     return mean, std
-
-
-def _stored_labels(labels: UInt8[np.ndarray, "X Y Z"], size: Shape3, cavity: bool) -> UInt8[np.ndarray, "x y z"]:
-    """Returns the labels as stored: label 4 only with `cavity`."""
-    kept = labels if cavity else np.where(labels == RC_LABEL, np.uint8(BACKGROUND), labels)
-    return resize_labels(kept, size)

@@ -19,9 +19,9 @@ Wanted = Spacing | Literal["in_plane"]  # the voxel size of a store, or the rule
 def target_spacing(own_mm: Spacing, wanted: Wanted) -> Spacing:
     """Returns the voxel size, in mm, at which a case with voxels of `own_mm` is stored.
 
-    `in_plane` keeps the case's own voxels, and divides its slices into the fewest equal parts of at most 1 mm. The slices
-    lie across the axis that is left when the two axes of the most similar size are taken as their plane (of equally
-    similar pairs the finer one). Voxels whose sides differ by at most 5 % have no slices and are kept.
+    `in_plane` keeps the case's own voxels, and divides its slices into the fewest equal parts of at most 1 mm. The
+    slices lie across the axis that is left when the two axes of the most similar size are taken as their plane (of
+    equally similar pairs the finer one). Voxels whose sides differ by at most 5 % have no slices and are kept.
 
         0.5  0.5  1     ->  as it is            1.17 1.17 1.5  ->  1.17 1.17 0.75
         1    1    0.6   ->  as it is            0.47 0.47 5.5  ->  0.47 0.47 0.917

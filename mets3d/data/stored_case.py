@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,13 @@ class Entry:
     mean: tuple[float, ...]  # per sequence, inside the brain, before the z-score
     std: tuple[float, ...]
 
+    @property
+    def stored_spacing_mm(self) -> Spacing:
+        """Size of a stored voxel: that of the crop over the number of voxels that it became."""
+        sides = zip(self.box, self.spacing_mm, self.stored_shape, strict=True)
+        x, y, z = (own if stop - start == n else (stop - start) * own / n for (start, stop), own, n in sides)
+        return x, y, z
+
     def as_json(self) -> dict[str, Any]:
         """Returns the entry as it is stored with the case."""
         return asdict(self)
@@ -65,7 +73,7 @@ class StoredCase:
         """Voxels along X Y Z, as stored."""
         return self.entry.stored_shape
 
-    @property
+    @cached_property
     def entry(self) -> Entry:
         """How the case became what is stored."""
         return Entry.from_json(read_metadata(self.path)["entry"])

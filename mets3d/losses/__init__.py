@@ -54,8 +54,10 @@ class LossFunction(Protocol):
         ...
 
 
-def build(settings: Loss, *, target: Target, spacing_mm: Spacing, steps: int, queries: bool) -> LossFunction:
+def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: int, queries: bool) -> LossFunction:
     """Builds the loss that the settings describe, for a run of `steps` optimizer steps on voxels of `spacing_mm`.
+
+    spacing_mm: None where voxels differ in size from sample to sample: `StepContext` then has that of each.
 
     queries: whether the network has a query decoder, whose loss is normalised by the masks of the global batch.
     """

@@ -14,15 +14,16 @@ from mets3d.losses.matching import start_matching
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
+from mets3d.ops.distance import SpacingLike
 from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Masks, SegOutput
 
 Parts = dict[str, Scalar]
 # Output, target masks and the numbers of the step to the parts of the base loss.
 BaseLoss = Callable[[SegOutput, Masks, StepContext], Parts]
-# Probabilities and target [B, R, X, Y, Z], spacing in mm, and the predicted masks where they are not probability > 0.5,
-# to the loss of each item and channel [B, R].
-BoundaryLoss = Callable[[Tensor, Tensor, Spacing, Tensor | None], Tensor]
+# Probabilities and target [B, R, X, Y, Z], spacing in mm, of all items or of each, and the predicted masks where they
+# are not probability > 0.5, to the loss of each item and channel [B, R].
+BoundaryLoss = Callable[[Tensor, Tensor, SpacingLike, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class TotalLoss:
         share = self.weight.share(context.step)
         if self.term is None or share == 0:
             return LossValue(value, base)
-        boundary, by_label = self.term(output, target)
+        boundary, by_label = self.term(output, target, context.spacing_mm)
         weight = torch.full_like(value.detach(), self.weight.peak * share)
         if self.weight.balanced:
             if context.ratio is None:
@@ -80,27 +81,43 @@ class BoundaryTerm:
     """A boundary loss on the full-resolution probabilities of all regions or labels, combined into one number.
 
     names: of the channels. reduction: sum or mean over channels, weighted by label_weights where given (the mean by
-    their sum). In label mode the background is left out and the predicted mask is the argmax.
+    their sum). In label mode the background is left out and the predicted mask is the argmax. spacing_mm: of all
+    samples; None: the call has one for each.
     """
 
     loss: BoundaryLoss
     names: Sequence[str]
-    spacing_mm: Spacing
+    spacing_mm: Spacing | None
     reduction: Literal["mean", "sum"] = "mean"
     label_weights: Sequence[float] | None = None
 
-    def __call__(self, output: SegOutput, target: Masks) -> tuple[Scalar, Parts]:
-        """Returns the term without its weight, and the detached value of each channel by name."""
+    def __call__(
+        self, output: SegOutput, target: Masks, spacing_mm: Sequence[Spacing] | None = None
+    ) -> tuple[Scalar, Parts]:
+        """Returns the term without its weight, and the detached value of each channel by name.
+
+        spacing_mm: of each sample. Its numbers stay on the host, so nothing waits for the device. Raises ValueError
+        where neither the call nor the term has any.
+        """
         exclusive = output.activation == "softmax"
         first = 1 if exclusive else 0
         predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
-        per_item = self.loss(output.probabilities[:, first:], target[:, first:], self.spacing_mm, predicted)
+        per_item = self.loss(output.probabilities[:, first:], target[:, first:], self._spacing(spacing_mm), predicted)
         per_label = per_item.mean(0)
         weights = torch.tensor([1.0] * len(per_label) if self.label_weights is None else list(self.label_weights))
         if self.reduction == "mean":
             weights = weights / weights.sum()
         term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
         return term, dict(zip(self.names[first:], per_label.detach(), strict=True))
+
+    def _spacing(self, spacing_mm: Sequence[Spacing] | None) -> SpacingLike:
+        """Returns three numbers where the samples are alike, else a row for each sample."""
+        if spacing_mm is None:
+            if self.spacing_mm is None:
+                raise ValueError("spacing_mm: expected one for each sample, as voxels differ in size, found None")
+            return self.spacing_mm
+        first, *others = spacing_mm
+        return first if all(other == first for other in others) else tuple(spacing_mm)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, boundary_name, part_name
+from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Keys
 
 Scalar = Float[Tensor, ""]
@@ -24,6 +26,7 @@ class StepContext:
     dice: sum pg, sum p and sum g of each head and channel over the global batch, for losses with `needs_dice_sums`.
     keys: of the micro-batch's samples, from which a loss draws; None: from torch's global generator.
     parts: processes x accumulation, into which the global batch is split.
+    spacing_mm: voxel size of each of the micro-batch's samples; None: the one that the loss was built for.
     """
 
     step: int
@@ -32,6 +35,7 @@ class StepContext:
     dice: Float[Tensor, "H 3 K"] | None = None
     keys: Keys | None = None
     parts: int = 1
+    spacing_mm: Sequence[Spacing] | None = None
 
 
 @dataclass(frozen=True)

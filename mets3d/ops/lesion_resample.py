@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, Integer, UInt8
 
-from mets3d.ops.components import Numbers, components
+from mets3d.ops.components import components
 from mets3d.ops.resample import ROUNDING, shares
 from mets3d.ops.voxels import Box, Shape3, bounding_box
 from mets3d.regions import BACKGROUND, ET, RC, TC, WT, Region
@@ -32,16 +33,17 @@ def resize_lesions(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> 
     """Resizes a label map to a grid of `shape` over the same box, lesion by lesion.
 
     1. Every lesion without a lesion inside reserves, the smallest first, the free voxel of which it has most.
-    2. ET, TC, RC and WT in this order, the smallest lesion first, take voxels up to their k: a lesion has those of the
-       lesions inside it, and adds the free ones of which it has most. Voxels that touch another lesion come last, so
-       that two lesions stay apart where their shares allow it. Of equal shares the one nearer to the lesion's centroid
-       comes first, then the first in the order of the array.
+    2. WT and RC, the smallest lesion first, take the free voxels of which they have most, up to their k.
+    3. TC takes its k among the voxels of the WT around it: those of which it has most more than the rest of WT has. So
+       does ET in TC. What is left of TC is label 1, what is left of WT label 2; RC is label 4.
 
-    The rest of TC around ET becomes label 1, the rest of WT label 2, RC label 4. A lesion vanishes only if every voxel
-    of which it has a share is reserved by others.
+    Voxels that touch another lesion of the region come last, and only until the volume is kept, so that two lesions
+    stay apart where their shares allow it. Of equal voxels the one nearer to the lesion's centroid comes first, then
+    the first in the order of the array. A lesion vanishes only if every voxel of which it has a share is reserved.
+
     Where the new grid divides the old voxels into whole parts, the result is the old map with its voxels repeated;
-    where the shape is the same, it is the same array. Shares are those of `resize`, so that labels
-    go where the image goes.
+    where the shape is the same, it is the same array. Shares are those of `resize`, so that labels go where the image
+    goes.
     """
     x, y, z = shape
     if labels.shape == (x, y, z):
@@ -53,91 +55,113 @@ def resize_lesions(labels: UInt8[np.ndarray, "X Y Z"], shape: Sequence[int]) -> 
     if box is None:
         return new
     change = Change.of(labels.shape, shape, box)
-    levels = _nest(labels[box], change)
+    wholes, tumours, cores = _nest(labels[box], change)
     cavities, _, _ = _lesions(RC, labels[box], change)
-    for lesion in _by_volume(part for level in (*levels, cavities) for part in level if not part.inner):
-        _take(lesion, 1, new)
-    cores, tumours, wholes = levels
-    for level in (cores, tumours, cavities, wholes):
+    for lesion in _by_volume(part for part in (*wholes, *tumours, *cores, *cavities) if part.is_innermost):
+        lesion.reserve(new)
+    for level in ([*wholes, *cavities], tumours, cores):
         for lesion in _by_volume(level):
-            _take(lesion, lesion.size - len(lesion.own()), new)
+            lesion.fill(new)
     return new
 
 
 @dataclass(eq=False)
 class _Lesion:
-    """A lesion, and the voxels of the new grid of which it has a share: flat indices, the largest share first."""
+    """A lesion, and the voxels of the new grid of which it has a share, by flat indices in rising order."""
 
     region: Region
     voxels: Int64[np.ndarray, " n"]
+    shares: Float[np.ndarray, " n"]
+    away: Float[np.ndarray, " n"]  # from the centroid, squared
     volume: float  # in voxels of the new grid
-    size: int  # how many voxels of the new grid it shall have
     somewhere: tuple[int, int, int]  # a voxel of it on the old grid
-    inner: list[_Lesion] = field(default_factory=list)
-    taken: list[Int64[np.ndarray, " _"]] = field(default_factory=list)
+    around: _Lesion | None = None  # of the region before, in which it lies
+    is_innermost: bool = True
+    taken: Int64[np.ndarray, " k"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
-    def own(self) -> Int64[np.ndarray, " k"]:
-        """Returns the voxels that it has, those of the lesions inside it among them."""
-        parts = [*self.taken, *(lesion.own() for lesion in self.inner)]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    def reserve(self, new: UInt8[np.ndarray, "x y z"]) -> None:
+        """Takes one voxel, which is then of the lesions around it too."""
+        ranked = self.voxels[self._order(self.shares)]
+        self._take(ranked[new.reshape(-1)[ranked] == BACKGROUND][:1], new)
+
+    def fill(self, new: UInt8[np.ndarray, "x y z"]) -> None:
+        """Takes the voxels that it lacks."""
+        ranked, ordered = self._order(self.shares), self._order(self._shares_over_around())
+        free = self.voxels[ordered]
+        free = free[self._are_free(free, new)]
+        touching = self._touching(free, new)
+        missing = max(0, _size(self.shares[ranked], self.volume) - len(self.taken))
+        apart = free[~touching][:missing]
+        lacking = max(1, math.floor(self.volume + 0.5)) - len(self.taken) - len(apart)
+        self._take(np.concatenate([apart, free[touching][: max(0, lacking)]]), new)
+
+    def _are_free(self, voxels: Int64[np.ndarray, " n"], new: UInt8[np.ndarray, "x y z"]) -> Bool[np.ndarray, " n"]:
+        """Returns which voxels no other lesion of the region can have: background, or what the lesion around has."""
+        labels = new.reshape(-1)[voxels]
+        if self.around is None:
+            return np.asarray(labels == BACKGROUND)
+        return np.asarray((labels == self.around.region.decoded_as) & np.isin(voxels, self.around.taken))
+
+    def _shares_over_around(self) -> Float[np.ndarray, " n"]:
+        """Returns the shares less those that the rest of the lesion around has."""
+        if self.around is None:
+            return self.shares
+        return 2 * self.shares - self.around.shares[np.searchsorted(self.around.voxels, self.voxels)]
+
+    def _order(self, ranks: Float[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        return np.lexsort((self.voxels, _steps(self.away), -_steps(ranks)))
+
+    def _take(self, voxels: Int64[np.ndarray, " k"], new: UInt8[np.ndarray, "x y z"]) -> None:
+        new.reshape(-1)[voxels] = self.region.decoded_as
+        lesion: _Lesion | None = self
+        while lesion is not None:
+            lesion.taken = np.union1d(lesion.taken, voxels)
+            lesion = lesion.around
+
+    def _touching(self, voxels: Int64[np.ndarray, " n"], new: UInt8[np.ndarray, "x y z"]) -> Bool[np.ndarray, " n"]:
+        """Returns which voxels touch one of the region that is another lesion's."""
+        from scipy.ndimage import binary_dilation
+
+        if not len(voxels):
+            return np.zeros(0, dtype=bool)
+        places = np.stack(np.unravel_index(voxels, new.shape))
+        first = np.maximum(places.min(1) - 1, 0)
+        box = tuple(slice(low, high + 2) for low, high in zip(first, places.max(1), strict=True))
+        others = self.region.mask(new[box])
+        own = np.stack(np.unravel_index(self.taken, new.shape)) - first[:, None]
+        within = ((own >= 0) & (own < np.array(others.shape)[:, None])).all(0)
+        others[tuple(own[:, within])] = False
+        if not others.any():
+            return np.zeros(len(voxels), dtype=bool)
+        near = binary_dilation(others, np.ones((3, 3, 3), dtype=bool))
+        return np.asarray(near[tuple(places - first[:, None])])
 
 
 def _by_volume(lesions: Iterable[_Lesion]) -> list[_Lesion]:
     return sorted(lesions, key=lambda lesion: lesion.volume)
 
 
-# ---------------------------------------------------------------- on the new grid
-
-
-def _take(lesion: _Lesion, count: int, new: UInt8[np.ndarray, "x y z"]) -> None:
-    """Gives a lesion `count` more voxels, if so many are free."""
-    if count < 1:
-        return
-    flat = new.reshape(-1)
-    free = lesion.voxels[flat[lesion.voxels] == BACKGROUND]
-    if len(free) > count and lesion.region is not RC:
-        touching = _touching(free, lesion, new)
-        free = np.concatenate([free[~touching], free[touching]])
-    flat[free[:count]] = lesion.region.decoded_as
-    lesion.taken.append(free[:count])
-
-
-def _touching(
-    voxels: Int64[np.ndarray, " n"], lesion: _Lesion, new: UInt8[np.ndarray, "x y z"]
-) -> Bool[np.ndarray, " n"]:
-    """Returns which voxels touch one of the tumour that is not this lesion's."""
-    from scipy.ndimage import binary_dilation
-
-    places = np.stack(np.unravel_index(voxels, new.shape))
-    first = np.maximum(places.min(1) - 1, 0)
-    others = WT.mask(new[tuple(slice(low, high + 2) for low, high in zip(first, places.max(1), strict=True))])
-    own = np.stack(np.unravel_index(lesion.own(), new.shape)) - first[:, None]
-    within = ((own >= 0) & (own < np.array(others.shape)[:, None])).all(0)
-    others[tuple(own[:, within])] = False
-    if not others.any():
-        return np.zeros(len(voxels), dtype=bool)
-    near = binary_dilation(others, np.ones((3, 3, 3), dtype=bool))
-    return np.asarray(near[tuple(places - first[:, None])])
-
-
 # ---------------------------------------------------------------- on the old grid
 
 
 def _nest(labels: UInt8[np.ndarray, "X Y Z"], change: Change) -> list[list[_Lesion]]:
-    """Returns the lesions of ET, TC and WT; those of TC and WT with the ones of the region before that they hold."""
+    """Returns the lesions of WT, TC and ET; those of TC and ET with the one of the region before in which they lie."""
     levels: list[list[_Lesion]] = []
-    for region in (ET, TC, WT):
+    numbers, first = np.zeros((0, 0, 0), dtype=np.int32), (0, 0, 0)
+    for region in (WT, TC, ET):
+        before = numbers, first
         lesions, numbers, first = _lesions(region, labels, change)
-        for inner in levels[-1] if levels else ():
-            x, y, z = (at - start for at, start in zip(inner.somewhere, first, strict=True))
-            lesions[int(numbers[x, y, z]) - 1].inner.append(inner)
+        for lesion in lesions if levels else ():
+            x, y, z = (at - start for at, start in zip(lesion.somewhere, before[1], strict=True))
+            lesion.around = levels[-1][int(before[0][x, y, z]) - 1]
+            lesion.around.is_innermost = False
         levels.append(lesions)
     return levels
 
 
 def _lesions(
     region: Region, labels: UInt8[np.ndarray, "X Y Z"], change: Change
-) -> tuple[list[_Lesion], Numbers, tuple[int, ...]]:
+) -> tuple[list[_Lesion], Any, tuple[int, ...]]:
     """Returns a region's lesions, and their numbers from 1 in a box, with the box's first voxel."""
     mask = region.mask(labels)
     box = bounding_box(mask)
@@ -148,14 +172,14 @@ def _lesions(
     return [_lesion(region, part, at, change) for part, at in each_lesion(numbers, first)], numbers, first
 
 
-def each_lesion(numbers: Numbers, first: Sequence[int] = (0, 0, 0)) -> Iterator[tuple[Bool[np.ndarray, "a b c"], Box]]:
+def each_lesion(
+    numbers: Integer[np.ndarray, "X Y Z"], first: Sequence[int] = (0, 0, 0)
+) -> Iterator[tuple[Bool[np.ndarray, "a b c"], Box]]:
     """Yields each component's mask in its own box, in the order of the numbers, and that box, counted from `first`."""
     from scipy.ndimage import find_objects
 
     for number, box in enumerate(find_objects(numbers), 1):
-        x, y, z = (
-            slice(side.start + start, side.stop + start) for side, start in zip(box, first, strict=True)
-        )
+        x, y, z = (slice(side.start + start, side.stop + start) for side, start in zip(box, first, strict=True))
         yield numbers[box] == number, (x, y, z)
 
 
@@ -164,11 +188,10 @@ def _lesion(region: Region, mask: Bool[np.ndarray, "a b c"], box: Box, change: C
     places = np.nonzero(share > ROUNDING)
     parts = share[places]
     flat = np.ravel_multi_index(tuple(along + low for along, low in zip(places, first, strict=True)), change.shape)
-    away = sum((along - np.average(along, weights=parts)) ** 2 for along in places)
-    order = np.lexsort((flat, _steps(away), -_steps(parts)))
+    away = np.sum([(along - np.average(along, weights=parts)) ** 2 for along in places], axis=0)
     volume = np.count_nonzero(mask) * change.voxels
     x, y, z = (int(at) + side.start for at, side in zip(np.argwhere(mask)[0], box, strict=True))
-    return _Lesion(region, flat[order], volume, _size(parts[order], volume), (x, y, z))
+    return _Lesion(region, flat, parts, away, volume, (x, y, z))
 
 
 @dataclass(frozen=True, eq=False)

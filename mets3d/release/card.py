@@ -140,7 +140,11 @@ def _license(license_id: str | None) -> str:
 
 def _input(member: Member) -> str:
     plan = member.plan
-    spacing = " x ".join(f"{side:g}" for side in plan.spacing_mm)
+    spacing = (
+        "the case's own voxels, slices divided to at most 1"
+        if plan.spacing_mm == "in_plane"
+        else " x ".join(f"{side:g}" for side in plan.spacing_mm)
+    )
     channels = ", ".join(plan.sequences)
     return (
         f"Four co-registered, skull-stripped MR sequences of one patient on one grid, in this order: {channels} (T1, "

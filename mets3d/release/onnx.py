@@ -128,8 +128,8 @@ def _describe(model: Any, member: Member) -> None:
         {
             "sequences": " ".join(member.plan.sequences),
             "channels": " ".join(member.target.names),
-            "spacing_mm": " ".join(f"{side:g}" for side in member.plan.spacing_mm),
-            "intensities": "z-score inside the brain, per sequence; 0 outside; axes X Y Z in RAS+",
+            "spacing_mm": member.plan.spacing_words,
+            "intensities": f"{member.plan.normalisation}; axes X Y Z in RAS+",
             "weights_sha256": member.weights_sha256,
         }
     )

@@ -34,7 +34,6 @@ class Job:
     loss: LossFunction
     samples: Samples
     target: Target
-    spacing_mm: tuple[float, float, float]
     validate: Validation
     records: Mapping[Path, Mapping[str, Any]]
     store: Store

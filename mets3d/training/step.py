@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
 from mets3d.losses.value import LossValue, StepContext, count_masks
+from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Keys
 from mets3d.training import optim
 from mets3d.training.blame import fault_name, faults_of
@@ -71,11 +72,12 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
 
 
 class Inputs(NamedTuple):
-    """A micro-batch on the device: augmented image, target masks, and the keys of its samples."""
+    """A micro-batch on the device: augmented image, target masks, keys of its samples; and their voxel sizes."""
 
     image: Float[Tensor, "B C X Y Z"]
     target: Bool[Tensor, "B R X Y Z"]
     keys: Keys
+    spacing_mm: list[Spacing]
 
 
 def prepared(session: Session, step: int, micro_batches: Sequence[Batch]) -> tuple[list[Inputs], StepContext]:
@@ -86,7 +88,7 @@ def prepared(session: Session, step: int, micro_batches: Sequence[Batch]) -> tup
     context = _context(session, step, [inputs.target for inputs in parts])
     if job.loss.needs_dice_sums and len(parts) > 1:
         with torch.no_grad():
-            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys in parts]
+            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys, _ in parts]
         context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
     return parts, context
 
@@ -100,16 +102,16 @@ def loss_of(session: Session, network: nn.Module, inputs: Inputs, context: StepC
         sums = loss.dice_sums(output, inputs.target).detach()
         context = replace(context, dice=session.accelerator.reduce(sums))
     with part("loss"):
-        return loss(output, inputs.target, replace(context, keys=inputs.keys))
+        return loss(output, inputs.target, replace(context, keys=inputs.keys, spacing_mm=inputs.spacing_mm))
 
 
 def _on_device(session: Session, batch: Batch) -> Inputs:
     job = session.job
     image, labels = batch.on(session.accelerator.device)
     if job.config.augment.enabled:
-        image, labels = augment(image, labels, batch.drawn, job.spacing_mm)
+        image, labels = augment(image, labels, batch.drawn, batch.spacing_mm)
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    return Inputs(in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys)
+    return Inputs(in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys, batch.spacing_mm)
 
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:

@@ -49,6 +49,17 @@ def test_rotation_is_in_millimetres_not_voxels() -> None:
     assert extent == [4, 4]
 
 
+def test_each_sample_turns_in_its_own_millimetres() -> None:
+    image, labels = random_batch(shape=(8, 8, 6))
+    sizes = [(1.0, 2.0, 1.0), (0.5, 0.5, 3.0)]
+    both = augment(image, labels, [turn(90), turn(30)], spacing_mm=sizes)
+    for index, (size, angle) in enumerate(zip(sizes, (90, 30), strict=True)):
+        part = slice(index, index + 1)
+        alone = augment(image[part], labels[part], [turn(angle)], spacing_mm=size)
+        assert torch.equal(both[0][part], alone[0])
+        assert torch.equal(both[1][part], alone[1])
+
+
 def test_a_scale_above_one_enlarges() -> None:
     image = torch.zeros(1, 1, 16, 16, 16)
     image[0, 0, 6:10, 6:10, 6:10] = 1

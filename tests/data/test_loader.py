@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from mets3d.config import Data, Preprocess
 from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process, keys_on_device
+from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
+from tests.builders.cases import make_case
 
 PATCH = (16, 16, 12)
 
@@ -55,6 +58,24 @@ def test_keys_on_the_device_are_the_same_in_every_process_and_release() -> None:
     assert keys.tolist() == [7263584664679141920, 9053373306004850595, 8749045605687747911]
     assert torch.equal(keys_on_device(3, [(5, 2)]), keys[1:2])
     assert keys_on_device(4, [(5, 1)]) != keys[0]
+
+
+def test_a_batch_tells_the_voxel_size_of_its_samples(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    sizes = {"MET-001": (1.0, 1.0, 3.0), "MET-002": (2.0, 0.5, 0.5), "MET-003": (1.0, 1.0, 1.0)}
+    for name, size in sizes.items():
+        make_case(data, name, affine=np.diag([*size, 1.0]))
+    for wanted, expected in (
+        ("in_plane", {"MET-001": (1.0, 1.0, 1.0), "MET-002": (1.0, 0.5, 0.5), "MET-003": (1.0, 1.0, 1.0)}),
+        ((1.0, 1.0, 2.0), dict.fromkeys(sizes, (1.0, 1.0, 2.0))),
+    ):
+        store = tmp_path / str(wanted)
+        preprocess(data, store, Preprocess(spacing_mm=wanted), data=Data())  # type: ignore[arg-type]
+        made = samples(store, patch=(4, 4, 4))
+        batch = made.batch([(0, index) for index in range(12)])
+        assert batch.spacing_mm == [expected[name] for name in batch.cases]
+        assert set(batch.cases) == set(sizes)
+        assert pickle.loads(pickle.dumps(made)).batch([(0, 0)]).spacing_mm == batch.spacing_mm[:1]
 
 
 def test_a_batch_tells_the_keys_of_its_samples(phantom_store: Path) -> None:

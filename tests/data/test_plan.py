@@ -26,6 +26,10 @@ PLAN: dict[str, Any] = {"sequences": list(SEQUENCES), "spacing_mm": [1.0, 1, 2.5
         ({"sequences": ["t1n", "flair"]}, r"plan\.json: sequences: expected .* found \['t1n', 'flair'\]"),
         ({"sequences": ["t1n", "t1n"]}, r"plan\.json: sequences: expected .* each once"),
         ({"spacing_mm": 1}, r"plan\.json: spacing_mm: expected three numbers above 0, .* found 1;"),
+        (
+            {"spacing_mm": "median"},
+            r"plan\.json: spacing_mm: expected three numbers above 0, .* or in_plane, found 'median'",
+        ),
         ({"spacing_mm": [1, 1]}, r"plan\.json: spacing_mm: expected three numbers above 0, .* found \[1, 1\]"),
         ({"spacing_mm": [1, 1, 0]}, r"plan\.json: spacing_mm: expected three numbers above 0"),
         ({"spacing_mm": [1, 1, "1"]}, r"plan\.json: spacing_mm: expected three numbers above 0"),
@@ -94,6 +98,16 @@ def test_the_plan_of_an_imported_checkpoint_and_of_an_exported_run() -> None:
 def test_what_is_written_is_read_again(tmp_path: Path, plan: Plan) -> None:
     write_plan(tmp_path / "plan.json", plan)
     assert vars(read_plan(tmp_path / "plan.json")) == vars(plan)
+
+
+def test_a_rule_in_the_place_of_a_voxel_size(tmp_path: Path) -> None:
+    plan = replace(OF_A_STORE, spacing_mm="in_plane")
+    write_plan(tmp_path / "plan.json", plan)
+    assert json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["spacing_mm"] == "in_plane"
+    assert read_plan(tmp_path / "plan.json") == plan
+    assert plan.spacing_of((0.5, 0.5, 3.0)) == (0.5, 0.5, 1.0)
+    assert OF_A_STORE.spacing_of((0.5, 0.5, 3.0)) == (1.0, 1.0, 2.5)
+    assert (plan.spacing_words, OF_A_STORE.spacing_words) == ("in_plane", "1 1 2.5")
 
 
 def test_plans_that_prepare_alike_are_equal() -> None:

@@ -124,6 +124,36 @@ def test_each_kind_is_its_loss_weighted_over_labels(kind: str, weights: tuple[fl
     torch.testing.assert_close(total, (per_label * factors).sum())
 
 
+@pytest.mark.parametrize("kind", BY_KIND)
+def test_samples_with_voxels_of_their_own_have_the_loss_of_each_alone(kind: str) -> None:
+    output, target = output_of("cnn"), target_masks()
+    probabilities = output.probabilities
+    sizes = [(0.5, 0.5, 1.0), (0.86, 0.86, 0.75)]
+    found, _ = term_of(kind)(output, target, sizes)
+    alone = [
+        BY_KIND[kind](probabilities[index : index + 1], target[index : index + 1], size).mean()
+        for index, size in enumerate(sizes)
+    ]
+    torch.testing.assert_close(found, torch.stack(alone).mean())
+    again, _ = term_of(kind)(output, target, sizes)
+    assert torch.equal(found, again)
+    alike, _ = term_of(kind)(output, target, [(1.0, 1.0, 2.0)] * 2)
+    assert torch.equal(alike, term_of(kind)(output, target)[0])
+
+
+def test_a_term_without_voxel_size_is_told_those_of_the_samples() -> None:
+    output, target = output_of("cnn"), target_masks()
+    settings = Loss(boundary="hausdorff_distance", boundary_schedule="constant")
+    loss = losses.build(settings, target=Target(), spacing_mm=None, steps=100, queries=False)
+    with pytest.raises(ValueError, match="spacing_mm: expected one for each sample"):
+        loss(output, target, StepContext(0))
+    sizes = [(0.5, 0.5, 1.0), (1.0, 1.0, 2.0)]
+    value = loss(output, target, StepContext(0, spacing_mm=sizes))
+    assert value.boundary is not None
+    expected = hausdorff_distance_loss(output.probabilities, target, torch.tensor(sizes)).mean()
+    torch.testing.assert_close(value.boundary, expected)
+
+
 OPTIONS = [
     ("hausdorff_distance", {"alpha": 1.0, "sides": "directed", "cap_mm": 3.0, "class_balanced": True}, {}),
     ("hausdorff_distance", {"absent": "skip"}, {}),

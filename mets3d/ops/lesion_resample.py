@@ -106,10 +106,11 @@ class _Lesion:
         """Returns the shares less those that the rest of the lesion around has."""
         if self.around is None:
             return self.shares
-        return 2 * self.shares - self.around.shares[np.searchsorted(self.around.voxels, self.voxels)]
+        there = np.searchsorted(self.around.voxels, self.voxels)
+        return np.asarray(2 * self.shares - self.around.shares[there])
 
     def _order(self, ranks: Float[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        return np.lexsort((self.voxels, _steps(self.away), -_steps(ranks)))
+        return np.asarray(np.lexsort((self.voxels, _steps(self.away), -_steps(ranks))))
 
     def _take(self, voxels: Int64[np.ndarray, " k"], new: UInt8[np.ndarray, "x y z"]) -> None:
         new.reshape(-1)[voxels] = self.region.decoded_as
@@ -147,7 +148,8 @@ def _by_volume(lesions: Iterable[_Lesion]) -> list[_Lesion]:
 def _nest(labels: UInt8[np.ndarray, "X Y Z"], change: Change) -> list[list[_Lesion]]:
     """Returns the lesions of WT, TC and ET; those of TC and ET with the one of the region before in which they lie."""
     levels: list[list[_Lesion]] = []
-    numbers, first = np.zeros((0, 0, 0), dtype=np.int32), (0, 0, 0)
+    numbers: Any = None
+    first: tuple[int, ...] = (0, 0, 0)
     for region in (WT, TC, ET):
         before = numbers, first
         lesions, numbers, first = _lesions(region, labels, change)

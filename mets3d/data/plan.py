@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data.cases import SEQUENCES
-from mets3d.data.spacing import Wanted, target_spacing
+from mets3d.data.spacing import Wanted, spacing_from_json, target_spacing
 from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
 from mets3d.ops.voxels import Spacing
 
@@ -69,7 +69,9 @@ class Plan:
         rest = {key: content[key] for key in _MAY if key in content}
         if "cases" in rest:
             rest["cases"] = tuple(rest["cases"])
-        return cls(tuple(content["sequences"]), _spacing(content["spacing_mm"]), content["margin_voxels"], **rest)
+        return cls(
+            tuple(content["sequences"]), spacing_from_json(content["spacing_mm"]), content["margin_voxels"], **rest
+        )
 
 
 def read_plan(path: Path) -> Plan:
@@ -80,13 +82,6 @@ def read_plan(path: Path) -> Plan:
 def write_plan(path: Path, plan: Plan) -> None:
     """Writes a plan.json, completely or not at all."""
     write_json(path, plan.as_json())
-
-
-def _spacing(content: Any) -> Wanted:
-    if content == "in_plane":
-        return "in_plane"
-    x_mm, y_mm, z_mm = (float(side) for side in content)
-    return x_mm, y_mm, z_mm
 
 
 def _are_sequences(value: Any) -> bool:

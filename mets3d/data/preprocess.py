@@ -24,12 +24,14 @@ from mets3d.data.nifti import read_header
 from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
 from mets3d.data.set_findings import set_findings
 from mets3d.data.shards import Shard
-from mets3d.data.store import INDEX
+from mets3d.data.spacing import Wanted
+from mets3d.data.store import FINGERPRINT, INDEX
 from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
+from mets3d.data.survival import remarks as survival_remarks
 from mets3d.data.unfinished import begin, begun, discard, excluded
 from mets3d.data.wording import WHOLE_SET, counted
-from mets3d.ops.voxels import Spacing
+from mets3d.files import read_json
 from mets3d.regions import RC_LABEL
 from mets3d.rundir import NOT_USABLE
 
@@ -98,6 +100,9 @@ def preprocess(
     result, findings = _concluded(making, labelled, stop=stop)
     result[:0] = [*_remarks_on_references(cases), *_remarks_on_spacing(making, labelled)]
     result += _remarks_on_findings([*cases.findings, *findings])
+    if not result.waiting:
+        rows = read_json(store / FINGERPRINT)["cases"]
+        result += survival_remarks({name: row["survival"] for name, row in rows.items()})
     return result
 
 
@@ -143,10 +148,8 @@ def _refuse_labels(folder: Path, errors: Sequence[Finding]) -> None:
         raise DataError(_refusal(folder, errors, "nothing was written"))
 
 
-def _target_spacing(folder: Path, settings: Preprocess, cases: Sequence[Case]) -> Spacing:
-    """Returns the spacing of the store: the one that is set, or the median over the cases whose headers can be read."""
-    if settings.spacing_mm == "in_plane":
-        raise DataError("preprocess.spacing_mm: in_plane is not there yet")
+def _target_spacing(folder: Path, settings: Preprocess, cases: Sequence[Case]) -> Wanted:
+    """Returns the spacing of the store: what is set, or the median over the cases whose headers can be read."""
     if settings.spacing_mm != "median":
         return settings.spacing_mm
     sizes_mm = []

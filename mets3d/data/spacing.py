@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from mets3d.ops.resample import shape_at
 from mets3d.ops.voxels import Shape3, Spacing
@@ -52,3 +52,11 @@ def slice_axis(own_mm: Spacing) -> int | None:
 def stored_shape(shape: Sequence[int], own_mm: Spacing, wanted: Wanted) -> Shape3:
     """Returns the voxels, along X Y Z, that a box of `shape` voxels of `own_mm` becomes."""
     return shape_at(shape, own_mm, target_spacing(own_mm, wanted))
+
+
+def spacing_from_json(content: Any) -> Wanted:
+    """Returns three numbers, or the rule's name, from a list or text that was checked or written by this version."""
+    if content == "in_plane":
+        return "in_plane"
+    x_mm, y_mm, z_mm = (float(side) for side in content)
+    return x_mm, y_mm, z_mm

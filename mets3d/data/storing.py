@@ -17,10 +17,10 @@ from mets3d.data.check import Checked, read_case
 from mets3d.data.fingerprint import describe_case
 from mets3d.data.memory import voxels_of
 from mets3d.data.prepare import Prepared, prepare
+from mets3d.data.spacing import Wanted
 from mets3d.data.store_source import case_source, file_hashes
 from mets3d.data.stored_case import case_path, write_case
 from mets3d.files import replacing
-from mets3d.ops.voxels import Spacing
 from mets3d.processes import WorkerLost, each_done
 
 
@@ -32,7 +32,7 @@ class Making:
     store: Path
     settings: Preprocess
     data: Data
-    spacing_mm: Spacing
+    spacing_mm: Wanted
 
 
 class CannotWriteError(OSError):
@@ -145,7 +145,9 @@ def _write(case: Case, making: Making, prepared: Prepared) -> None:
     cavity = making.data.cavity
     metadata = {
         "entry": prepared.entry.as_json(),
-        "fingerprint": describe_case(prepared.image, prepared.labels, prepared.entry, cavity=cavity),
+        "fingerprint": describe_case(
+            prepared.image, prepared.labels, prepared.entry, cavity=cavity, survival=prepared.survival
+        ),
     }
     with replacing(case_path(making.store, case.name), mark=machine_mark()) as temporary:
         write_case(temporary, prepared.image, prepared.labels, cavity=cavity, metadata=metadata)

@@ -13,16 +13,16 @@ from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.case_record import as_json, forget_case, stored_names, write_marked
 from mets3d.data.cases import Case, find_cases
+from mets3d.data.spacing import Wanted, spacing_from_json
 from mets3d.data.store import INDEX, UNFINISHED
 from mets3d.data.store_source import FORMAT, differing_settings, other_format, recipe
 from mets3d.data.storing import Making
 from mets3d.files import read_object, remove
-from mets3d.ops.voxels import Spacing
 from mets3d.rundir import NOT_USABLE
 
 
-def begun(store: Path, settings: Preprocess, data: Data) -> Spacing | None:
-    """Returns the voxel size of the store that is already there, finished or not; None where there is none.
+def begun(store: Path, settings: Preprocess, data: Data) -> Wanted | None:
+    """Returns the voxel size, or its rule, of the store that is there, finished or not; None where there is none.
 
     Raises DataError for a store with other settings, naming them, and for a folder of something else.
     """
@@ -43,8 +43,7 @@ def begun(store: Path, settings: Preprocess, data: Data) -> Spacing | None:
             f"{store}: a store with other settings is there: {'; '.join(differences)}. "
             "Choose another folder, or delete this one"
         )
-    x_mm, y_mm, z_mm = content["spacing_mm"]
-    return x_mm, y_mm, z_mm
+    return spacing_from_json(content["spacing_mm"])
 
 
 def excluded(store: Path, folder: Path, data: Data, names: Sequence[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
-import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -76,12 +76,15 @@ def read_overlay(folder: Path, names: Collection[str]) -> dict[str, Path]:
 
 
 def _name_and_reason(line: str, known: Mapping[str, str]) -> tuple[str, str]:
-    """Splits a line; a name that holds a comma or `#` itself is taken whole where a case has it."""
+    """Splits a line; a name that holds a comma or `#` itself is in quotation marks, or the whole line is that name."""
     whole = line.strip()
     if _composed(whole) in known:
         return whole, ""
-    name, _, reason = re.sub(r"[,#]", "\0", whole, count=1).partition("\0")
-    return name.strip(), reason.strip(" \t,#")
+    name, *reasons = next(csv.reader([whole], skipinitialspace=True), []) or [""]
+    if _composed(name.strip()) in known or whole.startswith('"') or "#" not in name:
+        return name.strip(), ", ".join(reasons).strip()
+    name, _, reason = whole.partition("#")
+    return name.strip(), reason.strip(" \t#")
 
 
 def _case_of(image: Path, known: Mapping[str, str]) -> str | None:

@@ -29,6 +29,11 @@ def test_names_and_reasons(tmp_path: Path) -> None:
     }
 
 
+def test_a_table_as_csv_writes_it(tmp_path: Path) -> None:
+    file = lines(tmp_path / "x", "case,reason", '"Zoë, 1","not a number: 3, of 4"', 'B#2,"says ""no"""')
+    assert read_exclusions(file, NAMES) == {"Zoë, 1": "not a number: 3, of 4", "B#2": 'says "no"'}
+
+
 def test_letters_in_two_parts_are_the_same_letters(tmp_path: Path) -> None:
     assert read_exclusions(lines(tmp_path / "x", unicodedata.normalize("NFD", "Zoë, 1")), NAMES) == {"Zoë, 1": ""}
 

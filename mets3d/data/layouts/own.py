@@ -119,7 +119,12 @@ def layout_of(path: Path, content: Mapping[str, Any]) -> OwnLayout:
         places[kind] = Place(PathPattern(text), volume)
     settings = {key: content[key] for key in ("labels", "patients", "exclude", "overlay") if key in content}
     for key in ("patients", "exclude", "overlay"):
-        if key in settings and (key != "patients" or (path.parent / settings[key]).is_file()):
+        if key in settings and (key != "patients" or _is_table(path.parent / settings[key])):
             settings[key] = str(path.parent / settings[key])
     said = f"{NAME}: {content['name']}" if "name" in content else NAME
     return OwnLayout(path, said, content.get("case", "{case}"), places, settings)
+
+
+def _is_table(path: Path) -> bool:
+    """Returns whether `patients` is a file and no pattern, also one that is not there."""
+    return path.is_file() or path.suffix.lower() in (".csv", ".tsv", ".txt")

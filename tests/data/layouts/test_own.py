@@ -1,5 +1,6 @@
 """A layout that a dataset.yaml describes, and faults in it."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,10 @@ from mets3d.data import DataError
 from mets3d.data.cases import find_cases
 from mets3d.data.layouts.patterns import PathPattern
 from tests.builders.layouts import filled, first_labels, names_in, touched
+from tests.builders.runs import ROOT
 
-COMPLETE = r"""
-name: Our hospital
-case: "{patient}_{visit}"
-sequences:
-  t1c: "patients/{patient}/{visit}/*_T1_KM.nii.gz"
-  t1n: {file: "patients/{patient}/{visit}/all.nii.gz", volume: 1}
-reference: "masks/{patient}/{visit}-*.nii.gz"
-labels: {1: 3, 2: 2}
-exclude: lists/exclude.txt
-overlay: corrected
-"""
+DOCUMENT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+COMPLETE = textwrap.dedent(DOCUMENT[DOCUMENT.index("    name: Our hospital") :].partition("\n\n")[0])  # its example
 SIMPLE = "sequences: {t1c: '{case}/x.nii.gz'}\n"
 
 
@@ -33,19 +26,23 @@ def own(data: Path, text: str) -> Path:
 
 def test_a_complete_description(tmp_path: Path) -> None:
     for visit in ("P 1/2020", "P 1/2021", "P2/2020"):
-        touched(own(tmp_path, COMPLETE), f"patients/{visit}/s3_T1_KM.nii.gz", f"patients/{visit}/all.nii.gz")
+        touched(own(tmp_path, COMPLETE), f"scans/{visit}/s3_T1_KM.nii.gz", f"scans/{visit}/rest.nii.gz")
+        touched(tmp_path, f"scans/{visit}/s1_T1.nii.gz")
     filled(tmp_path, {"masks/P 1/2020-a.nii.gz": [1, 2], "corrected/P 1_2021-seg.nii.gz": [2, 1]})
-    touched(tmp_path, "lists/exclude.txt", "patients/P2/2020/P2_t1.nii.gz")
-    (tmp_path / "lists" / "exclude.txt").write_text("P2_2020, moved\n", encoding="utf-8")
+    touched(tmp_path, "exclude.txt", "scans/P2/2020/P2_t1.nii.gz")
+    (tmp_path / "exclude.txt").write_text("P2_2020, moved\n", encoding="utf-8")
+    patients = "case,patient\nP 1_2020,P 1\nP 1_2021,P 1\nP2_2020,P2\n"
+    (tmp_path / "patients.csv").write_text(patients, encoding="utf-8")
     first, second = found = find_cases(tmp_path)
     assert found.layout == "dataset.yaml: Our hospital"
-    assert (first.name, first.patient, first.label_map) == ("P 1_2020", "P 1", {1: 3, 2: 2})
+    assert (first.name, first.patient, first.label_map) == ("P 1_2020", "P 1", {1: 3})
     assert names_in(first, tmp_path) == {
-        "t1n": "patients/P 1/2020/all.nii.gz",
-        "t1c": "patients/P 1/2020/s3_T1_KM.nii.gz",
+        "t1n": "scans/P 1/2020/s1_T1.nii.gz",
+        "t1c": "scans/P 1/2020/s3_T1_KM.nii.gz",
+        "t2f": "scans/P 1/2020/rest.nii.gz",
         "seg": "masks/P 1/2020-a.nii.gz",
     }
-    assert first.sequences["t1n"].volume == 1
+    assert first.sequences["t2f"].volume == 0
     assert [first_labels(case, 2) for case in (first, second)] == [[3, 2], [2, 3]]
     assert sorted((finding.case, finding.what) for finding in found.findings) == [
         ("2020", "folder is not a case"),
@@ -55,11 +52,11 @@ def test_a_complete_description(tmp_path: Path) -> None:
 
 
 def test_settings_win(tmp_path: Path) -> None:
-    touched(own(tmp_path / "D", COMPLETE), "patients/P1/1/s_T1_KM.nii.gz", "lists/exclude.txt")
+    touched(own(tmp_path / "D", COMPLETE), "scans/P1/1/s_T1_KM.nii.gz", "exclude.txt")
     other = tmp_path / "other.txt"
     other.touch()
     filled(tmp_path, {"corrections/P1_1.nii.gz": [0]})
-    chosen = Data(labels={1: 1}, exclude=str(other), overlay=str(tmp_path / "corrections"))
+    chosen = Data(labels={1: 1}, exclude=str(other), overlay=str(tmp_path / "corrections"), patients="(P[0-9]+)")
     (case,) = find_cases(tmp_path / "D", chosen)
     assert (case.label_map, case.labels) == ({1: 1}, tmp_path / "corrections" / "P1_1.nii.gz")
 

@@ -48,9 +48,16 @@ def worker_processes(jobs: int) -> Iterator[RunAll]:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """Stands for the result of an item that was in hand when a worker was lost; `reason` says by what."""
+    """Stands for the result of an item that was in hand, with others, when a worker was lost; `reason` says by what."""
 
     reason: str
+    in_hand: tuple[Any, ...]
+
+
+class LostError(OSError):
+    """Work that ends because a worker was lost."""
+
+    exit_code = 1
 
 
 def each_done(
@@ -103,8 +110,8 @@ def _done_until_lost(work: Callable[[Any], Any], left: deque[Any], jobs: int) ->
             if not isinstance(future.exception(), BrokenProcessPool):
                 yield in_hand.pop(future), future.result()
     # Now that the pool is closed its own thread has waited for the workers; waiting beside it is a race that hangs.
-    for item in in_hand.values():
-        yield item, WorkerLost(_by_what(workers))
+    items = tuple(in_hand.values())
+    yield from ((item, WorkerLost(_by_what(workers), items)) for item in items)
 
 
 def _by_what(workers: Iterable[Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from mets3d.data.reading import read_reference, read_scan
 from mets3d.data.set_findings import set_findings
 from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
 from mets3d.data.wording import WHOLE_SET, counted
-from mets3d.processes import worker_processes
+from mets3d.processes import LostError, WorkerLost, each_done
 from mets3d.settings import Data
 
 Result = TypeVar("Result")
@@ -143,9 +144,19 @@ def check_headers(case: Case) -> list[Finding]:
 
 
 def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, progress: Progress) -> Iterator[Result]:
-    """Yields work(case) for every case, in order, from `jobs` processes. `work` must be picklable."""
-    with worker_processes(min(jobs, len(cases))) as run_all:
-        yield from _counted(run_all(work, cases), cases, progress)
+    """Yields work(case) for every case, in order, from `jobs` processes. `work` must be picklable.
+
+    Raises LostError, naming the cases in hand, where a worker is lost, as to a system without memory.
+    """
+    results: dict[str, Result] = {}
+    with closing(each_done(work, cases, min(jobs, len(cases)))) as done:
+        for number, (case, result) in enumerate(done, 1):
+            if isinstance(result, WorkerLost):
+                names = ", ".join(one.name for one in result.in_hand)
+                raise LostError(f"{result.reason}, with {names} in hand; use fewer --jobs")
+            results[case.name] = result
+            progress(number, len(cases), case.name)
+    yield from (results[case.name] for case in cases)
 
 
 # ---------------------------------------------------------------- from headers
@@ -230,9 +241,3 @@ def _look_into_brain(case: Case, checked: Checked) -> None:
         checked.findings += intensity_findings(case, sequence, inside, image.background)
         scans[sequence] = scan_facts(inside, image.background, labelled, marked[labelled])
     checked.summary = replace(checked.summary, brain_voxels=len(marked), scans=scans)
-
-
-def _counted(results: Iterable[Result], cases: Sequence[Case], progress: Progress) -> Iterator[Result]:
-    for done, (case, result) in enumerate(zip(cases, results, strict=True), 1):
-        progress(done, len(cases), case.name)
-        yield result

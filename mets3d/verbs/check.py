@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
+from mets3d.verbs.case_folders import chosen_jobs
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_file
 
@@ -17,7 +18,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the findings there too")
     parser.takes_data_settings()
-    parser.takes_jobs()
+    parser.takes_jobs(by_memory=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.settings import READING
 
     config = configuration(options, sections=READING)
-    report = check(options.data, progress_of("check"), data=config.data, jobs=options.jobs)
+    jobs = chosen_jobs(options.jobs, options.data, config.data)
+    report = check(options.data, progress_of("check"), data=config.data, jobs=jobs)
     print(report.table())
     if options.json is not None:
         write_json(options.json, report.as_json())

@@ -1,6 +1,9 @@
 """Each finding of the check, and that all of them are told together."""
 
 import json
+import os
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ import numpy as np
 import pytest
 
 from mets3d.config import Data
-from mets3d.data.cases import Finding
-from mets3d.data.check import check, check_case, check_headers
+from mets3d.data import quiet
+from mets3d.data.cases import Case, Finding
+from mets3d.data.check import check, check_case, check_headers, each_case
+from mets3d.processes import LostError
 from tests.builders.cases import RAS, SHAPE, make_case, scan, two_lesions
 
 
@@ -239,3 +244,17 @@ def test_worst_first(tmp_path: Path) -> None:
     rows = check(bad_data(tmp_path)).table().splitlines()
     levels = [row.split()[1] for row in rows if row.startswith(("A-000", "B-000", "0-000"))]
     assert levels == ["error"] * 4 + ["note"]
+
+
+def killed_at_b(case: Case, parent: int) -> str:
+    """Ends its worker, but never the process of the tests, for case B-000."""
+    if case.name == "B-000" and os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return case.name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_lost_worker_is_named_with_its_case(tmp_path: Path) -> None:
+    cases = [make_case(tmp_path, name) for name in ("A-000", "B-000")]
+    with pytest.raises(LostError, match=r"killed, most likely .*memory ran out, with .*B-000.* in hand; use fewer"):
+        list(each_case(partial(killed_at_b, parent=os.getpid()), cases, 2, quiet))

@@ -109,7 +109,7 @@ def test_any_error_of_one_case_is_its_reason(data: Path, tmp_path: Path, monkeyp
 def test_a_lost_worker_costs_the_cases_in_hand(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_b(work: Any, cases: Any, jobs: int) -> Any:
         for case in cases:
-            yield case, WorkerLost("a worker process was killed") if case.name == "B-000" else work(case)
+            yield case, WorkerLost("a worker process was killed", (case,)) if case.name == "B-000" else work(case)
 
     monkeypatch.setattr(storing, "each_done", lose_b)
     result = preprocess(data, tmp_path / "store", SETTINGS, data=Data(), on_error="skip")

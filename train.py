@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mets3d.config import Config, from_command_line
 from mets3d.training.accumulation import asked, find
@@ -52,8 +52,8 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     import torch
 
     from mets3d import augment, losses, models
-    from mets3d.data.cases import split
     from mets3d.data.fingerprint import best_threshold
+    from mets3d.data.folds import split_of
     from mets3d.data.loader import Samples, check_divisible
     from mets3d.data.store import open_store
     from mets3d.data.store_cache import local_copy
@@ -71,7 +71,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         with accelerator.local_main_process_first():  # one process a host copies, the others find the copy
             place = local_copy(place, Path(data.cache))
     store = open_store(place, expected=(config.preprocess, data), source_may_change=True)
-    training, held_out = split(store.cases, data.folds, data.fold, data.split_seed)
+    split = split_of(store, data)
     sequences = len(store.plan.sequences)
     target = Target(data.target, data.cavity)
 
@@ -87,17 +87,17 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     )
     draw = augment.build(config.augment, sequences=sequences)
     samples = Samples(
-        store.path, training, patch=data.patch, seed=config.seed, lesion_fraction=data.lesion_fraction, draw=draw
+        store.path, split.training, patch=data.patch, seed=config.seed, lesion_fraction=data.lesion_fraction, draw=draw
     )
-    validation = HeldOutCases(config, accelerator, store, held_out)
-    records = {
+    validation = HeldOutCases(config, accelerator, store, split.held_out)
+    records: dict[Path, Any] = {
         run.plan: store.plan.as_json(),
-        # split.json calls the held-out cases validation.
-        run.split: {"fold": data.fold, "folds": data.folds, "training": training, "validation": held_out},
+        run.split: split.as_json(),
+        run.splits: split.entries,
         # The score to beat: the best single threshold on t2f.
-        run.baseline: best_threshold(store.fingerprint, training, held_out),
+        run.baseline: best_threshold(store.fingerprint, split.training, split.held_out),
     }
-    return Job(config, run, network, loss, samples, target, validation, records, store)
+    return Job(config, run, network, loss, samples, target, validation, records, store, split.remarks)
 
 
 if __name__ == "__main__":

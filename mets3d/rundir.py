@@ -3,7 +3,8 @@
 runs/NAME/
     config.yaml        complete configuration, loadable by --config
     plan.json          what preprocessing did: spacing, sequences, normalisation; a copied run can predict
-    split.json         training and held-out cases
+    split.json         training and held-out cases, and the patient of each
+    splits.json        all folds, in the form of nnU-Net's splits_final.json; can be edited and given as data.split
     environment.json   versions, devices, command
     baseline.json      what the best single threshold on t2f reaches on the held-out cases
     metrics.jsonl      one JSON object a line, `step` in each
@@ -56,6 +57,7 @@ class RunDir:
     config = Inside("config.yaml")
     plan = Inside("plan.json")
     split = Inside("split.json")
+    splits = Inside("splits.json")
     environment = Inside("environment.json")
     baseline = Inside("baseline.json")
     metrics = Inside("metrics.jsonl")
@@ -79,7 +81,7 @@ class RunDir:
 
     def of_training(self) -> tuple[Path, ...]:
         """Returns the files beside the checkpoints that only a training writes."""
-        records = (self.config, self.plan, self.split, self.environment, self.baseline)
+        records = (self.config, self.plan, self.split, self.splits, self.environment, self.baseline)
         return (*records, self.metrics, self.weights, self.tracking, self.lock)
 
     def checkpoint(self, step: int) -> Path:

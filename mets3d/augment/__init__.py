@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from mets3d.config import Augment
 
 
-def build(settings: Augment, *, sequences: int) -> Callable[[Stream], Drawn]:
-    """Returns a picklable function that draws the changes of one sample as the settings say."""
+def build(
+    settings: Augment, *, sequences: int, parents: Sequence[Sequence[str]] | None = None
+) -> Callable[[Stream], Drawn]:
+    """Returns a picklable function that draws the changes of one sample as the settings say.
+
+    parents: of each channel the sequences that it is made of, with which it is dropped; None: it is one of its own.
+    """
     from mets3d.augment.changes import Drawn, bind, draw
 
     if not settings.enabled:
         return partial(_nothing, Drawn())
-    return partial(draw, bind(settings.model_dump() | {"sequences": sequences}))
+    made_of = tuple((str(channel),) for channel in range(sequences)) if parents is None else tuple(map(tuple, parents))
+    return partial(draw, bind(settings.model_dump() | {"sequences": sequences, "parents": made_of}))
 
 
 def _nothing(drawn: Drawn, stream: Stream) -> Drawn:  # noqa: ARG001 - the signature of a draw

@@ -2,7 +2,7 @@
 
 A change is a class in the file of its family. Its fields are the numbers that were drawn, `draw` draws them, `apply`
 applies them. The arguments of `draw` after the generator are named like keys of the settings' section `augment`, or
-`sequences`; another name is an error. To add a change, write the class, give it a name in the
+`sequences` or `parents`; another name is an error. To add a change, write the class, give it a name in the
 family's table, and add its settings.
 """
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mets3d.augment.artefacts import ARTEFACTS
 from mets3d.augment.intensity import INTENSITY
+from mets3d.augment.missing import MISSING
 from mets3d.augment.spatial import SPATIAL
 from mets3d.ops.voxels import Spacing
 
@@ -60,7 +61,7 @@ def bind(settings: Mapping[str, Any]) -> tuple[Draws, Draws]:
     Settings are matched to the parameters of `draw` by name. Raises TypeError, naming change and parameter, if there is
     no setting of that name.
     """
-    return _bound(SPATIAL, settings), _bound(INTENSITY | ARTEFACTS, settings)
+    return _bound(SPATIAL, settings), _bound(INTENSITY | ARTEFACTS | MISSING, settings)
 
 
 def draw(draws: tuple[Draws, Draws], stream: Stream) -> Drawn:
@@ -83,8 +84,8 @@ def augment(
 ) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B X Y Z"]]:
     """Applies to each sample of a batch its own changes, on the batch's device and without waiting for it.
 
-    Outside the brain (all sequences 0) the image stays 0. What a rotation reads beyond the patch is background.
-    spacing_mm: of all samples or of each; rotations and scalings are made in mm.
+    Outside the brain (all sequences 0) the image stays 0, and so does a sequence that is missing. What a rotation reads
+    beyond the patch is background. spacing_mm: of all samples or of each; rotations and scalings are made in mm.
     """
     sizes = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), (len(image), 3)).tolist()
     pairs = [_apply(sample, labels[index], drawn[index], tuple(sizes[index])) for index, sample in enumerate(image)]
@@ -113,7 +114,8 @@ def _apply(
 ) -> tuple[Tensor, Tensor]:
     for movement in drawn.spatial:
         image, labels = movement.apply(image, labels, spacing_mm)
-    brain = (image != 0).any(0)
+    seen = image != 0
+    brain, there = seen.any(0), seen.flatten(1).any(1)
     for change in drawn.intensity:
         image = change.apply(image, brain)
-    return image * brain, labels
+    return image * brain * there[:, None, None, None], labels

@@ -1,4 +1,4 @@
-"""Finds the cases of a folder, the patient of each, and the folds of cross-validation.
+"""Finds the cases of a folder and the patient of each.
 
 Layouts that are found by themselves are in `mets3d.data.layouts`; a `dataset.yaml` in the folder describes any other.
 """
@@ -6,10 +6,8 @@ Layouts that are found by themselves are in `mets3d.data.layouts`; a `dataset.ya
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mets3d.data import DataError
@@ -17,13 +15,14 @@ from mets3d.data.case import LABELS, SEQUENCES, Case, CaseList, Finding, Scan, S
 from mets3d.data.exclusions import read_exclusions, read_overlay
 from mets3d.data.layouts import KNOWN, Found, Placed, own_layout, propose
 from mets3d.data.layouts.words import REFERENCE, cut
+from mets3d.data.patients import patient_of, patients_of
 from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
 from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
 
 __all__ = [
-    "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases", "make_folds",
-    "patient_of", "split", "visible_files",
+    "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases",
+    "visible_files",
 ]  # fmt: skip
 
 
@@ -36,7 +35,7 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     several layouts in one folder (warnings), replaced references and excluded cases (notes).
 
     Raises FileNotFoundError if there is no such folder, overlay or list of exclusions, and DataError, saying what was
-    found, if the folder holds no case, and for faults in dataset.yaml, dataset.json, overlay or exclusions.
+    found, if the folder holds no case, and for faults in dataset.yaml, dataset.json, overlay, exclusions or patients.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected a data set DATA/CASE/CASE-t1n.nii.gz ...")
@@ -64,42 +63,9 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
             raise DataError(f"{data.exclude}: every case of {folder} is left out; expected at least one that is not")
     kept = [placed[name] for name in cases]
     said, mixed = _said_aloud(kept, tree.root)
-    return CaseList([*cases.values()], dict(Counter(each.counted_in for each in kept)), findings + mixed, said)
-
-
-def patient_of(name: str) -> str:
-    """Returns the name without a final hyphen and exactly three digits, the time point; else the whole name."""
-    return re.sub(r"-\d{3}\Z", "", name)
-
-
-def make_folds(names: Sequence[str], folds: int, seed: int) -> list[list[str]]:
-    """Returns `folds` lists of case names; all cases of a patient are in one list.
-
-    Patients in the order of a hash of (seed, patient) go, one after the other, to the fold with the fewest cases. So
-    the folds depend on the set of names and the seed alone, on no order and no random generator's version.
-
-    Raises ValueError if there are fewer patients than folds.
-    """
-    patients: dict[str, list[str]] = {}
-    for name in sorted(set(names)):
-        patients.setdefault(patient_of(name), []).append(name)
-    if len(patients) < folds:
-        raise ValueError(
-            f"expected at least {folds} patients for {folds} folds, found {len(patients)} in {len(set(names))} cases; "
-            "lower data.folds or add cases (time points of one patient stay in one fold)"
-        )
-    filled: list[list[str]] = [[] for _ in range(folds)]
-    for patient in sorted(patients, key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode()).digest()):
-        min(filled, key=len).extend(patients[patient])
-    return [sorted(fold) for fold in filled]
-
-
-def split(names: Sequence[str], folds: int, fold: int, seed: int) -> tuple[list[str], list[str]]:
-    """Returns (training, validation) case names, sorted: fold number `fold` is held out. Raises as `make_folds`."""
-    if not 0 <= fold < folds:
-        raise ValueError(f"fold is {fold}, expected 0 to {folds - 1}")
-    held_out = make_folds(names, folds, seed)[fold]
-    return sorted(set(names) - set(held_out)), held_out
+    return CaseList(
+        _with_patients(cases, data, placed), dict(Counter(each.counted_in for each in kept)), findings + mixed, said
+    )
 
 
 # ---------------------------------------------------------------- finding
@@ -118,9 +84,17 @@ def _each_once(found: Found) -> tuple[dict[str, Placed], list[Finding]]:
 
 
 def _with_settings(case: Case, data: Data) -> Case:
-    """Returns the case with the label map that holds and its patient."""
-    label_map = {**case.label_map, **(data.labels or {})}
-    return dataclasses.replace(case, label_map=label_map, patient=case.patient or patient_of(case.name))
+    """Returns the case with the label map that holds."""
+    return dataclasses.replace(case, label_map={**case.label_map, **(data.labels or {})})
+
+
+def _with_patients(cases: dict[str, Case], data: Data, everyone: Collection[str]) -> list[Case]:
+    """Returns the cases with their patients: by the settings, else by the layout, else by the name."""
+    if data.patients is None:
+        patients = {name: case.patient or patient_of(name) for name, case in cases.items()}
+    else:
+        patients = patients_of([*cases], data.patients, also_known=everyone)
+    return [dataclasses.replace(case, patient=patients[name]) for name, case in cases.items()]
 
 
 def _lay_over(cases: dict[str, Case], references: dict[str, Path]) -> list[Finding]:

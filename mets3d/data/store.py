@@ -12,6 +12,7 @@ STORE/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,16 @@ class Store:
         return list(self.index["cases"])
 
     @property
+    def patients(self) -> dict[str, str]:
+        """Case -> patient, as they were when it was made."""
+        return {name: row["patient"] for name, row in self.index["cases"].items()}
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the source's cases that are not in the store."""
+        return [*self.index.get("left_out", ()), *self.index.get("not_usable", ())]
+
+    @property
     def plan(self) -> Plan:
         """How its cases were prepared, and so how a new case must be."""
         return Plan.from_json(self.index["plan"])
@@ -77,6 +88,16 @@ class Store:
         """Counts the lesions of each case in the first of `regions` that the case has; 0 if it has none of them."""
         counts = {name: row["lesions"] for name, row in self.index["cases"].items()}
         return {name: next((row[region] for region in regions if row[region]), 0) for name, row in counts.items()}
+
+    def burdens(self, regions: Sequence[str]) -> dict[str, tuple[int, float]]:
+        """Counts each case's lesions and sums their volumes in mm3, in the first of `regions` that it has."""
+        rows = self.fingerprint["cases"]
+        found: dict[str, tuple[int, float]] = {}
+        for name in self.cases:
+            volumes = rows[name]["lesion_volumes_mm3"]
+            own: list[float] = next((volumes[region] for region in regions if volumes[region]), [])
+            found[name] = len(own), math.fsum(own)
+        return found
 
     def read(self, name: str) -> StoredCase:
         """Returns one case. Raises DataError if the store has no such case."""

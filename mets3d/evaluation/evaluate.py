@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from mets3d.data import Progress, quiet
+from mets3d.data.patients import patients_of
 from mets3d.evaluation.case import CaseFiles, CaseResult, Scoring, score_case
-from mets3d.evaluation.folders import Pairs, file_pairs
+from mets3d.evaluation.folders import Pairs, file_pairs, recorded_patients
 from mets3d.evaluation.froc import FROC_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
-from mets3d.evaluation.scores import score_columns
+from mets3d.evaluation.scores import PATIENT, score_columns
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
 from mets3d.processes import worker_processes
@@ -57,6 +58,7 @@ def evaluate(
     scoring: Scoring | None = None,
     *,
     probabilities: Path | None = None,
+    patients: str | None = None,
     jobs: int = 1,
     progress: Progress = quiet,
 ) -> EvaluationReport:
@@ -64,8 +66,9 @@ def evaluate(
 
     `tables.scores` gets one row per case and region, `tables.lesions` one per lesion, `tables.froc` one per case,
     region and threshold from the maps CASE.nii.gz in `probabilities`. All are sorted by case, numbers in full
-    precision, no value as an empty cell. A table is written whole or, when no case could be scored, not at all. `jobs`
-    processes share the cases; the result does not depend on their number.
+    precision, no value as an empty cell. A table is written whole or, when no case could be scored, not at all.
+    `patients` says whose cases they are, as the setting data.patients does (`mets3d.data.patients.patients_of`); None:
+    see `folders.recorded_patients`. `jobs` processes share the cases; the result does not depend on their number.
 
     References without a prediction are in `unpredicted`. Where the rules count them (brats2026: Dice, NSD and F1 0,
     HD95 373 mm, all lesions missed) they are scored; under the others they are not, since those rules do not say.
@@ -87,8 +90,13 @@ def evaluate(
         if table.is_dir():
             raise IsADirectoryError(f"{table} is a folder, and a table is to be written there; move it away")
     work = _cases(found, probabilities, counts_missing=counts_missing)
+    names = [files.case for files in work]
+    if patients is None:
+        patient = recorded_patients(predictions, references, names)
+    else:
+        patient = patients_of(names, patients, also_known=found.expected)
     for done, result in enumerate(_results(work, scoring, jobs), start=1):
-        report.rows += result.rows
+        report.rows += [row | {PATIENT: patient[row["case"]]} for row in result.rows]
         report.lesions += result.lesions
         report.froc += result.froc
         report.problems += result.problems

@@ -7,13 +7,15 @@ is read too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, visible_files
-from mets3d.files import read_json
-from mets3d.rundir import PREDICTION_NOTE
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, find_cases, visible_files
+from mets3d.data.patients import patient_of
+from mets3d.files import OBJECT, read_json, read_object
+from mets3d.rundir import PREDICTION_NOTE, RunDir
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,12 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Cases with both files; references without a prediction, by case; and problems, a line each."""
+    """Cases with both files; references without a prediction, by case; problems, a line each; and all references."""
 
     pairs: Sequence[FilePair]
     unpredicted: Mapping[str, Path]
     problems: Sequence[str]
+    expected: Sequence[str]  # cases with a reference, those that were not asked for too
 
 
 def file_pairs(predictions: Path, references: Path) -> Pairs:
@@ -58,7 +61,33 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
             pairs.append(FilePair(case, predicted[case][0], expected[case][0]))
         else:
             missing[case] = expected[case][0]
-    return Pairs(pairs, missing, problems)
+    return Pairs(pairs, missing, problems, sorted(expected))
+
+
+def recorded_patients(predictions: Path, references: Path, cases: Sequence[str]) -> dict[str, str]:
+    """Returns case -> patient: by the run that predicted, else by the data set of the references, else by the name.
+
+    The run is the one whose folder holds the predictions, or that the note beside them names; it knows its own cases.
+    """
+    known = {}
+    with suppress(OSError, DataError):  # a flat folder is no data set
+        known = {case.name: case.patient for case in find_cases(references)}
+    known |= _patients_of_run(predictions)
+    return {case: known.get(case) or patient_of(case) for case in cases}
+
+
+def _patients_of_run(predictions: Path) -> dict[str, str]:
+    """Returns case -> patient of the cases that the run was trained and validated on; none where that is not known."""
+    runs = [RunDir(predictions.parent)]
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        runs.append(RunDir(Path(read_json(predictions / PREDICTION_NOTE).get("run"))))
+    split = next((run.split for run in runs if run.split.is_file()), None)
+    if split is None:
+        return {}
+    try:
+        return dict(read_object(split, may={"patients": OBJECT}).get("patients", {}))
+    except ValueError:
+        return {}
 
 
 def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str]]:

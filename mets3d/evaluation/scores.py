@@ -16,6 +16,7 @@ from mets3d.evaluation.rules import RuleSet
 # comparison: tested without being named or ranked by; page: its tables; figure: its panels of all cases
 Place = Literal["console", "comparison", "page", "figure", "card"]
 KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are no scores
+PATIENT = "patient"  # a column of it that is no score either, and that tables of earlier versions lack
 
 
 def every(_rules: RuleSet) -> bool:

@@ -19,9 +19,10 @@ from jaxtyping import Float32, Num, UInt8
 
 from mets3d.data import DataError
 from mets3d.data.brain import with_background
-from mets3d.data.cases import Case, Scan, find_cases, patient_of
+from mets3d.data.cases import Case, Scan, find_cases
 from mets3d.data.check import check_headers
 from mets3d.data.nifti import Grid, ImageVolume
+from mets3d.data.patients import patient_of
 from mets3d.inference.channels import Channels
 from mets3d.inference.decoding import Decoded, decode
 from mets3d.inference.decoding_settings import Decoding

@@ -11,11 +11,11 @@ import yaml
 
 from mets3d import __version__
 from mets3d.config import Config
-from mets3d.data.cases import patient_of
+from mets3d.data.patients import patient_of
 from mets3d.data.plan import NORMALISATION
 from mets3d.evaluation.scores import Score
 from mets3d.evaluation.tables import Row
-from mets3d.files import NAMES, read_object
+from mets3d.files import NAMES, OBJECT, read_object
 from mets3d.inference.decoding_settings import RegionDecoding, decoding_for
 from mets3d.inference.members import Member
 from mets3d.regions import LABEL_NAMES, Target
@@ -214,9 +214,11 @@ def _training(run: RunDir, member: Member) -> str:
 
 def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     if run.split.exists():
-        split = read_object(run.split, {"training": NAMES, "validation": NAMES})
+        split = read_object(run.split, {"training": NAMES, "validation": NAMES}, {"patients": OBJECT})
+        known = split.get("patients", {})
         counts = [
-            f"{len(split[part])} cases of {_patients(split[part])} patients" for part in ("training", "validation")
+            f"{len(split[part])} cases of {_patients(split[part], known)} patients"
+            for part in ("training", "validation")
         ]
         yield f"Data: {counts[0]} to train on, {counts[1]} held out (fold {split['fold']} of {split['folds']})."
         yield (
@@ -236,8 +238,8 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
         yield "The training started from the weights of another run."
 
 
-def _patients(cases: Sequence[str]) -> int:
-    return len({patient_of(case) for case in cases})
+def _patients(cases: Sequence[str], known: Mapping[str, str]) -> int:
+    return len({known.get(case) or patient_of(case) for case in cases})
 
 
 def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned: bool) -> str:

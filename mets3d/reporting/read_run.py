@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mets3d.evaluation.scores import KEYS
+from mets3d.evaluation.scores import KEYS, PATIENT
 from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
@@ -108,7 +108,7 @@ def _read_scores(record: RunRecord) -> None:
         record.notes.append(Note(f"No {file.name}: no scores on this page.", evaluate_command(record)))
         return
     rows = _cells(record, file, KEYS)
-    record.scores = [_row(row, KEYS) for row in rows if row["case"] and row["region"]]
+    record.scores = [_with_patient(record, row, KEYS) for row in rows if row["case"] and row["region"]]
     if not record.scores:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
@@ -140,13 +140,26 @@ def _read_froc(record: RunRecord) -> None:
     counts = ("threshold", "lesions_found", "lesions_missed", "lesions_false")
     if not file.exists():
         return
-    rows = [_row(row, ("case", "region")) for row in _cells(record, file, ("case", "region", *counts))]
+    patients = record.patients
+    rows = [
+        _row(row, ("case", "region")) | {PATIENT: patients.get(row["case"])}
+        for row in _cells(record, file, ("case", "region", *counts))
+    ]
     record.froc = [row for row in rows if all(column in row for column in counts)]
 
 
 def _row(cells: dict[str, str], texts: Sequence[str]) -> Row:
     """Returns the finite numbers of a row by column, and the columns `texts` as text."""
     return {**numbers(cells), **{column: cells[column] for column in texts}}
+
+
+def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]) -> Row:
+    """Returns a row of scores with the patient of its case: by the table, else by the run's split, else none."""
+    row = _row({column: cell for column, cell in cells.items() if column != PATIENT}, texts)
+    patients = record.split.get("patients")
+    recorded = patients.get(cells["case"]) if isinstance(patients, dict) else None
+    patient = cells.get(PATIENT) or recorded
+    return row | {PATIENT: patient} if patient else row
 
 
 def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:

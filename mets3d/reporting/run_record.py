@@ -11,7 +11,7 @@ from mets3d.config import Config
 from mets3d.evaluation.tables import Row
 from mets3d.regions import Region, Target, scored_regions
 from mets3d.rundir import RunDir
-from mets3d.statistics.score_table import CaseValues, values_of
+from mets3d.statistics.score_table import CaseValues, patients_in, values_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class RunRecord:
     """The content of one run directory. Whatever is missing is empty here and has a note.
 
     `scores`, `lesions` and `froc` are the rows of the tables of these names; cells without a finite number are absent.
+    Rows of `scores` and `froc` say whose case it is, as far as the table or the run's record of its split does.
     """
 
     run: RunDir
@@ -61,6 +62,11 @@ class RunRecord:
     def cases(self) -> list[str]:
         """Scored cases by name."""
         return sorted({row["case"] for row in self.scores})
+
+    @property
+    def patients(self) -> dict[str, str]:
+        """Case -> patient of every scored case."""
+        return patients_in(self.scores)
 
     @property
     def trained_on(self) -> set[str]:

@@ -36,5 +36,5 @@ def _cell(record: RunRecord, region: str, score: Score) -> str:
     """Writes the mean of a score, or the sum of a count."""
     if score in COUNTS:
         return f"{total(record.score_rows(region), score.column) or 0:.0f}"
-    summary = summarise(record.values(region, score.column))
+    summary = summarise(record.values(region, score.column), record.patients)
     return f"{summary.mean:.{score.digits}f}" if summary else "-"

@@ -53,7 +53,10 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
         ("", f"Per case {_changes(found, len(cases))}" if found else ""),
         ("False lesions", _listed(false, _totals)),
     )
-    return [("Answer", _conclusion(cases, judged)), *((what, text) for what, text in details if text)]
+    return [
+        ("Answer", _conclusion(cases, patient_numbers(cases, run.patients)[1], judged)),
+        *((what, text) for what, text in details if text),
+    ]
 
 
 def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
@@ -88,8 +91,7 @@ def _of(family: Family, run: RunRecord, column: str) -> list[Difference]:
     return [difference for difference in family if (difference.method, difference.score.column) == (run.label, column)]
 
 
-def _conclusion(cases: Sequence[str], judged: dict[str, list[Difference]]) -> str:
-    _, patients = patient_numbers(cases)
+def _conclusion(cases: Sequence[str], patients: int, judged: dict[str, list[Difference]]) -> str:
     if patients < FEWEST_PATIENTS:
         of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
         return (
@@ -104,7 +106,7 @@ def _conclusion(cases: Sequence[str], judged: dict[str, list[Difference]]) -> st
 def _significant(run: RunRecord, cases: Sequence[str], family: Family) -> str:
     """Names the run's tests that stay below 5 %; empty where there are too few patients for that to be possible."""
     own = [difference for difference in family if difference.method == run.label]
-    if not own or patient_numbers(cases)[1] < FEWEST_PATIENTS:
+    if not own or patient_numbers(cases, run.patients)[1] < FEWEST_PATIENTS:
         return ""
     over = f"Wilcoxon's test corrected over {count(len(family), 'test')}"
     low = [f"{test.score.name} in {test.region} (p {p_text(test.p_holm)})" for test in own if test.p_holm < LEVEL]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from mets3d.settings.channels import fault_of
 from mets3d.settings.kinds import Counts, Section, VoxelSize
 
 # The settings of `data` that say how the files of a data set are read; the others are about training.
@@ -62,8 +63,15 @@ class Data(Section):
     workers: int = Field(4, ge=0, description="loader processes per training process; 0 loads in the training process")
 
     @model_validator(mode="after")
+    def _channels_have_names(self) -> Data:
+        fault = fault_of(self.sequences)
+        if fault:
+            raise ValueError(f"sequences: {fault}")
+        return self
+
+    @model_validator(mode="after")
     def _fold_exists(self) -> Data:
-        if self.fold >= self.folds:
+        if self.split is None and self.fold >= self.folds:
             raise ValueError(f"fold is {self.fold}, but folds are numbered 0 to {self.folds - 1}")
         return self
 

@@ -12,7 +12,7 @@ from mets3d.statistics.comparison import Paired, paired
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 from mets3d.statistics.paired_tests import holm
-from mets3d.statistics.score_table import CaseValues, values_of
+from mets3d.statistics.score_table import CaseValues, patients_in, values_of
 from mets3d.statistics.shared_lesions import means_of_shared_lesions
 
 # No column of scores.csv: the mean per case over the reference lesions that both found, which takes the penalty for
@@ -70,11 +70,12 @@ def against_reference(
     correction is over all the tests that are made.
     """
     differences = []
+    patients = patients_in(reference.scores, *(method.scores for method in methods.values()))
     for name, method in methods.items():
         for score in scores:
             for region in regions:
                 before, after = _values(reference, method, region, score)
-                found = paired(before, after, lower_is_better=score.better == "lower")
+                found = paired(before, after, patients, lower_is_better=score.better == "lower")
                 if found is not None:
                     differences.append(Difference(name, region, score, found, 1.0))
     corrected = holm([difference.found.p for difference in differences])

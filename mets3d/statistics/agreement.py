@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64
 
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.intervals import Interval, bootstrap_interval
-from mets3d.statistics.score_table import values_of
+from mets3d.statistics.intervals import Interval, Patients, bootstrap_interval
+from mets3d.statistics.score_table import patients_in, values_of
 
 LIMIT = 1.959963984540054  # standard deviations to each side that hold 95 % of a normal distribution
 
@@ -22,6 +22,7 @@ class VolumePairs:
     cases: list[str]
     prediction_mm3: Float64[np.ndarray, " N"]
     reference_mm3: Float64[np.ndarray, " N"]
+    patients: Patients = field(default_factory=dict)
 
     @property
     def mean_mm3(self) -> Float64[np.ndarray, " N"]:
@@ -39,7 +40,7 @@ def volume_pairs(rows: Sequence[Row]) -> VolumePairs:
     prediction, reference = (values_of(rows, f"{side}_volume_mm3") for side in ("prediction", "reference"))
     cases = sorted(case for case in prediction.keys() & reference.keys() if prediction[case] > 0 or reference[case] > 0)
     predicted, expected = (np.array([side[case] for case in cases], np.float64) for side in (prediction, reference))
-    return VolumePairs(cases, predicted, expected)
+    return VolumePairs(cases, predicted, expected, patients_in(rows))
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class VolumeAgreement:
 
 
 def volume_agreement(
-    prediction_mm3: Float64[np.ndarray, " N"], reference_mm3: Float64[np.ndarray, " N"], cases: Sequence[str]
+    prediction_mm3: Float64[np.ndarray, " N"],
+    reference_mm3: Float64[np.ndarray, " N"],
+    cases: Sequence[str],
+    patients: Patients | None = None,
 ) -> VolumeAgreement | None:
     """Bias (mean of prediction - reference), SD of the differences (n - 1), limits of agreement bias -+ 1.96 SD, ICC.
 
@@ -88,7 +92,7 @@ def volume_agreement(
     statistics = (_bias, _lower, _upper, _icc)
     with np.errstate(divide="ignore", invalid="ignore"):
         bias, lower, upper, icc = (_or_none(float(statistic(terms.sum(0)))) for statistic in statistics)
-    intervals = [bootstrap_interval(statistic, terms, kept) for statistic in statistics]
+    intervals = [bootstrap_interval(statistic, terms, kept, patients) for statistic in statistics]
     assert bias is not None
     sd = float(difference.std(ddof=1)) if len(x) > 1 else None
     return VolumeAgreement(len(x), bias, sd, lower, upper, icc, *intervals)

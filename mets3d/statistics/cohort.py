@@ -12,19 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from mets3d.evaluation.scores import KEYS, Place, Score, score_of, shown_in, split_by_size
+from mets3d.evaluation.scores import KEYS, PATIENT, Place, Score, score_of, shown_in, split_by_size
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.agreement import volume_agreement, volume_pairs
 from mets3d.statistics.intervals import (
     FEWEST_PATIENTS,
     Interval,
+    Patients,
     bootstrap_interval,
     mean_interval,
     patient_numbers,
     proportion_interval,
 )
 from mets3d.statistics.lesion_counts import COUNTS
-from mets3d.statistics.score_table import columns_of, values_of
+from mets3d.statistics.score_table import columns_of, patients_in, values_of
 from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.size_recall import recall_by_size
 
@@ -58,15 +59,18 @@ class Summary:
     interval: Interval | None = None
 
 
-def summarise(values: Mapping[str, float]) -> Summary | None:
-    """Summarises case -> value; None where no case has a value. Quartiles are interpolated linearly."""
+def summarise(values: Mapping[str, float], patients: Patients | None = None) -> Summary | None:
+    """Summarises case -> value; None where no case has a value. Quartiles are interpolated linearly.
+
+    patients: case -> patient, for the interval; as in `intervals.patient_numbers`.
+    """
     if not values:
         return None
     cases = sorted(values)
     array = np.array([values[case] for case in cases], np.float64)
     lower, median, upper = (float(value) for value in np.percentile(array, [25, 50, 75]))
     sd = float(array.std(ddof=1)) if len(array) > 1 else None
-    return Summary(len(array), float(array.mean()), sd, median, (lower, upper), mean_interval(array, cases))
+    return Summary(len(array), float(array.mean()), sd, median, (lower, upper), mean_interval(array, cases, patients))
 
 
 def cohort_table(rows: Sequence[Row], lesion_rows: Iterable[Row] = ()) -> list[Row]:
@@ -109,12 +113,13 @@ def cohort_csv(table: Iterable[Row]) -> str:
 
 
 def _scores(rows: Sequence[Row]) -> Iterable[Row]:
+    patients = patients_in(rows)
     for column in columns_of(rows):
         score = score_of(column)
-        if column in KEYS or split_by_size(column) or (score and not score.summarised):
+        if column in (*KEYS, PATIENT) or split_by_size(column) or (score and not score.summarised):
             continue
         values = values_of(rows, column)
-        summary = summarise(values)
+        summary = summarise(values, patients)
         if summary is not None:
             yield _row(column, summary.n, summary.mean, summary.interval) | {
                 "sd": summary.sd,
@@ -123,15 +128,17 @@ def _scores(rows: Sequence[Row]) -> Iterable[Row]:
                 "q3": summary.quartiles[1],
             }
         if column == "lesion_wise_dice" and values:
-            yield _share(f"{column}_zeros", {case: value == 0 for case, value in values.items()})
+            yield _share(f"{column}_zeros", {case: value == 0 for case, value in values.items()}, patients)
         if len(values) < len(rows):
-            yield _share(f"{column}_without_value", {row["case"]: row["case"] not in values for row in rows})
+            without = {row["case"]: row["case"] not in values for row in rows}
+            yield _share(f"{column}_without_value", without, patients)
 
 
-def _share(name: str, hits: Mapping[str, bool]) -> Row:
+def _share(name: str, hits: Mapping[str, bool], patients: Patients) -> Row:
     cases = sorted(hits)
     array = np.array([hits[case] for case in cases], np.float64)
-    return _row(name, len(cases), float(array.mean()), proportion_interval(array, np.ones_like(array), cases))
+    interval = proportion_interval(array, np.ones_like(array), cases, patients)
+    return _row(name, len(cases), float(array.mean()), interval)
 
 
 def _row(score: str, cases: int, value: float | None, interval: Interval | None) -> Row:
@@ -149,25 +156,30 @@ def _pooled(rows: Sequence[Row]) -> Iterable[Row]:
     if not cases:
         return
     counts = np.array([[values[case] for values in by_case] for case in cases], np.float64)
+    patients = patients_in(rows)
     found, missed, false = counts.T
     for name, total in zip(("found", "missed", "false"), counts.sum(0), strict=True):
         yield _row(f"pooled_{name}", len(cases), float(total), None)
     for name, others in (("precision", false), ("recall", missed)):
-        yield _proportion(f"pooled_{name}", found, found + others, cases)
+        yield _proportion(f"pooled_{name}", found, found + others, cases, patients)
     f1 = float(_f1(counts.sum(0))) if counts.any() else None
-    yield _row("pooled_f1", len(cases), f1, bootstrap_interval(_f1, counts, cases))
-    yield _row("false_per_case", len(cases), float(false.mean()), mean_interval(false, cases))
-    numbers, patients = patient_numbers(cases)
-    per_patient = np.bincount(numbers, false, minlength=patients)
-    interval = mean_interval(per_patient, [f"{number:09d}" for number in range(patients)])
+    yield _row("pooled_f1", len(cases), f1, bootstrap_interval(_f1, counts, cases, patients))
+    yield _row("false_per_case", len(cases), float(false.mean()), mean_interval(false, cases, patients))
+    numbers, amount = patient_numbers(cases, patients)
+    per_patient = np.bincount(numbers, false, minlength=amount)
+    interval = mean_interval(per_patient, [f"{number:09d}" for number in range(amount)])
     yield _row("false_per_patient", len(cases), float(per_patient.mean()), interval)
 
 
 def _proportion(
-    name: str, hits: Float64[np.ndarray, " N"], totals: Float64[np.ndarray, " N"], cases: Sequence[str]
+    name: str,
+    hits: Float64[np.ndarray, " N"],
+    totals: Float64[np.ndarray, " N"],
+    cases: Sequence[str],
+    patients: Patients,
 ) -> Row:
     share = float(hits.sum() / totals.sum()) if totals.any() else None
-    return _row(name, len(cases), share, None if share is None else proportion_interval(hits, totals, cases))
+    return _row(name, len(cases), share, None if share is None else proportion_interval(hits, totals, cases, patients))
 
 
 def _f1(sums: Float64[np.ndarray, "... 3"]) -> Float64[np.ndarray, "..."]:
@@ -187,7 +199,7 @@ def _by_size(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> Iterable[Row]:
 
 def _volumes(rows: Sequence[Row]) -> Iterable[Row]:
     pairs = volume_pairs(rows)
-    found = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases)
+    found = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases, pairs.patients)
     if found is None:
         return
     yield _row("volume_bias_mm3", found.n, found.bias_mm3, found.bias_interval) | {"sd": found.sd_mm3}

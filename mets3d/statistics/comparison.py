@@ -12,10 +12,10 @@ import numpy as np
 from mets3d.evaluation.scores import lower_is_better, shown_in
 from mets3d.evaluation.tables import Row
 from mets3d.rundir import SCORE_TABLE
-from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
+from mets3d.statistics.intervals import Interval, Patients, mean_interval, patient_numbers, patient_sums
 from mets3d.statistics.paired_tests import holm, signed_rank
 from mets3d.statistics.ranking import Ranking, ranked_by, ranking_by_rules
-from mets3d.statistics.score_table import columns_of, values_of
+from mets3d.statistics.score_table import columns_of, patients_in, values_of
 from mets3d.statistics.shared_cases import shared_cases
 
 
@@ -38,8 +38,16 @@ class Paired:
     p: float
 
 
-def paired(reference: Mapping[str, float], method: Mapping[str, float], *, lower_is_better: bool) -> Paired | None:
+def paired(
+    reference: Mapping[str, float],
+    method: Mapping[str, float],
+    patients: Patients | None = None,
+    *,
+    lower_is_better: bool,
+) -> Paired | None:
     """Compares two case -> value over the cases that both have; None where there are none.
+
+    patients: case -> patient, as in `intervals.patient_numbers`.
 
     interval: 95 % percentile bootstrap of the mean difference, patients resampled (`intervals.bootstrap_interval`);
     from few patients it is too narrow. p and effect: Wilcoxon's signed-rank test (`paired_tests.signed_rank`) of
@@ -52,7 +60,7 @@ def paired(reference: Mapping[str, float], method: Mapping[str, float], *, lower
     before, after = (np.array([values[case] for case in shared], np.float64) for values in (reference, method))
     differences = after - before
     gains = -differences if lower_is_better else differences
-    sums = patient_sums(np.column_stack([gains, np.ones_like(gains)]), shared)
+    sums = patient_sums(np.column_stack([gains, np.ones_like(gains)]), shared, patients)
     test = signed_rank(sums[:, 0] / sums[:, 1])
     return Paired(
         n=len(shared),
@@ -60,7 +68,7 @@ def paired(reference: Mapping[str, float], method: Mapping[str, float], *, lower
         reference_mean=float(before.mean()),
         method_mean=float(after.mean()),
         difference=float(differences.mean()),
-        interval=mean_interval(differences, shared, fewest=2),
+        interval=mean_interval(differences, shared, patients, fewest=2),
         improved=int((gains > 0).sum()),
         worsened=int((gains < 0).sum()),
         effect=test.effect,
@@ -87,6 +95,7 @@ class Comparison:
     rules: str
     methods: tuple[str, ...]
     cases: tuple[str, ...]
+    patients: int
     left_out: dict[str, list[str]]
     absent: tuple[str, ...]  # scores of the ranking that not every table has
     tests: list[Compared]
@@ -123,6 +132,7 @@ def compare_methods(tables: Mapping[str, Sequence[Row]], *, scores: Sequence[str
         rules,
         tuple(tables),
         tuple(shared),
+        patient_numbers(shared, patients_in(*tables.values()))[1],
         left_out,
         tuple(name for name in wanted if name not in everywhere),
         _tests(tables, shared, regions, chosen),
@@ -156,6 +166,7 @@ def _tests(
     tables: Mapping[str, Sequence[Row]], cases: Sequence[str], regions: Sequence[str], scores: Sequence[str]
 ) -> list[Compared]:
     wanted = set(cases)
+    patients = patients_in(*tables.values())
     tests = []
     for reference, method in combinations(tables, 2):
         for region in regions:
@@ -165,7 +176,7 @@ def _tests(
             ]
             for score in scores:
                 before, after = (values_of(rows, score) for rows in sides)
-                found = paired(before, after, lower_is_better=lower_is_better(score))
+                found = paired(before, after, patients, lower_is_better=lower_is_better(score))
                 if found is not None:
                     tests.append(Compared(reference, method, region, score, found, 1.0))
     return [replace(test, p_holm=p) for test, p in zip(tests, holm([test.found.p for test in tests]), strict=True)]

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.comparison import Compared, Comparison
-from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, patient_numbers
+from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval
 from mets3d.statistics.ranking import Ranking, RankTest, is_official
 
 COMPARISON_COLUMNS = (
@@ -74,8 +74,8 @@ def _bounds(interval: Interval | None) -> Row:
 
 def comparison_text(comparison: Comparison) -> str:
     """Returns the comparison for a console: cases, a table per pair of methods, the ranking."""
-    _, patients = patient_numbers(comparison.cases)
-    lines = [f"rules {comparison.rules}: {len(comparison.cases)} cases of {patients} patients, scored for all methods"]
+    amounts = f"{len(comparison.cases)} cases of {comparison.patients} patients"
+    lines = [f"rules {comparison.rules}: {amounts}, scored for all methods"]
     lines += [
         f"left out, not in every table: {len(cases)} of {name}: {_few(cases)}"
         for name, cases in comparison.left_out.items()
@@ -89,7 +89,7 @@ def comparison_text(comparison: Comparison) -> str:
         f"Holm's correction over all {len(comparison.tests)} tests. Effect: rank-biserial, positive is better."
     )
     lines += ["", how]
-    if patients < FEWEST_PATIENTS:
+    if comparison.patients < FEWEST_PATIENTS:
         lines.append(f"Fewer than {FEWEST_PATIENTS} patients: no p can be below 0.05, so nothing can be concluded.")
     return "\n".join([*lines, "", *_ranking_lines(comparison)])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mets3d.data.cases import patient_of
 from mets3d.evaluation.tables import Row
+from mets3d.statistics.score_table import patients_in
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def froc_curve(rows: Sequence[Row]) -> list[FrocPoint]:
     A threshold that not all of the cases have is left out. Empty where there are no reference lesions.
     """
     cases = {row["case"] for row in rows}
-    patients = len({patient_of(case) for case in cases})
+    patients = len(set(patients_in(rows).values()))
     points = []
     for threshold in sorted({row["threshold"] for row in rows}):
         own = [row for row in rows if row["threshold"] == threshold]

@@ -6,15 +6,16 @@ replacement, and the interval of a proportion counts how alike the lesions of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt16
 
-from mets3d.data.cases import patient_of
+from mets3d.data.patients import patient_of
 
 Interval = tuple[float, float]
+Patients = Mapping[str, str]  # case -> patient
 Statistic = Callable[[Float64[np.ndarray, "... K"]], Float64[np.ndarray, "..."]]
 
 RESAMPLES = 10_000
@@ -26,17 +27,23 @@ FEWEST_PATIENTS = 6
 _BLOCK = 1000  # resamples whose weights are in memory as float64 at once
 
 
-def patient_numbers(cases: Sequence[str]) -> tuple[Int[np.ndarray, " N"], int]:
-    """Returns the number of each case's patient, counted from 0 in alphabetical order, and the number of patients."""
-    patients = sorted({patient_of(case) for case in cases})
-    place = {patient: number for number, patient in enumerate(patients)}
-    return np.array([place[patient_of(case)] for case in cases], dtype=np.int64), len(patients)
+def patient_numbers(cases: Sequence[str], patients: Patients | None = None) -> tuple[Int[np.ndarray, " N"], int]:
+    """Returns the number of each case's patient, counted from 0 in alphabetical order, and the number of patients.
+
+    patients: case -> patient; a case that is not in it, or any without it, is of the patient that its name says.
+    """
+    known = patients or {}
+    of_case = [known.get(case) or patient_of(case) for case in cases]
+    place = {patient: number for number, patient in enumerate(sorted(set(of_case)))}
+    return np.array([place[patient] for patient in of_case], dtype=np.int64), len(place)
 
 
-def patient_sums(terms: Float64[np.ndarray, "N K"], cases: Sequence[str]) -> Float64[np.ndarray, "P K"]:
-    """Sums the rows of `terms`, one a case, over the cases of each patient."""
-    numbers, patients = patient_numbers(cases)
-    sums = np.zeros((patients, terms.shape[1]))
+def patient_sums(
+    terms: Float64[np.ndarray, "N K"], cases: Sequence[str], patients: Patients | None = None
+) -> Float64[np.ndarray, "P K"]:
+    """Sums the rows of `terms`, one a case, over the cases of each patient (`patients` as in `patient_numbers`)."""
+    numbers, amount = patient_numbers(cases, patients)
+    sums = np.zeros((amount, terms.shape[1]))
     np.add.at(sums, numbers, terms)
     return sums
 
@@ -45,22 +52,23 @@ def bootstrap_interval(
     statistic: Statistic,
     terms: Float64[np.ndarray, "N K"],
     cases: Sequence[str],
+    patients: Patients | None = None,
     *,
     fewest: int = FEWEST_PATIENTS,
 ) -> Interval | None:
     """Returns the percentile interval of a statistic of sums over cases, patients resampled 10,000 times.
 
     `statistic` maps the sums [..., K] of the columns of `terms` [N, K] to numbers [...]: a mean is the sum of the
-    values over the sum of ones. The draws depend on the number of patients alone, so the same table gives the same
-    interval. A resample in which the statistic has no value (0/0) is left out. None below `fewest` patients, or where
-    no resample has a value.
+    values over the sum of ones. `patients` is as in `patient_numbers`. The draws depend on the number of patients
+    alone, so the same table gives the same interval. A resample in which the statistic has no value (0/0) is left out.
+    None below `fewest` patients, or where no resample has a value.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; whole clusters drawn: Davison and
     Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
     if not cases:
         return None
-    sums = patient_sums(terms, cases)
+    sums = patient_sums(terms, cases, patients)
     if len(sums) < fewest:
         return None
     times = _times_drawn(len(sums))
@@ -76,10 +84,15 @@ def bootstrap_interval(
 
 
 def mean_interval(
-    values: Float64[np.ndarray, " N"], cases: Sequence[str], *, fewest: int = FEWEST_PATIENTS
+    values: Float64[np.ndarray, " N"],
+    cases: Sequence[str],
+    patients: Patients | None = None,
+    *,
+    fewest: int = FEWEST_PATIENTS,
 ) -> Interval | None:
     """Returns the `bootstrap_interval` of the mean over cases."""
-    return bootstrap_interval(ratio_of_sums, np.column_stack([values, np.ones_like(values)]), cases, fewest=fewest)
+    terms = np.column_stack([values, np.ones_like(values)])
+    return bootstrap_interval(ratio_of_sums, terms, cases, patients, fewest=fewest)
 
 
 def ratio_of_sums(sums: Float64[np.ndarray, "... 2"]) -> Float64[np.ndarray, "..."]:
@@ -103,6 +116,7 @@ def proportion_interval(
     hits: Float64[np.ndarray, " N"],
     totals: Float64[np.ndarray, " N"],
     cases: Sequence[str],
+    patients: Patients | None = None,
     *,
     fewest: int = FEWEST_PATIENTS,
 ) -> Interval | None:
@@ -113,22 +127,22 @@ def proportion_interval(
     hits the data say nothing about d, and a patient counts as one observation, the cautious end. A bootstrap would give
     an interval without width there, which is why proportions have this one.
 
-    hits, totals: one a case. None below `fewest` patients with something to hit.
+    hits, totals: one a case. `patients` is as in `patient_numbers`. None below `fewest` of them with something to hit.
     Source: Wilson, Journal of the American Statistical Association 22:209, 1927.
     """
     if not cases:
         return None
-    sums = patient_sums(np.column_stack([hits, totals]), cases)
+    sums = patient_sums(np.column_stack([hits, totals]), cases, patients)
     sums = sums[sums[:, 1] > 0]
-    patients, (hit, total) = len(sums), sums.sum(0)
-    if patients < max(fewest, 2):
+    clusters, (hit, total) = len(sums), sums.sum(0)
+    if clusters < max(fewest, 2):
         return None
     share = hit / total
     if 0 < share < 1:
-        between = patients / (patients - 1) * ((sums[:, 0] - share * sums[:, 1]) ** 2).sum() / total**2
+        between = clusters / (clusters - 1) * ((sums[:, 0] - share * sums[:, 1]) ** 2).sum() / total**2
         effective = total / max(between / (share * (1 - share) / total), 1.0)
     else:
-        effective = float(patients)
+        effective = float(clusters)
     return wilson_interval(share, effective)
 
 

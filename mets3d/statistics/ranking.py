@@ -21,9 +21,9 @@ from jaxtyping import Float64
 from mets3d.evaluation.rules import rule_set_of
 from mets3d.evaluation.scores import lower_is_better
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.intervals import Interval, mean_interval, patient_sums
+from mets3d.statistics.intervals import Interval, mean_interval, patient_numbers, patient_sums
 from mets3d.statistics.paired_tests import holm, sign_flip_p
-from mets3d.statistics.score_table import columns_of, values_of
+from mets3d.statistics.score_table import columns_of, patients_in, values_of
 
 _DECIMALS = 10  # scores that are equal but for rounding are tied
 
@@ -96,18 +96,19 @@ def rank_methods(
     names, ordered = list(tables), sorted(cases)
     ranks = _ranks(tables, ordered, regions, metrics)
     per_case = ranks.mean(axis=2)
+    patients = patients_in(*tables.values())
     pairs = []
     for first, second in combinations(range(len(names)), 2):
         # Twice a rank is a whole number, so the sums are whole and the test is exact.
         doubled = np.rint(2 * (ranks[second] - ranks[first])).sum(axis=1)
-        by_patient = patient_sums(doubled[:, None], ordered)[:, 0]
+        by_patient = patient_sums(doubled[:, None], ordered, patients)[:, 0]
         change = per_case[second] - per_case[first]
         pairs.append(
             RankTest(
                 names[first],
                 names[second],
                 float(doubled.sum() / 2 / ranks[first].size),
-                mean_interval(change, ordered, fewest=2),
+                mean_interval(change, ordered, patients, fewest=2),
                 int((doubled < 0).sum()),
                 int((doubled > 0).sum()),
                 sign_flip_p(by_patient.astype(np.int64)),
@@ -120,7 +121,7 @@ def rank_methods(
     return Ranking(
         dict(zip(names, map(float, per_case.mean(axis=1)), strict=True)),
         len(ordered),
-        len(patient_sums(np.ones((len(ordered), 1)), ordered)),
+        patient_numbers(ordered, patients)[1],
         tuple(regions),
         tuple(metrics),
         corrected,

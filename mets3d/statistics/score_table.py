@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
-from mets3d.evaluation.scores import KEYS
+from mets3d.data.patients import patient_of
+from mets3d.evaluation.scores import KEYS, PATIENT
 from mets3d.evaluation.tables import Row
 from mets3d.rundir import SCORE_TABLE
 
@@ -49,7 +51,7 @@ def values_of(rows: Iterable[Row], column: str) -> CaseValues:
 
 
 def read_scores(path: Path) -> list[Row]:
-    """Returns the rows of a score table: case, region, rules as text, and every column that holds a number.
+    """Returns the rows of a score table: case, region, rules, patient as text, and every column that holds a number.
 
     `path` is the file or a folder that holds `scores.csv`, such as a run directory. Raises FileNotFoundError where
     there is none, ValueError for a file that is no score table, holds no row, or holds a case and region twice.
@@ -61,7 +63,7 @@ def read_scores(path: Path) -> list[Row]:
         cells = read_cells(file)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{file}: {error}; name a table that `mets3d evaluate` wrote") from None
-    rows: list[Row] = [{key: row[key] for key in KEYS} | numbers(_without_keys(row)) for row in cells if row["case"]]
+    rows: list[Row] = [text_cells(row) | numbers(_without_keys(row)) for row in cells if row["case"]]
     if not rows:
         raise ValueError(f"{file}: expected a row per case and region, found none")
     seen: set[tuple[str, str]] = set()
@@ -72,8 +74,31 @@ def read_scores(path: Path) -> list[Row]:
     return rows
 
 
+def text_cells(row: Mapping[str, str]) -> Row:
+    """Returns the cells that are no numbers: case, region, rules, and the patient where the table names one."""
+    return {key: row[key] for key in (*KEYS, PATIENT) if key in KEYS or row.get(key)}
+
+
 def _without_keys(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: cell for column, cell in row.items() if column not in KEYS}
+    return {column: cell for column, cell in row.items() if column not in (*KEYS, PATIENT)}
+
+
+def patients_in(*tables: Iterable[Row]) -> dict[str, str]:
+    """Returns case -> patient over the rows of all tables: as a row says, or where none does, by the case's name.
+
+    Raises ValueError where two rows name different patients for a case.
+    """
+    named: dict[str, str] = {}
+    cases: dict[str, None] = {}
+    for row in itertools.chain.from_iterable(tables):
+        case, patient = row["case"], row.get(PATIENT)
+        cases[case] = None
+        if patient and named.setdefault(case, patient) != patient:
+            raise ValueError(
+                f"expected one patient a case, found {named[case]} and {patient} for {case}; evaluate the methods "
+                "against the same data set again"
+            )
+    return {case: named.get(case) or patient_of(case) for case in cases}
 
 
 def columns_of(rows: Iterable[Mapping[str, object]]) -> list[str]:

@@ -12,7 +12,7 @@ from mets3d.evaluation.region_scores import size_class, size_classes
 from mets3d.evaluation.scores import split_by_size
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, proportion_interval
-from mets3d.statistics.score_table import columns_of, finite, values_of
+from mets3d.statistics.score_table import columns_of, finite, patients_in, values_of
 
 CaseCounts = dict[str, float]  # case -> lesions
 
@@ -47,6 +47,7 @@ def recall_by_size(
     them, else those of `lesion_rows` of the same cases. Below `fewest` patients there is no interval.
     """
     counted = _counted_columns(rows) or _counted_lesions(rows, lesion_rows)
+    patients = patients_in(rows)
     recalls = []
     for name in sorted(counted, key=_lower_edge):
         found, missed = counted[name]
@@ -55,7 +56,7 @@ def recall_by_size(
             continue
         hits = np.array([found.get(case, 0) for case in cases], np.float64)
         totals = hits + np.array([missed.get(case, 0) for case in cases], np.float64)
-        interval = proportion_interval(hits, totals, cases, fewest=fewest)
+        interval = proportion_interval(hits, totals, cases, patients, fewest=fewest)
         recalls.append(SizeRecall(name, int(hits.sum()), int((totals - hits).sum()), len(cases), interval))
     return recalls
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Job:
     """A run before it starts. `train.py` composes it; `open_session` brings it onto the devices.
 
     records: contents of the JSON files that the run directory gets at its start, by path.
+    remarks: on the data, for the user.
     """
 
     config: Config
@@ -35,5 +36,6 @@ class Job:
     samples: Samples
     target: Target
     validate: Validation
-    records: Mapping[Path, Mapping[str, Any]]
+    records: Mapping[Path, Any]
     store: Store
+    remarks: Sequence[str] = ()

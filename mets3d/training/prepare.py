@@ -61,7 +61,7 @@ def prepare_run(job: Job, accelerator: Accelerator) -> Start:
         _check_records(job)
     elif damaged:
         raise ValueError(_none_is_whole(run, damaged))
-    remarks += [*_set_aside(run, damaged), *job.store.source_remarks(), *_room(job)]
+    remarks += [*_set_aside(run, damaged), *job.store.source_remarks(), *job.remarks, *_room(job)]
     progress = Progress() if record is None else replace(record.progress)
     if record is not None:
         _repair(job, record)

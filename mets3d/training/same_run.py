@@ -16,20 +16,11 @@ from mets3d.training.schedule import learning_rate
 # Settings under which held-out cases are scored. They decide which weights are the best, but change no weight.
 SCORED = ("validate.cases", "predict.overlap", "predict.threshold", "predict.query_classes")
 # Settings that may change between a start and its resumption, since no weight depends on them; of accumulation alone
-# the rounding does. Where the store lies may change, not what is in it; `precision` is compared as launched.
+# the rounding does. Where the store lies may change, not what is in it; where the files lie that say who is a patient
+# and who is held out may change, not what follows from them in split.json; `precision` is compared as launched.
 MAY_CHANGE = (
-    *(
-        "name",
-        "output",
-        "resume",
-        "precision",
-        "track",
-        "data.store",
-        "data.cache",
-        "data.workers",
-        "validate",
-        "predict",
-    ),
+    *("name", "output", "resume", "precision", "track", "validate", "predict"),
+    *("data.store", "data.cache", "data.workers", "data.patients", "data.split"),
     *("train.accumulation", "train.checkpoint_every", "train.keep_checkpoints", "train.max_skipped"),
     *("train.debug_non_finite", "train.deterministic"),
     *("train.compile", "train.compile_loss", "train.channels_last", "train.recompute"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data.cases import find_cases
-from mets3d.files import NAMES, OBJECTS, TEXT, read_object
+from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
 from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
@@ -21,6 +21,7 @@ class HeldOutCase:
     name: str
     probabilities: Path
     reference: Path
+    patient: str
 
 
 def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | None]:
@@ -29,21 +30,25 @@ def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | No
     Raises FileNotFoundError or ValueError naming the cases if probabilities are missing, were made of training data or
     by other weights, or a case has no reference.
     """
-    split = read_object(run.split, {"training": NAMES, "validation": NAMES})
+    split = read_object(run.split, {"training": NAMES, "validation": NAMES}, {"patients": OBJECT})
     names = sorted(split["validation"])
     predictions = PredictionsDir(run.predictions)
     again = f"run `mets3d predict {run.path} {data} --held-out --probabilities`"
     _check_probabilities(predictions, set(split["training"]), names, again)
     weights = _weights(run, names, again)
-    references = {case.name: case.labels for case in find_cases(data)}
+    found_cases = {case.name: case for case in find_cases(data)}
+    references = {name: case.labels for name, case in found_cases.items()}
     unknown = [name for name in names if references.get(name) is None]
     if unknown:
         raise FileNotFoundError(
             f"{data} lacks the reference CASE-seg.nii.gz of {len(unknown)} held-out cases: {_some(unknown)}; "
             "name the data set that the run was trained on"
         )
+    patients = {name: found_cases[name].patient for name in names} | split.get("patients", {})
     found = [(name, predictions.probability_map(name), references[name]) for name in names]
-    return [HeldOutCase(name, ours, theirs) for name, ours, theirs in found if theirs is not None], weights
+    return [
+        HeldOutCase(name, ours, theirs, patients[name]) for name, ours, theirs in found if theirs is not None
+    ], weights
 
 
 def _check_probabilities(predictions: PredictionsDir, training: set[str], names: Sequence[str], again: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from mets3d.data import Progress, quiet
-from mets3d.data.cases import make_folds, patient_of
+from mets3d.data.folds import make_folds
 from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
 from mets3d.processes import RunAll, worker_processes
@@ -59,7 +59,7 @@ def tune(
     default = decoding_for(target, config.predict, None)
     grids = {r.name: grid_for(default[r.name], target, r) for r in target.regions if r in scored}
     cases, weights = held_out_cases(run, data)
-    folds = _folds([case.name for case in cases])
+    folds = _folds({case.name: case.patient for case in cases})
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
     with (
         tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder,
@@ -121,13 +121,13 @@ def _row(
     )
 
 
-def _folds(names: Sequence[str]) -> list[Any]:
-    """Returns the positions of the cases of each fold; no fold with one patient."""
-    patients = len({patient_of(name) for name in names})
-    if patients < 2:
+def _folds(patients: Mapping[str, str]) -> list[Any]:
+    """Returns the positions of the cases of each fold; no fold with one patient. `patients`: case -> patient."""
+    amount = len(set(patients.values()))
+    if amount < 2:
         return []
-    position = {name: index for index, name in enumerate(names)}
-    folds = make_folds(names, min(patients, MOST_FOLDS), seed=0)
+    position = {name: index for index, name in enumerate(patients)}
+    folds = make_folds(patients, min(amount, MOST_FOLDS), seed=0)
     return [np.array([position[name] for name in fold]) for fold in folds]
 
 

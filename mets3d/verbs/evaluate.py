@@ -27,6 +27,8 @@ def arguments(parser: VerbParser) -> None:
                         help="between size classes")  # fmt: skip
     parser.add_argument("--probabilities", type=Path, metavar="DIR",
                         help="maps for froc.csv (default PREDICTIONS/probabilities, if there)")  # fmt: skip
+    parser.add_argument("--patients", metavar="PATTERN|FILE",
+                        help="who is who, as in data.patients (default: by the run or data set)")  # fmt: skip
     parser.takes_jobs()
 
 
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         Tables(options.out, beside.lesions, beside.froc),
         Scoring(rules, options.compat, tuple(options.size_edges)),
         probabilities=options.probabilities or (soft if soft.is_dir() else None),
+        patients=options.patients,
         jobs=options.jobs,
         progress=progress_of("evaluate"),
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mets3d import augment
 from mets3d.augment import changes
-from mets3d.augment.changes import ARTEFACTS, INTENSITY, SPATIAL, Drawn, Stream
+from mets3d.augment.changes import ARTEFACTS, INTENSITY, MISSING, SPATIAL, Drawn, Stream
 from mets3d.augment.intensity import Brightness, Contrast
 from mets3d.augment.spatial import Mirror
 from mets3d.config import Augment
@@ -118,10 +118,12 @@ def test_a_probability_does_not_change_what_is_drawn() -> None:
 
 
 def test_each_setting_belongs_to_one_change_and_each_change_has_its_settings() -> None:
-    families = SPATIAL | INTENSITY | ARTEFACTS
-    assert len(families) == len(SPATIAL) + len(INTENSITY) + len(ARTEFACTS), "a name would have one stream twice"
+    families = SPATIAL | INTENSITY | ARTEFACTS | MISSING
+    assert len(families) == sum(map(len, (SPATIAL, INTENSITY, ARTEFACTS, MISSING))), (
+        "a name would have one stream twice"
+    )
     arguments = [key for change in families.values() for key in [*inspect.signature(change.draw).parameters][1:]]
-    own = sorted(key for key in arguments if key != "sequences")
+    own = sorted(key for key in arguments if key not in ("sequences", "parents"))
     assert own == sorted(set(Augment.model_fields) - {"enabled"})
 
 

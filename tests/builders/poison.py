@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from mets3d.data.cases import split
+from mets3d.config import Data
+from mets3d.data.folds import split_of
 from mets3d.data.store import open_store
 from mets3d.data.stored_case import case_path, read_metadata, write_case
 
@@ -25,5 +26,4 @@ def poisoned(store: Path, folder: Path, case: str, value: float) -> Path:
 
 
 def training_cases(store: Path) -> list[str]:
-    training, _ = split(open_store(store).cases, 3, 0, 0)
-    return list(training)
+    return split_of(open_store(store), Data(folds=3)).training

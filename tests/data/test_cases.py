@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.data import DataError
-from mets3d.data.cases import Scan, find_cases, make_folds, patient_of, split
+from mets3d.data.cases import Scan, find_cases
 from tests.builders.cases import make_case
 
 
@@ -136,50 +136,3 @@ def test_no_folder_and_no_case_are_told_apart(tmp_path: Path) -> None:
         find_cases(tmp_path)
     with pytest.raises(DataError, match=r"1 NIfTI files such as .*B_swi"):
         find_cases(layout(tmp_path, "B/B_swi.nii.gz"))
-
-
-@pytest.mark.parametrize(
-    ("name", "patient"),
-    [
-        ("BraTS-MET-00110-000", "BraTS-MET-00110"),
-        ("BraTS-MET-00110-012", "BraTS-MET-00110"),
-        ("TCGA-FG-6692", "TCGA-FG-6692"),
-        ("site-12", "site-12"),
-        ("P007", "P007"),
-        ("x-123-456", "x-123"),
-    ],
-)
-def test_patient(name: str, patient: str) -> None:
-    assert patient_of(name) == patient
-
-
-NAMES = [f"P-{number:05d}-{time:03d}" for number in range(23) for time in range(1 + number % 4)]
-
-
-def test_folds_part_the_cases_and_never_a_patient() -> None:
-    folds = make_folds(NAMES, 5, 12345)
-    assert sorted(name for fold in folds for name in fold) == sorted(NAMES)
-    homes = [{patient_of(name) for name in fold} for fold in folds]
-    for a in range(5):
-        for b in range(a):
-            assert not homes[a] & homes[b]
-    assert max(map(len, folds)) - min(map(len, folds)) <= 4
-
-
-def test_folds_depend_on_names_and_seed_alone() -> None:
-    assert make_folds([*NAMES[::-1], *NAMES[:7]], 5, 1) == make_folds(NAMES, 5, 1)
-    assert make_folds(NAMES, 5, 2) != make_folds(NAMES, 5, 1)
-    assert make_folds(["P-1", "P-2", "P-3"], 3, 0) == [["P-3"], ["P-2"], ["P-1"]]  # must never change: runs rely on it
-
-
-def test_split_holds_out_one_fold() -> None:
-    training, validation = split(NAMES, 5, 3, 7)
-    assert validation == make_folds(NAMES, 5, 7)[3]
-    assert sorted(training + validation) == sorted(NAMES)
-    with pytest.raises(ValueError, match="fold is 5, expected 0 to 4"):
-        split(NAMES, 5, 5, 7)
-
-
-def test_too_few_patients_for_the_folds() -> None:
-    with pytest.raises(ValueError, match="at least 3 patients for 3 folds, found 2 in 4 cases"):
-        make_folds(["A-000", "A-001", "A-002", "B-000"], 3, 0)

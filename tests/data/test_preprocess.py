@@ -40,7 +40,7 @@ def contents(store: Path) -> dict[str, bytes]:
 
 def test_the_store_holds_what_prepare_gives(tmp_path: Path) -> None:
     data, store = three_cases(tmp_path / "data"), tmp_path / "store"
-    assert preprocess(data, store, SETTINGS, data=Data()) == []
+    assert preprocess(data, store, SETTINGS, data=Data(patients=r"(\w+)-\d+")) == []
     opened = open_store(store, expected=(SETTINGS, Data()))
     assert opened.cases == ["A-000", "A-001", "B-000"]
     expected = prepared(tmp_path / "other", name="A-001")

@@ -72,13 +72,13 @@ def test_tables_hold_the_scores_in_full(tmp_path: Path) -> None:
     assert [(row["case"], row["region"]) for row in rows] == [(case, row["region"]) for case, row in expected]
     for written, (_, row) in zip(rows, expected, strict=True):
         assert tuple(written)[: len(score_columns())] == score_columns()
-        assert set(written) == {"case", *row}
+        assert set(written) == {"case", "patient", *row}
         for name, value in row.items():
             assert type(value)(written[name]) == value if written[name] else math.isnan(value), name
     lesions = read(tmp_path / "out" / "lesions.csv")
     assert tuple(lesions[0]) == LESION_COLUMNS
     assert [row["kind"] for row in lesions] == [row["kind"] for row in report.lesions]
-    assert [set(row) for row in report.rows] == [{"case"} | set(row) for _, row in expected]
+    assert [set(row) for row in report.rows] == [{"case", "patient"} | set(row) for _, row in expected]
 
 
 def test_more_processes_give_the_same_files(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_the_configuration_is_the_runs_but_for_what_is_private(run: Path, tmp_pa
     old, new = load_file(run / "config.yaml"), load_file(tmp_path / "out" / "config.yaml")
     assert new.name == "given-away"
     assert new.model == old.model.model_copy(update={"vit_pretrained": None})
-    assert new.data == old.data.model_copy(update={"store": "store"})
+    assert new.data == old.data.model_copy(update={"store": "store", "split": None})
     assert (new.output, new.weights, new.predict, new.loss) == ("runs", None, old.predict, old.loss)
 
 

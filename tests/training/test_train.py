@@ -182,12 +182,12 @@ def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path, phantom_store: Pa
 
 
 def crops_without_foreground(config: Path, store: Path) -> bool:
-    from mets3d.data.cases import split
+    from mets3d.data.folds import split_of
     from mets3d.data.loader import Samples
     from mets3d.data.store import open_store
 
     data = load_config(config).data
-    training, _ = split(open_store(store).cases, data.folds, data.fold, data.split_seed)
+    training = split_of(open_store(store), data).training
     samples = Samples(store, training, patch=data.patch, seed=0, lesion_fraction=data.lesion_fraction)
     return any(samples[step, index]["labels"].max() == 0 for step in range(10) for index in range(4))
 

@@ -61,7 +61,7 @@ def volumes_figure(records: Records, cases: Cases) -> bytes | None:
         found = list(zip(pairs_of(region), colours_of(records, region), strict=True))
         for pairs, colour in found:
             dots(axis, pairs.mean_mm3 / MM3_IN_CM3, pairs.difference_mm3 / MM3_IN_CM3, colour)
-            agreement = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases)
+            agreement = volume_agreement(pairs.prediction_mm3, pairs.reference_mm3, pairs.cases, pairs.patients)
             if agreement is not None:
                 _levels(axis, agreement, colour, alone=len(records) == 1)
         means = [float(mean) / MM3_IN_CM3 for pairs, _ in found for mean in pairs.mean_mm3]

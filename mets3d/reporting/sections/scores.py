@@ -38,7 +38,7 @@ def score_tables(record: RunRecord) -> str:
 def _score_table(record: RunRecord, score: Score) -> str:
     rows = []
     for region in record.regions:
-        summary = summarise(record.values(region.name, score.column))
+        summary = summarise(record.values(region.name, score.column), record.patients)
         if summary is None:
             cells = ["0", *["–"] * 6]
         else:

@@ -50,7 +50,7 @@ def against_threshold(record: RunRecord) -> str:
 def threshold_comparison(record: RunRecord) -> Paired | None:
     """Compares the run with the threshold by whole-volume Dice on the cases that both have; None without any."""
     alone = {case: dice for case, dice in (record.baseline.get("per_case") or {}).items() if dice is not None}
-    return paired(alone, record.values(_region(record), "dice"), lower_is_better=False)
+    return paired(alone, record.values(_region(record), "dice"), record.patients, lower_is_better=False)
 
 
 def _region(record: RunRecord) -> str:

@@ -20,8 +20,8 @@ def tiles(record: RunRecord) -> str:
 
 
 def _tile(record: RunRecord, region: Region) -> str:
-    dice = summarise(record.values(region.name, "lesion_wise_dice"))
-    hd95 = summarise(record.values(region.name, "lesion_wise_hd95"))
+    dice = summarise(record.values(region.name, "lesion_wise_dice"), record.patients)
+    hd95 = summarise(record.values(region.name, "lesion_wise_hd95"), record.patients)
     if dice is None:
         return ""
     below = f"lesion-wise HD95 {score_number('lesion_wise_hd95', hd95.mean)} mm" if hd95 else ""

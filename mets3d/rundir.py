@@ -201,6 +201,7 @@ class PredictionsDir:
     lesions = Inside("lesions")
     probabilities = Inside("probabilities")
     records = Inside("records")
+    not_usable = Inside(NOT_USABLE)
 
     def label_map(self, case: str) -> Path:
         """Returns the path of a case's label map, whether it exists or not."""

@@ -16,10 +16,11 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
-from mets3d.config import Config
+from mets3d.config import Config, Data
 from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
+from mets3d.data.not_usable import OnError, reason_of, stops, write_not_usable
 from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
 from mets3d.inference.ensemble import Ensemble
@@ -52,6 +53,7 @@ def predict(
     *,
     probabilities: bool = False,
     held_out: bool = False,
+    on_error: OnError | None = None,
     progress: Progress = quiet,
 ) -> Prediction:
     """Predicts every case of a data set, or the held-out ones, into OUT (default RUN/predictions).
@@ -63,15 +65,18 @@ def predict(
     choices: more runs to average with, for which OUT is required, and changed settings. The settings are the first
     run's; held-out cases are those that no member was trained on.
 
-    Raises FileNotFoundError or ValueError before the first case if a case lacks a sequence, and as `set_up`; a case
-    that fails later is named in the result.
+    on_error: with `skip` cases whose headers show that they cannot be predicted, as one that lacks a sequence, are
+    named in the result, with `stop` all are refused for them; None: `skip` from 20 cases on. A case that fails later is
+    named in the result in either way.
+
+    Raises FileNotFoundError or ValueError before the first case, as `set_up` does and for cases as said.
     """
     choices = choices or Choices()
     if choices.also and out is None:
         raise ValueError("with --also the predictions belong to no single run; name a folder OUT for them")
     runs = [open_run(path, needs=("config", "plan", "weights")) for path in (run_path, *choices.also)]
-    cases = _chosen(runs, data, held_out)
     setup = set_up(run_path, choices)
+    cases, faults = _chosen(runs, data, _reading(setup.config.data), held_out, on_error)
     accelerator = _accelerator(setup.config)
     precision = accelerator.mixed_precision
     ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, accelerator.device, accelerator.autocast)
@@ -82,25 +87,37 @@ def predict(
 
     skipped: list[str] = []
     if accelerator.is_main_process:  # looks before any process writes
-        skipped = _already_there(folder, cases, recipe, probabilities)
-        note(cases=skipped, failures={})  # so that a kill does not lose which cases are to come
-    skipped = broadcast_object_list([skipped])[0]
-    to_do = [case for case in cases if case.name not in skipped]
+        sound = [case for case in cases if case.name not in faults]
+        skipped = _already_there(folder, sound, recipe, probabilities)
+        note(cases=skipped, failures=faults)  # so that a kill does not lose which cases are to come
+    skipped, faults = broadcast_object_list([skipped, faults])
+    to_do = [case for case in cases if case.name not in skipped and case.name not in faults]
     pipeline = Pipeline(ensemble, setup.decoding, folder, recipe, probabilities)
-    result = _gathered(folder, skipped, pipeline.run(_share(to_do, accelerator), progress))
+    result = _gathered(folder, skipped, faults, pipeline.run(_share(to_do, accelerator), progress))
     result.decoded_by = _decoding_in_words(setup)
     result.remarks = _remarks(folder, names, recipe, result.failures)
     if accelerator.is_main_process:
         note(cases=result.cases, failures=result.failures)
+        write_not_usable(folder.not_usable, result.failures)
     return result
 
 
 # ---------------------------------------------------------------- before the first case
 
 
-def _chosen(runs: Sequence[RunDir], data: Path, held_out: bool) -> list[Case]:
-    """Finds the cases to predict. Raises ValueError with all that is wrong with them."""
-    cases = find_cases(data)
+def _reading(settings: Data) -> Data:
+    """Returns the run's settings of how files are read, without those that belong to the cases it was trained on."""
+    return settings.model_copy(update={"exclude": None, "overlay": None, "patients": None, "split": None})
+
+
+def _chosen(
+    runs: Sequence[RunDir], data: Path, reading: Data, held_out: bool, on_error: OnError | None
+) -> tuple[list[Case], dict[str, str]]:
+    """Finds the cases to predict, and what is wrong with some of them by layout and headers.
+
+    Raises ValueError with all that is wrong where that stops the others.
+    """
+    cases = find_cases(data, reading)
     chosen: list[Case] = list(cases)
     if held_out:
         names = _held_out(runs)
@@ -111,10 +128,14 @@ def _chosen(runs: Sequence[RunDir], data: Path, held_out: bool) -> list[Case]:
                 f"{data} lacks {len(absent)} of the run's held-out cases: {', '.join(absent[:6])}; "
                 "name the data set the run was trained on, or leave out --held-out"
             )
-    faults = [finding for case in chosen for finding in check_headers(case) if finding.severity == "error"]
-    if faults:
-        raise ValueError(f"{data}: cases that cannot be predicted\n  " + "\n  ".join(str(fault) for fault in faults))
-    return chosen
+    found = [finding for case in chosen for finding in check_headers(case)]
+    found += [finding for finding in cases.findings if finding.case in {case.name for case in chosen}]
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors and stops(on_error, len(chosen)):
+        told = "\n  ".join(str(error) for error in errors)
+        raise ValueError(f"{data}: cases that cannot be predicted; --on-error skip predicts the others\n  {told}")
+    faulty = dict.fromkeys(error.case for error in errors)
+    return chosen, {name: reason_of(error for error in errors if error.case == name) for name in faulty}
 
 
 def _held_out(runs: Sequence[RunDir]) -> set[str]:
@@ -207,11 +228,13 @@ def _share(cases: Sequence[Case], accelerator: Accelerator) -> Sequence[Case]:
 # ---------------------------------------------------------------- after the last case
 
 
-def _gathered(folder: PredictionsDir, skipped: Sequence[str], mine: tuple[list[str], dict[str, str]]) -> Prediction:
-    """Joins what the processes have written, and what failed."""
+def _gathered(
+    folder: PredictionsDir, skipped: Sequence[str], faults: dict[str, str], mine: tuple[list[str], dict[str, str]]
+) -> Prediction:
+    """Joins what the processes have written, and what failed, then or before."""
     everyone = gather_object([mine])
     written = [name for names, _ in everyone for name in names]
-    failures = {name: reason for _, failures in everyone for name, reason in failures.items()}
+    failures = faults | {name: reason for _, failures in everyone for name, reason in failures.items()}
     return Prediction(folder.path, sorted([*written, *skipped]), sorted(skipped), dict(sorted(failures.items())))
 
 

@@ -15,6 +15,7 @@ from mets3d.inference.members import Member, load_members, member_weights
 from mets3d.regions import Target
 
 CHANGEABLE = ("predict", "precision")  # what can differ from the training
+OF_FILES = ("data.grids", "data.missing_sequences")  # and what can differ with the files that are predicted
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def _check_distinct(runs: Sequence[Path]) -> None:
 
 
 def _settings(member: Member, overrides: Sequence[str]) -> Config:
+    of_files = [word for word in overrides if word.partition("=")[0].strip().removeprefix("--") in OF_FILES]
     try:
-        return overridden(member.config, overrides, sections=CHANGEABLE)
+        config = overridden(member.config, of_files, sections=OF_FILES)
+        return overridden(config, [word for word in overrides if word not in of_files], sections=CHANGEABLE)
     except ConfigError as error:
         raise ValueError(str(error)) from None
 

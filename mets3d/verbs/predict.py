@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mets3d.console import is_main_process, progress_of
-from mets3d.verbs.case_folders import print_case_folders
+from mets3d.verbs.case_folders import print_case_folders, print_not_usable
 from mets3d.verbs.parser import VerbParser, output_folder
 
 SUMMARY = "segment cases with a trained run; label maps on each case's own grid"
@@ -28,6 +27,7 @@ def arguments(parser: VerbParser) -> None:
                         help="weights of the average, per region one number per run")  # fmt: skip
     parser.add_argument("--decoding", metavar="FILE",
                         help="thresholds: a file, or `default`: as if the run were not tuned")  # fmt: skip
+    parser.takes_on_error("lists them and predicts the others", "predicts none where headers show one")
     parser.takes_overrides(
         "settings of the run to change, as --predict.overlap=0.75 or --precision=bf16", also=["precision"]
     )
@@ -48,14 +48,14 @@ def run(options: argparse.Namespace) -> int:
         Choices(options.also, options.region_weights, options.decoding, options.overrides),
         probabilities=options.probabilities,
         held_out=options.held_out,
+        on_error=options.on_error,
         progress=progress_of("predict"),
     )
     print_case_folders(options.data)
     if is_main_process():
-        for case, reason in result.failures.items():
-            print(f"mets3d predict: {case}: {reason}", file=sys.stderr)
         for remark in result.remarks:
             print(remark)
+        print_not_usable("predict", result.failures, result.folder)
         print(f"decoding: {result.decoded_by}")
         print(f"{len(result.cases)} label maps in {result.folder}")
         if result.skipped:

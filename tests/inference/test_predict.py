@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mets3d.__main__ import main
+from mets3d.data import not_usable
 from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
 from mets3d.files import read_json, write_json
 from mets3d.inference import ensemble, outputs, pipeline
@@ -28,7 +29,7 @@ from mets3d.inference.ensemble import Ensemble
 from mets3d.inference.members import load_network
 from mets3d.inference.predict import Prediction
 from mets3d.inference.predictor import Predictor
-from mets3d.inference.setup import Choices
+from mets3d.inference.setup import Choices, set_up
 from mets3d.models.originals.transunet import from_original
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
@@ -153,6 +154,78 @@ def test_bad_input_is_named_before_the_first_case(trained_run: Path, phantom_dat
     shutil.rmtree(partial / held_out[0], ignore_errors=True)
     with pytest.raises(FileNotFoundError, match=f"lacks .* held-out cases: .*{held_out[0]}"):
         predict(trained_run, partial, held_out=True)
+
+
+def without(data: Path, to: Path, *files: str) -> tuple[Path, list[str]]:
+    """A copy of the data of which some cases lack a file, each by the place of the case and the file's kind."""
+    shutil.copytree(data, to)
+    names = sorted(folder.name for folder in to.iterdir())
+    for place_and_kind in files:
+        place, kind = place_and_kind.split()
+        (to / names[int(place)] / f"{names[int(place)]}-{kind}.nii.gz").unlink()
+    return to, names
+
+
+def test_cases_that_cannot_be_predicted_are_listed_and_the_others_predicted(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, names = without(phantom_data, tmp_path / "data", "1 t2w")
+    unreadable = data / names[2] / f"{names[2]}-t1n.nii.gz"
+    unreadable.write_bytes(b"no image")
+    words = ["predict", str(trained_run), str(data), str(tmp_path / "out")]
+    assert main([*words, "--on-error", "stop"]) == 2
+    message = capsys.readouterr().err
+    assert "--on-error skip predicts the others" in message
+    assert names[1] in message
+    assert names[2] in message
+    assert not (tmp_path / "out").exists()
+    good = [name for name in names if name not in (names[1], names[2])]
+    for _ in range(2):
+        assert main([*words, "--on-error", "skip"]) == 1
+        printed = capsys.readouterr()
+        assert f"mets3d predict: {names[1]}: missing sequence" in printed.err
+        assert f"2 cases could not be used, listed in {tmp_path / 'out' / 'not_usable.csv'}" in printed.err
+        assert sorted(file.name for file in (tmp_path / "out").glob("*.nii.gz")) == [f"{name}.nii.gz" for name in good]
+        told = read_json(tmp_path / "out" / "predict.json")
+        assert (told["asked"], told["cases"], sorted(told["failures"])) == (names, good, [names[1], names[2]])
+    assert "4 of them were there already" in printed.out
+    with (tmp_path / "out" / "not_usable.csv").open(newline="") as stream:
+        assert {row["case"]: row["reason"] for row in csv.DictReader(stream)} == told["failures"]
+    shutil.copy(phantom_data / names[2] / unreadable.name, unreadable)
+    shutil.copy(phantom_data / names[1] / f"{names[1]}-t2w.nii.gz", data / names[1])
+    result = predict(trained_run, data, tmp_path / "out")
+    assert (result.cases, result.skipped) == (names, good)
+    assert not (tmp_path / "out" / "not_usable.csv").exists()
+
+
+@pytest.mark.parametrize(("many", "predicted"), [(7, 0), (6, 5)])
+def test_from_many_cases_on_the_good_ones_are_predicted_without_being_asked(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int, predicted: int
+) -> None:
+    monkeypatch.setattr(not_usable, "MANY_CASES", many)
+    data, names = without(phantom_data, tmp_path / "data", "0 t1c")
+    if not predicted:
+        with pytest.raises(ValueError, match=f"{names[0]}: missing sequence"):
+            predict(trained_run, data, tmp_path / "out")
+        return
+    result = predict(trained_run, data, tmp_path / "out")
+    assert (len(result.cases), list(result.failures)) == (predicted, names[:1])
+
+
+def test_how_files_are_read_can_be_changed_and_what_was_trained_on_is_not_asked_for(
+    trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    data, name = one_case(phantom_data, tmp_path / "data")
+    run = copied(trained_run, tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    for key in ("exclude", "overlay"):
+        text = text.replace(f"  {key}: null", f"  {key}: gone_since")
+    (run / "config.yaml").write_text(text)
+    assert "gone_since" in text
+    assert predict(run, data, tmp_path / "out", overrides=["--data.grids=t1c"]).cases == [name]
+    assert set_up(run, Choices(overrides=["--data.missing_sequences=zero"])).config.data.missing_sequences == "zero"
+    with pytest.raises(ValueError, match=r"data\.sequences: belongs to the training"):
+        predict(run, data, tmp_path / "out", overrides=["--data.sequences=[t1c]"])
 
 
 def test_weights_of_another_network_are_refused_by_tensor(
@@ -545,7 +618,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != "predict.json"
+        if file.is_file() and file.name not in ("predict.json", "not_usable.csv")  # both are about the last call
     }
 
 

@@ -22,9 +22,11 @@ def set_findings(summaries: Sequence[CaseSummary], data: Data) -> list[Finding]:
 
     An error about the whole set means that no case with a reference can be used.
     """
+    meaning = meaning_findings(summaries)
+    known = all(finding.severity != "error" for finding in meaning)  # else no label tells which tissue is where
     return [
-        *meaning_findings(summaries),
-        *contrast_findings(summaries),
+        *meaning,
+        *(contrast_findings(summaries) if known else []),
         *copy_findings(summaries),
         *geometry_findings(summaries),
         *patient_findings(summaries, data),

@@ -15,6 +15,7 @@ LEAST_VOXELS = 8  # of a label in a case, for its neighbours to be judged
 LEAST_BRIGHT = 50  # of a label in a case, for its mean to be judged: of random values it strays by a seventh
 CLEARLY_OUTSIDE = 0.2  # difference in the share of faces
 CLEARLY_BRIGHTER = 0.5  # standard deviations of the brain
+ENHANCING = 1.0  # above what core or oedema gains by another scale: at most 0.8 in three real cases, signs turned
 MOSTLY_EMPTY = 0.25  # of the references; 28 of BraTS-METS' 1,296 are empty
 
 
@@ -50,7 +51,7 @@ def _emptiness(references: int, empty: int) -> list[Finding]:
 def _no_enhancing_tumour(filled: Sequence[CaseSummary], present: Sequence[int]) -> Finding | None:
     """Judges a set without ET: a mistake of the map, unless a map says that it is meant."""
     cases = Counter(label for summary in filled for label in summary.label_voxels or ())
-    enhancing = [label for label in present if _brightness(filled, label) > CLEARLY_BRIGHTER]
+    enhancing = [label for label in present if _brightness(filled, label) > ENHANCING]
     label = RC_LABEL if cases[RC_LABEL] > len(filled) / 2 else max(enhancing or present[:1])
     if _is_stated(filled, [label]):
         return None
@@ -74,7 +75,7 @@ def _enhancing_cavities(filled: Sequence[CaseSummary]) -> list[Finding]:
     findings = []
     for summary in filled:
         gain = uptake(summary, RC_LABEL)
-        if gain is not None and gain > CLEARLY_BRIGHTER and not _voxels(summary, ET_LABEL):
+        if gain is not None and gain > ENHANCING and not _voxels(summary, ET_LABEL):
             detail = f"label {RC_LABEL} is {gain:.1f} standard deviations brighter in t1c than in t1n, and no label 3"
             advice = "in BraTS up to 2021 label 4 was the enhancing tumour; keep such cases in a folder with a map"
             findings.append(Finding(summary.name, "warning", "cavity that enhances", detail, advice))
@@ -97,11 +98,11 @@ def _another_order(filled: Sequence[CaseSummary]) -> Finding | None:
     """Judges whether oedema (2) lies outside, enhancing tumour (3) inside it and core (1) innermost."""
     outermost = _outermost(filled)
     if outermost == SNFH:
-        return _core_and_rim_swapped(filled)
+        return _another_takes_up_contrast(filled)
     inner = [label for label in (NETC, SNFH, ET_LABEL) if label != outermost]
     inner.sort(key=lambda label: (label == ET_LABEL, _share(filled, label, [BACKGROUND, outermost])))
     core, enhancing = inner
-    if _brightness(filled, core) > _brightness(filled, enhancing) + CLEARLY_BRIGHTER:
+    if _enhances_more(filled, core, enhancing):
         core, enhancing = enhancing, core
     order = {outermost: SNFH, enhancing: ET_LABEL, core: NETC}
     found = f"label {outermost} lies around the others as oedema does"
@@ -122,15 +123,20 @@ def _outermost(filled: Sequence[CaseSummary]) -> int:
     return label if label != inner and clear else SNFH
 
 
-def _core_and_rim_swapped(filled: Sequence[CaseSummary]) -> Finding | None:
-    """Judges label 1 around label 3: core around a rim is seen too, so it must also be what takes up contrast."""
-    outside = {label: _share(filled, label, [BACKGROUND, SNFH]) for label in (NETC, ET_LABEL)}
-    brighter = _brightness(filled, NETC) - _brightness(filled, ET_LABEL)
-    compared = _compared(filled, NETC, ET_LABEL)
-    if not compared or outside[NETC] < outside[ET_LABEL] + CLEARLY_OUTSIDE or not brighter > CLEARLY_BRIGHTER:
-        return None
-    found = "label 1 lies around label 3 and takes up contrast as enhancing tumour does"
-    return _reordered(filled, found, {NETC: ET_LABEL, ET_LABEL: NETC}, compared)
+def _another_takes_up_contrast(filled: Sequence[CaseSummary]) -> Finding | None:
+    """Judges whether label 1 or 2 is what takes up contrast: where they lie can be right all the same.
+
+    Of the other two the one that lies further out is oedema.
+    """
+    for enhancing in (NETC, SNFH):
+        others = [label for label in (NETC, SNFH, ET_LABEL) if label != enhancing]
+        core, oedema = sorted(others, key=lambda label: _share(filled, label, [BACKGROUND]))
+        inside = _share(filled, enhancing, [BACKGROUND]) < _share(filled, oedema, [BACKGROUND])
+        if inside and all(_enhances_more(filled, enhancing, other) for other in others):
+            found = f"label {enhancing} takes up contrast as enhancing tumour does, more than label {ET_LABEL}"
+            compared = sum(uptake(summary, enhancing) is not None for summary in filled)
+            return _reordered(filled, found, {enhancing: ET_LABEL, core: NETC, oedema: SNFH}, compared)
+    return None
 
 
 def _reordered(filled: Sequence[CaseSummary], found: str, order: Mapping[int, int], compared: int) -> Finding | None:
@@ -162,6 +168,12 @@ def _brightness(summaries: Iterable[CaseSummary], label: int) -> float:
     """Returns the median over cases of a label's `uptake`; NaN, which is above nothing, where it is unknown."""
     gains = [gain for summary in summaries if (gain := uptake(summary, label)) is not None]
     return median(gains) if gains else float("nan")
+
+
+def _enhances_more(filled: Sequence[CaseSummary], one: int, other: int) -> bool:
+    """Returns whether a label takes up contrast, and another one less or nobody knows how much."""
+    own = _brightness(filled, one)
+    return own > ENHANCING and not _brightness(filled, other) > own - CLEARLY_BRIGHTER
 
 
 def uptake(summary: CaseSummary, label: int) -> float | None:

@@ -41,7 +41,8 @@ def _alone(names: Sequence[str]) -> list[Finding]:
     for name in names:
         stem, last = _without_last_part(name)
         stems[stem].append(last)
-    shared = {stem: lasts for stem, lasts in stems.items() if len(lasts) > 1 and stem}
+    # A stem without a number, as of siteA-001, is no patient's.
+    shared = {stem: lasts for stem, lasts in stems.items() if len(lasts) > 1 and re.search(r"\d", stem)}
     in_common = sum(len(lasts) for lasts in shared.values())
     repeated = any(set(one) & set(other) for one, other in pairwise(shared.values()))
     if len(shared) < 2 or not repeated or in_common > FEW * len(shared):

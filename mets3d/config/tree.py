@@ -10,17 +10,22 @@ import yaml
 from mets3d.config.faults import ConfigError
 from mets3d.config.keys import settings
 from mets3d.config.yaml12 import load_yaml
+from mets3d.shipped import CONFIGS, names_in, shipped
 
 
 def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Reads a YAML file as nested dicts, laid over the file that its `base:` key names (relative to itself)."""
+    """Reads a YAML file as nested dicts, laid over the file that its `base:` key names.
+
+    That is relative to the file itself; where nothing is there, it may be the name of a configuration that comes with
+    the package.
+    """
     if path.resolve() in _seen:
         raise ConfigError([f"{path}: base: leads back to itself"])
     tree = _read_mapping(path)
     base = tree.pop("base", None)
     if base is None:
         return tree
-    below = read_yaml(path.parent / str(base), (*_seen, path.resolve()))
+    below = read_yaml(_base_of(path, str(base)), (*_seen, path.resolve()))
     merge(below, tree)
     return below
 
@@ -44,6 +49,12 @@ def set_key(tree: Any, dotted: str, value: Any, faults: list[str]) -> None:
             faults.append(f"{dotted}: {section} is a value, not a section")
             return
     merge(tree, {key: value}, "".join(f"{section}." for section in sections))
+
+
+def _base_of(path: Path, word: str) -> Path:
+    beside = path.parent / word
+    name = word.removesuffix(".yaml")
+    return shipped(CONFIGS) / f"{name}.yaml" if not beside.exists() and name in names_in(CONFIGS) else beside
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -67,6 +67,18 @@ def test_every_way_to_write_an_override() -> None:
     assert (merged.lr, merged.momentum) == (0.2, 0.5)
 
 
+def test_a_base_may_be_a_shipped_configuration_unless_a_file_is_there(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    for word in ("quickstart", "quickstart.yaml"):
+        mine.write_text(f"base: {word}\nseed: 3\n")
+        assert load_file(mine) == load_file(ROOT / "configs" / "quickstart.yaml").model_copy(update={"seed": 3})
+    (tmp_path / "quickstart.yaml").write_text("seed: 1\nmodel: {queries: 5}\n")
+    assert load_file(mine).model.queries == 5
+    mine.write_text("base: quickstar\n")
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_file(mine)
+
+
 def test_later_wins_and_files_lie_over_their_base(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("optim: {lr: 1.0, momentum: 0.1}\nseed: 1\n")
     (tmp_path / "sub").mkdir()

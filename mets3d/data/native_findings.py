@@ -1,0 +1,66 @@
+"""Says how far apart the scans of a case lie, and whether they can be brought onto one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mets3d.data.case import LABELS, Case, Finding
+from mets3d.data.native import how_far, is_on_grid, reference_of, volumes_mm3
+from mets3d.data.nifti import Header, LabelVolume
+from mets3d.regions import LABEL_NAMES
+
+RESAMPLED = "resampled onto another grid"
+
+
+def native_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
+    """Returns a finding for each file that does not lie on the grid of the case's t1c.
+
+    A warning where it is resampled onto it; an error where the two cover different places, or where a header does not
+    say which.
+    """
+    images = {kind: header for kind, header in headers.items() if kind != LABELS}
+    if not images:
+        return []
+    reference = reference_of(images)
+    grid = headers[reference]
+    others = {kind: header for kind, header in headers.items() if kind != reference and not is_on_grid(header, grid)}
+    return [_finding(case, kind, header, reference, grid) for kind, header in others.items()]
+
+
+def reference_finding(case: Case, before: LabelVolume, after: LabelVolume) -> Finding:
+    """Returns the finding about a label map that was brought onto another grid: volumes before and after."""
+    old, new = volumes_mm3(before), volumes_mm3(after)
+    rows = [f"{LABEL_NAMES.get(label, label)} {old[label]:,.0f} to {new.get(label, 0):,.0f} mm3" for label in old]
+    detail = f"{LABELS}: {', '.join(rows) or 'no label'}"
+    advice = "lesions outside the box of that grid are lost" if sum(new.values()) < 0.9 * sum(old.values()) else ""
+    return Finding(case.name, "warning", "reference resampled", detail, advice)
+
+
+def _finding(case: Case, kind: str, header: Header, reference: str, grid: Header) -> Finding:
+    unplaced = [name for name, one in ((kind, header), (reference, grid)) if not one.source.located]
+    sizes = f"{kind} has {_size(header)}, {reference} {_size(grid)}"
+    if unplaced:
+        detail = f"{sizes}, and {' and '.join(unplaced)} does not say where its voxels lie"
+        return Finding(case.name, "error", "grids differ", detail, "write an affine into the header, or register")
+    far = how_far(header, grid)
+    if not far.overlaps:
+        spans = f"{kind} covers {_span(header)}, {reference} {_span(grid)} (RAS, mm)"
+        detail = f"{spans}: {far.share:.1%} of its box"
+        advice = "correct the header that is wrong (cohorts differ in origin and direction), or register the scans"
+        return Finding(case.name, "error", "scans do not overlap", detail, advice)
+    advice = "look whether they fit; a patient who moved is not moved back"
+    return Finding(case.name, "warning", RESAMPLED, f"{sizes}: {far}", advice)
+
+
+def _size(header: Header) -> str:
+    voxels = "x".join(map(str, header.shape))
+    return f"{voxels} voxels of {'x'.join(f'{side:.4g}' for side in header.spacing_mm)} mm"
+
+
+def _span(header: Header) -> str:
+    corners = np.array(np.meshgrid(*((-0.5, n - 0.5) for n in header.shape), [1.0])).reshape(4, -1)
+    there = (header.affine @ corners)[:3]
+    sides = zip("xyz", there.min(axis=1), there.max(axis=1), strict=True)
+    return " ".join(f"{axis} {low:.0f}..{high:.0f}" for axis, low, high in sides)

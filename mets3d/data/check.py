@@ -14,13 +14,15 @@ import numpy as np
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.brain import brain_of
 from mets3d.data.case_summary import CaseSummary, described, label_counts, scan_facts, shared_faces
-from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, Scan, find_cases
+from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, find_cases
 from mets3d.data.findings_table import ORDER, findings_table
 from mets3d.data.header_findings import grid_findings, memory_findings, odd_findings
 from mets3d.data.label_findings import BEYOND, label_findings, outside_findings, without_unknown
+from mets3d.data.native import common_grid, image_onto, is_on_grid, labels_onto
+from mets3d.data.native_findings import reference_finding
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header
 from mets3d.data.overview import overview
-from mets3d.data.reading import read_reference, read_scan
+from mets3d.data.reading import read_reference, read_scan, scans_of
 from mets3d.data.set_findings import set_findings
 from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
 from mets3d.data.wording import WHOLE_SET, counted
@@ -121,26 +123,27 @@ def check_case(case: Case, data: Data) -> list[Finding]:
 
 def read_case(case: Case, data: Data) -> Checked:
     """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
-    headers, findings = _headers(case)
+    headers, findings = _headers(case, data)
     checked = Checked(described(case, headers), findings=[*findings, *memory_findings(case, headers)])
     if any(finding.what == "larger than the memory" for finding in checked.findings):
         return checked
+    grid = common_grid(headers) if data.grids == "t1c" and not checked.unusable else None
     for sequence in SEQUENCES:
         if sequence in headers:
             image = _reading(case, partial(read_scan, case, sequence), checked)
             if image is not None:
-                checked.images[sequence] = image
+                checked.images[sequence] = image if grid is None else image_onto(image, grid)
                 checked.findings += odd_findings(case, sequence, image.oddities)
                 checked.findings += image_findings(case, sequence, image)
     if case.labels is not None and LABELS in headers:
-        _read_labels(case, data, checked)
+        _read_labels(case, data, checked, grid)
     _look_into_brain(case, checked)
     return checked
 
 
-def check_headers(case: Case) -> list[Finding]:
+def check_headers(case: Case, data: Data | None = None) -> list[Finding]:
     """Returns the findings that need no voxel: missing sequences, unreadable headers, grids that differ."""
-    return _headers(case)[1]
+    return _headers(case, data or Data())[1]
 
 
 def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, progress: Progress) -> Iterator[Result]:
@@ -162,12 +165,12 @@ def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, 
 # ---------------------------------------------------------------- from headers
 
 
-def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
+def _headers(case: Case, data: Data) -> tuple[dict[str, Header], list[Finding]]:
     """Reads the headers by sequence, in channel order and the reference last. Returns the findings too."""
     findings = [_missing(case)] if case.missing else []
     headers: dict[str, Header] = {}
     seen = set()
-    for kind, scan in _scans(case):
+    for kind, scan in scans_of(case):
         try:
             headers[kind] = read_header(scan.path, scan.volume)
         except (DataError, OSError) as error:
@@ -176,14 +179,7 @@ def _headers(case: Case) -> tuple[dict[str, Header], list[Finding]]:
             if scan.path not in seen:  # the header of a 4-D file is that of all its sequences
                 findings += odd_findings(case, kind, headers[kind].oddities)
             seen.add(scan.path)
-    return headers, findings + grid_findings(case, headers)
-
-
-def _scans(case: Case) -> Iterator[tuple[str, Scan]]:
-    """Yields the images of a case by sequence, in channel order, and the reference last."""
-    yield from ((sequence, case.sequences[sequence]) for sequence in SEQUENCES if sequence in case.sequences)
-    if case.labels is not None:
-        yield LABELS, Scan(case.labels)
+    return headers, findings + grid_findings(case, headers, data.grids)
 
 
 def _unreadable(case: Case, error: Exception) -> Finding:
@@ -207,15 +203,21 @@ def _reading(case: Case, read: Callable[[], Result], checked: Checked) -> Result
         return None
 
 
-def _read_labels(case: Case, data: Data, checked: Checked) -> None:
-    """Adds the reference, with background in the place of unknown labels, which are errors where that is not set."""
+def _read_labels(case: Case, data: Data, checked: Checked, grid: Header | None) -> None:
+    """Adds the reference, with background in the place of unknown labels, which are errors where that is not set.
+
+    It is brought onto the grid if there is one.
+    """
     beyond = BEYOND if data.illegal_labels == "background" else None
     labels = _reading(case, partial(read_reference, case, beyond=beyond), checked)
     if labels is None:
         return
     checked.findings += [*odd_findings(case, LABELS, labels.oddities), *label_findings(case, labels, data)]
-    labels = checked.labels = without_unknown(labels)
-    counts, faces = label_counts(labels.labels), shared_faces(labels.labels)
+    own = checked.labels = without_unknown(labels)
+    counts, faces = label_counts(own.labels), shared_faces(own.labels)
+    if grid is not None and not is_on_grid(own, grid):
+        checked.labels = labels_onto(own, grid)
+        checked.findings.append(reference_finding(case, own, checked.labels))
     checked.summary = replace(checked.summary, label_voxels=counts, faces=faces)
 
 

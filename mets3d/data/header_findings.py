@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import psutil
 
 from mets3d.data.cases import LABELS, Case, Finding
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
+from mets3d.data.native_findings import native_findings
 from mets3d.data.nifti import Header, Oddity
 
 WORKER = 4  # times a case's float32 size: the most that a process of `preprocess` may hold
 GIGABYTE = 10**9
+BY_HEADERS = "set data.grids to t1c, which does it by the headers"
 
 
-def grid_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
-    """Returns the findings about shapes, affines and voxel sizes."""
+def grid_findings(case: Case, headers: Mapping[str, Header], grids: Literal["refuse", "t1c"]) -> list[Finding]:
+    """Returns the findings about shapes, affines and voxel sizes; `grids` as the setting `data.grids`."""
+    if grids == "t1c":
+        return native_findings(case, headers)
     findings = []
     shapes = {kind: header.shape for kind, header in headers.items()}
     if len(set(shapes.values())) > 1:
         detail = ", ".join(f"{kind} {'x'.join(map(str, shape))}" for kind, shape in shapes.items())
-        advice = "resample all scans of a case to one grid (register, strip the skull), then try again"
+        advice = f"resample all scans of a case to one grid (register, strip the skull), or {BY_HEADERS}"
         findings.append(Finding(case.name, "error", "shapes differ", f"in RAS order: {detail}", advice))
     elif headers:
         findings += [*_affine_findings(case, headers), *_size_findings(case, headers)]
@@ -63,7 +68,7 @@ def _affine_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]
             "affines differ",
             f"{kind} {_affine(header)} but {first} {_affine(reference)} (RAS, mm): "
             f"the same voxel is up to {apart_mm(reference, header):.3g} mm apart",
-            "resample all scans of a case to one grid, or correct the wrong header",
+            f"correct the wrong header, resample all scans of a case to one grid, or {BY_HEADERS}",
         )
         for kind, header in others
         if lie_apart(reference, header)

@@ -12,6 +12,7 @@ import psutil
 from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
+from mets3d.data.reading import scans_of
 
 # Measured as peaks of a worker for cases of 2 to 26 million voxels that a head fills: 44 bytes a voxel.
 BYTES_PER_VALUE = 6  # per voxel and sequence: read as float32, stored as float16
@@ -54,9 +55,9 @@ def choose_workers(asked: int | None, cases: Sequence[Case], sequences: int) -> 
 def voxels_of(case: Case) -> int:
     """Returns the voxels of a case's largest file, by the headers; 0 where none can be read."""
     largest = 0
-    for path in case.files:
+    for _, scan in scans_of(case):
         try:
-            x, y, z = read_header(path).shape
+            x, y, z = read_header(scan.path, scan.volume).shape
         except (DataError, OSError):
             continue
         largest = max(largest, x * y * z)

@@ -14,8 +14,9 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Num, UInt8
 
+from mets3d.data.case import LABELS, SEQUENCES
 from mets3d.data.grids import Placed, lie_apart, sizes_differ
-from mets3d.data.nifti import Grid, ImageVolume, LabelVolume
+from mets3d.data.nifti import Grid, Header, ImageVolume, LabelVolume
 from mets3d.ops.components import components
 from mets3d.ops.resample import ROUNDING
 from mets3d.ops.voxels import Box, Voxels, bounding_box, voxels_of
@@ -58,8 +59,14 @@ class HowFar:
 
 
 def reference_of(names: Mapping[str, object]) -> str:
-    """Returns the sequence on whose grid a case lies: t1c, or without it the first."""
-    return REFERENCE if REFERENCE in names else next(iter(names))
+    """Returns the sequence on whose grid a case lies: t1c, or without it the first in channel order."""
+    return next(name for name in (REFERENCE, *SEQUENCES, *names) if name in names)
+
+
+def common_grid(headers: Mapping[str, Header]) -> Header | None:
+    """Returns the header on whose grid the scans of a case are brought; None without scans."""
+    images = {kind: header for kind, header in headers.items() if kind != LABELS}
+    return headers[reference_of(images)] if images else None
 
 
 def is_on_grid(volume: Placed, grid: Placed) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mets3d.data.case import LABELS, Case, Finding
-from mets3d.data.native import how_far, is_on_grid, reference_of, volumes_mm3
+from mets3d.data.native import common_grid, how_far, is_on_grid, volumes_mm3
 from mets3d.data.nifti import Header, LabelVolume
 from mets3d.regions import LABEL_NAMES
 
@@ -20,11 +20,10 @@ def native_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
     A warning where it is resampled onto it; an error where the two cover different places, or where a header does not
     say which.
     """
-    images = {kind: header for kind, header in headers.items() if kind != LABELS}
-    if not images:
+    grid = common_grid(headers)
+    if grid is None:
         return []
-    reference = reference_of(images)
-    grid = headers[reference]
+    reference = next(kind for kind, header in headers.items() if header is grid)
     others = {kind: header for kind, header in headers.items() if kind != reference and not is_on_grid(header, grid)}
     return [_finding(case, kind, header, reference, grid) for kind, header in others.items()]
 

@@ -20,8 +20,9 @@ from mets3d.data.cases import Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_headers, each_case, examine
 from mets3d.data.findings_table import findings_table
 from mets3d.data.label_probe import misread_labels
-from mets3d.data.nifti import read_header
+from mets3d.data.native import reference_of
 from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
+from mets3d.data.reading import read_scan_header
 from mets3d.data.set_findings import set_findings
 from mets3d.data.shards import Shard
 from mets3d.data.spacing import Wanted
@@ -80,7 +81,7 @@ def preprocess(
     CannotWriteError for a full disk; and as `find_cases`. What is finished is kept.
     """
     cases = find_cases(folder, data)
-    labelled = _labelled(folder, cases)
+    labelled = _labelled(folder, cases, data)
     stop = stops(on_error, len(labelled))
     began_with = begun(store, settings, data)
     dropped = excluded(store, folder, data, [case.name for case in labelled])
@@ -90,7 +91,7 @@ def preprocess(
         _refuse_faults(folder, to_do, cases.findings, data, jobs=jobs, progress=progress)
     if began_with is None and len(labelled) >= MANY_CASES:
         _refuse_labels(folder, misread_labels(labelled, data, jobs, progress))
-    making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, labelled))
+    making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, data, labelled))
     if to_do or dropped:
         with writing(store, "building.json"):
             begin(making, dropped, to_do)
@@ -109,11 +110,11 @@ def preprocess(
 # ---------------------------------------------------------------- before any long work
 
 
-def _labelled(folder: Path, cases: CaseList) -> list[Case]:
+def _labelled(folder: Path, cases: CaseList, data: Data) -> list[Case]:
     """Returns the cases with a reference. Raises DataError, with what is wrong with the others, if there is none."""
     labelled = [case for case in cases if case.labels is not None]
     if not labelled:
-        faults = _errors([*cases.findings, *(finding for case in cases for finding in check_headers(case))])
+        faults = _errors([*cases.findings, *(finding for case in cases for finding in check_headers(case, data))])
         if faults:
             raise DataError(_refusal(folder, faults, "nothing was written"))
         raise DataError(
@@ -134,7 +135,7 @@ def _refuse_faults(
     """Raises DataError where layout or headers show that cases cannot be used; of few cases with all other findings."""
     names = {case.name for case in cases}
     findings = [finding for finding in layout if finding.case in names]
-    findings += [finding for case in cases for finding in check_headers(case)]
+    findings += [finding for case in cases for finding in check_headers(case, data)]
     if _errors(findings):
         if len(cases) < MANY_CASES:
             examined = list(each_case(partial(examine, data=data), cases, jobs, progress))
@@ -148,16 +149,16 @@ def _refuse_labels(folder: Path, errors: Sequence[Finding]) -> None:
         raise DataError(_refusal(folder, errors, "nothing was written"))
 
 
-def _target_spacing(folder: Path, settings: Preprocess, cases: Sequence[Case]) -> Wanted:
+def _target_spacing(folder: Path, settings: Preprocess, data: Data, cases: Sequence[Case]) -> Wanted:
     """Returns the spacing of the store: what is set, or the median over the cases whose headers can be read."""
     if settings.spacing_mm != "median":
         return settings.spacing_mm
     sizes_mm = []
     for case in cases:
         with suppress(DataError, OSError):
-            sizes_mm.append(read_header(case.files[0]).spacing_mm)
+            sizes_mm.append(read_scan_header(case, reference_of(case.sequences)).spacing_mm)
     if not sizes_mm:
-        faults = [finding for case in cases for finding in check_headers(case)]
+        faults = [finding for case in cases for finding in check_headers(case, data)]
         raise NotUsableError(_refusal(folder, faults, "nothing was written"))
     x, y, z = np.median(sizes_mm, axis=0)
     return float(x), float(y), float(z)
@@ -243,7 +244,7 @@ def _remarks_on_spacing(making: Making, cases: Sequence[Case]) -> list[str]:
     """Says that a store that has grown keeps the median with which it began."""
     if making.settings.spacing_mm != "median":
         return []
-    now_mm = _target_spacing(making.folder, making.settings, cases)
+    now_mm = _target_spacing(making.folder, making.settings, making.data, cases)
     if now_mm == making.spacing_mm:
         return []
     kept, median = (" x ".join(f"{side:.4g}" for side in sides_mm) for sides_mm in (making.spacing_mm, now_mm))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mets3d.data import DataError
 from mets3d.data.brain import with_background
-from mets3d.data.cases import Case, Scan
+from mets3d.data.case import LABELS, SEQUENCES, Case, Scan
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header, read_image, read_labels
 
 
@@ -31,6 +33,13 @@ def read_scan_header(case: Case, sequence: str) -> Header:
     """Reads the header of one sequence of a case. Raises as `read_scan`."""
     scan = _scan(case, sequence)
     return read_header(scan.path, scan.volume)
+
+
+def scans_of(case: Case) -> Iterator[tuple[str, Scan]]:
+    """Yields the files of a case by sequence, in channel order, and the reference last."""
+    yield from ((sequence, case.sequences[sequence]) for sequence in SEQUENCES if sequence in case.sequences)
+    if case.labels is not None:
+        yield LABELS, Scan(case.labels)
 
 
 def _scan(case: Case, sequence: str) -> Scan:

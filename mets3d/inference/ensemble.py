@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from mets3d.config import Predict
+from mets3d.config import Data, Predict
 from mets3d.data.cases import Case
+from mets3d.data.native import image_onto, reference_of
 from mets3d.data.nifti import Grid, ImageVolume
 from mets3d.data.prepare import Prepared, prepare
-from mets3d.data.reading import read_scan
+from mets3d.data.reading import read_scan, read_scan_header
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
@@ -42,7 +43,8 @@ class Ensemble:
     """Members whose probabilities are averaged: p_r = sum_m w_mr p_mr / sum_m w_mr for channel r.
 
     Overlap, mirrored copies and windows a pass are those of `settings`, for all members alike; the patch is each
-    member's own. Every network stays on the device. `weights` are as `member_weights` makes them.
+    member's own. Every network stays on the device. `weights` are as `member_weights` makes them; `reading` are the
+    settings by which files are read, None the defaults.
     """
 
     def __init__(
@@ -52,7 +54,10 @@ class Ensemble:
         weights: Float32[np.ndarray, "M R"],
         device: torch.device,
         autocast: Autocast,
+        *,
+        reading: Data | None = None,
     ):
+        self.reading = reading or Data()
         self.members, self.settings, self.device, self.autocast = members, settings, device, autocast
         self.target = members[0].target
         self.shares = weights / weights.sum(0)
@@ -65,12 +70,19 @@ class Ensemble:
         return tuple(dict.fromkeys(sequence for plan in self.plans for sequence in plan.sequences))
 
     def read(self, case: Case) -> Loaded:
-        """Reads and prepares a case. Raises DataError for a file that cannot be read, and as `prepare`."""
-        return self.load({name: read_scan(case, name) for name in self.sequences})
+        """Reads and prepares a case. Raises DataError for a file that cannot be read, and as `prepare`.
+
+        The grid is that of the case's t1c, whether or not a member sees it; without one, that of its first sequence.
+        """
+        grid = read_scan_header(case, reference_of(case.sequences))
+        images = {name: read_scan(case, name) for name in self.sequences}
+        if self.reading.grids == "t1c":
+            images = {name: image_onto(images.pop(name), grid) for name in self.sequences}
+        return Loaded(self.prepare(images), grid.source, grid.spacing_mm)
 
     def load(self, images: Mapping[str, ImageVolume]) -> Loaded:
-        """Prepares a case of images, which are not kept. Raises DataError as `prepare`."""
-        first = images[self.sequences[0]]
+        """Prepares a case of images on one grid, which are not kept. Raises DataError as `prepare`."""
+        first = images[reference_of(images)]
         return Loaded(self.prepare(images), first.source, first.spacing_mm)
 
     def prepare(self, images: Mapping[str, ImageVolume]) -> list[Prepared]:

@@ -28,7 +28,7 @@ from mets3d.inference.pipeline import Pipeline
 from mets3d.inference.setup import Choices, Setup, set_up
 from mets3d.rundir import PredictionsDir, RunDir, open_run
 
-FORMAT = 1  # raised when the same recipe gives other files
+FORMAT = 2  # raised when the same recipe gives other files
 # A change of these makes no other prediction, so a rerun need not start anew.
 FOR_SPEED = ("window_batch", "compile", "threshold")  # the threshold is in the decoding
 
@@ -79,7 +79,14 @@ def predict(
     cases, faults = _chosen(runs, data, _reading(setup.config.data), held_out, on_error)
     accelerator = _accelerator(setup.config)
     precision = accelerator.mixed_precision
-    ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, accelerator.device, accelerator.autocast)
+    ensemble = Ensemble(
+        setup.members,
+        setup.config.predict,
+        setup.weights,
+        accelerator.device,
+        accelerator.autocast,
+        reading=setup.config.data,
+    )
     recipe = outputs.recipe_hash(_recipe(setup, precision, ensemble.shares.tolist()))
     folder = PredictionsDir(runs[0].predictions if out is None else out)
     names = [case.name for case in cases]
@@ -128,7 +135,7 @@ def _chosen(
                 f"{data} lacks {len(absent)} of the run's held-out cases: {', '.join(absent[:6])}; "
                 "name the data set the run was trained on, or leave out --held-out"
             )
-    found = [finding for case in chosen for finding in check_headers(case)]
+    found = [finding for case in chosen for finding in check_headers(case, reading)]
     found += [finding for finding in cases.findings if finding.case in {case.name for case in chosen}]
     errors = [finding for finding in found if finding.severity == "error"]
     if errors and stops(on_error, len(chosen)):
@@ -186,6 +193,7 @@ def _recipe(setup: Setup, precision: str, shares: list[list[float]]) -> dict[str
         "shares": shares,
         "predict": setup.config.predict.model_dump(mode="json", exclude=set(FOR_SPEED)),
         "precision": precision,
+        "grids": setup.config.data.grids,
         "decoding": {name: asdict(setting) for name, setting in setup.decoding.items()},
     }
 

@@ -103,7 +103,9 @@ class Predictor:
         setup = set_up(run, Choices(others, _listed(region_weights), decoding, _listed(overrides)))
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         autocast = _autocast(chosen, precision or setup.config.precision)
-        return cls(Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast), setup.decoding)
+        reading = setup.config.data
+        ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast, reading=reading)
+        return cls(ensemble, setup.decoding)
 
     def __repr__(self) -> str:
         runs = ", ".join(str(member.run.path) for member in self.ensemble.members)
@@ -147,7 +149,7 @@ class Predictor:
         that differ, and as `__call__`.
         """
         case = _case(files)
-        faults = [finding for finding in check_headers(case) if finding.severity == "error"]
+        faults = [finding for finding in check_headers(case, self.ensemble.reading) if finding.severity == "error"]
         if faults:
             raise DataError("\n".join(str(fault) for fault in faults))
         found = self.ensemble.read(case)

@@ -80,8 +80,8 @@ def test_the_store_is_that_of_scans_on_one_grid(tmp_path: Path) -> None:
     preprocess(tmp_path / "native", stores[0], Preprocess(), data=ONTO_T1C)
     preprocess(tmp_path / "plain", stores[1], Preprocess(), data=Data())
     found, expected = (open_store(store).read(native.name) for store in stores)
-    np.testing.assert_array_equal(found.image, expected.image)
-    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.image(), expected.image())
+    np.testing.assert_array_equal(found.labels(), expected.labels())
 
 
 def test_places_that_do_not_meet_are_an_error_that_names_both(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,12 +36,13 @@ class Scoring:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case."""
+    """The files of one case. label_map: the integers of the reference's file to our labels."""
 
     case: str
     prediction: Path | None  # None where there is none and the rules count that
     reference: Path
     probabilities: Path | None = None
+    label_map: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     from mets3d.data.nifti import read_labels
 
     try:
-        expected = read_labels(files.reference, beyond=BEYOND)
+        expected = read_labels(files.reference, beyond=BEYOND, mapped=files.label_map)
         predicted = expected if files.prediction is None else read_labels(files.prediction, beyond=BEYOND)
         differs = _grids_differ(predicted, expected)
         if differs:

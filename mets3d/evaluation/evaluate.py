@@ -114,11 +114,15 @@ def _cases(found: Pairs, probabilities: Path | None, *, counts_missing: bool) ->
             pair.prediction,
             pair.reference,
             None if probabilities is None else probabilities / scan_name(pair.case),
+            found.label_maps.get(pair.case, {}),
         )
         for pair in found.pairs
     ]
     if counts_missing:
-        cases += [CaseFiles(case, None, reference) for case, reference in found.unpredicted.items()]
+        cases += [
+            CaseFiles(case, None, reference, label_map=found.label_maps.get(case, {}))
+            for case, reference in found.unpredicted.items()
+        ]
     return sorted(cases, key=lambda files: files.case)
 
 

@@ -1,7 +1,7 @@
 """Finds the prediction and the reference of each case in two folders.
 
 A folder is flat, FOLDER/CASE.nii.gz or FOLDER/CASE-seg.nii.gz, or a data set with CASE-seg.nii.gz at any depth; `.nii`
-is read too.
+is read too. References may be those of a data set of any layout that `mets3d.data.layouts` knows.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Pairs:
     unpredicted: Mapping[str, Path]
     problems: Sequence[str]
     expected: Sequence[str]  # cases with a reference, those that were not asked for too
+    label_maps: Mapping[str, Mapping[int, int]]  # by case, the integers of its reference's file to our labels
 
 
 def file_pairs(predictions: Path, references: Path) -> Pairs:
@@ -49,7 +50,7 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
         problems.append(
             f"{case}: by {predictions / PREDICTION_NOTE} its prediction failed; {predicted.pop(case)[0]} is older"
         )
-    expected = _label_files(references, "references")
+    expected, label_maps = _reference_files(references)
     pairs, missing = [], {}
     for case in sorted({*predicted, *expected}):
         if case not in predicted and wanted is not None and case not in wanted:
@@ -61,7 +62,7 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
             pairs.append(FilePair(case, predicted[case][0], expected[case][0]))
         else:
             missing[case] = expected[case][0]
-    return Pairs(pairs, missing, problems, sorted(expected))
+    return Pairs(pairs, missing, problems, sorted(expected), label_maps)
 
 
 def recorded_patients(predictions: Path, references: Path, cases: Sequence[str]) -> dict[str, str]:
@@ -108,6 +109,19 @@ def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str
     if not all(isinstance(name, str) for name in names):
         return None, set(), [broken]
     return set(names) or None, set(failed), []
+
+
+def _reference_files(folder: Path) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
+    """Returns the references in a folder by case name, and the label maps that the folder's layout has."""
+    cases = []
+    if folder.is_dir():
+        with suppress(DataError):  # a flat folder is no data set
+            cases = [case for case in find_cases(folder) if case.labels is not None]
+    found = _label_files(folder, "references", needed=not cases)
+    for case in cases:
+        if case.labels is not None and case.labels not in found.get(case.name, []):
+            found[case.name] = [case.labels]
+    return found, {case.name: case.label_map for case in cases}
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
 from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
+from mets3d.settings import Data
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,13 @@ class HeldOutCase:
     probabilities: Path
     reference: Path
     patient: str
+    label_map: Mapping[int, int]  # the integers of the reference's file to our labels
 
 
-def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | None]:
+def held_out_cases(run: RunDir, data: Path, settings: Data) -> tuple[list[HeldOutCase], str | None]:
     """Finds all held-out cases of a run, and the sha256 of the weights that predicted them, None where it is unknown.
+
+    settings: how the run's data was read.
 
     Raises FileNotFoundError or ValueError naming the cases if probabilities are missing, were made of training data or
     by other weights, or a case has no reference.
@@ -36,7 +40,7 @@ def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | No
     again = f"run `mets3d predict {run.path} {data} --held-out --probabilities`"
     _check_probabilities(predictions, set(split["training"]), names, again)
     weights = _weights(run, names, again)
-    found_cases = {case.name: case for case in find_cases(data)}
+    found_cases = {case.name: case for case in find_cases(data, settings)}
     references = {name: case.labels for name, case in found_cases.items()}
     unknown = [name for name in names if references.get(name) is None]
     if unknown:
@@ -47,7 +51,9 @@ def held_out_cases(run: RunDir, data: Path) -> tuple[list[HeldOutCase], str | No
     patients = {name: found_cases[name].patient for name in names} | split.get("patients", {})
     found = [(name, predictions.probability_map(name), references[name]) for name in names]
     return [
-        HeldOutCase(name, ours, theirs, patients[name]) for name, ours, theirs in found if theirs is not None
+        HeldOutCase(name, ours, theirs, patients[name], found_cases[name].label_map)
+        for name, ours, theirs in found
+        if theirs is not None
     ], weights
 
 

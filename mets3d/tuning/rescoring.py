@@ -29,6 +29,7 @@ from mets3d.regions import ET, KNOWN_LABELS, Region, Target
 
 if TYPE_CHECKING:
     from mets3d.data.nifti import LabelVolume, ProbabilityVolume
+    from mets3d.tuning.held_out_cases import HeldOutCase
 
 EVERYWHERE: Box = (slice(None),) * 3
 NOWHERE: Box = (slice(0, 1),) * 3  # where there is nothing at all: one voxel, for a crop must have one
@@ -56,26 +57,17 @@ class PreparedCase:
     regions: dict[str, RegionVoxels]
 
 
-def prepare(
-    case: str,
-    probabilities: Path,
-    reference: Path,
-    file: Path,
-    *,
-    target: Target,
-    thresholds: Sequence[float],
-    rules: str,
-) -> str | None:
+def prepare(case: HeldOutCase, file: Path, *, target: Target, thresholds: Sequence[float], rules: str) -> str | None:
     """Reads a case and writes it to `file` as `score` reads it. Returns its fault, if any, naming the case."""
     from mets3d.data.nifti import read_labels, read_probabilities
 
     try:
-        ours, theirs = read_probabilities(probabilities), read_labels(reference)
+        ours, theirs = read_probabilities(case.probabilities), read_labels(case.reference, mapped=case.label_map)
     except (OSError, ValueError) as error:
-        return f"{case}: {error}"
+        return f"{case.name}: {error}"
     fault = _fault(ours, theirs, target, rules)
     if fault:
-        return f"{case}: {probabilities}: {fault}"
+        return f"{case.name}: {case.probabilities}: {fault}"
     with file.open("wb") as stream:
         pickle.dump(_prepared(ours, theirs, target, thresholds), stream, protocol=pickle.HIGHEST_PROTOCOL)
     return None

@@ -58,7 +58,7 @@ def tune(
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
     grids = {r.name: grid_for(default[r.name], target, r) for r in target.regions if r in scored}
-    cases, weights = held_out_cases(run, data)
+    cases, weights = held_out_cases(run, data, config.data)
     folds = _folds({case.name: case.patient for case in cases})
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
     with (
@@ -98,7 +98,7 @@ def _prepared(
 
 def _prepare(item: tuple[HeldOutCase, Path], **how: Any) -> str | None:
     case, file = item
-    return prepare(case.name, case.probabilities, case.reference, file, **how)
+    return prepare(case, file, **how)
 
 
 def _row(

@@ -431,6 +431,23 @@ def test_compat_swaps_the_sides_of_the_file(
     ]
 
 
+def test_references_are_those_of_a_data_set_of_any_layout(tmp_path: Path) -> None:
+    old, images = tmp_path / "references" / "BraTS20_Training_001", tmp_path / "references" / "Task01" / "imagesTr"
+    save(old / f"{old.name}_t1ce.nii.gz", labels())
+    save(old / f"{old.name}_seg.nii.gz", np.where(labels() == 3, 4, labels()).astype(np.uint8))
+    save(images / "BRATS_001.nii.gz", labels())
+    save(images.parent / "labelsTr" / "BRATS_001.nii.gz", np.array([0, 2, 1, 3], np.uint8)[labels()])
+    (images.parent / "dataset.json").write_text(
+        '{"modality": {"0": "T1gd"}, "labels": {"0": "background", "1": "edema", "2": "necrosis", "3": "ET"}}',
+        encoding="utf-8",
+    )
+    for case in ("BraTS20_Training_001", "BRATS_001"):
+        save(tmp_path / "predictions" / f"{case}.nii.gz", labels())
+    report = run(tmp_path)
+    assert (report.problems, len(report.rows)) == ([], 6)
+    assert {row["dice"] for row in report.rows} == {1.0}
+
+
 def test_froc_lies_beside_the_scores(tmp_path: Path) -> None:
     soft = np.stack([(labels() == label).astype(np.float32) for label in (0, 1, 2, 3)], axis=-1)
     for case in ("A", "B"):

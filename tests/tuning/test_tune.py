@@ -24,6 +24,7 @@ from mets3d.inference.decoding import decode
 from mets3d.inference.decoding_settings import RegionDecoding, read_decoding
 from mets3d.regions import ET, RC, Region, Target
 from mets3d.rundir import RunDir
+from mets3d.tuning.held_out_cases import HeldOutCase
 from mets3d.tuning.rescoring import prepare, score
 from mets3d.tuning.result import Tuning
 from mets3d.tuning.search import SearchGrid, choose, cross_validated, grid_for
@@ -301,7 +302,8 @@ def test_scores_are_those_of_the_decoded_label_map(tmp_path_factory: Any, data: 
     labels = np.digitize(noise[-1], [2.0, 2.5, 3.5, 6])
     if target.kind == "labels":
         probabilities = probabilities / probabilities.sum(0)
-    run, cases = make_run(folder, {"P-1-000": (probabilities, labels)}, target=target, spacing_mm=(1, 1.5, 0.7))
+    stored = np.where(labels == 3, 9, labels)  # a layout of other integers
+    run, cases = make_run(folder, {"P-1-000": (probabilities, stored)}, target=target, spacing_mm=(1, 1.5, 0.7))
     rules = data.draw(st.sampled_from(["brats2023", "brats2024", "brats2026"]))
     objective = data.draw(st.sampled_from(["lesion_wise_dice", "f1", "dice"]))
     thresholds = [0.5] if target.kind == "labels" else [0.2, 0.5, 0.7]
@@ -317,15 +319,8 @@ def test_scores_are_those_of_the_decoded_label_map(tmp_path_factory: Any, data: 
 
     decoding = {region.name: setting() for region in target.regions}
     own = run / "predictions" / "probabilities" / "P-1-000.nii.gz"
-    problem = prepare(
-        "P-1-000",
-        own,
-        cases / "P-1-000" / "P-1-000-seg.nii.gz",
-        folder / "ready",
-        target=target,
-        thresholds=thresholds,
-        rules=rules,
-    )
+    case = HeldOutCase("P-1-000", own, cases / "P-1-000" / "P-1-000-seg.nii.gz", "P-1", {9: 3})
+    problem = prepare(case, folder / "ready", target=target, thresholds=thresholds, rules=rules)
     assert problem is None
     painted = decode(list(probabilities.astype(np.float32)), target, decoding, (1, 1.5, 0.7)).labels
     expected = lesion_scores(painted, labels.astype(np.uint8), (1, 1.5, 0.7), rules=rules, distances=False)

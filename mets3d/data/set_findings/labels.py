@@ -223,7 +223,7 @@ def _write(filled: Sequence[CaseSummary], ours: Mapping[int, int]) -> str:
     """Returns the advice: the map to write, from the file's integers."""
     so_far = {theirs: label for summary in filled for theirs, label in summary.label_map.items()}
     chosen = {theirs: ours.get(label, label) for theirs, label in so_far.items()}
-    chosen |= {label: to for label, to in ours.items() if label not in so_far}
+    chosen |= {label: to for label, to in ours.items() if label not in {*so_far, *so_far.values()}}
     written = ", ".join(f"{theirs}: {label}" for theirs, label in sorted(chosen.items()))
     as_it_is = ", ".join(f"{label}: {label}" for label in sorted(ours))
     return f"write data.labels: {{{written}}}, or {{{as_it_is}}} if they are right as they are"

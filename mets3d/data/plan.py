@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data.cases import SEQUENCES
+from mets3d.data.normalise import INTENSITIES, Normalisation
 from mets3d.data.spacing import Wanted, spacing_from_json, target_spacing
 from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
 from mets3d.ops.voxels import Spacing
 
-NORMALISATION = "z-score inside the brain, per sequence; 0 outside"
+Z_SCORE = Normalisation()
+NORMALISATION = Z_SCORE.words
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Plan:
     sequences: tuple[str, ...]
     spacing_mm: Wanted  # or the rule for each case's own, see `mets3d.data.spacing`
     margin_voxels: int
-    normalisation: str = field(default=NORMALISATION, compare=False)
+    intensities: Normalisation = Z_SCORE
     cavity: bool = field(default=False, compare=False)
     settings_hash: str | None = field(default=None, compare=False)  # of the store
     cases: tuple[str, ...] | None = field(default=None, compare=False)  # of the store
@@ -33,8 +35,14 @@ class Plan:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """What decides how a case is prepared."""
-        return {"sequences": self.sequences, "spacing_mm": self.spacing_mm, "margin_voxels": self.margin_voxels}
+        """What decides how a case is prepared; the form of normalisation only where it is not the z-score."""
+        content = {"sequences": self.sequences, "spacing_mm": self.spacing_mm, "margin_voxels": self.margin_voxels}
+        return content | ({} if self.intensities == Z_SCORE else {"intensities": self.intensities.as_json()})
+
+    @property
+    def normalisation(self) -> str:
+        """How intensities are normalised, in words."""
+        return self.intensities.words
 
     def spacing_of(self, own_mm: Spacing) -> Spacing:
         """Returns the voxel size at which a case with voxels of `own_mm` is stored."""
@@ -51,6 +59,7 @@ class Plan:
             "spacing_mm": self.spacing_mm if self.spacing_mm == "in_plane" else list(self.spacing_mm),
             "sequences": list(self.sequences),
             "normalisation": self.normalisation,
+            "intensities": None if self.intensities == Z_SCORE else self.intensities.as_json(),
             "margin_voxels": self.margin_voxels,
             "cavity": self.cavity,
             "settings_hash": self.settings_hash,
@@ -66,7 +75,9 @@ class Plan:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:
         """Makes the plan of content that `read_plan` has checked, or that this version has written."""
-        rest = {key: content[key] for key in _MAY if key in content}
+        rest = {key: content[key] for key in _MAY if key in content and key != "normalisation"}
+        if "intensities" in rest:
+            rest["intensities"] = Normalisation.from_json(rest["intensities"])
         if "cases" in rest:
             rest["cases"] = tuple(rest["cases"])
         return cls(
@@ -95,7 +106,8 @@ _NEEDS = {
     "margin_voxels": COUNT,
 }
 _MAY = {
-    "normalisation": TEXT,
+    "normalisation": TEXT,  # for a reader; `intensities` decides
+    "intensities": INTENSITIES,
     "cavity": Kind("true or false", lambda value: isinstance(value, bool)),
     "settings_hash": TEXT,
     "cases": NAMES,

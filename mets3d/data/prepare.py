@@ -1,8 +1,7 @@
-"""Prepares one case for the network: crops to the brain, resamples, z-scores inside the brain; and goes back."""
+"""Prepares one case for the network: crops to the brain, resamples, normalises inside the brain; and goes back."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from mets3d.data import DataError
 from mets3d.data.brain import brain_of
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import ImageVolume, LabelVolume
+from mets3d.data.normalise import Normalisation, normalised
 from mets3d.data.spacing import Wanted, stored_shape
 from mets3d.data.stored_case import Box3, Entry
 from mets3d.data.survival import Row, compared
@@ -21,7 +21,7 @@ from mets3d.ops.resample import resize, resize_labels, resize_probabilities
 from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
 
-CONSTANT = 1e-5  # times the largest value: a deviation that rounding alone makes, as of a resampled constant
+Z_SCORE = Normalisation()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +44,20 @@ def prepare(
     spacing_mm: Wanted,
     margin_voxels: int,
     cavity: bool,
+    *,
+    intensities: Normalisation = Z_SCORE,
+    brain: Bool[np.ndarray, "X Y Z"] | None = None,
+    names: Sequence[str] = SEQUENCES,
 ) -> Prepared:
-    """Prepares one case: four RAS images of one grid, in channel order, and the reference if known.
+    """Prepares one case: RAS images of one grid, in the order of `names`, and the reference if known.
 
-    1. Brain: where any sequence is not its background (`mets3d.data.brain`), so that negative values belong to it.
+    1. Brain, unless given: where any sequence is not its background (`mets3d.data.brain`), so that negative values
+       belong to it.
     2. Crop to the brain's bounding box and `margin_voxels` around it, within the volume.
     3. Resample to `spacing_mm`, or what that rule makes of the case's own (`mets3d.data.spacing`), where the size
        differs: images linearly or by averaging, since a cubic kernel overshoots at the zeros around a stripped brain;
        the brain to what fills most of a voxel; labels lesion by lesion (`mets3d.ops.lesion_resample`).
-    4. (value - mean) / std over the brain, per sequence; exactly 0 outside.
+    4. Normalise the brain's intensities, per sequence (`mets3d.data.normalise`); exactly 0 outside.
 
     Raises DataError if there is no brain, if a sequence has values that are not finite, is constant in the brain, or
     varies there no more than by rounding.
@@ -61,22 +66,24 @@ def prepare(
     arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
     if any(array.shape != shape for array in arrays):
         raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
-    brain = brain_of(images)
+    brain = brain_of(images) if brain is None else brain
     crop = bounding_box(brain, margin_voxels)
     if crop is None:
         raise DataError("expected a brain, found zeros in all sequences")
     box = _ends(crop)
     own_mm = images[0].spacing_mm
     size = stored_shape([stop - start for start, stop in box], own_mm, spacing_mm)
-    inside = resize_labels(brain[crop].astype(np.uint8), size) == 1
+    inside = resize_labels(brain[crop].view(np.uint8), size) == 1
     stored = np.zeros((len(images), *size), dtype=np.float16)
     statistics = []
-    for channel, image in enumerate(images):
-        bad = int(np.count_nonzero(~np.isfinite(image.data[crop])))
+    for image, name, channel in zip(images, names, stored, strict=True):
+        part = image.data[crop]
+        bad = part.size - int(np.count_nonzero(np.isfinite(part)))
         if bad:
-            raise DataError(f"{SEQUENCES[channel]} has {bad} voxels that are NaN or infinite")
-        values = resize(image.data[crop], size)
-        statistics.append(_z_score(values, inside, SEQUENCES[channel], out=stored[channel]))
+            raise DataError(f"{name} has {bad} voxels that are NaN or infinite")
+        values = (part if part.shape == size else resize(part, size))[inside]
+        channel[inside], *moments = normalised(values, name, intensities)
+        statistics.append(moments)
     mean, std = zip(*statistics, strict=True)
     x, y, z = shape
     entry = Entry((x, y, z), own_mm, box, size, mean, std)
@@ -117,22 +124,3 @@ def _ends(box: Box) -> Box3:
     """Returns the first and one past the last voxel of a box, per axis."""
     x, y, z = ((side.start, side.stop) for side in box)
     return x, y, z
-
-
-def _z_score(
-    values: Float32[np.ndarray, "X Y Z"],
-    brain: Bool[np.ndarray, "X Y Z"],
-    sequence: str,
-    out: Float16[np.ndarray, "X Y Z"],
-) -> tuple[float, float]:
-    """Puts the brain's voxels, z-scored, into `out`. Returns mean and std."""
-    own = values[brain].astype(np.float64)
-    largest = max(abs(float(own.min())), abs(float(own.max())))
-    mean = float(own.mean())
-    own -= mean
-    std = math.sqrt(np.square(own).mean())  # as np.std, which subtracts the mean anew
-    if not std > CONSTANT * largest:
-        raise DataError(f"{sequence} is {mean:g} everywhere in the brain")
-    own /= std
-    out[brain] = own
-    return mean, std

@@ -20,6 +20,7 @@ from mets3d.data.cases import Case, CaseList, Finding, find_cases
 from mets3d.data.check import check_headers, each_case, examine
 from mets3d.data.findings_table import findings_table
 from mets3d.data.label_probe import misread_labels
+from mets3d.data.landmarks import normalisation_of
 from mets3d.data.native import reference_of
 from mets3d.data.not_usable import MANY_CASES, OnError, reason_of, stops, write_not_usable
 from mets3d.data.reading import read_scan_header
@@ -30,7 +31,7 @@ from mets3d.data.store import FINGERPRINT, INDEX
 from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
 from mets3d.data.survival import remarks as survival_remarks
-from mets3d.data.unfinished import begin, begun, discard, excluded
+from mets3d.data.unfinished import Begun, begin, begun, discard, excluded
 from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.files import read_json
 from mets3d.regions import RC_LABEL
@@ -91,7 +92,10 @@ def preprocess(
         _refuse_faults(folder, to_do, cases.findings, data, jobs=jobs, progress=progress)
     if began_with is None and len(labelled) >= MANY_CASES:
         _refuse_labels(folder, misread_labels(labelled, data, jobs, progress))
-    making = Making(folder, store, settings, data, began_with or _target_spacing(folder, settings, data, labelled))
+    if began_with is None:
+        spacing_mm = _target_spacing(folder, settings, data, labelled)
+        began_with = Begun(spacing_mm, normalisation_of(settings, data, labelled, jobs=jobs, progress=progress))
+    making = Making(folder, store, settings, data, began_with.spacing_mm, began_with.intensities)
     if to_do or dropped:
         with writing(store, "building.json"):
             begin(making, dropped, to_do)

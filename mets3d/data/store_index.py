@@ -29,6 +29,7 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
         SEQUENCES,
         making.spacing_mm,
         margin_voxels=making.settings.margin_voxels,
+        intensities=making.intensities,
         cavity=making.data.cavity,
         settings_hash=made_from["settings_hash"],
         cases=tuple(metadata),
@@ -45,6 +46,7 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
     index = {
         **made_from,
         "spacing_mm": making.spacing_mm,
+        "intensities": making.intensities.as_json(),
         "source": source,
         "source_hash": content_hash(source["files"]),
         "plan": plan.as_json(),

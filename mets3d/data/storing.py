@@ -16,6 +16,7 @@ from mets3d.data.cases import SEQUENCES, Case, Finding
 from mets3d.data.check import Checked, read_case
 from mets3d.data.fingerprint import describe_case
 from mets3d.data.memory import voxels_of
+from mets3d.data.normalise import Normalisation
 from mets3d.data.prepare import Prepared, prepare
 from mets3d.data.spacing import Wanted
 from mets3d.data.store_source import case_source, file_hashes
@@ -33,6 +34,7 @@ class Making:
     settings: Preprocess
     data: Data
     spacing_mm: Wanted
+    intensities: Normalisation
 
 
 class CannotWriteError(OSError):
@@ -128,7 +130,12 @@ def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
             return None
         images = [found.images.pop(sequence) for sequence in SEQUENCES]
         return prepare(
-            images, found.labels, making.spacing_mm, making.settings.margin_voxels, cavity=making.data.cavity
+            images,
+            found.labels,
+            making.spacing_mm,
+            making.settings.margin_voxels,
+            cavity=making.data.cavity,
+            intensities=making.intensities,
         )
     except DataError as error:
         checked.findings.append(Finding(case.name, "error", "cannot be prepared", str(error)))

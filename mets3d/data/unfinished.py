@@ -7,12 +7,14 @@ until the new one replaces it, so that a training on it can go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.case_record import as_json, forget_case, stored_names, write_marked
 from mets3d.data.cases import Case, find_cases
+from mets3d.data.normalise import Normalisation
 from mets3d.data.spacing import Wanted, spacing_from_json
 from mets3d.data.store import INDEX, UNFINISHED
 from mets3d.data.store_source import FORMAT, differing_settings, other_format, recipe
@@ -21,8 +23,16 @@ from mets3d.files import read_object, remove
 from mets3d.rundir import NOT_USABLE
 
 
-def begun(store: Path, settings: Preprocess, data: Data) -> Wanted | None:
-    """Returns the voxel size, or its rule, of the store that is there, finished or not; None where there is none.
+@dataclass(frozen=True)
+class Begun:
+    """What a store has learned from the cases with which it was begun, and keeps when it grows."""
+
+    spacing_mm: Wanted
+    intensities: Normalisation
+
+
+def begun(store: Path, settings: Preprocess, data: Data) -> Begun | None:
+    """Returns with what the store that is there was begun, finished or not; None where there is none.
 
     Raises DataError for a store with other settings, naming them, and for a folder of something else.
     """
@@ -43,7 +53,7 @@ def begun(store: Path, settings: Preprocess, data: Data) -> Wanted | None:
             f"{store}: a store with other settings is there: {'; '.join(differences)}. "
             "Choose another folder, or delete this one"
         )
-    return spacing_from_json(content["spacing_mm"])
+    return Begun(spacing_from_json(content["spacing_mm"]), Normalisation.from_json(content["intensities"]))
 
 
 def excluded(store: Path, folder: Path, data: Data, names: Sequence[str]) -> list[str]:
@@ -71,7 +81,11 @@ def begin(making: Making, dropped: Sequence[str], to_do: Sequence[Case]) -> None
     index = making.store / INDEX
     if index.is_file() and {*dropped, *(case.name for case in to_do)} & set(read_object(index)["cases"]):
         index.unlink()
-    content = {**recipe(making.settings, making.data), "spacing_mm": making.spacing_mm}
+    content = {
+        **recipe(making.settings, making.data),
+        "spacing_mm": making.spacing_mm,
+        "intensities": making.intensities.as_json(),
+    }
     write_marked(making.store / UNFINISHED, as_json(content))
     for name in dropped:
         forget_case(making.store, name)

@@ -88,7 +88,15 @@ class Ensemble:
     def prepare(self, images: Mapping[str, ImageVolume]) -> list[Prepared]:
         """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.prepare.prepare`."""
         return [
-            prepare([images[name] for name in plan.sequences], None, plan.spacing_mm, plan.margin_voxels, cavity=False)
+            prepare(
+                [images[name] for name in plan.sequences],
+                None,
+                plan.spacing_mm,
+                plan.margin_voxels,
+                cavity=False,
+                intensities=plan.intensities,
+                names=plan.sequences,
+            )
             for plan in self.plans
         ]
 

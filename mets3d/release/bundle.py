@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.cases import find_cases
-from mets3d.data.plan import read_plan
+from mets3d.data.normalise import Normalisation
+from mets3d.data.plan import Plan, read_plan
 from mets3d.files import write_json, write_text
 from mets3d.inference.decoding import decode
 from mets3d.inference.decoding_settings import Decoding, decoding_for
@@ -32,6 +33,16 @@ from mets3d.regions import Target
 from mets3d.rundir import ExportDir, open_run, scan_name
 
 HERE = "mets3d.release"
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises ValueError for a preparation that MONAI's transforms cannot do."""
+    if plan.spacing_mm == "in_plane" or plan.intensities != Normalisation():
+        found = "voxels in each case's own plane" if plan.spacing_mm == "in_plane" else plan.normalisation
+        raise ValueError(
+            f"--bundle: MONAI's transforms make voxels of one size and z-scores, this run has {found}; leave out "
+            "--bundle. The folder then predicts with mets3d"
+        )
 
 
 def write_bundle(member: Member, folder: ExportDir, *, name: str, license_id: str | None) -> None:
@@ -94,7 +105,7 @@ def _inference(member: Member) -> dict[str, Any]:
             "margin": plan.margin_voxels,
             "allow_smaller": True,
         },
-        {"_target_": "Spacingd", "keys": "image", "pixdim": list(plan.spacing_mm), "mode": "bilinear"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": plan.as_json()["spacing_mm"], "mode": "bilinear"},
         {"_target_": "Lambdad", "keys": "image", "func": "$tensor_network.z_score"},
     ]
     inverting = {"keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False}

@@ -12,7 +12,6 @@ import yaml
 from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.patients import patient_of
-from mets3d.data.plan import NORMALISATION
 from mets3d.evaluation.scores import Score
 from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, OBJECT, read_object
@@ -151,7 +150,7 @@ def _input(member: Member) -> str:
         "T1 with contrast, T2, T2-FLAIR). Intensities are the scanner's arbitrary units as they are in the files, 0 "
         "outside the brain; any orientation and voxel size. mets3d does the rest: RAS+ axes, crop to the brain"
         f"{f' and {plan.margin_voxels} voxels around it' * (plan.margin_voxels > 0)}, resampling to {spacing} mm, "
-        f"{NORMALISATION}; `plan.json` says so too. The network itself sees windows of "
+        f"{plan.normalisation}; `plan.json` says so too. The network itself sees windows of "
         f"{' x '.join(map(str, member.config.data.patch))} voxels."
     )
 

@@ -67,6 +67,8 @@ def export(
         onnx.check_packages()
     run = open_run(run_path, needs=("config", "plan", "weights"))
     member = load_members([run_path])[0]
+    if with_bundle:
+        bundle.check_plan(member.plan)
     config = public_config(member.config, name)
     rows, caveats = public_scores(run, member, scores)
     remarks = list(caveats)

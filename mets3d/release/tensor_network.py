@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mets3d.data.prepare import CONSTANT
+from mets3d.data.normalise import CONSTANT
 from mets3d.inference.members import load_members
 from mets3d.shapes import QueryClasses
 

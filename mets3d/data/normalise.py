@@ -86,7 +86,7 @@ def normalised(values: Values, sequence: str, how: Normalisation) -> tuple[Float
     largest = max(abs(float(values.min())), abs(float(values.max())))
     if not std > CONSTANT * largest:
         raise DataError(f"{sequence} is {mean:g} everywhere in the brain")
-    change = _change(values, sequence, how, mean, std, smallest=CONSTANT * largest)
+    change = _change(values, sequence, how, mean, std)
     result = np.empty(len(values), dtype=np.float16)
     for start in range(0, len(values), CHUNK):
         part = change(values[start : start + CHUNK].astype(np.float64))
@@ -116,26 +116,24 @@ def mean_landmarks(cases: Sequence[Mapping[str, list[float] | None]]) -> tuple[t
 Change = Callable[[Float64[np.ndarray, " m"]], Float64[np.ndarray, " m"]]
 
 
-def _change(values: Values, sequence: str, how: Normalisation, mean: float, std: float, *, smallest: float) -> Change:
-    """Returns the change of the form; `smallest` is the difference below which two values are one."""
+def _change(values: Values, sequence: str, how: Normalisation, mean: float, std: float) -> Change:
+    """Returns the change of the form."""
     if how.form == "z_score":
         return lambda part: (part - mean) / std
     if how.form == "percentile":
         low, high = (float(value) for value in np.percentile(values, ENDS))
-        if not high - low > smallest:
+        if not high - low > CONSTANT * max(abs(low), abs(high)):
             raise DataError(f"{sequence} is {low:g} in 99 % of the brain, so its percentiles say nothing")
         return lambda part: AT_ENDS * (2 * (part - low) / (high - low) - 1)
     standard = dict(how.landmarks).get(sequence)
     if standard is None:
         raise DataError(f"{sequence}: no landmarks were learned for it, so it cannot be normalised by them")
-    return _by_landmarks(np.percentile(values, LANDMARKS).astype(np.float64), np.array(standard), sequence, smallest)
+    return _by_landmarks(np.percentile(values, LANDMARKS).astype(np.float64), np.array(standard), sequence)
 
 
-def _by_landmarks(
-    own: Float64[np.ndarray, " p"], standard: Float64[np.ndarray, " p"], sequence: str, smallest: float
-) -> Change:
+def _by_landmarks(own: Float64[np.ndarray, " p"], standard: Float64[np.ndarray, " p"], sequence: str) -> Change:
     """Returns the piecewise linear change; of landmarks that are one value the mean of their places counts."""
-    first = np.concatenate([[True], np.diff(own) > smallest])
+    first = np.concatenate([[True], np.diff(own) > CONSTANT * np.abs(own).max()])
     places = np.cumsum(first) - 1
     knots = own[first]
     targets = np.bincount(places, standard) / np.bincount(places)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mets3d.data.cases import SEQUENCES
+from mets3d.data.normalise import Normalisation
 from mets3d.data.plan import NORMALISATION, Plan, read_plan, write_plan
 from mets3d.files import write_json
 
@@ -108,6 +109,22 @@ def test_a_rule_in_the_place_of_a_voxel_size(tmp_path: Path) -> None:
     assert plan.spacing_of((0.5, 0.5, 3.0)) == (0.5, 0.5, 1.0)
     assert OF_A_STORE.spacing_of((0.5, 0.5, 3.0)) == (1.0, 1.0, 2.5)
     assert (plan.spacing_words, OF_A_STORE.spacing_words) == ("in_plane", "1 1 2.5")
+
+
+def test_another_form_of_normalisation_is_part_of_a_plan(tmp_path: Path) -> None:
+    landmarks = (("t1c", tuple(float(n) for n in range(11))),)
+    plan = replace(OF_A_STORE, intensities=Normalisation("nyul", 99.5, landmarks))
+    write_plan(tmp_path / "plan.json", plan)
+    content = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    expected = {"form": "nyul", "clip_percentile": 99.5, "landmarks": {"t1c": list(range(11))}}
+    assert content["intensities"] == plan.as_public_json()["intensities"] == expected
+    assert content["normalisation"].startswith("Nyul's landmarks")
+    assert read_plan(tmp_path / "plan.json") == plan
+    assert hash(plan) == hash(read_plan(tmp_path / "plan.json"))
+    assert plan != OF_A_STORE
+    write_json(tmp_path / "plan.json", PLAN | {"intensities": {"form": "nyul", "clip_percentile": None}})
+    with pytest.raises(ValueError, match=r"plan\.json: intensities: expected form \(z_score, percentile, nyul\)"):
+        read_plan(tmp_path / "plan.json")
 
 
 def test_plans_that_prepare_alike_are_equal() -> None:

@@ -196,9 +196,9 @@ def test_a_small_lesion_keeps_volume_and_place_at_one_millimetre(tmp_path: Path)
     places = [slice(start, start + 2) for start in range(4, 36, 6)]
     for place in places:
         labels[place, place, place] = 3
-    result = prepare(
-        [ImageVolume(image, own, np.eye(4), source)], LabelVolume(labels, own, np.eye(4), source), MM, 0, False
-    )
+    images = [ImageVolume(image, own, np.eye(4), source)]
+    reference = LabelVolume(labels, own, np.eye(4), source)
+    result = prepare(images, reference, MM, 0, False, names=["t1c"])
     assert result.labels is not None
     numbers, count = ndimage.label(result.labels, np.ones((3, 3, 3)))
     assert count == len(places)

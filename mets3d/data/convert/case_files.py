@@ -18,6 +18,7 @@ from mets3d.data.case_summary import label_counts
 from mets3d.data.convert.forms import ENDING, Form
 from mets3d.data.grids import apart_mm, lie_apart
 from mets3d.data.label_findings import BEYOND, without_unknown
+from mets3d.data.native import how_far, image_onto, labels_onto, reference_of
 from mets3d.data.nifti import (
     Header,
     ImageVolume,
@@ -34,6 +35,7 @@ from mets3d.files import remove, replacing
 from mets3d.regions import KNOWN_LABELS
 from mets3d.settings import Data
 
+RESAMPLE = "resample to one grid, or set data.grids to t1c"
 SAME_MM = 1e-4  # between voxels of one index: nnU-Net compares headers, which hold float32
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # such as exFAT and some of SMB
 RIGHT_ANGLE = 1e-3  # largest cosine between two axes that its reader takes
@@ -112,7 +114,7 @@ def _convert(job: _Job) -> None:
 
 @dataclass(frozen=True)
 class _Frame:
-    """The grid that all files of a case get: the first scan's as it is, or RAS+ with a clean header if that is odd."""
+    """The grid that all files of a case get: one scan's as it is, or RAS+ with a clean header if that is odd."""
 
     header: Header
     clean: bool
@@ -140,9 +142,10 @@ class _Frame:
 
 def _frame(job: _Job, headers: Mapping[str, Header]) -> _Frame:
     """Returns the grid of the case. Raises DataError if its scans lie on several, or if it is a skewed one."""
-    (first, reference), *others = headers.items()
-    for sequence, header in others:
-        _expect_one_grid(first, reference, sequence, header)
+    first = reference_of(headers) if job.data.grids == "t1c" else next(iter(headers))
+    reference = headers[first]
+    for sequence, header in headers.items():
+        _expect_one_grid(job, first, reference, sequence, header)
     directions = reference.affine[:3, :3] / np.linalg.norm(reference.affine[:3, :3], axis=0)
     if np.abs(directions.T @ directions - np.eye(3)).max() > RIGHT_ANGLE:
         raise DataError("its axes are not at right angles, which nnU-Net's reader demands; resample the scans")
@@ -150,12 +153,17 @@ def _frame(job: _Job, headers: Mapping[str, Header]) -> _Frame:
     return _Frame(reference, clean=stored is not None and not stored.odd)
 
 
-def _expect_one_grid(first: str, reference: Header, kind: str, header: Header) -> None:
+def _expect_one_grid(job: _Job, first: str, reference: Header, kind: str, header: Header) -> None:
+    if job.data.grids == "t1c":
+        far = how_far(header, reference)
+        if not far.overlaps:
+            raise DataError(f"{kind} lies elsewhere than {first}: {far}; correct its header or align it")
+        return
     if header.shape != reference.shape:
-        raise DataError(f"{kind} has {header.shape} voxels, {first} {reference.shape} (RAS); resample to one grid")
+        raise DataError(f"{kind} has {header.shape} voxels, {first} {reference.shape} (RAS); {RESAMPLE}")
     if lie_apart(reference, header):
         apart = apart_mm(reference, header)
-        raise DataError(f"the same voxel of {kind} and {first} is up to {apart:.3g} mm apart; resample to one grid")
+        raise DataError(f"the same voxel of {kind} and {first} is up to {apart:.3g} mm apart; {RESAMPLE}")
 
 
 # ---------------------------------------------------------------- images
@@ -182,7 +190,7 @@ def _convert_scan(job: _Job, sequence: str, header: Header, frame: _Frame | None
     if plain and not image.oddities:
         _hand_on(job, scan.path, job.path(sequence))
     else:
-        frame.write(job, sequence, image.data)
+        frame.write(job, sequence, image_onto(image, frame.header).data)
 
 
 def _is_plain(stored: AsStored) -> bool:
@@ -233,11 +241,11 @@ def _convert_reference(job: _Job, path: Path, frame: _Frame | None) -> None:
             _write_alone(job, LABELS, volume)
         return
     header = read_header(path)
-    _expect_one_grid("the first scan", frame.header, "the reference", header)
+    _expect_one_grid(job, "the first scan", frame.header, "the reference", header)
     if as_it_is and stored is not None and _is_plain(stored) and frame.has(header):
         _hand_on(job, path, job.path(LABELS))
     else:
-        frame.write(job, LABELS, volume.labels)
+        frame.write(job, LABELS, labels_onto(volume, frame.header).labels)
 
 
 def _known_labels(job: _Job) -> LabelVolume:

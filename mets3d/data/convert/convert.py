@@ -79,7 +79,8 @@ def _channels(data: Data) -> tuple[str, ...]:
 
 
 def _how(data: Data) -> dict[str, Any]:
-    return {"missing_sequences": data.missing_sequences, "illegal_labels": data.illegal_labels}
+    """Returns the settings that decide what is in the files."""
+    return data.model_dump(mode="json", include={"missing_sequences", "illegal_labels", "grids"})
 
 
 def _names(cases: CaseList, form: Form) -> dict[str, str]:

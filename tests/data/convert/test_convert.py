@@ -266,3 +266,25 @@ def test_brats_takes_what_sequences_there_are(tmp_path: Path) -> None:
     assert convert(tmp_path / "D", tmp_path / "B", "brats").faults == {}
     (case,) = find_cases(tmp_path / "B")
     assert [*case.sequences] == [sequence for sequence in SEQUENCES if sequence != "t2w"]
+
+
+def test_scans_on_several_grids_come_onto_that_of_t1c(tmp_path: Path) -> None:
+    half = np.diag([2.0, 2.0, 2.0, 1.0])
+    half[:3, 3] = 0.5
+    coarse = scan(9)[::2, ::2, ::2].copy()
+    make_case(tmp_path / "D", "A", volumes={"t1n": coarse, "seg": two_lesions()}, affines={"t1n": half})
+    assert (
+        "resample to one grid, or set data.grids to t1c"
+        in convert(tmp_path / "D", tmp_path / "N", "nnunet-v2").faults["A"]
+    )
+    done = convert(tmp_path / "D", tmp_path / "M", "nnunet-v2", Data(grids="t1c"))
+    assert (done.faults, dict(done.files)) == ({}, {"linked": 4, "written": 1})
+    (case,) = find_cases(tmp_path / "M")
+    assert {stored(file).shape for file in case.files} == {SHAPE}
+    near = np.array([0.75, 0.25])  # 3 mm is a quarter of the way from voxel 1, at 2.5 mm, to voxel 2
+    expected = np.einsum("xyz,x,y,z", coarse[1:3, 1:3, 1:3].astype(float), near, near, near)
+    np.testing.assert_allclose(read_scan(case, "t1n").data[3, 3, 3], expected, rtol=1e-5)
+    far = RAS.copy()
+    far[0, 3] = 500
+    make_case(tmp_path / "far", "A", affines={"t2w": far})
+    assert "lies elsewhere" in convert(tmp_path / "far", tmp_path / "F", "nnunet-v2", Data(grids="t1c")).faults["A"]

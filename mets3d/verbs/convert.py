@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mets3d.console import progress_of
-from mets3d.verbs.case_folders import print_case_folders
+from mets3d.verbs.case_folders import chosen_jobs, print_case_folders
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_folder
 
@@ -30,7 +30,7 @@ def arguments(parser: VerbParser) -> None:
         "--copy", action="store_true", help="copy files that can stay as they are, rather than link them"
     )
     parser.takes_data_settings()
-    parser.takes_jobs()
+    parser.takes_jobs(by_memory=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         options.to,
         data,
         copy=options.copy,
-        jobs=options.jobs,
+        jobs=chosen_jobs(options.jobs, options.data, data),
         progress=progress_of("convert"),
     )
     print("\n".join(_lines(conversion, options.out, options.to)))

@@ -79,14 +79,7 @@ def predict(
     cases, faults = _chosen(runs, data, _reading(setup.config.data), held_out, on_error)
     accelerator = _accelerator(setup.config)
     precision = accelerator.mixed_precision
-    ensemble = Ensemble(
-        setup.members,
-        setup.config.predict,
-        setup.weights,
-        accelerator.device,
-        accelerator.autocast,
-        reading=setup.config.data,
-    )
+    ensemble = _ensemble(setup, accelerator)
     recipe = outputs.recipe_hash(_recipe(setup, precision, ensemble.shares.tolist()))
     folder = PredictionsDir(runs[0].predictions if out is None else out)
     names = [case.name for case in cases]
@@ -174,6 +167,12 @@ def _accelerator(config: Config) -> Accelerator:
             "predict every case. On CPUs set ACCELERATE_USE_CPU=true and launch with --multi_gpu"
         )
     return accelerator
+
+
+def _ensemble(setup: Setup, accelerator: Accelerator) -> Ensemble:
+    """Puts the networks on this process's device."""
+    device, autocast = accelerator.device, accelerator.autocast
+    return Ensemble(setup.members, setup.config.predict, setup.weights, device, autocast, reading=setup.config.data)
 
 
 def _recipe(setup: Setup, precision: str, shares: list[list[float]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
-from mets3d.data.cases import LABELS, Case, find_cases
+from mets3d.data.cases import LABELS, Case, CaseList, find_cases
 from mets3d.settings import READING
 
 FORMAT = 2  # of a store
@@ -129,7 +129,8 @@ def _sha256(file: Path) -> str | None:
 def store_source(folder: Path, data: Data, sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns what a store records of its source: the folder, how it was read, and all files of the cases."""
     files = {name: numbers for source in sources for name, numbers in source["files"].items()}
-    read_with = data.model_dump(mode="json", include={key.removeprefix("data.") for key in READING})
+    # Who a patient is changes no file.
+    read_with = data.model_dump(mode="json", include={key.removeprefix("data.") for key in READING} - {"patients"})
     for key in ("exclude", "overlay"):
         if read_with.get(key):
             read_with[key] = str(Path(read_with[key]).absolute())
@@ -141,16 +142,21 @@ def changed_source(index: Mapping[str, Any]) -> list[str]:
     folder = Path(index["source"]["folder"])
     if not folder.is_dir():
         return []
-    read_with = dict(index["source"]["read_with"])
-    for key in ("exclude", "overlay"):
-        if read_with.get(key) and not Path(read_with[key]).exists():
-            read_with[key] = None
+    read_with = Data.model_validate(index["source"]["read_with"])
     try:
-        cases = find_cases(folder, Data.model_validate(read_with))
+        cases = _cases_now(folder, read_with)
     except DataError:
         return differing_files(index["source"]["files"], {})
     now = {name: at for case in cases if case.labels for name, at in case_source(case, folder)["files"].items()}
     return differing_files(index["source"]["files"], now)
+
+
+def _cases_now(folder: Path, read_with: Data) -> CaseList:
+    """Finds the cases as for the store; where its exclusions or overlay are gone or name other cases, without them."""
+    try:
+        return find_cases(folder, read_with)
+    except (DataError, FileNotFoundError):
+        return find_cases(folder, read_with.model_copy(update={"exclude": None, "overlay": None}))
 
 
 def differing_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -363,6 +363,20 @@ def test_every_setting_of_a_cases_content_is_named_where_it_differs(
     assert preprocess(data, store, SETTINGS, data=Data(fold=3, patch=(8, 8, 8))), "these change nothing in a store"
 
 
+def test_patients_are_changed_in_the_index_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, store = three_cases(tmp_path / "data"), tmp_path / "store"
+    preprocess(data, store, SETTINGS, data=Data())
+    prepared_again = counted(monkeypatch)
+    file = tmp_path / "patients.csv"
+    file.write_text("case,patient\nA-000,X\nA-001,Y\nB-000,Y\n")
+    preprocess(data, store, SETTINGS, data=Data(patients=str(file)))
+    opened = open_store(store)
+    assert [opened.index["cases"][name]["patient"] for name in opened.cases] == ["X", "Y", "Y"]
+    assert prepared_again == [0]
+    file.unlink()
+    assert opened.source_remarks() == []
+
+
 def test_lesions_are_counted_as_scipy_does(phantom_store: Path) -> None:
     store = open_store(phantom_store)
     for name in store.cases:
@@ -397,6 +411,9 @@ def test_an_excluded_case_leaves_the_store_and_one_laid_over_is_made_again_alone
     assert made == [1]
     assert open_store(store).index["cases"]["B-000"]["lesions"]["ET"] == 3
     assert open_store(store).source_remarks() == []
+    listed.unlink()
+    (remark,) = open_store(store).source_remarks()
+    assert "A-001/A-001-seg.nii.gz new" in remark
 
 
 def as_in_2018(data: Path, count: int) -> Path:

@@ -168,9 +168,9 @@ def _data(fingerprint: Fingerprint) -> list[str]:
     own = fingerprint.spacings_mm
     count = len(fingerprint.cases)
     brains = np.median(fingerprint.brains_mm, axis=0)
-    looked = f"of {fingerprint.sampled} cases looked at" if fingerprint.sampled else "as large as the volume"
+    looked = f"by {_cases(fingerprint.sampled)} looked at" if fingerprint.sampled else "as large as the volume"
     return [
-        f"{count} case{'s' * (count > 1)} ({fingerprint.layout}), {fingerprint.references} with a reference",
+        f"{_cases(count)} ({fingerprint.layout}), {fingerprint.references} with a reference",
         f"voxels {_range(own)} mm, median {_range(np.median(own, axis=0)[None])} mm",
         f"median brain {'x'.join(str(round(side)) for side in brains)} mm, {looked}",
     ]
@@ -187,6 +187,10 @@ def _memory(case: Case) -> list[str]:
         f"{beside / GB:.2f} more at the worst moment ({need.where});",
         driver,
     ]
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'s' * (count != 1)}"
 
 
 def _labelled(label: str, lines: Sequence[str]) -> list[str]:

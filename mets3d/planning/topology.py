@@ -14,6 +14,7 @@ from mets3d.ops.voxels import Shape3
 EDGE = 4  # voxels of the bottleneck along an axis, at least
 WITHIN = 2.0  # times the finest spacing: such an axis is halved along with it
 START_VOXELS = 256**3
+LEAST = 32  # voxels of a patch along an axis, below which a lesion has no surroundings
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ def topology_of(spacing_mm: Sequence[float], patch: Sequence[int]) -> Topology:
 def smaller(spacing_mm: Sequence[float], topology: Topology, brain: Sequence[float]) -> Topology | None:
     """Returns the next smaller patch: the axis that covers most of the brain loses one multiple of its strides.
 
-    None where no axis can lose one and still be halved.
+    None where every axis would have less than 32 voxels.
     """
     shares = {
         axis: topology.patch[axis] / brain[axis]
         for axis in range(3)
-        if topology.patch[axis] - topology.divisor[axis] >= 2 * EDGE
+        if topology.patch[axis] - topology.divisor[axis] >= LEAST
     }
     for axis in sorted(shares, key=shares.__getitem__, reverse=True):
         patch = list(topology.patch)

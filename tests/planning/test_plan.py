@@ -57,7 +57,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
 def test_the_file_is_a_configuration_with_a_reason_for_every_key(data: Path, planned: Planner, mode: str) -> None:
-    code, out, printed = planned(data, "--mode", mode, "--data.sequences=[t1c, t2f]")
+    code, out, printed = planned(data, "--mode", mode, "--data.sequences=[t1c, t2f]", "--model.vit_depth=1")
     assert code == 0
     config = load(["--config", str(out)])
     assert config == load_file(out)

@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from mets3d.data import DataError
 from mets3d.data.case import LABELS, Case
 from mets3d.data.case_summary import label_counts
-from mets3d.data.convert.forms import ENDING, Form
+from mets3d.data.convert.forms import ENDING, PLAIN, Form
 from mets3d.data.grids import apart_mm, lie_apart
 from mets3d.data.label_findings import BEYOND, without_unknown
 from mets3d.data.native import how_far, image_onto, labels_onto, reference_of
@@ -56,12 +56,19 @@ def convert_case(case: Case, name: str, target: Path, form: Form, data: Data, *,
     converted = ConvertedCase(case.name)
     try:
         _convert(_Job(case, name, target, form, data, copy, converted))
-    except (DataError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            raise  # a full disk is no fault of the case
+    except BaseException as error:
         remove_files(target, converted.files, form)
+        if not isinstance(error, (DataError, FileNotFoundError)):  # a full disk is no fault of the case
+            raise
         converted = ConvertedCase(case.name, fault=str(error))
     return converted
+
+
+def planned_files(case: Case, name: str, form: Form) -> list[str]:
+    """Lists all files that the conversion of a case may make."""
+    kinds = [*(form.channels or case.sequences), *([LABELS] if case.labels is not None else [])]
+    suffixes = (ENDING,) if form.strict else (ENDING, PLAIN)
+    return [form.place(name, kind, suffix, learned=case.labels is not None) for kind in kinds for suffix in suffixes]
 
 
 def remove_files(target: Path, files: Iterable[str], form: Form) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.cases import SEQUENCES, Case, CaseList, Finding, find_cases
-from mets3d.data.convert.case_files import ConvertedCase, convert_case, remove_files
+from mets3d.data.convert.case_files import ConvertedCase, convert_case, planned_files, remove_files
 from mets3d.data.convert.forms import Form, To
 from mets3d.data.convert.names import nnunet_names, original_name, write_names
 from mets3d.data.convert.record import Record, sources
@@ -122,7 +122,7 @@ def _convert_all(
     for place in (target, *(path for path in target.glob("*") if path.is_dir())):
         for leftover in leftovers(place):
             remove(leftover)
-    record.begin(kept)
+    record.begin(kept, {case.name: planned_files(case, name, form) for case, name in to_do})
     faults = {}
     with worker_processes(min(jobs, len(to_do))) as run_all:
         for done, converted in enumerate(run_all(work, to_do), 1):

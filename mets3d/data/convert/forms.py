@@ -12,7 +12,7 @@ from mets3d.regions import BACKGROUND, KNOWN_LABELS, LABEL_NAMES, RC_LABEL, scor
 
 To = Literal["nnunet-v1", "nnunet-v2", "brats"]
 FORMS: tuple[To, ...] = ("nnunet-v1", "nnunet-v2", "brats")
-ENDING = ".nii.gz"
+ENDING, PLAIN = ".nii.gz", ".nii"
 
 
 @dataclass(frozen=True)

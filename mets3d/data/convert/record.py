@@ -52,10 +52,14 @@ class Record:
             return False
         return all((self.path.parent / file).is_file() for file in line["files"])
 
-    def begin(self, kept: Mapping[str, dict[str, Any]]) -> None:
-        """Writes the record anew with the finished cases that stay."""
+    def begin(self, kept: Mapping[str, dict[str, Any]], planned: Mapping[str, list[str]]) -> None:
+        """Writes the record anew: the finished cases that stay, and the files that others may leave if this is killed.
+
+        A case that is only planned is finished for no later call, which removes its files.
+        """
         self.finished = dict(kept)
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in (self.recipe, *self.finished.values())))
+        begun = [{"case": name, "files": files, "from": None} for name, files in planned.items()]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in (self.recipe, *begun, *kept.values())))
 
     def add(self, converted: ConvertedCase, made_from: Mapping[str, Any]) -> None:
         """Adds a case that is finished."""

@@ -13,7 +13,7 @@ from mets3d.data.layouts.layout import Found
 from mets3d.data.layouts.words import LABEL_OF_REGION, kind_of, label_of, region_of
 from mets3d.data.tree import Tree
 from mets3d.data.wording import WHOLE_SET
-from mets3d.files import OBJECT, read_object
+from mets3d.files import OBJECT, read_json, read_object
 from mets3d.regions import BACKGROUND, ET_LABEL
 
 NAME = "dataset.json"
@@ -49,15 +49,20 @@ def each_dataset(tree: Tree, found: Found, channels: str) -> Iterator[DatasetJso
     """
     for folder in tree.folders:
         path = folder.place / NAME
-        if path.is_file() and _describes_images(path):
-            content = _content(path)
-            if channels in content and (channels == "channel_names" or "channel_names" not in content):
-                yield _described(path, content, channels, found)
+        if path.is_file() and _describes_images(path, channels):
+            yield _described(path, _content(path), channels, found)
 
 
-def _describes_images(path: Path) -> bool:
+def _describes_images(path: Path, channels: str) -> bool:
+    """Returns whether a file is of nnU-Net or MSD and has its channels under this key, or is broken beside images."""
     beside = any((path.parent / name).is_dir() for name in ("imagesTr", "imagesTs"))
-    return beside or '"dataset"' in path.read_text(encoding="utf-8", errors="replace")
+    try:
+        content = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return beside
+    if not isinstance(content, dict) or not (beside or "dataset" in content):
+        return False
+    return channels in content and (channels == "channel_names" or "channel_names" not in content)
 
 
 def _content(path: Path) -> dict[str, Any]:

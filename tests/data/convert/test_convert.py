@@ -1,5 +1,6 @@
 """Conversion to nnU-Net's folders and back: what is linked, written, refused and gone on with."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,24 @@ def test_a_later_call_goes_on(tmp_path: Path) -> None:
     assert (cases, done.learned, len(content(target))) == ([], ["BRATS_002"], 7)
     with pytest.raises(DataError, match=r"another conversion: to 'nnunet-v2', now 'nnunet-v1'"):
         convert(data, target, "nnunet-v1")
+
+
+def test_a_full_disk_or_a_kill_leaves_no_half_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, target = msd(tmp_path / "D"), tmp_path / "N"
+
+    def full(path: Path, *_: Any) -> None:
+        raise OSError(errno.ENOSPC, f"{path}: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mets3d.data.convert.case_files.write_labels", full)
+        with pytest.raises(OSError, match="no space left"):
+            convert(data, target, "nnunet-v2")
+    assert [*content(target)] == ["conversion.jsonl"]
+    (target / "imagesTr").mkdir(exist_ok=True)
+    (target / "imagesTr" / "BRATS_001_0000.nii.gz").touch()  # of a call that was killed
+    (data / "imagesTr" / "BRATS_001.nii.gz").rename(data / "imagesTr" / "BRATS_009.nii.gz")
+    assert convert(data, target, "nnunet-v2").tested == ["BRATS_009"]
+    assert not (target / "imagesTr" / "BRATS_001_0000.nii.gz").exists()
 
 
 def test_a_change_of_the_source_is_converted_again(tmp_path: Path) -> None:

@@ -102,6 +102,13 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
         find_cases(tmp_path)
 
 
+def test_a_dataset_json_of_something_else_describes_nothing(tmp_path: Path) -> None:
+    touched(tmp_path, "A/A-t1n.nii.gz")
+    for content in ('{"dataset": "x", "labels": ["a"]}', "[1]", "no JSON", '{"modality": {"0": "MR"}}'):
+        (tmp_path / "dataset.json").write_text(content, encoding="utf-8")
+        assert [case.name for case in find_cases(tmp_path)] == ["A"]
+
+
 def test_labels_of_any_name_are_what_the_settings_say(tmp_path: Path) -> None:
     data = raw(tmp_path, labels={"background": 0, "grey": 1, "white": 2})
     (case,) = find_cases(data, Data(labels={1: 3, 2: 0}))

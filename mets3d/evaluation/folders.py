@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, find_cases, visible_files
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.rundir import PREDICTION_NOTE, RunDir
@@ -112,16 +112,19 @@ def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str
 
 
 def _reference_files(folder: Path) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
-    """Returns the references in a folder by case name, and the label maps that the folder's layout has."""
-    cases = []
+    """Returns the references in a folder by case name, and the label maps that the folder's layout has.
+
+    Of a data set they are those that training reads: a file that lies apart from its case is none.
+    """
+    known: dict[str, Case] = {}
     if folder.is_dir():
         with suppress(DataError):  # a flat folder is no data set
-            cases = [case for case in find_cases(folder) if case.labels is not None]
-    found = _label_files(folder, "references", needed=not cases)
-    for case in cases:
-        if case.labels is not None and case.labels not in found.get(case.name, []):
-            found[case.name] = [case.labels]
-    return found, {case.name: case.label_map for case in cases}
+            cases = find_cases(folder)
+            doubled = {finding.case for finding in cases.findings if finding.severity == "error"}
+            known = {case.name: case for case in cases if case.labels is not None and case.name not in doubled}
+    found = _label_files(folder, "references", needed=not known)
+    found |= {name: [case.labels] for name, case in known.items() if case.labels is not None}
+    return found, {name: case.label_map for name, case in known.items()}
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:

@@ -443,6 +443,7 @@ def test_references_are_those_of_a_data_set_of_any_layout(tmp_path: Path) -> Non
     )
     for case in ("BraTS20_Training_001", "BRATS_001"):
         save(tmp_path / "predictions" / f"{case}.nii.gz", labels())
+    save(tmp_path / "references" / "other" / "BRATS_001-seg.nii.gz", labels(1))  # apart from its case: not read
     report = run(tmp_path)
     assert (report.problems, len(report.rows)) == ([], 6)
     assert {row["dice"] for row in report.rows} == {1.0}

@@ -99,7 +99,7 @@ def preprocess(
     if to_do or dropped:
         with writing(store, "building.json"):
             begin(making, dropped, to_do)
-        mine = [case for case in (shard or Shard()).of(labelled) if case in to_do]
+        mine = [case for case in (shard or Shard()).of(labelled) if not _is_stored(records[case.name])]
         doubtful = {finding.case: finding for finding in _errors(cases.findings)}
         store_cases(mine, making, doubtful, jobs=jobs, progress=progress)
     result, findings = _concluded(making, labelled, stop=stop)

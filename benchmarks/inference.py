@@ -221,9 +221,10 @@ class Ours:
         self.total = torch.from_numpy(answers(case, self.loaded.prepared[0].entry.box))
 
     def prepare(self) -> Loaded:
-        images = [read_image(self.case.sequences[name]) for name in SEQUENCES]
+        images = {name: read_image(self.case.sequences[name].path) for name in SEQUENCES}
         prepared = prepare(images, None, (1.0, 1.0, 1.0), 0, cavity=False)
-        return Loaded([prepared], images[0].source, images[0].spacing_mm)
+        first = images["t1c"]
+        return Loaded([prepared], first.source, first.spacing_mm)
 
     def tiles(self, mirror: tuple[int, ...] = ()) -> Tensor:
         image = torch.from_numpy(self.loaded.prepared[0].image)

@@ -176,7 +176,9 @@ def _prepared(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float
     patient = phantom(0, 0, shape, spacing_mm)
     affine = np.diag([*spacing_mm, 1.0])
     grid = Grid(shape, affine, spacing_mm, {})
-    images = [ImageVolume(image.astype(np.float32), spacing_mm, affine, grid) for image in patient.images.values()]
+    images = {
+        name: ImageVolume(image.astype(np.float32), spacing_mm, affine, grid) for name, image in patient.images.items()
+    }
     case = prepare(images, LabelVolume(patient.labels, spacing_mm, affine, grid), spacing_mm, 0, cavity=False)
     assert case.labels is not None
     return case.image, case.labels

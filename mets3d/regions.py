@@ -9,6 +9,7 @@ Imports neither NumPy nor torch: everything below works on both kinds of array b
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -24,6 +25,7 @@ LABEL_NAMES = {
     RC_LABEL: "RC",  # resection cavity, 2024 onward
 }
 KNOWN_LABELS = tuple(LABEL_NAMES)
+BACKGROUNDS = ("t1c", "t2f", "t2w", "t1n")  # of pictures where a region's own is not there
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Region:
     decoded_as: int  # label painted where the region is predicted and no inner region is
     colour: str  # of Okabe and Ito's palette, which colour-blind readers can tell apart
     shown_on: str  # sequence on which a reader sees it best
+
+    def background(self, sequences: Collection[str]) -> str:
+        """Returns the sequence to show the region on: `shown_on`, else the first of BACKGROUNDS, else what is there."""
+        return next((name for name in (self.shown_on, *BACKGROUNDS, *sequences) if name in sequences), self.shown_on)
 
     def mask(self, labels: Any) -> Any:
         """Returns the boolean mask of this region in a label map, a NumPy array or tensor of any shape."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-SEQUENCES = ("t1n", "t1c", "t2w", "t2f")  # channel order
+from mets3d.settings.channels import SEQUENCES
+
+__all__ = ["LABELS", "SEQUENCES", "Case", "CaseList", "Finding", "Scan", "Severity", "in_order"]
+
 LABELS = "seg"
 
 Severity = Literal["error", "warning", "note"]
+
+
+def in_order(sequences: Iterable[str]) -> list[str]:
+    """Returns sequences in channel order: the known ones, then others as they come."""
+    there = list(sequences)
+    return [*(name for name in SEQUENCES if name in there), *(name for name in there if name not in SEQUENCES)]
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,17 @@ class Case:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Sequences without a file, in channel order."""
-        return tuple(sequence for sequence in SEQUENCES if sequence not in self.sequences)
+        """The four known sequences without a file, in channel order."""
+        return self.without(SEQUENCES)
+
+    def without(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Returns those of the wanted sequences that have no file."""
+        return tuple(sequence for sequence in wanted if sequence not in self.sequences)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file of the case: sequences in channel order, then the reference."""
-        images = [self.sequences[sequence].path for sequence in SEQUENCES if sequence in self.sequences]
+        images = [self.sequences[sequence].path for sequence in in_order(self.sequences)]
         return tuple(dict.fromkeys(images if self.labels is None else [*images, self.labels]))
 
 

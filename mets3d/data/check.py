@@ -13,12 +13,13 @@ import numpy as np
 
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.brain import brain_of
+from mets3d.data.case import in_order
 from mets3d.data.case_summary import CaseSummary, described, label_counts, scan_facts, shared_faces
-from mets3d.data.cases import LABELS, SEQUENCES, Case, Finding, find_cases
+from mets3d.data.cases import LABELS, Case, Finding, find_cases
 from mets3d.data.findings_table import ORDER, findings_table
 from mets3d.data.header_findings import grid_findings, memory_findings, odd_findings
 from mets3d.data.label_findings import BEYOND, label_findings, outside_findings, without_unknown
-from mets3d.data.native import common_grid, image_onto, is_on_grid, labels_onto
+from mets3d.data.native import REFERENCE, common_grid, image_onto, is_on_grid, labels_onto
 from mets3d.data.native_findings import reference_finding
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header
 from mets3d.data.overview import overview
@@ -28,6 +29,7 @@ from mets3d.data.voxel_findings import brain_findings, image_findings, intensity
 from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.processes import LostError, WorkerLost, each_done
 from mets3d.settings import Data
+from mets3d.settings.channels import sequences_of
 
 Result = TypeVar("Result")
 Examined = tuple[list[Finding], CaseSummary]
@@ -123,12 +125,13 @@ def check_case(case: Case, data: Data) -> list[Finding]:
 
 def read_case(case: Case, data: Data) -> Checked:
     """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
+    wanted = sequences_of(data.sequences)
     headers, findings = _headers(case, data)
     checked = Checked(described(case, headers), findings=[*findings, *memory_findings(case, headers)])
     if any(finding.what == "larger than the memory" for finding in checked.findings):
         return checked
     grid = common_grid(headers) if data.grids == "t1c" and not checked.unusable else None
-    for sequence in SEQUENCES:
+    for sequence in wanted:
         if sequence in headers:
             image = _reading(case, partial(read_scan, case, sequence), checked)
             if image is not None:
@@ -142,7 +145,10 @@ def read_case(case: Case, data: Data) -> Checked:
 
 
 def check_headers(case: Case, data: Data | None = None) -> list[Finding]:
-    """Returns the findings that need no voxel: missing sequences, unreadable headers, grids that differ."""
+    """Returns the findings that need no voxel: missing sequences, unreadable headers, grids that differ.
+
+    Only the sequences of `data` are looked at, and t1c, whose grid is the case's; `data` None: the defaults.
+    """
     return _headers(case, data or Data())[1]
 
 
@@ -167,10 +173,13 @@ def each_case(work: Callable[[Case], Result], cases: Sequence[Case], jobs: int, 
 
 def _headers(case: Case, data: Data) -> tuple[dict[str, Header], list[Finding]]:
     """Reads the headers by sequence, in channel order and the reference last. Returns the findings too."""
-    findings = [_missing(case)] if case.missing else []
+    wanted = sequences_of(data.sequences)
+    findings = [_missing(case, wanted, data)] if case.without(wanted) else []
     headers: dict[str, Header] = {}
     seen = set()
     for kind, scan in scans_of(case):
+        if kind not in (*wanted, REFERENCE, LABELS):
+            continue
         try:
             headers[kind] = read_header(scan.path, scan.volume)
         except (DataError, OSError) as error:
@@ -186,10 +195,15 @@ def _unreadable(case: Case, error: Exception) -> Finding:
     return Finding(case.name, "error", getattr(error, "what", "unreadable file"), str(error))
 
 
-def _missing(case: Case) -> Finding:
-    present = ", ".join(case.sequences) or "none"
-    detail = f"expected {', '.join(SEQUENCES)}, found {present}; {', '.join(case.missing)} missing in {case.folder}"
-    return Finding(case.name, "error", "missing sequence", detail, "add the file or remove the case")
+def _missing(case: Case, wanted: Sequence[str], data: Data) -> Finding:
+    """Returns an error, or a note where zeros may stand for what is missing and something is there."""
+    missing = case.without(wanted)
+    present = ", ".join(in_order(case.sequences)) or "none"
+    detail = f"expected {', '.join(wanted)}, found {present}; {', '.join(missing)} missing in {case.folder}"
+    if data.missing_sequences == "zero" and len(missing) < len(wanted):
+        return Finding(case.name, "note", "missing sequence", f"{detail}; zeros stand for it")
+    advice = "add the file, name the sequences that are there in data.sequences, or remove the case"
+    return Finding(case.name, "error", "missing sequence", detail, advice)
 
 
 # ---------------------------------------------------------------- from voxels
@@ -228,7 +242,8 @@ def _look_into_brain(case: Case, checked: Checked) -> None:
     """
     images, labels = checked.images, checked.labels
     broken = {"not a number", "constant image"} & {finding.what for finding in checked.findings}
-    if not images or case.missing or broken or len({image.shape for image in images.values()}) > 1:
+    lacking = any(finding.what == "missing sequence" and finding.severity == "error" for finding in checked.findings)
+    if not images or lacking or broken or len({image.shape for image in images.values()}) > 1:
         return
     brain = brain_of(images.values())
     checked.findings += brain_findings(case, images, brain)

@@ -1,4 +1,4 @@
-"""Computes statistics of a data set: sizes, lesions, intensities, and the score of a single threshold on t2f.
+"""Computes statistics of a data set: sizes, lesions, intensities, and the score of a single threshold on one sequence.
 
 The threshold is the baseline that a network has to beat. Its Dice for every threshold and any set of cases follows from
 two histograms a case, so nothing is read again.
@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float, Float16, Float64, UInt8
 
 from mets3d.data import DataError
-from mets3d.data.cases import SEQUENCES
+from mets3d.data.case import SEQUENCES, in_order
 from mets3d.data.stored_case import Entry, foreground_index
 from mets3d.data.survival import Row, total, unchanged
 from mets3d.regions import WT, scored_regions
 
 LOWEST, HIGHEST, BINS = -4.0, 8.0, 240  # z-scored intensity; beyond it, one more bin at either end
-SEQUENCE = WT.shown_on
+# On which WT is thresholded: the first of them that is a channel, else the first channel.
+THRESHOLDED = (WT.shown_on, "t1c", "t2w", "t1n")
 
 
 def thresholds() -> Float64[np.ndarray, " T"]:
@@ -34,11 +35,13 @@ def describe_case(
     entry: Entry,
     *,
     cavity: bool,
+    channels: Sequence[str] = SEQUENCES,
     survival: list[Row] | None = None,
 ) -> dict[str, Any]:
-    """Returns one stored case's row, JSON-able: shape and spacing as acquired, intensities, lesions, t2f histograms.
+    """Returns one stored case's row, JSON-able: shape and spacing as acquired, intensities, lesions, histograms.
 
-    survival: the lesions before and after resampling, None where nothing was resampled.
+    Differences and missing sequences have no intensities. channels: of the image. survival: the lesions before and
+    after resampling, None where nothing was resampled.
     """
     voxel_mm3 = math.prod(entry.stored_spacing_mm)
     lesions = {}
@@ -48,11 +51,11 @@ def describe_case(
     return {
         "shape": list(entry.shape),
         "spacing_mm": list(entry.spacing_mm),
-        "mean": dict(zip(SEQUENCES, entry.mean, strict=True)),
-        "std": dict(zip(SEQUENCES, entry.std, strict=True)),
+        "mean": _there(channels, entry.mean),
+        "std": _there(channels, entry.std),
         "lesion_volumes_mm3": lesions,
         "survival": unchanged(lesions) if survival is None else survival,
-        "histogram": _histogram(image, WT.mask(labels)),
+        "histogram": _histogram(image, WT.mask(labels), channels),
     }
 
 
@@ -63,12 +66,21 @@ def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         for region in next(iter(rows.values()))["lesion_volumes_mm3"]
     }
     return {
-        "histogram": {"sequence": SEQUENCE, "region": WT.name, "lowest": LOWEST, "highest": HIGHEST, "bins": BINS},
+        "histogram": {
+            "sequence": next(iter(rows.values()))["histogram"]["sequence"],
+            "region": WT.name,
+            "lowest": LOWEST,
+            "highest": HIGHEST,
+            "bins": BINS,
+        },
         "median_shape": [float(n) for n in np.median([row["shape"] for row in rows.values()], axis=0)],
         "median_spacing_mm": [float(n) for n in np.median([row["spacing_mm"] for row in rows.values()], axis=0)],
         "intensity": {
-            sequence: {key: float(np.mean([row[key][sequence] for row in rows.values()])) for key in ("mean", "std")}
-            for sequence in SEQUENCES
+            sequence: {
+                key: float(np.mean([row[key][sequence] for row in rows.values() if sequence in row[key]]))
+                for key in ("mean", "std")
+            }
+            for sequence in in_order(dict.fromkeys(name for row in rows.values() for name in row["mean"]))
         },
         "lesions": {region: _spread(volumes) for region, volumes in lesions.items()},
         "survival": total(row for case in rows.values() for row in case["survival"]),
@@ -79,9 +91,10 @@ def collect(rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def best_threshold(
     fingerprint: Mapping[str, Any], training: Sequence[str], validation: Sequence[str]
 ) -> dict[str, Any]:
-    """Finds the threshold on z-scored t2f with the highest mean whole-volume Dice of WT on the training cases.
+    """Finds the threshold on a z-scored sequence with the highest mean whole-volume Dice of WT on the training cases.
 
-    A brain voxel counts as WT where t2f >= threshold; candidates are `thresholds()`, the lowest of equals wins.
+    The sequence is the fingerprint's: t2f where it is a channel. A brain voxel counts as WT where it is at or above the
+    threshold, of a case that lacks the sequence none above 0; candidates are `thresholds()`, the lowest of equals wins.
     Dice = 2 TP / (predicted + reference), 1 if both are empty. The dict has sequence, region, threshold, training_dice,
     validation_dice (None without validation cases) and per_case, the Dice of each validation case.
     Raises DataError if a case is not in the fingerprint or there is no training case.
@@ -94,7 +107,7 @@ def best_threshold(
     best = int(mean.argmax())
     per_case = {name: float(curves[name][best]) for name in validation}
     return {
-        "sequence": SEQUENCE,
+        "sequence": fingerprint["histogram"]["sequence"],
         "region": WT.name,
         "threshold": float(thresholds()[best]),
         "training_dice": float(mean[best]),
@@ -113,10 +126,15 @@ def dice_curve(histogram: Mapping[str, Any]) -> Float64[np.ndarray, " T"]:
 # ---------------------------------------------------------------- parts
 
 
-def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, Any]:
+def _there(channels: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
+    return {name: value for name, value in zip(channels, values, strict=True) if value is not None}
+
+
+def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any, channels: Sequence[str]) -> dict[str, Any]:
     """Counts brain voxels per bin; the first bin is below all thresholds, the last above."""
     brain = (image != 0).any(0)
-    values = image[SEQUENCES.index(SEQUENCE)]
+    sequence = next((name for name in THRESHOLDED if name in channels), channels[0])
+    values = image[channels.index(sequence)]
     edges = thresholds()
 
     def counts(mask: Any) -> list[int]:
@@ -124,6 +142,7 @@ def _histogram(image: Float16[np.ndarray, "C X Y Z"], tumour: Any) -> dict[str, 
         return [int(count) for count in np.bincount(bins, minlength=BINS + 2)]
 
     return {
+        "sequence": sequence,
         "inside": counts(brain & tumour),
         "outside": counts(brain & ~tumour),
         "reference_voxels": int(np.count_nonzero(tumour)),

@@ -145,13 +145,15 @@ class Samples:
         seed: int,
         lesion_fraction: float = 1 / 3,
         draw: Callable[[Callable[[str], np.random.Generator]], Any] | None = None,
+        channels: Sequence[str] | None = None,
     ):
         if not cases:
             raise ValueError(f"{store}: no training case in this fold")
         self.path, self.cases, self.patch = store, list(cases), patch
         self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
+        self.channels = channels
         self._store: Store | None = None
-        opened = open_store(store)
+        opened = self._opened()
         self.plan = opened.plan
         self.bytes = math.prod(patch) * (2 * len(self.plan.sequences) + 1)  # of a sample: float16 and a label
         counts = opened.lesion_counts(LESIONS_OF)
@@ -159,6 +161,10 @@ class Samples:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
+
+    def _opened(self) -> Store:
+        store = open_store(self.path)
+        return store if self.channels is None else store.choosing(self.channels)
 
     def batch(self, keys: Sequence[Key]) -> Batch:
         """Makes the samples of these keys and puts them side by side."""
@@ -193,7 +199,7 @@ class Samples:
         # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
         any_case, chance, which, where = rng.random(4)
         if self._store is None:
-            self._store = open_store(self.path)
+            self._store = self._opened()
         lesions = int(self._last_lesion[-1])
         if chance >= self.lesion_fraction or lesions == 0:
             return self._store.read(self.cases[int(any_case * len(self.cases))]), None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mets3d.data.cases import SEQUENCES
 from mets3d.data.normalise import INTENSITIES, Normalisation
 from mets3d.data.spacing import Wanted, spacing_from_json, target_spacing
 from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
 from mets3d.ops.voxels import Spacing
+from mets3d.settings.channels import SEQUENCES, fault_of
 
 Z_SCORE = Normalisation()
 NORMALISATION = Z_SCORE.words
@@ -96,12 +96,13 @@ def write_plan(path: Path, plan: Plan) -> None:
 
 
 def _are_sequences(value: Any) -> bool:
-    known = NAMES.fits(value) and set(value) <= set(SEQUENCES)
-    return known and len(value) > 0 and len(set(value)) == len(value)
+    return NAMES.fits(value) and len(value) > 0 and fault_of(value) is None
 
 
 _NEEDS = {
-    "sequences": Kind(f"a list of {', '.join(SEQUENCES)}, or some of them, each once", _are_sequences),
+    "sequences": Kind(
+        f"a list of {', '.join(SEQUENCES)}, or some of them or differences of two, each once", _are_sequences
+    ),
     "spacing_mm": Kind(f"{SPACING_MM.words}, or in_plane", lambda value: value == "in_plane" or SPACING_MM.fits(value)),
     "margin_voxels": COUNT,
 }

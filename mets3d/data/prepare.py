@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 
 from mets3d.data import DataError
 from mets3d.data.brain import brain_of
-from mets3d.data.cases import SEQUENCES
+from mets3d.data.channels import compose
 from mets3d.data.nifti import ImageVolume, LabelVolume
 from mets3d.data.normalise import Normalisation, normalised
 from mets3d.data.spacing import Wanted, stored_shape
@@ -20,6 +20,7 @@ from mets3d.ops.lesion_resample import resize_lesions
 from mets3d.ops.resample import resize, resize_labels, resize_probabilities
 from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
+from mets3d.settings.channels import sequences_of
 
 Z_SCORE = Normalisation()
 
@@ -39,7 +40,7 @@ class Prepared:
 
 
 def prepare(
-    images: Sequence[ImageVolume],
+    images: Mapping[str, ImageVolume],
     labels: LabelVolume | None,
     spacing_mm: Wanted,
     margin_voxels: int,
@@ -47,9 +48,12 @@ def prepare(
     *,
     intensities: Normalisation = Z_SCORE,
     brain: Bool[np.ndarray, "X Y Z"] | None = None,
-    names: Sequence[str] = SEQUENCES,
+    channels: Sequence[str] | None = None,
 ) -> Prepared:
-    """Prepares one case: RAS images of one grid, in the order of `names`, and the reference if known.
+    """Prepares one case: RAS images of one grid by sequence, and the reference if known.
+
+    `channels`: sequences, and differences of two (`mets3d.data.channels`); None: the images in their order. What is not
+    among the images is missing: 0 everywhere.
 
     1. Brain, unless given: where any sequence is not its background (`mets3d.data.brain`), so that negative values
        belong to it.
@@ -59,40 +63,63 @@ def prepare(
        the brain to what fills most of a voxel; labels lesion by lesion (`mets3d.ops.lesion_resample`).
     4. Normalise the brain's intensities, per sequence (`mets3d.data.normalise`); exactly 0 outside.
 
-    Raises DataError if there is no brain, if a sequence has values that are not finite, is constant in the brain, or
-    varies there no more than by rounding.
+    Raises DataError if there is no image or no brain, if a sequence has values that are not finite, is constant in the
+    brain, or varies there no more than by rounding.
     """
-    shape = images[0].data.shape
-    arrays = [image.data for image in images] + ([] if labels is None else [labels.labels])
-    if any(array.shape != shape for array in arrays):
-        raise DataError(f"expected volumes of one shape, found {', '.join(str(array.shape) for array in arrays)}")
-    brain = brain_of(images) if brain is None else brain
+    wanted = tuple(images) if channels is None else tuple(channels)
+    sources = sequences_of(wanted)
+    images = {name: images[name] for name in sources if name in images}
+    if not images:
+        raise DataError(f"expected one of the sequences {', '.join(sources)}, found none")
+    _check_shapes([*images.values()], labels)
+    first = next(iter(images.values()))
+    brain = brain_of(images.values()) if brain is None else brain
     crop = bounding_box(brain, margin_voxels)
     if crop is None:
         raise DataError("expected a brain, found zeros in all sequences")
     box = _ends(crop)
-    own_mm = images[0].spacing_mm
+    own_mm = first.spacing_mm
     size = stored_shape([stop - start for start, stop in box], own_mm, spacing_mm)
     inside = resize_labels(brain[crop].view(np.uint8), size) == 1
-    stored = np.zeros((len(images), *size), dtype=np.float16)
-    statistics = []
-    for image, name, channel in zip(images, names, stored, strict=True):
-        part = image.data[crop]
-        bad = part.size - int(np.count_nonzero(np.isfinite(part)))
-        if bad:
-            raise DataError(f"{name} has {bad} voxels that are NaN or infinite")
-        values = (part if part.shape == size else resize(part, size))[inside]
-        channel[inside], *moments = normalised(values, name, intensities)
-        statistics.append(moments)
-    mean, std = zip(*statistics, strict=True)
-    x, y, z = shape
-    entry = Entry((x, y, z), own_mm, box, size, mean, std)
+    stored = np.zeros((len(sources), *size), dtype=np.float16)
+    normal = dict(zip(sources, stored, strict=True))
+    moments = {
+        name: _normalise(image.data[crop], name, inside, intensities, out=normal[name])
+        for name, image in images.items()
+    }
+    missing = tuple(name for name in sources if name not in images)
+    if wanted != sources:
+        stored = compose(normal, wanted, missing)
+    mean, std = zip(*(moments.get(channel, (None, None)) for channel in wanted), strict=True)
+    entry = Entry(first.shape, own_mm, box, size, mean, std, missing)
     if labels is None:
         return Prepared(stored, None, entry)
     own = labels.labels[crop]
     kept = own if cavity else np.where(own == RC_LABEL, np.uint8(BACKGROUND), own)
     new = resize_lesions(kept, size)
     return Prepared(stored, new, entry, None if new is kept else compared(kept, new, own_mm, cavity=cavity))
+
+
+def _check_shapes(images: Sequence[ImageVolume], labels: LabelVolume | None) -> None:
+    shapes = [image.data.shape for image in images] + ([] if labels is None else [labels.labels.shape])
+    if len(set(shapes)) > 1:
+        raise DataError(f"expected volumes of one shape, found {', '.join(map(str, shapes))}")
+
+
+def _normalise(
+    values: Float32[np.ndarray, "X Y Z"],
+    sequence: str,
+    brain: Bool[np.ndarray, "x y z"],
+    intensities: Normalisation,
+    out: Float16[np.ndarray, "x y z"],
+) -> tuple[float, float]:
+    """Puts a sequence's crop, resampled and normalised, into `out`. Returns mean and std of the brain before."""
+    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise DataError(f"{sequence} has {bad} voxels that are NaN or infinite")
+    inside = (values if values.shape == brain.shape else resize(values, brain.shape))[brain]
+    out[brain], mean, std = normalised(inside, sequence, intensities)
+    return mean, std
 
 
 def put_back(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mets3d.data import DataError
 from mets3d.data.brain import with_background
-from mets3d.data.case import LABELS, SEQUENCES, Case, Scan
+from mets3d.data.case import LABELS, Case, Scan, in_order
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header, read_image, read_labels
 
 
@@ -37,7 +37,7 @@ def read_scan_header(case: Case, sequence: str) -> Header:
 
 def scans_of(case: Case) -> Iterator[tuple[str, Scan]]:
     """Yields the files of a case by sequence, in channel order, and the reference last."""
-    yield from ((sequence, case.sequences[sequence]) for sequence in SEQUENCES if sequence in case.sequences)
+    yield from ((sequence, case.sequences[sequence]) for sequence in in_order(case.sequences))
     if case.labels is not None:
         yield LABELS, Scan(case.labels)
 

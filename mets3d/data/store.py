@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Store:
 
     path: Path
     index: dict[str, Any]
+    chosen: tuple[str, ...] | None = None  # of the stored channels; None: all
 
     @property
     def cases(self) -> list[str]:
@@ -63,7 +64,19 @@ class Store:
     @property
     def plan(self) -> Plan:
         """How its cases were prepared, and so how a new case must be."""
-        return Plan.from_json(self.index["plan"])
+        plan = Plan.from_json(self.index["plan"])
+        return plan if self.chosen is None else replace(plan, sequences=self.chosen)
+
+    def choosing(self, channels: Sequence[str]) -> Store:
+        """Returns the store as if it held these of its channels alone. Raises DataError if it lacks one."""
+        stored = Plan.from_json(self.index["plan"]).sequences
+        lacking = [channel for channel in channels if channel not in stored]
+        if lacking:
+            raise DataError(
+                f"{self.path}: data.sequences is {', '.join(stored)} in the store, which lacks {', '.join(lacking)}; "
+                "preprocess into another folder"
+            )
+        return replace(self, chosen=None if tuple(channels) == stored else tuple(channels))
 
     @cached_property
     def digest(self) -> str:
@@ -103,7 +116,9 @@ class Store:
         """Returns one case. Raises DataError if the store has no such case."""
         if name not in self.index["cases"]:
             raise DataError(f"{self.path}: no case {name} in this store of {len(self.index['cases'])}")
-        return StoredCase(name, case_path(self.path, name))
+        stored = self.index["plan"]["sequences"]
+        places = None if self.chosen is None else tuple(stored.index(channel) for channel in self.chosen)
+        return StoredCase(name, case_path(self.path, name), places)
 
 
 def open_store(
@@ -111,12 +126,14 @@ def open_store(
 ) -> Store:
     """Opens the finished store in `path`.
 
-    With `expected` the store must have been made with these settings, and its source, if that folder is still there,
-    must hold the same labelled cases with files of the same size and time, unless `source_may_change`.
+    With `expected` the store must have been made with these settings, but that it may hold more channels than
+    data.sequences, of which these are chosen, and that a store without missing sequences serves either value of
+    data.missing_sequences. Its source, if that folder is still there, must hold the same labelled cases with files of
+    the same size and time, unless `source_may_change`.
     Raises FileNotFoundError if there is no store or an unfinished one, DataError if it does not fit, saying why.
     """
     index = _read_index(path)
-    differences = differing_settings(index, *expected) if expected else []
+    differences = differing_settings(index, expected[0], _as_stored(index, expected[1])) if expected else []
     if differences:
         raise DataError(
             f"{path}: this store was made with other settings: {'; '.join(differences)}. "
@@ -129,7 +146,21 @@ def open_store(
     missing = [name for name in index["cases"] if not case_path(path, name).is_file()]
     if missing:
         raise DataError(f"{path}: {len(missing)} of its cases are gone, such as {missing[0]}; preprocess again")
-    return Store(path, index)
+    store = Store(path, index)
+    return store.choosing(expected[1].sequences) if expected is not None else store
+
+
+def _as_stored(index: dict[str, Any], data: Data) -> Data:
+    """Returns the settings with those of the store where it serves what they ask for."""
+    own = index.get("data", {})
+    changes: dict[str, Any] = {}
+    if set(data.sequences) <= set(own.get("sequences", ())):
+        changes["sequences"] = tuple(own["sequences"])
+    if own.get("missing_sequences") == "refuse" or not any(
+        index["cases"][name].get("missing") for name in index["cases"]
+    ):
+        changes["missing_sequences"] = own.get("missing_sequences", data.missing_sequences)
+    return data.model_copy(update=changes)
 
 
 def _read_index(path: Path) -> dict[str, Any]:

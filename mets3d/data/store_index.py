@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mets3d.data.case_record import Record, as_json, write_marked
-from mets3d.data.cases import SEQUENCES, Case
+from mets3d.data.cases import Case
 from mets3d.data.fingerprint import collect
 from mets3d.data.not_usable import reason_of
 from mets3d.data.plan import Plan
@@ -26,7 +26,7 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
     write_marked(store / FINGERPRINT, as_json(collect(rows)))
     made_from = recipe(making.settings, making.data)
     plan = Plan(
-        SEQUENCES,
+        making.data.sequences,
         making.spacing_mm,
         margin_voxels=making.settings.margin_voxels,
         intensities=making.intensities,
@@ -38,6 +38,7 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
         case.name: {
             "patient": case.patient,
             "shape": metadata[case.name]["entry"]["stored_shape"],
+            **_missing(metadata[case.name]["entry"]["missing"]),
             "lesions": {region: len(sizes) for region, sizes in rows[case.name]["lesion_volumes_mm3"].items()},
         }
         for case in stored
@@ -57,3 +58,8 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
     write_marked(store / INDEX, as_json(index))
     (store / UNFINISHED).unlink(missing_ok=True)
     return (store / INDEX).read_bytes() != before
+
+
+def _missing(sequences: Sequence[str]) -> dict[str, list[str]]:
+    """Returns what the index says of the sequences that a case lacks: nothing where it lacks none."""
+    return {"missing": list(sequences)} if sequences else {}

@@ -1,6 +1,6 @@
 """Reads and writes one case of the store, a safetensors file that is read by memory map.
 
-image          float16 [4, X, Y, Z], z-scored inside the brain, 0 outside
+image          float16 [C, X, Y, Z], z-scored inside the brain, 0 outside; a missing sequence is 0
 labels         uint8 [X, Y, Z]
 foreground_WT  int16 [n, 3] voxels of the region, lesion after lesion; the same for TC, ET (RC)
 lesions_WT     int64 [L + 1] where each lesion starts in it, and the end
@@ -41,8 +41,10 @@ class Entry:
     spacing_mm: Spacing  # of the case
     box: Box3  # first and one past the last voxel of the crop, per axis
     stored_shape: Shape3
-    mean: tuple[float, ...]  # per sequence, inside the brain, before the z-score
-    std: tuple[float, ...]
+    # Per channel, inside the brain, before the z-score; None of a difference and of what is missing.
+    mean: tuple[float | None, ...]
+    std: tuple[float | None, ...]
+    missing: tuple[str, ...] = ()  # sequences that the case lacks
 
     @property
     def stored_spacing_mm(self) -> Spacing:
@@ -67,6 +69,7 @@ class StoredCase:
 
     name: str
     path: Path
+    channels: tuple[int, ...] | None = None  # which of the stored ones `image` reads, in this order; None: all
 
     @property
     def shape(self) -> Shape3:
@@ -79,10 +82,16 @@ class StoredCase:
         return Entry.from_json(read_metadata(self.path)["entry"])
 
     def image(self, box: tuple[slice, ...] | None = None) -> Float16[Tensor, "C X Y Z"]:
-        """Reads float16 [4, x, y, z] inside `box` (three slices; None: all) and no byte beside it."""
+        """Reads float16 [C, x, y, z] inside `box` (three slices; None: all) and no byte beside it."""
+        inside = box or _EVERYTHING
         with _opened(self.path, "pt") as file:
-            part: Tensor = file.get_slice("image")[(slice(None), *(box or _EVERYTHING))]
-            return part
+            stored = file.get_slice("image")
+            if self.channels is None:
+                part: Tensor = stored[(slice(None), *inside)]
+                return part
+            import torch
+
+            return torch.cat([stored[(slice(place, place + 1), *inside)] for place in self.channels])
 
     def labels(self, box: tuple[slice, ...] | None = None) -> UInt8[Tensor, "X Y Z"]:
         """Reads uint8 [x, y, z] inside `box`."""

@@ -12,7 +12,7 @@ from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress
 from mets3d.data.case_record import Record, forget_case, machine_mark, record_of, remove_leftovers, write_record
 from mets3d.data.case_summary import described
-from mets3d.data.cases import SEQUENCES, Case, Finding
+from mets3d.data.cases import Case, Finding
 from mets3d.data.check import Checked, read_case
 from mets3d.data.fingerprint import describe_case
 from mets3d.data.memory import voxels_of
@@ -128,7 +128,8 @@ def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
         checked.summary = found.summary
         if found.unusable or found.labels is None:
             return None
-        images = [found.images.pop(sequence) for sequence in SEQUENCES]
+        images = dict(found.images)
+        found.images.clear()
         return prepare(
             images,
             found.labels,
@@ -136,6 +137,7 @@ def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
             making.settings.margin_voxels,
             cavity=making.data.cavity,
             intensities=making.intensities,
+            channels=making.data.sequences,
         )
     except DataError as error:
         checked.findings.append(Finding(case.name, "error", "cannot be prepared", str(error)))
@@ -153,7 +155,12 @@ def _write(case: Case, making: Making, prepared: Prepared) -> None:
     metadata = {
         "entry": prepared.entry.as_json(),
         "fingerprint": describe_case(
-            prepared.image, prepared.labels, prepared.entry, cavity=cavity, survival=prepared.survival
+            prepared.image,
+            prepared.labels,
+            prepared.entry,
+            cavity=cavity,
+            channels=making.data.sequences,
+            survival=prepared.survival,
         ),
     }
     with replacing(case_path(making.store, case.name), mark=machine_mark()) as temporary:

@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from mets3d.config import Data, Predict
+from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.native import image_onto, reference_of
 from mets3d.data.nifti import Grid, ImageVolume
@@ -25,6 +26,7 @@ from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import Target
+from mets3d.settings.channels import sequences_of
 from mets3d.shapes import SegOutput
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -66,18 +68,23 @@ class Ensemble:
 
     @property
     def sequences(self) -> tuple[str, ...]:
-        """Every sequence that some member sees, in order."""
-        return tuple(dict.fromkeys(sequence for plan in self.plans for sequence in plan.sequences))
+        """Every sequence whose scan some member needs, in order."""
+        return sequences_of(channel for plan in self.plans for channel in plan.sequences)
 
     def read(self, case: Case) -> Loaded:
         """Reads and prepares a case. Raises DataError for a file that cannot be read, and as `prepare`.
 
         The grid is that of the case's t1c, whether or not a member sees it; without one, that of its first sequence.
+        Sequences may be missing where the reading says so.
         """
+        may_miss = self.reading.missing_sequences == "zero"
+        names = [name for name in self.sequences if not may_miss or name in case.sequences]
+        if not names:
+            raise DataError(f"{case.name}: expected one of the sequences {', '.join(self.sequences)}, found none")
         grid = read_scan_header(case, reference_of(case.sequences))
-        images = {name: read_scan(case, name) for name in self.sequences}
+        images = {name: read_scan(case, name) for name in names}
         if self.reading.grids == "t1c":
-            images = {name: image_onto(images.pop(name), grid) for name in self.sequences}
+            images = {name: image_onto(images.pop(name), grid) for name in names}
         return Loaded(self.prepare(images), grid.source, grid.spacing_mm)
 
     def load(self, images: Mapping[str, ImageVolume]) -> Loaded:
@@ -89,13 +96,13 @@ class Ensemble:
         """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.prepare.prepare`."""
         return [
             prepare(
-                [images[name] for name in plan.sequences],
+                images,
                 None,
                 plan.spacing_mm,
                 plan.margin_voxels,
                 cavity=False,
                 intensities=plan.intensities,
-                names=plan.sequences,
+                channels=plan.sequences,
             )
             for plan in self.plans
         ]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from mets3d.inference.ensemble import Ensemble
 from mets3d.inference.pipeline import Pipeline
 from mets3d.inference.setup import Choices, Setup, set_up
 from mets3d.rundir import PredictionsDir, RunDir, open_run
+from mets3d.settings.channels import sequences_of
 
 FORMAT = 2  # raised when the same recipe gives other files
 # A change of these makes no other prediction, so a rerun need not start anew.
@@ -76,7 +77,7 @@ def predict(
         raise ValueError("with --also the predictions belong to no single run; name a folder OUT for them")
     runs = [open_run(path, needs=("config", "plan", "weights")) for path in (run_path, *choices.also)]
     setup = set_up(run_path, choices)
-    cases, faults = _chosen(runs, data, _reading(setup.config.data), held_out, on_error)
+    cases, faults = _chosen(runs, data, setup.reading, held_out, on_error)
     accelerator = _accelerator(setup.config)
     precision = accelerator.mixed_precision
     ensemble = _ensemble(setup, accelerator)
@@ -95,7 +96,7 @@ def predict(
     pipeline = Pipeline(ensemble, setup.decoding, folder, recipe, probabilities)
     result = _gathered(folder, skipped, faults, pipeline.run(_share(to_do, accelerator), progress))
     result.decoded_by = _decoding_in_words(setup)
-    result.remarks = _remarks(folder, names, recipe, result.failures)
+    result.remarks = [*_remarks(folder, names, recipe, result.failures), *_incomplete(cases, setup.reading, faults)]
     if accelerator.is_main_process:
         note(cases=result.cases, failures=result.failures)
         write_not_usable(folder.not_usable, result.failures)
@@ -103,11 +104,6 @@ def predict(
 
 
 # ---------------------------------------------------------------- before the first case
-
-
-def _reading(settings: Data) -> Data:
-    """Returns the run's settings of how files are read, without those that belong to the cases it was trained on."""
-    return settings.model_copy(update={"exclude": None, "overlay": None, "patients": None, "split": None})
 
 
 def _chosen(
@@ -172,7 +168,7 @@ def _accelerator(config: Config) -> Accelerator:
 def _ensemble(setup: Setup, accelerator: Accelerator) -> Ensemble:
     """Puts the networks on this process's device."""
     device, autocast = accelerator.device, accelerator.autocast
-    return Ensemble(setup.members, setup.config.predict, setup.weights, device, autocast, reading=setup.config.data)
+    return Ensemble(setup.members, setup.config.predict, setup.weights, device, autocast, reading=setup.reading)
 
 
 def _recipe(setup: Setup, precision: str, shares: list[list[float]]) -> dict[str, Any]:
@@ -258,6 +254,15 @@ def _remarks(folder: PredictionsDir, names: Sequence[str], recipe: str, failures
     if others:
         remarks.append(f"{folder.path} also holds {len(others)} label maps made otherwise: {_some(others)}")
     return remarks
+
+
+def _incomplete(cases: Sequence[Case], reading: Data, faults: Mapping[str, str]) -> list[str]:
+    """Names the cases that are predicted although they lack a sequence."""
+    wanted = sequences_of(reading.sequences)
+    lacking = [case.name for case in cases if case.without(wanted) and case.name not in faults]
+    if not lacking:
+        return []
+    return [f"zeros stand for a missing sequence in {len(lacking)} case{'s' * (len(lacking) > 1)}: {_some(lacking)}"]
 
 
 def _decoding_in_words(setup: Setup) -> str:

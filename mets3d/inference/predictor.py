@@ -103,8 +103,7 @@ class Predictor:
         setup = set_up(run, Choices(others, _listed(region_weights), decoding, _listed(overrides)))
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         autocast = _autocast(chosen, precision or setup.config.precision)
-        reading = setup.config.data
-        ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast, reading=reading)
+        ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast, reading=setup.reading)
         return cls(ensemble, setup.decoding)
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from mets3d.config import Config, ConfigError, overridden
+from mets3d.config import Config, ConfigError, Data, overridden
 from mets3d.inference.decoding_settings import Decoding, check_tuned_for, decoding_for
 from mets3d.inference.members import Member, load_members, member_weights
 from mets3d.regions import Target
@@ -47,6 +47,18 @@ class Setup:
     def target(self) -> Target:
         """What the members answer, all alike."""
         return self.members[0].target
+
+    @property
+    def reading(self) -> Data:
+        """How files are read: as the first run's settings say, without those about the cases it was trained on.
+
+        The sequences are all that some member sees; they may be missing where every member allows it.
+        """
+        channels = tuple(dict.fromkeys(channel for member in self.members for channel in member.plan.sequences))
+        may_miss = all(member.config.data.missing_sequences == "zero" for member in self.members)
+        changes = {"sequences": channels, "missing_sequences": "zero" if may_miss else "refuse"}
+        others = dict.fromkeys(("exclude", "overlay", "patients", "split"))
+        return self.config.data.model_copy(update={**others, **changes})
 
 
 def set_up(run: Path, choices: Choices) -> Setup:

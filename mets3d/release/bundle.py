@@ -9,7 +9,7 @@ no larger than a patch, they are equal.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mets3d import __version__
 from mets3d.config import Config
 from mets3d.data.cases import find_cases
+from mets3d.data.channels import compose
 from mets3d.data.normalise import Normalisation
 from mets3d.data.plan import Plan, read_plan
 from mets3d.files import write_json, write_text
@@ -30,7 +31,9 @@ from mets3d.inference.decoding_settings import Decoding, decoding_for
 from mets3d.inference.members import Member
 from mets3d.inference.windows import SIGMA
 from mets3d.regions import Target
+from mets3d.release.tensor_network import z_score
 from mets3d.rundir import ExportDir, open_run, scan_name
+from mets3d.settings.channels import sequences_of
 
 HERE = "mets3d.release"
 
@@ -83,7 +86,7 @@ def _metadata(member: Member, name: str, license_id: str | None) -> dict[str, An
         "required_packages_version": {"mets3d": __version__, "nibabel": version("nibabel")},
         "name": name,
         "task": "Segmentation of brain metastases in MRI",
-        "description": "Four MR sequences to the regions of BraTS-METS; see README.md",
+        "description": f"{len(member.plan.sequences)} channels of MR to the regions of BraTS-METS; see README.md",
         "authors": "whoever published these weights",
         "copyright": f"weights: {license_id or 'no licence chosen yet'}, see README.md",
         "intended_use": "research only; not a medical device",
@@ -106,7 +109,7 @@ def _inference(member: Member) -> dict[str, Any]:
             "allow_smaller": True,
         },
         {"_target_": "Spacingd", "keys": "image", "pixdim": plan.as_json()["spacing_mm"], "mode": "bilinear"},
-        {"_target_": "Lambdad", "keys": "image", "func": "$tensor_network.z_score"},
+        {"_target_": "Lambdad", "keys": "image", "func": _normalising(plan.sequences)},
     ]
     inverting = {"keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False}
     writing = {"output_dir": "@output_dir", "output_postfix": "", "separate_folder": False, "print_log": False}
@@ -144,14 +147,36 @@ def _inference(member: Member) -> dict[str, Any]:
     }
 
 
+def _normalising(channels: Sequence[str]) -> str:
+    """Returns the expression of the function from the sequences of a case to the channels of the network."""
+    if sequences_of(channels) == tuple(channels):
+        return "$tensor_network.z_score"
+    return f"$bundle.channels_of({list(channels)!r})"
+
+
 # ---------------------------------------------------------------- called by the configuration
 
 
 def cases(data: str | Path, folder: str | Path) -> list[dict[str, Any]]:
     """Lists the cases below `data` as MONAI's Dataset wants them: name, and the files of the plan's sequences."""
-    sequences = read_plan(open_run(Path(folder)).plan).sequences
+    sequences = sequences_of(read_plan(open_run(Path(folder)).plan).sequences)
     found = find_cases(Path(data))
     return [{"name": case.name, "image": [str(case.sequences[name].path) for name in sequences]} for case in found]
+
+
+def channels_of(channels: Sequence[str]) -> Callable[[Any], Any]:
+    """Makes the function from a case's sequences [S, X, Y, Z] to these channels: z-scored, or differences of two."""
+    return partial(_composed, channels=tuple(channels))
+
+
+def _composed(image: Any, *, channels: tuple[str, ...]) -> Any:
+    """Replaces the voxels of a MetaTensor, which keeps its meta data."""
+    from monai.data import MetaTensor
+
+    normal = z_score(image)
+    volumes = dict(zip(sequences_of(channels), np.asarray(normal, np.float16), strict=True))
+    made = torch.from_numpy(compose(volumes, channels).astype(np.float32))
+    return MetaTensor(made, meta=image.meta, applied_operations=image.applied_operations)
 
 
 def is_brain(image: Float[Tensor, "C X Y Z"]) -> Bool[Tensor, "C X Y Z"]:

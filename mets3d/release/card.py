@@ -19,6 +19,7 @@ from mets3d.inference.decoding_settings import RegionDecoding, decoding_for
 from mets3d.inference.members import Member
 from mets3d.regions import LABEL_NAMES, Target
 from mets3d.rundir import ExportDir, RunDir
+from mets3d.settings.channels import sequences_of
 from mets3d.statistics.cohort import numbers_shown_in
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 
@@ -28,6 +29,7 @@ MODES = {
     "decoder": "3D TransUNet with a query decoder",
     "both": "3D TransUNet with a ViT at the bottleneck and a query decoder",
 }
+MEANING = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
 NO_LICENSE = {"license": "other", "license_name": "none-chosen-yet"}
 
 
@@ -144,11 +146,16 @@ def _input(member: Member) -> str:
         if plan.spacing_mm == "in_plane"
         else " x ".join(f"{side:g}" for side in plan.spacing_mm)
     )
-    channels = ", ".join(plan.sequences)
+    sequences = sequences_of(plan.sequences)
+    named = ", ".join(f"{name} ({MEANING[name]})" if name in MEANING else name for name in sequences)
+    several = (
+        f"{len(sequences)} co-registered, skull-stripped MR sequences" if len(sequences) > 1 else "One MR sequence"
+    )
+    channels = "" if sequences == plan.sequences else f", of which it makes the channels {', '.join(plan.sequences)}"
     return (
-        f"Four co-registered, skull-stripped MR sequences of one patient on one grid, in this order: {channels} (T1, "
-        "T1 with contrast, T2, T2-FLAIR). Intensities are the scanner's arbitrary units as they are in the files, 0 "
-        "outside the brain; any orientation and voxel size. mets3d does the rest: RAS+ axes, crop to the brain"
+        f"{several} of one patient on one grid, in this order: {named}{channels}. Intensities are the scanner's "
+        "arbitrary units as they are in the files, 0 outside the brain; any orientation and voxel size. mets3d does "
+        "the rest: RAS+ axes, crop to the brain"
         f"{f' and {plan.margin_voxels} voxels around it' * (plan.margin_voxels > 0)}, resampling to {spacing} mm, "
         f"{plan.normalisation}; `plan.json` says so too. The network itself sees windows of "
         f"{' x '.join(map(str, member.config.data.patch))} voxels."
@@ -187,7 +194,7 @@ With mets3d {__version__} installed, from a copy of this folder or straight from
     import mets3d
 
     predictor = mets3d.Predictor.from_pretrained("{name}")
-    found = predictor.predict_files("DATA/CASE")  # CASE-{{{",".join(member.plan.sequences)}}}.nii.gz
+    found = predictor.predict_files("DATA/CASE")  # CASE-{{{",".join(sequences_of(member.plan.sequences))}}}.nii.gz
     found.labels, found.probabilities["ET"], found.uncertainty, found.lesions
 
 or, for a whole data set, with a copy of this folder:

@@ -159,7 +159,7 @@ def _windows(channels: int, patch: Sequence[int]) -> Iterator[Float32[Tensor, "1
         yield scale * torch.randn(1, channels, *patch, generator=generator)
     images = phantom(0, 0, PHANTOM_SHAPE, PHANTOM_SPACING_MM).images
     brain = z_score(torch.from_numpy(np.stack([images[name] for name in SEQUENCES]).astype(np.float32)))
-    order = [channel % len(SEQUENCES) for channel in range(channels)]
+    order = [channel % len(SEQUENCES) for channel in range(channels)]  # any images will do
     for share in (0.25, 0.5):
         starts = [int(share * max(0, size - side)) for size, side in zip(PHANTOM_SHAPE, patch, strict=True)]
         x, y, z = (slice(start, start + side) for start, side in zip(starts, patch, strict=True))

@@ -61,7 +61,7 @@ def prepare_run(job: Job, accelerator: Accelerator) -> Start:
         _check_records(job)
     elif damaged:
         raise ValueError(_none_is_whole(run, damaged))
-    remarks += [*_set_aside(run, damaged), *job.store.source_remarks(), *job.remarks, *_room(job)]
+    remarks += [*_set_aside(run, damaged), *job.store.source_remarks(), *job.remarks, *_dropout(job), *_room(job)]
     progress = Progress() if record is None else replace(record.progress)
     if record is not None:
         _repair(job, record)
@@ -117,6 +117,18 @@ def _repair(job: Job, record: Record) -> None:
     weights = CheckpointDir(run.checkpoint(source)).weights
     if not run.weights.exists() and source and weights.exists():
         write_with(run.weights, lambda path: shutil.copyfile(weights, path))
+
+
+def _dropout(job: Job) -> list[str]:
+    """Returns a remark where sequences may be missing in a new case, and the network never sees that in training."""
+    settings = job.config.augment
+    if job.config.data.missing_sequences != "zero" or (settings.enabled and settings.sequence_dropout):
+        return []
+    remark = (
+        "data.missing_sequences is zero and augment.sequence_dropout 0: the network learns little of what to do "
+        "without a sequence; 0.1 drops each in a tenth of the samples"
+    )
+    return [remark]
 
 
 # ---------------------------------------------------------------- room on the disk

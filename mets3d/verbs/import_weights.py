@@ -17,6 +17,8 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--layer-scale", choices=("off", "correct", "reference"), default="reference",
                         help="form given to the LayerScale in the file (default reference)")  # fmt: skip
     parser.add_argument("--target", choices=("regions", "labels"), default="regions", help="what its classes are")
+    parser.add_argument("--sequences", nargs="+", default=["t1n", "t1c", "t2w", "t2f"], metavar="NAME",
+                        help="its input channels in their order (default t1n t1c t2w t2f)")  # fmt: skip
     parser.add_argument("--out", type=output_path, required=True, metavar="DIR", help="run directory to write")
 
 
@@ -29,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
         patch=tuple(options.patch),
         layer_scale=options.layer_scale,
         target=options.target,
+        sequences=options.sequences,
     )
     print(f"run directory in {directory}")
     return 0

@@ -157,7 +157,7 @@ def test_check_and_prepare_see_the_same_brain_as_with_zeros(tmp_path: Path, outs
     assert not [finding for finding in check_case(odd, Data()) if finding.severity == "error"]
     assert "background is not 0" not in {finding.what for finding in check_case(plain, Data())}
     found, expected = (
-        prepare([read_scan(case, sequence) for sequence in SEQUENCES], None, (1.0, 1.0, 1.0), 0, cavity=False)
+        prepare({sequence: read_scan(case, sequence) for sequence in SEQUENCES}, None, (1.0, 1.0, 1.0), 0, cavity=False)
         for case in (odd, even)
     )
     assert found.entry.box == expected.entry.box

@@ -168,8 +168,8 @@ def test_a_new_case_is_prepared_as_those_of_the_store(tmp_path: Path, form: str,
     assert (plan.intensities.form, plan.intensities.clip_percentile) == (form, clip)
     assert [name for name, _ in plan.intensities.landmarks] == (list(SEQUENCES) if form == "nyul" else [])
     for case in find_cases(data):
-        images = [read_scan(case, name) for name in plan.sequences]
-        again = prepare(images, None, plan.spacing_mm, 1, False, intensities=plan.intensities, names=plan.sequences)
+        images = {name: read_scan(case, name) for name in plan.sequences}
+        again = prepare(images, None, plan.spacing_mm, 1, False, intensities=plan.intensities)
         np.testing.assert_array_equal(again.image, store.read(case.name).image().numpy())
     make_case(data, "MET-009", volumes={"t1c": scan(9) * 50})  # a store that grows keeps what it has learned
     preprocess(data, tmp_path / "store", settings, data=Data())

@@ -28,11 +28,15 @@ def volumes(tmp_path: Path, **arguments: Any) -> tuple[list[ImageVolume], LabelV
     return [read_scan(case, sequence) for sequence in SEQUENCES], read_labels(case.labels)
 
 
+def named(images: list[ImageVolume]) -> dict[str, ImageVolume]:
+    return dict(zip(SEQUENCES, images, strict=True))
+
+
 def prepared(
     tmp_path: Path, *, spacing: tuple[float, float, float] = MM, margin: int = 0, **arguments: Any
 ) -> Prepared:
     images, labels = volumes(tmp_path, **arguments)
-    return prepare(images, labels, spacing, margin, False)
+    return prepare(named(images), labels, spacing, margin, False)
 
 
 # ---------------------------------------------------------------- prepare
@@ -98,7 +102,7 @@ def test_the_cavity_becomes_background_unless_wanted(tmp_path: Path, cavity: boo
     labels = two_lesions()
     labels[7, 7, 5] = 4
     images, reference = volumes(tmp_path, volumes={"seg": labels})
-    result = prepare(images, reference, MM, 0, cavity)
+    result = prepare(named(images), reference, MM, 0, cavity)
     assert result.labels is not None
     assert result.labels[5, 5, 3] == (4 if cavity else 0)
     assert int((result.labels == 1).sum()) == 1
@@ -106,27 +110,27 @@ def test_the_cavity_becomes_background_unless_wanted(tmp_path: Path, cavity: boo
 
 def test_without_reference(tmp_path: Path) -> None:
     images, _ = volumes(tmp_path)
-    assert prepare(images, None, MM, 0, False).labels is None
+    assert prepare(named(images), None, MM, 0, False).labels is None
 
 
 def test_what_cannot_be_prepared(tmp_path: Path) -> None:
     images, labels = volumes(tmp_path)
     zero = ImageVolume(np.zeros(SHAPE, dtype=np.float32), MM, images[0].affine, images[0].source)
     with pytest.raises(DataError, match="zeros in all sequences"):
-        prepare([zero] * 4, labels, MM, 0, False)
+        prepare(named([zero] * 4), labels, MM, 0, False)
     flat = ImageVolume((images[0].data != 0).astype(np.float32), MM, images[0].affine, images[0].source)
     with pytest.raises(DataError, match="is 1 everywhere in the brain"):
-        prepare([*images[:3], flat], labels, MM, 0, False)
+        prepare(named([*images[:3], flat]), labels, MM, 0, False)
     noise = np.random.default_rng(0).normal(size=flat.data.shape)
     for level, spread in ((4000.0, 0.01), (-3e-4, 1e-9), (1e30, 1e24)):  # as resampling rounds
         rounded = (flat.data * (level + spread * noise)).astype(np.float32)
         with pytest.raises(DataError, match=re.escape(f"is {level:g} everywhere in the brain")):
-            prepare([*images[:3], replace(flat, data=rounded)], labels, MM, 0, False)
+            prepare(named([*images[:3], replace(flat, data=rounded)]), labels, MM, 0, False)
     faint = (flat.data * (4000 + noise)).astype(np.float32)  # that varies, if little
-    prepare([*images[:3], replace(flat, data=faint)], labels, MM, 0, False)
+    prepare(named([*images[:3], replace(flat, data=faint)]), labels, MM, 0, False)
     short = ImageVolume(images[0].data[:-1], MM, images[0].affine, images[0].source)
     with pytest.raises(DataError, match=r"one shape, found .*\(11, 14, 10\)"):
-        prepare([*images[:3], short], labels, MM, 0, False)
+        prepare(named([*images[:3], short]), labels, MM, 0, False)
 
 
 # ---------------------------------------------------------------- put back
@@ -140,7 +144,7 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path, value: float, sp
     spoilt[3, 3, 3] = spoilt[6, 6, 6] = spoilt[0, 9, 6] = value  # the last one outside the brain
     images[1] = replace(images[1], data=spoilt)
     with pytest.raises(DataError, match=rf"^{SEQUENCES[1]} has 3 voxels that are NaN or infinite"):
-        prepare(images, labels, spacing, 0, False)
+        prepare(named(images), labels, spacing, 0, False)
 
 
 def test_put_back_is_exact_without_resampling(tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_in_plane_a_stored_label_map_comes_back_exactly(tmp_path: Path, own: tup
     labels = np.zeros(SHAPE, dtype=np.uint8)
     labels[brain_box()] = np.random.default_rng(3).integers(0, 5, (8, 10, 6))
     reference = LabelVolume(labels, own, images[0].affine, images[0].source)
-    result = prepare(images, reference, "in_plane", 1, True)
+    result = prepare(named(images), reference, "in_plane", 1, True)
     assert result.labels is not None
     channels = np.stack([result.labels == label for label in range(5)]).astype(np.float32)
     whole = put_back(channels, result.entry, outside=(1.0, 0.0, 0.0, 0.0, 0.0))
@@ -196,9 +200,9 @@ def test_a_small_lesion_keeps_volume_and_place_at_one_millimetre(tmp_path: Path)
     places = [slice(start, start + 2) for start in range(4, 36, 6)]
     for place in places:
         labels[place, place, place] = 3
-    images = [ImageVolume(image, own, np.eye(4), source)]
+    images = {"t1c": ImageVolume(image, own, np.eye(4), source)}
     reference = LabelVolume(labels, own, np.eye(4), source)
-    result = prepare(images, reference, MM, 0, False, names=["t1c"])
+    result = prepare(images, reference, MM, 0, False)
     assert result.labels is not None
     numbers, count = ndimage.label(result.labels, np.ones((3, 3, 3)))
     assert count == len(places)

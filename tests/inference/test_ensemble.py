@@ -57,7 +57,7 @@ def test_windows_are_shared_over_all_cores_that_are_this_processs_own(
     settings = member.config.predict.model_copy(update={"window_batch": window_batch})
     network = Ensemble([member], settings, member_weights([], [member]), torch.device("cpu"), contextlib.nullcontext)
     folder = sorted(phantom_data.iterdir())[0]
-    images = [read_image(folder / f"{folder.name}-{name}.nii.gz") for name in SEQUENCES]
+    images = {name: read_image(folder / f"{folder.name}-{name}.nii.gz") for name in SEQUENCES}
     prepared = prepare(images, None, member.plan.spacing_mm, 0, cavity=False)
     assert np.isfinite(network.probabilities([prepared])[0]).all()
     assert seen == [(True, 4)]

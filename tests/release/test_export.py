@@ -487,7 +487,7 @@ def test_every_window_of_the_check_is_another() -> None:
 def test_intensities_are_normalised_as_in_a_store(tmp_path: Path) -> None:
     case = make_case(tmp_path)
     images = [read_scan(case, name) for name in SEQUENCES]
-    expected = prepare(images, None, (1.0, 1.0, 1.0), 2, cavity=False)
+    expected = prepare(dict(zip(SEQUENCES, images, strict=True)), None, (1.0, 1.0, 1.0), 2, cavity=False)
     found = z_score(torch.from_numpy(np.stack([image.data for image in images])))
     np.testing.assert_array_equal(found.numpy(), expected.image.astype(np.float32))
     with pytest.raises(ValueError, match="expected a brain"):

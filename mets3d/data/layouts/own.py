@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data import DataError
-from mets3d.data.case import SEQUENCES, Case, Finding, Scan
+from mets3d.data.case import Case, Finding, Scan, in_order
 from mets3d.data.layouts.layout import Found, Placed, twice
 from mets3d.data.layouts.own_file import read_own_file
 from mets3d.data.layouts.patterns import PathPattern, fill_in
@@ -82,7 +82,7 @@ class OwnLayout:
             chosen[kind], *others = sorted(paths, key=lambda path: by_suffix(path.name))
             if others:
                 found.findings.append(twice(name, chosen[kind], others))
-        scans = {kind: Scan(chosen[kind], self.places[kind].volume) for kind in SEQUENCES if kind in chosen}
+        scans = {kind: Scan(chosen[kind], self.places[kind].volume) for kind in in_order(chosen) if kind != REFERENCE}
         folder = next(iter(scans.values())).path.parent
         case = Case(name, folder, scans, chosen.get(REFERENCE), gathered.patient, {})
         return Placed(case, self.name, tree.root)

@@ -15,6 +15,7 @@ from mets3d.data import DataError
 from mets3d.data.case import SEQUENCES
 from mets3d.data.layouts.patterns import PathPattern
 from mets3d.regions import KNOWN_LABELS
+from mets3d.settings.channels import fault_of, parents
 
 Fault = tuple[tuple[str, ...], str, Any]  # the keys that lead to it, what is expected, what is there
 
@@ -95,8 +96,10 @@ def _sequences(key: str, value: Any) -> Iterator[Fault]:
         yield (key,), f"patterns for some of {', '.join(SEQUENCES)}", value
         return
     for name, entry in value.items():
-        if name not in SEQUENCES:
-            yield (key, str(name)), f"one of {', '.join(SEQUENCES)}", name
+        fault = fault_of([str(name)])
+        if fault or len(parents(str(name))) > 1:
+            ours = re.fullmatch("[A-Za-z0-9]+", str(name)) is not None  # the common name of one of them
+            yield (key, str(name)), f"one of {', '.join(SEQUENCES)}" if ours else "a name of letters and digits", name
         elif not isinstance(entry, dict):
             yield from _pattern_at((key, name), entry)
         elif set(entry) != {"file", "volume"}:

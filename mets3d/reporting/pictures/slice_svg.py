@@ -27,7 +27,7 @@ def case_svg(name: str, slices: Sequence[SliceView], regions: Sequence[Region], 
         for column, panel in enumerate(_panels(view, colours, runs, side)):
             body.append(svg.panel(column * (side + GAP), HEADING + row * (side + GAP), side, side, panel))
     bottom = HEADING + len(slices) * (side + GAP)
-    body.append(_legend(regions, bottom, several=len(runs) > 1))
+    body.append(_legend(regions, [view.sequence for view in slices], bottom, several=len(runs) > 1))
     return svg.document(name, WIDTH, bottom + LEGEND, "".join(body))
 
 
@@ -94,11 +94,11 @@ def _zoom_box(view: SliceView, side: float) -> str:
     )
 
 
-def _legend(regions: Sequence[Region], top: float, *, several: bool) -> str:
+def _legend(regions: Sequence[Region], sequences: Sequence[str], top: float, *, several: bool) -> str:
     y, x, parts = top + 10, 1.0, []
     for region in regions:
         parts.append(f'<rect x="{x:.0f}" y="{y - 7:.0f}" width="14" height="12" rx="2" fill="{region.colour}"/>')
-        parts.append(svg.ink(f"{region.name}, on {region.shown_on}", x + 19, y + 3))
+        parts.append(svg.ink(f"{region.name}, on {region.background(sequences)}", x + 19, y + 3))
         x += 100
     parts.append(f'<rect x="{x:.0f}" y="{y - 7:.0f}" width="22" height="12" fill="#57606a" fill-opacity="0.22"/>')
     parts.append(

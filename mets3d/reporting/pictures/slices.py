@@ -33,12 +33,15 @@ class SliceView:
 def views(volumes: CaseVolumes, regions: Sequence[Region]) -> list[SliceView]:
     """Returns one view per sequence on which regions are shown: the slice with most of the innermost of them.
 
-    Innermost by the reference: ET on t1c (TC or WT where there is no ET), WT on t2f. Where the reference has nothing,
-    by the predictions; where these have nothing either, the slice with most brain, without a zoom.
+    Innermost by the reference: ET on t1c (TC or WT where there is no ET), WT on t2f, or on what is there
+    (`Region.background`). Where the reference has nothing, by the predictions; where these have nothing either, the
+    slice with most brain, without a zoom.
     """
     return [
-        _view(volumes, sequence, [region for region in regions if region.shown_on == sequence], regions)
-        for sequence in dict.fromkeys(region.shown_on for region in regions)
+        _view(
+            volumes, sequence, [region for region in regions if region.background(volumes.images) == sequence], regions
+        )
+        for sequence in dict.fromkeys(region.background(volumes.images) for region in regions)
         if sequence in volumes.images
     ]
 

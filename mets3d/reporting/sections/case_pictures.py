@@ -60,7 +60,7 @@ def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, st
     """Draws the slices of a case, and the lesions of each run's prediction."""
     regions, several = records[0].regions, len(records) > 1
     files = {record.label: record.predictions[case.name] for record in records}
-    volumes = read_volumes(case, files, list(dict.fromkeys(region.shown_on for region in regions)))
+    volumes = read_volumes(case, files, list(dict.fromkeys(region.background(case.sequences) for region in regions)))
     svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
     head = case.name + (f" ({standing})" if standing else "")
     scores = [_case_scores(record, case.name, named=several) for record in records]

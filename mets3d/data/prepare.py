@@ -91,7 +91,8 @@ def prepare(
     if wanted != sources:
         stored = compose(normal, wanted, missing)
     mean, std = zip(*(moments.get(channel, (None, None)) for channel in wanted), strict=True)
-    entry = Entry(first.shape, own_mm, box, size, mean, std, missing)
+    x, y, z = first.data.shape
+    entry = Entry((x, y, z), own_mm, box, size, mean, std, missing)
     if labels is None:
         return Prepared(stored, None, entry)
     own = labels.labels[crop]

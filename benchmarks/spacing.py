@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from mets3d.data.cases import find_cases
-from mets3d.data.reading import read_reference
+from mets3d.data.nifti import read_labels
 from mets3d.data.spacing import stored_shape
 from mets3d.ops.lesion_resample import resize_lesions
 from mets3d.ops.resample import linear_weights, overlap_weights, resize, resize_labels, resize_probabilities
@@ -93,10 +92,10 @@ RULES: dict[str, tuple[Rule, Rule]] = {
 def _sources(options: argparse.Namespace) -> Iterator[tuple[str, list[tuple[np.ndarray, Spacing]]]]:
     for mm in SPACINGS if options.seeds else ():
         yield " x ".join(f"{side:g}" for side in mm), [(_made_up(mm, seed), mm) for seed in range(options.seeds)]
-    for case in find_cases(options.labels) if options.labels else ():
-        reference = read_reference(case)
+    for path in sorted(options.labels.rglob("*seg.nii*")) if options.labels else ():
+        reference = read_labels(path)
         mm = reference.spacing_mm
-        yield f"{case.name}, {' x '.join(f'{side:.3g}' for side in mm)}", [(reference.labels, mm)]
+        yield f"{path.name}, {' x '.join(f'{side:.3g}' for side in mm)}", [(reference.labels, mm)]
 
 
 def _made_up(mm: Spacing, seed: int) -> np.ndarray:
@@ -183,7 +182,7 @@ def _line(rows: np.ndarray) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=Path, help="folder of cases with references")
+    parser.add_argument("--labels", type=Path, help="folder with references, *seg.nii.gz")
     parser.add_argument("--seeds", type=int, default=4, help="made-up label maps a spacing")
     parser.add_argument("--target", type=float, nargs=3, default=(1.0, 1.0, 1.0), help="voxel size in mm")
     return parser.parse_args()

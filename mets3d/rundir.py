@@ -264,3 +264,14 @@ class ReportDir:
 
     page = Inside("index.html")
     figures = Inside("figures")
+
+
+@dataclass(frozen=True)
+class ExploreDir:
+    """Paths of the page about a data set and the numbers behind it."""
+
+    path: Path
+
+    page = Inside("index.html")
+    cases = Inside("cases.csv")
+    lesions = Inside("lesions.csv")

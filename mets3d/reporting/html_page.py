@@ -1,16 +1,17 @@
-"""Frames the page: one HTML template and its style sheet; nothing is loaded from outside the file."""
+"""Frames a page: one HTML template and its style sheet; nothing is loaded from outside the file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from html import escape
 from string import Template
 
-GENERATOR = "mets3d report"
-
 CSS = """
-:root { --ink: #22272e; --soft: #57606a; --line: #dfe3e8; --tint: #f6f7f9; --warn: #8a5a00; }
+:root { --ink: #22272e; --soft: #57606a; --line: #dfe3e8; --tint: #f6f7f9; --edge: #aab1bb; --paper: #fff;
+  --back: #eef0f3; --warn: #8a5a00; --note: #fff8e6; }
 * { box-sizing: border-box; }
-html { background: #eef0f3; }
-body { margin: 0 auto; max-width: 1180px; padding: 40px 50px 56px; background: #fff; color: var(--ink);
+html { background: var(--back); }
+body { margin: 0 auto; max-width: 1180px; padding: 40px 50px 56px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 header p { margin: 4px 0 0; }
 h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 6px; overflow-wrap: anywhere; }
@@ -21,13 +22,13 @@ p { margin: 8px 0; max-width: 84ch; }
 .small, figcaption { color: var(--soft); font-size: 13px; max-width: 116ch; }
 code { font: 12.5px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 p code, li code { background: var(--tint); border: 1px solid var(--line); border-radius: 4px; padding: 1px 5px; }
-.notes { margin: 22px 0 0; padding: 12px 18px; background: #fff8e6; border-left: 4px solid #e6b800;
+.notes { margin: 22px 0 0; padding: 12px 18px; background: var(--note); border-left: 4px solid #e6b800;
   border-radius: 4px; }
 .notes h2 { all: unset; font-weight: 600; color: var(--warn); }
 .notes ul { margin: 4px 0 0; padding-left: 18px; }
 .notes li { margin: 3px 0; }
 .tiles { display: flex; flex-wrap: wrap; gap: 14px; margin: 24px 0 0; }
-.tile { flex: 1 1 200px; border: 1px solid var(--line); border-top: 4px solid #aab1bb; border-radius: 6px;
+.tile { flex: 1 1 200px; border: 1px solid var(--line); border-top: 4px solid var(--edge); border-radius: 6px;
   padding: 12px 16px 13px; }
 .tile b { display: block; font-size: 32px; line-height: 1.15; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--soft); font-size: 13px; }
@@ -37,7 +38,8 @@ p code, li code { background: var(--tint); border: 1px solid var(--line); border
 .verdict dt { font-weight: 600; }
 .verdict dd { margin: 0; }
 .verdict dd:first-of-type { font-size: 17px; margin-bottom: 4px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 26px 40px; margin: 16px 0; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(430px, 100%), 1fr)); gap: 26px 40px;
+  margin: 16px 0; }
 .grid > table { align-self: start; }
 .grid.one { grid-template-columns: minmax(0, 1fr); gap: 20px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums lining-nums; }
@@ -46,7 +48,7 @@ caption span { color: var(--soft); font-weight: 400; font-size: 13px; margin-lef
 th, td { padding: 4px 6px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   font-size: 14px; }
 thead th { color: var(--soft); font-weight: 500; font-size: 12.5px; vertical-align: bottom;
-  border-bottom: 1.5px solid #aab1bb; }
+  border-bottom: 1.5px solid var(--edge); }
 tbody th { font-weight: 500; }
 .numbers th, .numbers td { white-space: nowrap; }
 td.n { text-align: right; }
@@ -71,6 +73,10 @@ summary { cursor: pointer; font-weight: 500; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px; overflow-x: auto;
   font: 12px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 footer { margin-top: 44px; padding-top: 12px; border-top: 1px solid var(--line); color: var(--soft); font-size: 13px; }
+@media (max-width: 700px) {
+  body { padding: 20px 16px 32px; }
+  h1 { font-size: 24px; }
+}
 @media print {
   html { background: none; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
@@ -92,7 +98,7 @@ PAGE = Template(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="$generator">
+<meta name="generator" content="$generator">$head
 <title>$title</title>
 <style>$css</style>
 </head>
@@ -104,6 +110,16 @@ $body
 )
 
 
-def page_html(title: str, body: str) -> str:
-    """Returns a whole page; both arguments are HTML, already escaped."""
-    return PAGE.substitute(generator=GENERATOR, title=title, css=CSS, body=body)
+@dataclass(frozen=True)
+class PageKind:
+    """A kind of page: the mark by which its own are known, and what it adds to the style sheet and the head."""
+
+    generator: str
+    css: str = ""
+    head: str = ""  # HTML
+
+
+def page_html(kind: PageKind, title: str, body: str) -> str:
+    """Returns a whole page; `title` and `body` are HTML, already escaped."""
+    head = f"\n{kind.head}" if kind.head else ""
+    return PAGE.substitute(generator=escape(kind.generator), head=head, title=title, css=CSS + kind.css, body=body)

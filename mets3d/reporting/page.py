@@ -12,7 +12,8 @@ from mets3d.data import Progress, quiet
 from mets3d.files import replacing
 from mets3d.reporting.compare import cases_in_all, comparison_notes, differences_of, reference_first
 from mets3d.reporting.figures import Figures
-from mets3d.reporting.html_page import GENERATOR, page_html
+from mets3d.reporting.html_page import PageKind, page_html
+from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.case_dots import case_dots
@@ -30,6 +31,8 @@ from mets3d.reporting.sections.training import overlaid_curves, training_curves
 from mets3d.reporting.training_facts import lede
 from mets3d.rundir import ReportDir
 
+REPORT = PageKind("mets3d report")
+
 
 def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None) -> Path:
     """Writes OUT/index.html and OUT/figures/*.svg for one run, or for several compared; returns the path of the page.
@@ -46,14 +49,15 @@ def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None)
     if len({run.resolve() for run in runs}) < len(runs):
         raise ValueError(f"report: the same run directory is named twice: {', '.join(map(str, runs))}")
     records = reference_first(read_runs(runs))
-    _refuse_what_is_not_a_report(out)
+    folder = ReportDir(out)
+    refuse_strangers(out, REPORT, "report", folder.page.name, {folder.figures.name})
     others = ", ".join(record.label for record in records[1:])
     title = f"{others} against {records[0].label}" if others else records[0].label
     with replacing(out) as temporary:
         figures = Figures(ReportDir(temporary).figures)
         pictures = case_pictures(records, figures, progress or quiet)  # first, for what it cannot draw becomes a note
         body = _one_run(records[0], figures, pictures) if len(records) == 1 else _compared(records, figures, pictures)
-        html = page_html(escape(title), f"{_header(title, records)}{body}{_footer()}")
+        html = page_html(REPORT, escape(title), f"{_header(title, records)}{body}{_footer()}")
         ReportDir(temporary).page.write_text(html, encoding="utf-8")
     return ReportDir(out).page
 
@@ -107,25 +111,3 @@ def _footer() -> str:
         f"<footer>Made by mets3d {__version__} on {made}. Figures are in the folder {figures} beside this page. "
         "Not for clinical use.</footer>"
     )
-
-
-def _refuse_what_is_not_a_report(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise FileExistsError(f"{out} exists and is a file; name a folder for the report that does not exist yet")
-    found = {entry.name for entry in out.iterdir()}
-    folder = ReportDir(out)
-    strangers = sorted(found - {folder.page.name, folder.figures.name})
-    if strangers or (found and not _is_report(folder.page)):
-        shown = ", ".join((strangers or sorted(found))[:5])
-        raise FileExistsError(
-            f"{out} exists and is not a former report (found {shown}); name another folder or empty it"
-        )
-
-
-def _is_report(index: Path) -> bool:
-    """Looks for the mark of this program in the head of a page."""
-    if not index.exists():
-        return False
-    return f'content="{GENERATOR}"' in index.read_text(encoding="utf-8", errors="replace")[:2000]

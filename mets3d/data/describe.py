@@ -1,0 +1,82 @@
+"""Describes a data set in numbers: one pass over its cases, each read once by one of several processes.
+
+A case that cannot be read has a finding and the numbers of what could be read of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mets3d.data import Progress, quiet
+from mets3d.data.cases import Case, Finding, find_cases
+from mets3d.data.check import each_case, read_case
+from mets3d.data.describe_case import CaseNumbers, Described, describe_volumes
+from mets3d.data.describe_places import CasePlaces, Places, collect_places
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set in numbers."""
+
+    folder: Path
+    where: dict[Path, int]  # folder -> cases in it
+    cases: list[CaseNumbers]  # by name
+    sources: dict[str, Case]  # by name
+    places: Places
+    findings: list[Finding]
+
+    @cached_property
+    def patients(self) -> dict[str, list[CaseNumbers]]:
+        """Returns each patient's cases, in the order of their names, which is that of time."""
+        found: dict[str, list[CaseNumbers]] = {}
+        for case in self.cases:
+            found.setdefault(case.patient, []).append(case)
+        return found
+
+    @cached_property
+    def time_points(self) -> dict[str, int]:
+        """Returns the number of each case among its patient's, from 1."""
+        return {case.name: at for cases in self.patients.values() for at, case in enumerate(cases, 1)}
+
+    @property
+    def labelled(self) -> list[CaseNumbers]:
+        """Returns the cases with a reference that could be read."""
+        return [case for case in self.cases if case.label_mm3 is not None]
+
+    @cached_property
+    def severities(self) -> Counter[tuple[str, str]]:
+        """Returns the number of findings of each case and severity."""
+        return Counter((finding.case, finding.severity) for finding in self.findings)
+
+    @property
+    def unusable(self) -> list[str]:
+        """Returns the names of cases with an error, sorted."""
+        return sorted({finding.case for finding in self.findings if finding.severity == "error"})
+
+
+def describe(folder: Path, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
+    """Reads every case below `folder`, at most `jobs` at a time. Raises as `find_cases` if there is none."""
+    found = find_cases(folder)
+    cases: list[CaseNumbers] = []
+    findings = list(found.findings)
+
+    def places() -> Iterator[CasePlaces]:
+        for described in each_case(describe_case, found, jobs, progress):
+            cases.append(described.numbers)
+            findings.extend(described.findings)
+            if described.places is not None:
+                yield described.places
+
+    summed = collect_places(places())
+    return DataSet(folder, found.where, cases, {case.name: case for case in found}, summed, findings)
+
+
+def describe_case(case: Case) -> Described:
+    """Reads and checks one case and returns its numbers, without any of its volumes."""
+    checked = read_case(case)
+    numbers, places = describe_volumes(case.name, case.patient, checked.images, checked.labels)
+    return Described(numbers, places, checked.findings)

@@ -1,0 +1,168 @@
+"""Writes every case with its numbers: as a table that a click sorts, and as rows of cases.csv and lesions.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from mets3d.data.describe import DataSet
+from mets3d.data.describe_case import MM3_IN_ML, PERCENTILES, CaseNumbers
+from mets3d.data.describe_lesions import REGIONS
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3
+from mets3d.evaluation.region_scores import size_class
+from mets3d.evaluation.tables import Row
+from mets3d.regions import BACKGROUND, LABEL_NAMES, Region
+from mets3d.reporting.explore.regions_shown import labels_text, regions_of
+from mets3d.reporting.explore.tables import scrolled
+from mets3d.reporting.explore.words import millimetres_text, shape_text, short
+
+AXES = ("x", "y", "z")
+SORT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  const key = (row, at) => {
+    const text = row.cells[at].dataset.v ?? row.cells[at].textContent;
+    const value = Number(text.replaceAll(",", ""));
+    return heads[at].classList.contains("n") ? (text === "–" || isNaN(value) ? null : value) : text;
+  };
+  const order = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+  heads.forEach((head, at) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const rows = [...body.rows].map((row) => [key(row, at), row]);
+      const known = rows.filter(([value]) => value !== null).sort(([a], [b]) => up ? order(a, b) : order(b, a));
+      body.append(...[...known, ...rows.filter(([value]) => value === null)].map(([, row]) => row));
+    });
+  });
+}
+"""
+
+
+def case_list_section(data: DataSet) -> str:
+    """Writes the table of all cases, and the script that sorts it; without the script it is a table like any other."""
+    regions = regions_of(data.labelled)
+    rows = "".join(_row(data, case, regions) for case in data.cases)
+    head = "".join(_head(name, number) for name, number in _columns(data, regions))
+    body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        '<section><h2 id="cases">All cases</h2><p>The same numbers and more are in <code>cases.csv</code> and '
+        "<code>lesions.csv</code> beside this page. A click on a heading sorts.</p>"
+        f"{scrolled(body, 'All cases', 'wide tall')}</section><script>{SORT}</script>"
+    )
+
+
+def _columns(data: DataSet, regions: Sequence[Region]) -> list[tuple[str, bool]]:
+    """Returns each column's heading, and whether it holds numbers."""
+    return [
+        ("Case", False), ("Patient", False), ("Time", True), ("Voxels", True), ("Voxel [mm]", True), ("Sequences", False),
+        ("Brain [ml]", True), ("Labels", False), *((f"{region.name} [ml]", True) for region in regions),
+        *((f"{region.name} lesions", True) for region in regions), ("Smallest [mm³]", True), ("Errors", True), ("Warnings", True),
+    ]  # fmt: skip
+
+
+def _head(name: str, number: bool) -> str:
+    kind = ' class="n"' if number else ""
+    return f'<th scope="col"{kind}>{escape(name)}</th>'
+
+
+def _row(data: DataSet, case: CaseNumbers, regions: Sequence[Region]) -> str:
+    labelled = case.label_mm3 is not None
+    spacing_mm = case.spacing_mm or ()
+    volume = 1.0
+    for side in spacing_mm:
+        volume *= side
+    sizes = [lesion.volume_mm3 for lesions in case.lesions.values() for lesion in lesions]
+    texts = [
+        _text(case.patient),
+        _number(str(data.time_points[case.name])),
+        _number(shape_text(case.shape) or "–", case.voxels or None),
+        _number(millimetres_text(spacing_mm) or "–", volume if spacing_mm else None),
+        _text(" ".join(case.sequences) or "none"),
+        _number(short(case.brain_ml)),
+        _text(labels_text(case.labels) if labelled else "no reference"),
+        *(_number(short(case.volume_mm3(region.labels) / MM3_IN_ML) if labelled else "–") for region in regions),
+        *(_number(str(len(case.lesions.get(region.name, ()))) if labelled else "–") for region in regions),
+        _number(short(min(sizes)) if sizes else "–"),
+        *(_number(str(_findings(data, case, level))) for level in ("error", "warning")),
+    ]
+    return f'<tr><th scope="row">{escape(case.name)}</th>{"".join(texts)}</tr>'
+
+
+def _text(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
+
+
+def _number(text: str, order: float | None = None) -> str:
+    """Writes a cell of a column of numbers; `order` is the number to sort by, where the text is none."""
+    value = "" if order is None else f' data-v="{order:.6g}"'
+    return f'<td class="n"{value}>{text}</td>'
+
+
+def _findings(data: DataSet, case: CaseNumbers, severity: str) -> int:
+    return data.severities.get((case.name, severity), 0)
+
+
+# ---------------------------------------------------------------- files
+
+
+def case_rows(data: DataSet) -> tuple[list[str], list[Row]]:
+    """Returns the columns and rows of cases.csv: one row a case, volumes in mm3, what is unknown left empty."""
+    sequences = list(dict.fromkeys(name for case in data.cases for name in case.intensities))
+    rows = [_case_row(data, case) for case in data.cases]
+    labels = [f"{name}_mm3" for label, name in LABEL_NAMES.items() if label != BACKGROUND]
+    statistics = ("mean", "std", "lowest", *(f"p{p}" for p in PERCENTILES), "highest")
+    columns = [
+        "case", "patient", "time_point", *(f"voxels_{axis}" for axis in AXES), *(f"spacing_{axis}_mm" for axis in AXES),
+        "orientation", "sequences", "brain_ml", "reference", "labels", *labels,
+        *(f"{region.name}_mm3" for region in REGIONS if len(region.labels) > 1), *(f"{region.name}_lesions" for region in REGIONS),
+        *(f"{name}_{statistic}" for name in sequences for statistic in statistics), "errors", "warnings", "notes",
+    ]  # fmt: skip
+    return columns, rows
+
+
+def lesion_rows(data: DataSet) -> tuple[list[str], list[Row]]:
+    """Returns the columns and rows of lesions.csv: one row per lesion and region, largest first in each case.
+
+    x, y, z are the centre in the file's world, RAS+ in mm; the places are shares of the box around the brain.
+    """
+    columns = ["case", "patient", "region", "lesion", "volume_mm3", "voxels", "size_class", "labels",
+               *(f"{axis}_mm" for axis in AXES), *(f"place_{axis}" for axis in AXES)]  # fmt: skip
+    return columns, [row for case in data.cases for row in _lesions_of(case)]
+
+
+def _case_row(data: DataSet, case: CaseNumbers) -> Row:
+    row: Row = {
+        "case": case.name, "patient": case.patient, "time_point": data.time_points[case.name], "orientation": case.orientation,
+        "sequences": " ".join(case.sequences), "brain_ml": case.brain_ml if case.sequences else None,
+        "reference": "yes" if case.label_mm3 is not None else "no",
+    }  # fmt: skip
+    row |= {f"voxels_{axis}": voxels for axis, voxels in zip(AXES, case.shape, strict=False)}
+    row |= {f"spacing_{axis}_mm": side for axis, side in zip(AXES, case.spacing_mm or (), strict=False)}
+    if case.label_mm3 is not None:
+        row["labels"] = " ".join(map(str, case.labels))
+        row |= {f"{name}_mm3": case.volume_mm3((label,)) for label, name in LABEL_NAMES.items() if label != BACKGROUND}
+        row |= {f"{region.name}_mm3": case.volume_mm3(region.labels) for region in REGIONS}
+        row |= {f"{region.name}_lesions": len(case.lesions[region.name]) for region in REGIONS}
+    for name, values in case.intensities.items():
+        row |= {f"{name}_mean": values.mean, f"{name}_std": values.deviation, f"{name}_lowest": values.lowest}
+        row |= {f"{name}_highest": values.highest, **{f"{name}_p{p}": value for p, value in values.percentiles.items()}}
+    return row | {f"{level}s": _findings(data, case, level) for level in ("error", "warning", "note")}
+
+
+def _lesions_of(case: CaseNumbers) -> Iterator[Row]:
+    for region, lesions in case.lesions.items():
+        for number, lesion in enumerate(lesions, 1):
+            row: Row = {
+                "case": case.name, "patient": case.patient, "region": region, "lesion": number, "voxels": lesion.voxels,
+                "volume_mm3": lesion.volume_mm3, "size_class": size_class(lesion.volume_mm3, SIZE_EDGES_MM3),
+                "labels": " ".join(map(str, lesion.labels)),
+            }  # fmt: skip
+            row |= {f"{axis}_mm": value for axis, value in zip(AXES, lesion.centre_mm, strict=True)}
+            row |= {f"place_{axis}": value for axis, value in zip(AXES, lesion.place or (), strict=False)}
+            yield row

@@ -1,0 +1,82 @@
+"""Draws a chart by matplotlib as SVG that stands in the page itself: its text stays text, its colours follow the theme.
+
+A chart is as wide as a telephone. On a wide screen several stand beside each other.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from mets3d.reporting.charts.style import FAINT, INK, SOFT, STYLE
+
+WIDTH_IN, HEIGHT_IN = 4.5, 2.7  # 324 x 194 units, which are pixels where the page is as narrow as a telephone
+MOST_COLUMNS = 160  # of a chart with a column per case; more cases share columns
+
+# Colours of the style that the page's theme replaces, by the variable of its style sheet.
+THEMED = {INK: "--ink", SOFT: "--soft", FAINT: "--line", "#8a919c": "--edge", "#e6e8ec": "--grid", "#ffffff": "--paper"}
+PAPER = "#ffffff"
+OWN_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "patch.linewidth": 0.8,
+}
+
+
+def chart(
+    key: str, draw: Callable[[Axes], None], *, title: str, alt: str, note: str = "", height: float = HEIGHT_IN
+) -> str:
+    """Returns a `<figure>`: the finding as its title, the drawing, and a note on how to read it.
+
+    `key` is a word that no other chart of the page has; `alt` says what the drawing shows. All are text.
+    """
+    with matplotlib.rc_context({**STYLE, **OWN_STYLE}):
+        figure = Figure(figsize=(WIDTH_IN, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02))
+        draw(figure.subplots())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return framed(title, _inline(buffer.getvalue(), key, alt), note)
+
+
+def framed(title: str, drawing: str, note: str = "", kind: str = "chart") -> str:
+    """Returns a `<figure>` of a drawing, which is HTML, with its finding above and a note below."""
+    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
+    return f'<figure class="{kind}"><h3>{escape(title)}</h3>{drawing}{caption}</figure>'
+
+
+def charts(*figures: str) -> str:
+    """Puts charts beside each other where there is room; empty without any."""
+    drawn = "".join(figures)
+    return f'<div class="charts">{drawn}</div>' if drawn else ""
+
+
+def _inline(svg: str, key: str, alt: str) -> str:
+    """Turns a file of matplotlib's into an element of the page: own ids, the theme's colours, no metadata."""
+    body = svg[svg.index("<svg ") :]
+    body = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL
+    )
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{key}-", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    for colour, variable in THEMED.items():
+        body = re.sub(colour, f"var({variable})", body, flags=re.IGNORECASE)
+    body = re.sub(r"(\d+\.\d\d)\d+", r"\1", body)
+    view = re.search(r'viewBox="[^"]*"', body)
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" {view[0] if view else ""}>'
+    # Between elements a line break says nothing; within a path it separates numbers.
+    return start + re.sub(r">\s+<", "><", body[body.index(">") + 1 :]).strip()

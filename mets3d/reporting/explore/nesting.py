@@ -1,0 +1,123 @@
+"""Writes the section on nesting: which labels a reference has together, and of which labels the regions are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mets3d.data.describe import DataSet
+from mets3d.data.describe_case import CaseNumbers
+from mets3d.data.describe_summary import amounts, at_most_columns, share, spread
+from mets3d.regions import Region
+from mets3d.reporting.charts.style import SOFT
+from mets3d.reporting.explore.chart import MOST_COLUMNS, chart, charts
+from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL, OTHER_COLOUR, label_name, labels_text, regions_of
+from mets3d.reporting.explore.tables import kinds_table, scrolled
+from mets3d.reporting.explore.words import share_text, short
+from mets3d.reporting.html_table import heading_cell, number_cell, region_cell, table, table_row
+
+HOW = (
+    "Regions are nested: ET lies in TC, and TC in WT. Where a region is nearly always one label, a network learns that "
+    "label; where a label is rare, its scores rest on few cases."
+)
+
+
+def nesting_section(data: DataSet) -> str:
+    """Writes label sets and the make-up of regions; empty without any labelled voxel."""
+    cases = data.labelled
+    regions = regions_of(cases)
+    if not regions:
+        return ""
+    mixed = [region for region in regions if len(region.labels) > 1]
+    drawn = charts(*(_make_up_chart(region, cases) for region in mixed), _lesion_sets(cases, regions[0]))
+    return (
+        f'<section><h2 id="labels">Labels and nesting</h2><p>{escape(HOW)}</p>{_label_sets(cases)}'
+        f"{_make_up_table(mixed, cases)}{drawn}</section>"
+    )
+
+
+def _label_sets(cases: Sequence[CaseNumbers]) -> str:
+    """Writes which labels are in a reference together, a row per set, a dot where the label is in it."""
+    labels = sorted({label for case in cases for label in case.labels})
+    rows = []
+    for held, amount in amounts(case.labels for case in cases):
+        dots = "".join(_dot(label, held) for label in labels)
+        text = number_cell(f"{amount:,}") + number_cell(share_text(amount, len(cases)))
+        rows.append(table_row([heading_cell(labels_text(held)), dots, text]))
+    total = "".join(number_cell(f"{sum(label in case.labels for case in cases):,}") for label in labels)
+    rows.append(table_row([heading_cell("Cases with it"), total, number_cell(f"{len(cases):,}"), number_cell("")]))
+    headings = ["Labels in a reference", *map(label_name, labels), "Cases", "Share"]
+    return scrolled(table("Label sets seen", headings, rows, "numbers sets"), "Label sets seen")
+
+
+def _dot(label: int, held: Sequence[int]) -> str:
+    if label not in held:
+        return '<td class="n"><span class="no">no</span></td>'
+    return f'<td class="n"><i class="dot" style="background:{COLOUR_OF_LABEL.get(label, OTHER_COLOUR)}"></i>yes</td>'
+
+
+def _make_up_table(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> str:
+    rows = []
+    for region in regions:
+        having = [case for case in cases if case.volume_mm3(region.labels)]
+        whole = sum(case.volume_mm3(region.labels) for case in having)
+        for label in region.labels:
+            shares = spread(100 * share(case.volume_mm3((label,)), case.volume_mm3(region.labels)) for case in having)
+            pooled = share_text(sum(case.volume_mm3((label,)) for case in having), whole)
+            within = sum(bool(case.volume_mm3((label,))) for case in having)
+            quartiles = (
+                "–" if shares is None else f"{short(shares.median)} [{short(shares.q1)} to {short(shares.q3)}] %"
+            )
+            cells = (label_name(label), f"{within:,} of {len(having):,}", quartiles, pooled)
+            rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
+    headings = ["Region", "Label", "In cases", "Share of a case", "Of all volume"]
+    title = "What regions are made of <span>median [quartiles] over cases with the region</span>"
+    return scrolled(table(title, headings, rows), "What regions are made of")
+
+
+def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
+    having = [case for case in cases if case.volume_mm3(region.labels)]
+    if not having:
+        return ""
+    inner = list(reversed(region.labels))  # ET below, as its share orders the cases
+    shares = [[share(case.volume_mm3((label,)), case.volume_mm3(region.labels)) for label in inner] for case in having]
+    columns = np.array(at_most_columns(sorted(shares), MOST_COLUMNS))
+    columns = 100 * columns / columns.sum(axis=1, keepdims=True)
+
+    def draw(axis: Axes) -> None:
+        edges = np.linspace(0, len(having), len(columns) + 1)
+        bottom = np.zeros(len(columns))
+        for at, label in enumerate(inner):
+            top = bottom + columns[:, at]
+            colour = COLOUR_OF_LABEL[label]
+            axis.stairs(top, edges, baseline=bottom, fill=True, color=colour, label=label_name(label), linewidth=0)
+            axis.stairs(top, edges, baseline=None, color=SOFT, linewidth=0.5)
+            bottom = top
+        axis.set_xlim(0, len(having))
+        axis.set_ylim(0, 100)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlabel("cases, ordered by share of ET")
+        axis.set_ylabel(f"share of {region.name} volume [%]")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(inner), fontsize=9, handlelength=1.2)
+
+    pooled = [sum(case.volume_mm3((label,)) for case in having) for label in inner]
+    most = int(np.argmax(pooled))
+    title = f"{share_text(pooled[most], sum(pooled))} of all {region.name} volume is {label_name(inner[most])}"
+    alt = f"Make-up of {region.name} in {len(having)} cases: " + ", ".join(
+        f"{label_name(label)} {share_text(amount, sum(pooled))} of all volume"
+        for label, amount in zip(inner, pooled, strict=True)
+    )
+    note = f"n = {len(having):,} cases with {region.name}. A column is a case; of many, the median of some."
+    return chart(f"made-of-{region.name}", draw, title=title, alt=f"{alt}.", note=note)
+
+
+def _lesion_sets(cases: Sequence[CaseNumbers], outer: Region) -> str:
+    """Writes which labels a lesion of the outermost region holds: oedema without a core, a core without oedema ..."""
+    held = amounts(lesion.labels for case in cases for lesion in case.lesions.get(outer.name, ()))
+    if not held:
+        return ""
+    kinds = [(labels_text(labels), amount) for labels, amount in held]
+    return kinds_table(f"Labels in a {outer.name} lesion", "Labels", kinds, "Lesions")

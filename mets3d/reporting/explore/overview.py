@@ -1,0 +1,56 @@
+"""Writes the head of the page: what the data set is, its main numbers, and links to the sections."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html import escape
+
+from mets3d.data.describe import DataSet
+from mets3d.reporting.explore.findings import verdict
+from mets3d.reporting.explore.words import names_text
+from mets3d.reporting.sentences import count
+
+
+def overview(data: DataSet) -> str:
+    """Writes title, tiles and the check's verdict."""
+    where = ", ".join(f"{amount:,} in {folder}" for folder, amount in sorted(data.where.items()))
+    return (
+        f"<header><h1>{escape(data.folder.resolve().name)}</h1><p>{escape(count(len(data.cases), 'case'))}: {escape(where)}</p></header>"
+        f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'
+    )
+
+
+def links(sections: str) -> str:
+    """Lists the sections that a page has."""
+    found = re.findall(r'<h2 id="([a-z]+)">([^<]*)</h2>', sections)
+    items = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in found)
+    return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+
+
+def _verdict(data: DataSet) -> str:
+    text = f'{escape(verdict(data))} <a href="#findings">What the check found</a>'
+    if not data.unusable:
+        return f"<p>{text}</p>"
+    return f'<section class="notes"><h2>Read this first</h2><ul><li>{text}</li></ul></section>'
+
+
+def _tiles(data: DataSet) -> list[str]:
+    labelled = len(data.labelled)
+    empty = sum(not case.labels for case in data.labelled)
+    lengths = Counter(len(cases) for cases in data.patients.values())
+    times = max(lengths)
+    sequences = Counter(name for case in data.cases for name in case.sequences)
+    missing = [f"{name} in {amount:,}" for name, amount in sequences.items() if amount < len(data.cases)]
+    several = sum(amount for length, amount in lengths.items() if length > 1)
+    return [
+        _tile("Cases", f"{len(data.cases):,}", f"{count(len(data.where), 'folder')}"),
+        _tile("Patients", f"{len(data.patients):,}", f"{several:,} with more than one time point" if several else "one case each"),
+        _tile("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
+        _tile("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
+        _tile("Sequences", names_text(list(sequences), 8) or "none", "; ".join(missing) or "in every case"),
+    ]  # fmt: skip
+
+
+def _tile(name: str, value: str, below: str) -> str:
+    return f'<div class="tile"><strong>{escape(name)}</strong><b>{escape(value)}</b><span>{escape(below)}</span></div>'

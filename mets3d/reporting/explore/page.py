@@ -1,0 +1,72 @@
+"""Writes the page about a data set, which opens offline: one HTML file, and two tables with the numbers behind it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+from mets3d import __version__
+from mets3d.data import Progress, quiet
+from mets3d.data.describe import DataSet, describe
+from mets3d.evaluation.tables import csv_text
+from mets3d.files import replacing
+from mets3d.reporting.explore.case_list import case_list_section, case_rows, lesion_rows
+from mets3d.reporting.explore.findings import findings_section
+from mets3d.reporting.explore.grids import grids_section
+from mets3d.reporting.explore.intensities import intensities_section
+from mets3d.reporting.explore.lesions import lesions_section
+from mets3d.reporting.explore.nesting import nesting_section
+from mets3d.reporting.explore.overview import links, overview
+from mets3d.reporting.explore.pictures import pictures_section
+from mets3d.reporting.explore.places import places_section
+from mets3d.reporting.explore.style import EXPLORE
+from mets3d.reporting.explore.time_points import time_points_section
+from mets3d.reporting.html_page import page_html
+from mets3d.reporting.page_folder import refuse_strangers
+from mets3d.rundir import ExploreDir
+
+
+def explore(folder: Path, out: Path, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
+    """Writes OUT/index.html, OUT/cases.csv and OUT/lesions.csv about the data set in `folder`; returns its numbers.
+
+    A case that cannot be read is a finding on the page. OUT appears whole or not at all; a former page about a data set
+    there is replaced. Raises FileExistsError, before any case is read, if OUT is anything else, and as `find_cases`.
+    """
+    names = ExploreDir(out)
+    refuse_strangers(out, EXPLORE, "page about a data set", names.page.name, {names.cases.name, names.lesions.name})
+    data = describe(folder, jobs=jobs, progress=progress)
+    with replacing(out) as temporary:
+        temporary.mkdir()
+        files = ExploreDir(temporary)
+        for file, (columns, rows) in ((files.cases, case_rows(data)), (files.lesions, lesion_rows(data))):
+            file.write_text(csv_text(columns, rows), encoding="utf-8")
+        files.page.write_text(explore_html(data), encoding="utf-8")
+    return data
+
+
+def explore_html(data: DataSet) -> str:
+    """Returns the page about a data set; the cases that it pictures are read once more."""
+    sections = "".join(
+        (
+            grids_section(data),
+            intensities_section(data),
+            lesions_section(data),
+            nesting_section(data),
+            time_points_section(data),
+            places_section(data),
+            pictures_section(data),
+            findings_section(data),
+            case_list_section(data),
+        )
+    )
+    body = (
+        f'<a class="skip" href="#content">Skip to the content</a>{overview(data)}{links(sections)}'
+        f'<main id="content">{sections}</main>{_footer(data)}'
+    )
+    return page_html(EXPLORE, escape(f"{data.folder.resolve().name}: the data set"), body)
+
+
+def _footer(data: DataSet) -> str:
+    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return f"<footer>Made by mets3d {__version__} on {made} from {escape(str(data.folder))}. Not for clinical use.</footer>"

@@ -1,0 +1,43 @@
+"""Writes the section of pictures: telling cases, each with the reason why it is shown."""
+
+from __future__ import annotations
+
+from html import escape
+
+from mets3d.data.describe import DataSet
+from mets3d.reporting.explore.chart import framed
+from mets3d.reporting.explore.montage import montage, sequences_to_show
+from mets3d.reporting.explore.regions_shown import regions_of
+from mets3d.reporting.explore.telling_cases import TellingCase, telling_cases
+from mets3d.reporting.pictures.case_volumes import read_volumes
+
+HOW = (
+    "ET, TC and RC are outlined on t1c, WT on t2f, or on the nearest sequence that there is; each on the slice with most "
+    "of it, whole and enlarged. Radiological: the patient's right (R) is on the left. Grey levels from the 0.5 to the "
+    "99.5 percentile."
+)
+
+
+def pictures_section(data: DataSet) -> str:
+    """Draws the telling cases, which are read once more; empty where there is none with a reference."""
+    chosen = telling_cases(data.labelled)
+    if not chosen:
+        return ""
+    drawn = [_figure(data, case) for case in chosen]
+    chips = "".join(
+        f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>'
+        for region in regions_of(data.labelled)
+    )
+    legend = f'<p class="legend">{chips}</p>' if chips else ""
+    return f'<section><h2 id="pictures">Pictures</h2><p>{escape(HOW)}</p>{legend}{"".join(drawn)}</section>'
+
+
+def _figure(data: DataSet, case: TellingCase) -> str:
+    numbers = case.numbers
+    title = f"{numbers.name}: {case.why}"
+    sequences = list(dict.fromkeys(sequences_to_show(numbers.sequences).values()))
+    try:
+        volumes = read_volumes(data.sources[numbers.name], {}, sequences)
+    except (OSError, ValueError) as error:
+        return framed(title, "", f"No picture: {error}", "montage")
+    return framed(title, montage(volumes, smallest=case.smallest), kind="montage")

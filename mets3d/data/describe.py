@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from mets3d.data import Progress, quiet
@@ -16,6 +16,7 @@ from mets3d.data.cases import Case, Finding, find_cases
 from mets3d.data.check import each_case, read_case
 from mets3d.data.describe_case import CaseNumbers, Described, describe_volumes
 from mets3d.data.describe_places import CasePlaces, Places, collect_places
+from mets3d.settings import Data
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class DataSet:
     """A data set in numbers."""
 
     folder: Path
+    layout: str  # its name
     where: dict[Path, int]  # folder -> cases in it
     cases: list[CaseNumbers]  # by name
     sources: dict[str, Case]  # by name
@@ -58,25 +60,26 @@ class DataSet:
         return sorted({finding.case for finding in self.findings if finding.severity == "error"})
 
 
-def describe(folder: Path, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
-    """Reads every case below `folder`, at most `jobs` at a time. Raises as `find_cases` if there is none."""
-    found = find_cases(folder)
+def describe(folder: Path, data: Data | None = None, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
+    """Reads every case below `folder`, at most `jobs` at a time. Raises as `find_cases`. `data` None: the defaults."""
+    data = data or Data()
+    found = find_cases(folder, data)
     cases: list[CaseNumbers] = []
     findings = list(found.findings)
 
     def places() -> Iterator[CasePlaces]:
-        for described in each_case(describe_case, found, jobs, progress):
+        for described in each_case(partial(describe_case, data=data), found, jobs, progress):
             cases.append(described.numbers)
             findings.extend(described.findings)
             if described.places is not None:
                 yield described.places
 
     summed = collect_places(places())
-    return DataSet(folder, found.where, cases, {case.name: case for case in found}, summed, findings)
+    return DataSet(folder, found.layout, found.where, cases, {case.name: case for case in found}, summed, findings)
 
 
-def describe_case(case: Case) -> Described:
+def describe_case(case: Case, data: Data) -> Described:
     """Reads and checks one case and returns its numbers, without any of its volumes."""
-    checked = read_case(case)
+    checked = read_case(case, data)
     numbers, places = describe_volumes(case.name, case.patient, checked.images, checked.labels)
     return Described(numbers, places, checked.findings)

@@ -79,4 +79,5 @@ def _shares(voxels: int, bins: int) -> Float64[np.ndarray, "bins voxels"]:
     edges = np.arange(bins + 1) * voxels / bins
     lower, upper = edges[:-1, None], edges[1:, None]
     voxel = np.arange(voxels)
-    return np.clip(np.minimum(upper, voxel + 1) - np.maximum(lower, voxel), 0, None) * bins / voxels
+    overlaps = np.clip(np.minimum(upper, voxel + 1) - np.maximum(lower, voxel), 0, None)
+    return np.asarray(overlaps * bins / voxels)

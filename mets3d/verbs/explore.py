@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
+from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "one HTML page about a data set: grids, intensities, lesions, places, pictures, findings"
@@ -16,13 +17,16 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with cases at any depth")
     parser.add_argument("--out", type=output_path, required=True, metavar="DIR",
                         help="folder to write: index.html, cases.csv and lesions.csv")  # fmt: skip
+    parser.takes_data_settings()
     parser.takes_jobs()
 
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.reporting.explore import explore
     from mets3d.rundir import ExploreDir
+    from mets3d.settings import READING
 
-    data = explore(options.data, options.out, jobs=options.jobs, progress=progress_of("explore"))
+    config = configuration(options, sections=READING)
+    found = explore(options.data, options.out, data=config.data, jobs=options.jobs, progress=progress_of("explore"))
     print(ExploreDir(options.out).page)
-    return 1 if data.unusable else 0
+    return 1 if found.unusable else 0

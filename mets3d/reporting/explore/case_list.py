@@ -48,7 +48,7 @@ def case_list_section(data: DataSet) -> str:
     """Writes the table of all cases, and the script that sorts it; without the script it is a table like any other."""
     regions = regions_of(data.labelled)
     rows = "".join(_row(data, case, regions) for case in data.cases)
-    head = "".join(_head(name, number) for name, number in _columns(data, regions))
+    head = "".join(_head(name, number) for name, number in _columns(regions))
     body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return (
         '<section><h2 id="cases">All cases</h2><p>The same numbers and more are in <code>cases.csv</code> and '
@@ -57,12 +57,14 @@ def case_list_section(data: DataSet) -> str:
     )
 
 
-def _columns(data: DataSet, regions: Sequence[Region]) -> list[tuple[str, bool]]:
+def _columns(regions: Sequence[Region]) -> list[tuple[str, bool]]:
     """Returns each column's heading, and whether it holds numbers."""
     return [
-        ("Case", False), ("Patient", False), ("Time", True), ("Voxels", True), ("Voxel [mm]", True), ("Sequences", False),
-        ("Brain [ml]", True), ("Labels", False), *((f"{region.name} [ml]", True) for region in regions),
-        *((f"{region.name} lesions", True) for region in regions), ("Smallest [mm³]", True), ("Errors", True), ("Warnings", True),
+        ("Case", False), ("Patient", False), ("Time", True), ("Voxels", True), ("Voxel [mm]", True),
+        ("Sequences", False), ("Brain [ml]", True), ("Labels", False),
+        *((f"{region.name} [ml]", True) for region in regions),
+        *((f"{region.name} lesions", True) for region in regions),
+        ("Smallest [mm³]", True), ("Errors", True), ("Warnings", True),
     ]  # fmt: skip
 
 
@@ -120,7 +122,8 @@ def case_rows(data: DataSet) -> tuple[list[str], list[Row]]:
     columns = [
         "case", "patient", "time_point", *(f"voxels_{axis}" for axis in AXES), *(f"spacing_{axis}_mm" for axis in AXES),
         "orientation", "sequences", "brain_ml", "reference", "labels", *labels,
-        *(f"{region.name}_mm3" for region in REGIONS if len(region.labels) > 1), *(f"{region.name}_lesions" for region in REGIONS),
+        *(f"{region.name}_mm3" for region in REGIONS if len(region.labels) > 1),
+        *(f"{region.name}_lesions" for region in REGIONS),
         *(f"{name}_{statistic}" for name in sequences for statistic in statistics), "errors", "warnings", "notes",
     ]  # fmt: skip
     return columns, rows
@@ -138,8 +141,9 @@ def lesion_rows(data: DataSet) -> tuple[list[str], list[Row]]:
 
 def _case_row(data: DataSet, case: CaseNumbers) -> Row:
     row: Row = {
-        "case": case.name, "patient": case.patient, "time_point": data.time_points[case.name], "orientation": case.orientation,
-        "sequences": " ".join(case.sequences), "brain_ml": case.brain_ml if case.sequences else None,
+        "case": case.name, "patient": case.patient, "time_point": data.time_points[case.name],
+        "orientation": case.orientation, "sequences": " ".join(case.sequences),
+        "brain_ml": case.brain_ml if case.sequences else None,
         "reference": "yes" if case.label_mm3 is not None else "no",
     }  # fmt: skip
     row |= {f"voxels_{axis}": voxels for axis, voxels in zip(AXES, case.shape, strict=False)}

@@ -13,18 +13,21 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mets3d.reporting.charts.style import FAINT, INK, SOFT, STYLE
+from mets3d.reporting.explore.words import thousands
 
 WIDTH_IN, HEIGHT_IN = 4.5, 2.7  # 324 x 194 units, which are pixels where the page is as narrow as a telephone
 MOST_COLUMNS = 160  # of a chart with a column per case; more cases share columns
+FILL = "#0072B2"  # of what belongs to no region; the theme replaces it too
 
 # Colours of the style that the page's theme replaces, by the variable of its style sheet.
-THEMED = {INK: "--ink", SOFT: "--soft", FAINT: "--line", "#8a919c": "--edge", "#e6e8ec": "--grid", "#ffffff": "--paper"}
-PAPER = "#ffffff"
-OWN_STYLE: dict[str, Any] = {
+THEMED = {INK: "ink", SOFT: "soft", FAINT: "line", "#8a919c": "edge", "#e6e8ec": "grid", FILL: "bar"}
+OWN_STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.labelsize": 10,
@@ -44,7 +47,7 @@ def chart(
 
     `key` is a word that no other chart of the page has; `alt` says what the drawing shows. All are text.
     """
-    with matplotlib.rc_context({**STYLE, **OWN_STYLE}):
+    with matplotlib.rc_context(STYLE), matplotlib.rc_context(OWN_STYLE):
         figure = Figure(figsize=(WIDTH_IN, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02))
         draw(figure.subplots())
         buffer = io.StringIO()
@@ -59,22 +62,33 @@ def framed(title: str, drawing: str, note: str = "", kind: str = "chart") -> str
 
 
 def charts(*figures: str) -> str:
-    """Puts charts beside each other where there is room; empty without any."""
-    drawn = "".join(figures)
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
+    """Puts those charts that are not empty beside each other where there is room; empty without any."""
+    drawn = [figure for figure in figures if figure]
+    kind = "charts two" if len(drawn) in (2, 4) else "charts"  # a row of three would leave one alone
+    return f'<div class="{kind}">{"".join(drawn)}</div>' if drawn else ""
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Puts ticks at whole numbers alone: there is no half case."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Writes the decades of a logarithmic axis as numbers, and nothing between them."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _inline(svg: str, key: str, alt: str) -> str:
     """Turns a file of matplotlib's into an element of the page: own ids, the theme's colours, no metadata."""
     body = svg[svg.index("<svg ") :]
-    body = re.sub(
-        r"<metadata>.*?</metadata>|<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL
-    )
+    for useless in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<defs>\s*<style.*?</style>\s*</defs>"):
+        body = re.sub(useless, "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{key}-", body)
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     for colour, variable in THEMED.items():
-        body = re.sub(colour, f"var({variable})", body, flags=re.IGNORECASE)
+        body = re.sub(colour, f"var(--{variable})", body, flags=re.IGNORECASE)
     body = re.sub(r"(\d+\.\d\d)\d+", r"\1", body)
     view = re.search(r'viewBox="[^"]*"', body)
     start = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" {view[0] if view else ""}>'

@@ -7,7 +7,7 @@ from html import escape
 
 from mets3d.data.cases import Finding
 from mets3d.data.describe import DataSet
-from mets3d.reporting.explore.tables import scrolled
+from mets3d.reporting.explore.tables import scrolled, titled
 from mets3d.reporting.explore.words import names_text
 from mets3d.reporting.html_table import heading_cell, number_cell, table, table_row, text_cell
 from mets3d.reporting.sentences import count
@@ -38,9 +38,11 @@ def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         kinds.setdefault((finding.severity, finding.what), []).append(finding)
-    return sorted(
-        kinds.values(), key=lambda found: (SEVERITIES.index(found[0].severity), -len(_cases(found)), found[0].what)
-    )
+    return sorted(kinds.values(), key=_rank)
+
+
+def _rank(found: Sequence[Finding]) -> tuple[int, int, str]:
+    return SEVERITIES.index(found[0].severity), -len(_cases(found)), found[0].what
 
 
 def _cases(found: Sequence[Finding]) -> list[str]:
@@ -59,9 +61,7 @@ def _table(kinds: Sequence[Sequence[Finding]]) -> str:
         )
         for found in kinds
     )
-    return scrolled(
-        table("Findings by kind", ["Severity", "Finding", "Cases", "For example"], rows, "kinds"), "Findings by kind"
-    )
+    return titled("Findings by kind", ["Severity", "Finding", "Cases", "For example"], rows, "kinds")
 
 
 def _details(found: Sequence[Finding]) -> str:

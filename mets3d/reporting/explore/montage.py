@@ -119,20 +119,32 @@ def _smallest_lesion(mask: Mask) -> Mask:
 def _panel(name: str, cut: Cut, frame: Frame, width: float) -> str:
     """Draws one panel; regions from the outermost in, so that where two outlines coincide the inner one is seen."""
     zoomed = frame is cut.zoom
-    lines = "".join(
-        svg.line(outline_path(mask, frame, SIDE), region.colour, width, 'fill="none"')
-        for region, mask in cut.outlined.items()
-    )
+    lines = _outlines(cut, frame, width)
     names = ", ".join(region.name for region in cut.outlined) or "nothing"
     place = f"axial slice {cut.index + 1} of {cut.slices}"
-    alt = f"{name}, {cut.sequence}{', enlarged' if zoomed else ''}, {place}, outlined: {names}; patient's right on the left"
-    head = f"{cut.sequence}, enlarged" if zoomed else f"{cut.sequence}, slice {cut.index + 1}/{cut.slices}"
+    what = f"{cut.sequence}, enlarged" if zoomed else cut.sequence
+    alt = f"{name}, {what}, {place}, outlined: {names}; patient's right on the left"
+    head = what if zoomed else f"{what}, slice {cut.index + 1}/{cut.slices}"
     bar = svg.scale_bar(frame, cut.voxel_mm[1], SIDE, 10 if zoomed else 50, size=12)
+    body = (
+        svg.image(_small(frame.cut(cut.grey)), SIDE) + lines + svg.sides(SIDE) + bar + svg.label(head, 8, 19, size=14)
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'aria-label="{escape(alt)}" viewBox="0 0 {SIDE:.0f} {SIDE:.0f}">{svg.image(_small(frame.cut(cut.grey)), SIDE)}{lines}'
-        f"{svg.sides(SIDE)}{bar}{svg.label(head, 8, 19, size=14)}</svg>"
+        f'aria-label="{escape(alt)}" viewBox="0 0 {SIDE:.0f} {SIDE:.0f}">{body}</svg>'
     )
+
+
+def _outlines(cut: Cut, frame: Frame, width: float) -> str:
+    """Draws the outlines, TC as a wide band under the others: where ET fills it, both are seen."""
+    drawn = []
+    for region, mask in cut.outlined.items():
+        path = outline_path(mask, frame, SIDE)
+        if path and region.name == TC.name and len(cut.outlined) > 1:
+            drawn.append(f'<path d="{path}" fill="none" stroke="{region.colour}" stroke-width="{2.8 * width:.1f}"/>')
+        elif path:
+            drawn.append(svg.line(path, region.colour, width, 'fill="none"'))
+    return "".join(drawn)
 
 
 def _small(grey: UInt8[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:

@@ -13,11 +13,11 @@ from mets3d.data.describe_case import CaseNumbers
 from mets3d.data.describe_summary import amounts, at_most_columns, share, spread
 from mets3d.regions import Region
 from mets3d.reporting.charts.style import SOFT
-from mets3d.reporting.explore.chart import MOST_COLUMNS, chart, charts
+from mets3d.reporting.explore.chart import MOST_COLUMNS, chart, charts, whole_numbers
 from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL, OTHER_COLOUR, label_name, labels_text, regions_of
-from mets3d.reporting.explore.tables import kinds_table, scrolled
+from mets3d.reporting.explore.tables import kinds_table, titled
 from mets3d.reporting.explore.words import share_text, short
-from mets3d.reporting.html_table import heading_cell, number_cell, region_cell, table, table_row
+from mets3d.reporting.html_table import heading_cell, number_cell, region_cell, table_row
 
 HOW = (
     "Regions are nested: ET lies in TC, and TC in WT. Where a region is nearly always one label, a network learns that "
@@ -50,7 +50,7 @@ def _label_sets(cases: Sequence[CaseNumbers]) -> str:
     total = "".join(number_cell(f"{sum(label in case.labels for case in cases):,}") for label in labels)
     rows.append(table_row([heading_cell("Cases with it"), total, number_cell(f"{len(cases):,}"), number_cell("")]))
     headings = ["Labels in a reference", *map(label_name, labels), "Cases", "Share"]
-    return scrolled(table("Label sets seen", headings, rows, "numbers sets"), "Label sets seen")
+    return titled("Label sets seen", headings, rows, "numbers sets")
 
 
 def _dot(label: int, held: Sequence[int]) -> str:
@@ -74,8 +74,8 @@ def _make_up_table(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> s
             cells = (label_name(label), f"{within:,} of {len(having):,}", quartiles, pooled)
             rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
     headings = ["Region", "Label", "In cases", "Share of a case", "Of all volume"]
-    title = "What regions are made of <span>median [quartiles] over cases with the region</span>"
-    return scrolled(table(title, headings, rows), "What regions are made of")
+    how = "median [quartiles] over cases with the region"
+    return titled("What regions are made of", headings, rows, how=how)
 
 
 def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
@@ -98,7 +98,7 @@ def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
             bottom = top
         axis.set_xlim(0, len(having))
         axis.set_ylim(0, 100)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axis.xaxis)
         axis.set_xlabel("cases, ordered by share of ET")
         axis.set_ylabel(f"share of {region.name} volume [%]")
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(inner), fontsize=9, handlelength=1.2)

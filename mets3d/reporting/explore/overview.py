@@ -16,9 +16,14 @@ def overview(data: DataSet) -> str:
     """Writes title, tiles and the check's verdict."""
     where = ", ".join(f"{amount:,} in {folder}" for folder, amount in sorted(data.where.items()))
     return (
-        f"<header><h1>{escape(data.folder.resolve().name)}</h1><p>{escape(count(len(data.cases), 'case'))}: {escape(where)}</p></header>"
+        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(f'{data.layout} layout: {where}')}</p></header>"
         f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'
     )
+
+
+def title_of(data: DataSet) -> str:
+    """Returns the title of the page, which is text."""
+    return f"Data set {data.folder.resolve().name}"
 
 
 def links(sections: str) -> str:
@@ -45,7 +50,7 @@ def _tiles(data: DataSet) -> list[str]:
     several = sum(amount for length, amount in lengths.items() if length > 1)
     return [
         _tile("Cases", f"{len(data.cases):,}", f"{count(len(data.where), 'folder')}"),
-        _tile("Patients", f"{len(data.patients):,}", f"{several:,} with more than one time point" if several else "one case each"),
+        _tile("Patients", f"{len(data.patients):,}", f"{several:,} with several cases" if several else "one case each"),
         _tile("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
         _tile("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
         _tile("Sequences", names_text(list(sequences), 8) or "none", "; ".join(missing) or "in every case"),

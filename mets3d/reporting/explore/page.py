@@ -17,7 +17,7 @@ from mets3d.reporting.explore.grids import grids_section
 from mets3d.reporting.explore.intensities import intensities_section
 from mets3d.reporting.explore.lesions import lesions_section
 from mets3d.reporting.explore.nesting import nesting_section
-from mets3d.reporting.explore.overview import links, overview
+from mets3d.reporting.explore.overview import links, overview, title_of
 from mets3d.reporting.explore.pictures import pictures_section
 from mets3d.reporting.explore.places import places_section
 from mets3d.reporting.explore.style import EXPLORE
@@ -25,24 +25,25 @@ from mets3d.reporting.explore.time_points import time_points_section
 from mets3d.reporting.html_page import page_html
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.rundir import ExploreDir
+from mets3d.settings import Data
 
 
-def explore(folder: Path, out: Path, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
+def explore(folder: Path, out: Path, *, data: Data | None = None, jobs: int = 1, progress: Progress = quiet) -> DataSet:
     """Writes OUT/index.html, OUT/cases.csv and OUT/lesions.csv about the data set in `folder`; returns its numbers.
 
-    A case that cannot be read is a finding on the page. OUT appears whole or not at all; a former page about a data set
-    there is replaced. Raises FileExistsError, before any case is read, if OUT is anything else, and as `find_cases`.
+    `data` says how the files are read; None is the defaults. A case that cannot be read is a finding on the page. OUT
+    appears whole or not at all; a former page about a data set there is replaced. Raises FileExistsError, before any case is read, if OUT is anything else, and as `find_cases`.
     """
     names = ExploreDir(out)
     refuse_strangers(out, EXPLORE, "page about a data set", names.page.name, {names.cases.name, names.lesions.name})
-    data = describe(folder, jobs=jobs, progress=progress)
+    found = describe(folder, data, jobs=jobs, progress=progress)
     with replacing(out) as temporary:
         temporary.mkdir()
         files = ExploreDir(temporary)
-        for file, (columns, rows) in ((files.cases, case_rows(data)), (files.lesions, lesion_rows(data))):
+        for file, (columns, rows) in ((files.cases, case_rows(found)), (files.lesions, lesion_rows(found))):
             file.write_text(csv_text(columns, rows), encoding="utf-8")
-        files.page.write_text(explore_html(data), encoding="utf-8")
-    return data
+        files.page.write_text(explore_html(found), encoding="utf-8")
+    return found
 
 
 def explore_html(data: DataSet) -> str:
@@ -64,9 +65,10 @@ def explore_html(data: DataSet) -> str:
         f'<a class="skip" href="#content">Skip to the content</a>{overview(data)}{links(sections)}'
         f'<main id="content">{sections}</main>{_footer(data)}'
     )
-    return page_html(EXPLORE, escape(f"{data.folder.resolve().name}: the data set"), body)
+    return page_html(EXPLORE, escape(title_of(data)), body)
 
 
 def _footer(data: DataSet) -> str:
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    return f"<footer>Made by mets3d {__version__} on {made} from {escape(str(data.folder))}. Not for clinical use.</footer>"
+    text = f"Made by mets3d {__version__} on {made} from {data.folder}. Not for clinical use."
+    return f"<footer>{escape(text)}</footer>"

@@ -12,9 +12,9 @@ from mets3d.reporting.explore.telling_cases import TellingCase, telling_cases
 from mets3d.reporting.pictures.case_volumes import read_volumes
 
 HOW = (
-    "ET, TC and RC are outlined on t1c, WT on t2f, or on the nearest sequence that there is; each on the slice with most "
-    "of it, whole and enlarged. Radiological: the patient's right (R) is on the left. Grey levels from the 0.5 to the "
-    "99.5 percentile."
+    "ET, TC and RC are outlined on t1c, WT on t2f, or on the nearest sequence that there is; each on the slice with "
+    "most of it, whole and enlarged. Radiological: the patient's right (R) is on the left. Grey levels from the "
+    "0.5 to the 99.5 percentile."
 )
 
 
@@ -24,10 +24,8 @@ def pictures_section(data: DataSet) -> str:
     if not chosen:
         return ""
     drawn = [_figure(data, case) for case in chosen]
-    chips = "".join(
-        f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>'
-        for region in regions_of(data.labelled)
-    )
+    shown = regions_of(data.labelled)
+    chips = "".join(f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>' for region in shown)
     legend = f'<p class="legend">{chips}</p>' if chips else ""
     return f'<section><h2 id="pictures">Pictures</h2><p>{escape(HOW)}</p>{legend}{"".join(drawn)}</section>'
 

@@ -16,6 +16,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from mets3d.data.describe import DataSet
+from mets3d.data.describe_case import MM3_IN_ML
 from mets3d.data.describe_lesions import DescribedLesion
 from mets3d.data.describe_places import PLANES, Projection
 from mets3d.regions import TC, WT
@@ -31,7 +32,7 @@ BINS = 48  # a square around the box of the brain
 MOST_DOTS = 250  # lesions; more dots hide the map
 COLOURS = colormaps["inferno"]
 # Plane -> what stands on the left, on the right, above and below.
-SIDES = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
+SIDES = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 FROM = {"axial": "from below", "coronal": "from the front", "sagittal": "from the patient's left"}
 HOW = (
     "Every brain is scaled to one box, without registration. Brightness is the share of cases whose whole tumour (WT) "
@@ -56,7 +57,8 @@ def places_section(data: DataSet) -> str:
     note = f"n = {count(places.tumours, 'case')} with tumour of {count(places.brains, 'brain')}.{marks}"
     return (
         f'<section><h2 id="places">Places</h2><p>{escape(HOW)}</p><figure class="maps"><h3>{escape(title)}</h3>'
-        f'<div class="panels">{maps}</div>{scale}<figcaption>{escape(note)}</figcaption></figure>{_table(lesions)}</section>'
+        f'<div class="panels">{maps}</div>{scale}<figcaption>{escape(note)}</figcaption></figure>'
+        f"{_table(lesions)}</section>"
     )
 
 
@@ -84,14 +86,20 @@ def _map(plane: str, cover: Projection, brain: Projection, highest: float, dots:
     frame = Frame(0, 0, BINS, BINS)
     outline = outline_path(_squared(radiological(brain)) >= 0.5, frame, SIDE)
     left, right, top, bottom = SIDES[plane]
-    marks = (
-        svg.label(left, 8, SIDE / 2 + 5, size=15) + svg.label(right, SIDE - 8, SIDE / 2 + 5, size=15, anchor="end")
-        + svg.label(top, SIDE / 2, 17, size=13, anchor="middle") + svg.label(bottom, SIDE / 2, SIDE - 7, size=13, anchor="middle")
-    )  # fmt: skip
+    marks = "".join(
+        (
+            svg.label(left, 8, SIDE / 2 + 5, size=15),
+            svg.label(right, SIDE - 8, SIDE / 2 + 5, size=15, anchor="end"),
+            svg.label(top, SIDE / 2, 17, size=13, anchor="middle"),
+            svg.label(bottom, SIDE / 2, SIDE - 7, size=13, anchor="middle"),
+        )
+    )
     circles = "".join(_dot(lesion, plane, brain.shape) for lesion in dots)
-    alt = f"{plane.capitalize()} map of places, seen {FROM[plane]}, {left} on the left: brightest {share_text(float(cover.max()), 1)} of cases"
+    most = share_text(float(cover.max()), 1)
+    alt = f"{plane.capitalize()} map of places, seen {FROM[plane]}, {left} on the left: brightest {most} of cases"
+    view = f'viewBox="0 0 {SIDE:.0f} {SIDE:.0f}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" viewBox="0 0 {SIDE:.0f} {SIDE:.0f}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" {view}>'
         f'<image width="{SIDE:.0f}" height="{SIDE:.0f}" href="data:image/png;base64,{picture}"/>'
         f'<path d="{outline}" fill="none" stroke="#fff" stroke-opacity="0.75" stroke-width="1.2"/>{circles}{marks}'
         f"{svg.label(plane, 8, 17, size=12)}</svg>"
@@ -145,7 +153,7 @@ def _table(lesions: Sequence[DescribedLesion]) -> str:
         for half, name in enumerate(names):
             own = [lesion for lesion in lesions if (_at(lesion)[axis] > 0.5) == (half == 0)]
             held = sum(lesion.volume_mm3 for lesion in own)
-            rows.append([f"{name} half", f"{len(own):,}", share_text(len(own), total), f"{short(held / 1000)} ml", share_text(held, volume)])  # fmt: skip
-    return plain_table(
-        "Lesions by half of the brain's box", ["Where", "Lesions", "Share", "Volume", "Share of volume"], rows
-    )
+            shares = share_text(len(own), total), f"{short(held / MM3_IN_ML)} ml", share_text(held, volume)
+            rows.append([f"{name} half", f"{len(own):,}", *shares])
+    headings = ["Where", "Lesions", "Share", "Volume", "Share of volume"]
+    return plain_table("Lesions by half of the brain's box", headings, rows)

@@ -1,4 +1,4 @@
-"""Adds to the shared style sheet what the page about a data set needs: two themes, charts in the page, narrow screens."""
+"""Adds to the shared style sheet what the page about a data set needs: two themes, charts, narrow screens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ CSS = """
 :root { color-scheme: light dark; --grid: #e6e8ec; --link: #0b5cad; --bad: #b42318; --bar: #0072B2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ee; --soft: #a4adb9; --line: #323a44; --tint: #1c222a; --edge: #6b7684; --paper: #13171c;
-    --back: #0b0e11; --warn: #e3b341; --note: #2a2412; --grid: #262d36; --link: #7db8f5; --bad: #ff8a80; --bar: #5aa9d6; }
+    --back: #0b0e11; --warn: #e3b341; --note: #2a2412; --grid: #262d36; --link: #7db8f5; --bad: #ff8a80;
+    --bar: #5aa9d6; }
 }
 a { color: var(--link); }
 .skip { position: absolute; left: -999px; padding: 8px 14px; background: var(--paper); border: 2px solid var(--link); }
@@ -20,13 +21,17 @@ nav a { display: inline-block; padding: 4px 0; }
 h2 { scroll-margin-top: 12px; }
 .tile b { font-size: 26px; overflow-wrap: anywhere; }
 .tile { flex-basis: 150px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 22px 34px;
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(290px, 100%), 1fr)); gap: 22px 34px;
   margin: 16px 0; }
+.two { grid-template-columns: repeat(auto-fill, minmax(min(290px, 100%), 500px)); }
 .charts > * { margin: 0; min-width: 0; }
 figure h3 { margin: 0 0 6px; font-size: 15px; line-height: 1.3; overflow-wrap: anywhere; }
 figure svg { display: block; width: 100%; height: auto; font-family: inherit; }
+.chart svg { max-width: 500px; }
 figcaption, td, th, caption { overflow-wrap: anywhere; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(150px, 44%), 1fr)); gap: 4px; background: #000; }
+caption b { position: sticky; left: 0; display: inline-block; max-width: calc(100vw - 36px); font-weight: inherit; }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(150px, 44%), 1fr)); gap: 4px;
+  background: #000; }
 .maps .panels { grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); }
 .scale { display: flex; align-items: center; gap: 10px; color: var(--soft); font-size: 13px; }
 .scale i { flex: 1; max-width: 260px; height: 10px; border-radius: 2px; }
@@ -39,8 +44,8 @@ figcaption, td, th, caption { overflow-wrap: anywhere; }
 .kinds td:last-child { white-space: normal; min-width: 16em; }
 .sets thead th:not(:first-child) { text-align: right; }
 .no { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.bar { width: 30%; min-width: 60px; vertical-align: middle; }
-.bar i { display: block; height: 9px; background: var(--bar); border-radius: 2px; }
+.bars td:last-child { width: 34%; min-width: 84px; }
+.bars td i { display: block; height: 4px; background: var(--bar); border-radius: 2px; margin: 2px 0 2px auto; }
 .error { color: var(--bad); font-weight: 600; }
 .warning { color: var(--warn); font-weight: 600; }
 .note { color: var(--soft); }

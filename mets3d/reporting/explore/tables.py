@@ -17,35 +17,30 @@ def scrolled(html: str, name: str, kind: str = "wide") -> str:
     return f'<div class="{kind}" role="region" aria-label="{escape(name)}" tabindex="0">{html}</div>'
 
 
-def plain_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def titled(title: str, headings: Sequence[str], rows: Iterable[str], kind: str = "numbers", *, how: str = "") -> str:
+    """Writes a table of rows, which are HTML; its title, with `how` to read it, stays in view when it scrolls."""
+    below = f" <span>{escape(how)}</span>" if how else ""
+    return scrolled(table(f"<b>{escape(title)}{below}</b>", headings, rows, kind), title)
+
+
+def plain_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], *, how: str = "") -> str:
     """Writes a table of texts whose first column names the row and whose others are numbers."""
     cells = (table_row([heading_cell(name), *map(number_cell, others)]) for name, *others in rows)
-    return scrolled(table(escape(title), headings, cells), title)
+    return titled(title, headings, cells, how=how)
 
 
 def kinds_table(title: str, heading: str, kinds: Sequence[tuple[str, int]], noun: str = "Cases") -> str:
     """Writes amounts of each kind, most frequent first, each with its share as number and bar."""
     total = sum(amount for _, amount in kinds)
-    shown, rest = kinds[:MOST_ROWS], kinds[MOST_ROWS:]
-    if len(rest) > 1:
-        shown = [*shown, (f"{len(rest)} others", sum(amount for _, amount in rest))]
+    shown, rest = list(kinds[:MOST_ROWS]), kinds[MOST_ROWS:]
+    if len(rest) == 1:
+        shown += rest
     elif rest:
-        shown = kinds
-    rows = (
-        table_row(
-            [
-                heading_cell(name),
-                number_cell(f"{amount:,}"),
-                number_cell(share_text(amount, total)),
-                _bar(amount, total),
-            ]
-        )
-        for name, amount in shown
-    )
-    body = table(escape(title), [heading, noun, "Share"], rows)
-    head = '<th scope="col">Share</th>'
-    return scrolled(body.replace(head, '<th scope="col" colspan="2">Share</th>'), title)
+        shown.append((f"{len(rest)} others", sum(amount for _, amount in rest)))
+    return titled(title, [heading, noun, "Share"], (_kind(*kind, total) for kind in shown), "numbers bars")
 
 
-def _bar(part: int, whole: int) -> str:
-    return f'<td class="bar"><i style="width:{100 * share(part, whole):.1f}%"></i></td>'
+def _kind(name: str, amount: int, total: int) -> str:
+    bar = f'<i style="width:{100 * share(amount, total):.1f}%"></i>'
+    cell = f'<td class="n"><span>{share_text(amount, total)}</span>{bar}</td>'
+    return table_row([heading_cell(name), number_cell(f"{amount:,}"), cell])

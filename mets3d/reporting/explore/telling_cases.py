@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mets3d.data.describe_case import MM3_IN_ML, CaseNumbers
@@ -11,6 +11,9 @@ from mets3d.data.describe_summary import spread
 from mets3d.regions import RC, TC, WT
 from mets3d.reporting.explore.words import short
 from mets3d.reporting.sentences import count
+
+Rank = Callable[[CaseNumbers], float]  # the lowest is taken
+Say = Callable[[CaseNumbers], str]
 
 
 @dataclass(frozen=True)
@@ -28,29 +31,25 @@ def telling_cases(cases: Iterable[CaseNumbers]) -> list[TellingCase]:
     Each case once: where it is taken already, the next one stands in. Cases without a scan have no picture.
     """
     shown = [case for case in cases if case.sequences and case.label_mm3 is not None]
-    with_tumour = [case for case in shown if core_lesions(case)]
-    chosen: list[TellingCase] = []
-
-    def take(candidates: Sequence[CaseNumbers], rank: Callable[[CaseNumbers], float], say: Callable[[CaseNumbers], str], *, smallest: bool = False) -> None:  # fmt: skip
-        taken = {case.numbers.name for case in chosen}
-        left = [case for case in candidates if case.name not in taken]
-        if left:
-            case = min(left, key=lambda case: (rank(case), case.name))
-            chosen.append(TellingCase(case, say(case), smallest))
-
-    middle = spread(map(_tumour_ml, with_tumour))
-    take(with_tumour, lambda case: -_tumour_ml(case), lambda case: f"largest tumour, {short(_tumour_ml(case))} ml")
-    take(with_tumour, lambda case: -len(core_lesions(case)), lambda case: f"most lesions, {len(core_lesions(case)):,}")
-    take(with_tumour, lambda case: abs(_tumour_ml(case) - (middle.median if middle else 0)), _median)
-    take(
-        with_tumour,
-        lambda case: _smallest(case),
-        lambda case: f"smallest lesion, {short(_smallest(case))} mm³",
-        smallest=True,
+    tumours = [case for case in shown if core_lesions(case)]
+    middle = spread(map(_tumour_ml, tumours))
+    median_ml = middle.median if middle else 0.0
+    cavities = [case for case in shown if case.volume_mm3(RC.labels)]
+    wanted: tuple[tuple[list[CaseNumbers], Rank, Say, bool], ...] = (
+        (tumours, lambda case: -_tumour_ml(case), _largest, False),
+        (tumours, lambda case: -len(core_lesions(case)), _most, False),
+        (tumours, lambda case: abs(_tumour_ml(case) - median_ml), _median, False),
+        (tumours, _smallest_mm3, _smallest, True),
+        (cavities, lambda case: -case.volume_mm3(RC.labels), _cavity, False),
+        ([case for case in shown if not case.labels], lambda _: 0.0, lambda _: "empty reference", False),
     )
-    take([case for case in shown if case.volume_mm3(RC.labels)], lambda case: -case.volume_mm3(RC.labels), _cavity)
-    take([case for case in shown if not case.labels], lambda case: 0.0, lambda case: "empty reference")
-    return chosen
+    chosen: dict[str, TellingCase] = {}
+    for candidates, rank, say, smallest in wanted:
+        left = sorted((case for case in candidates if case.name not in chosen), key=lambda case: case.name)
+        if left:
+            case = min(left, key=rank)
+            chosen[case.name] = TellingCase(case, say(case), smallest)
+    return list(chosen.values())
 
 
 def core_lesions(case: CaseNumbers) -> list[DescribedLesion]:
@@ -58,8 +57,20 @@ def core_lesions(case: CaseNumbers) -> list[DescribedLesion]:
     return case.lesions.get(TC.name) or case.lesions.get(WT.name) or []
 
 
+def _largest(case: CaseNumbers) -> str:
+    return f"largest tumour, {short(_tumour_ml(case))} ml"
+
+
+def _most(case: CaseNumbers) -> str:
+    return f"most lesions, {len(core_lesions(case)):,}"
+
+
 def _median(case: CaseNumbers) -> str:
     return f"median tumour, {short(_tumour_ml(case))} ml in {count(len(core_lesions(case)), 'lesion')}"
+
+
+def _smallest(case: CaseNumbers) -> str:
+    return f"smallest lesion, {short(_smallest_mm3(case))} mm³"
 
 
 def _cavity(case: CaseNumbers) -> str:
@@ -70,5 +81,5 @@ def _tumour_ml(case: CaseNumbers) -> float:
     return case.volume_mm3(WT.labels) / MM3_IN_ML
 
 
-def _smallest(case: CaseNumbers) -> float:
+def _smallest_mm3(case: CaseNumbers) -> float:
     return min(lesion.volume_mm3 for lesion in core_lesions(case))

@@ -25,19 +25,26 @@ def short(value: float | None) -> str:
 
 
 def spread_text(found: Spread | None) -> str:
-    """Writes median and quartiles, as in `39.7 [8.9 to 204]`; the value alone where there is one."""
+    """Writes median and quartiles, as in `39.7 [8.9 to 204]`; the value alone where all are equal."""
     if found is None:
         return "–"
-    if found.amount == 1:
+    if found.lowest == found.highest:
         return short(found.median)
     return f"{short(found.median)} [{short(found.q1)} to {short(found.q3)}]"
+
+
+def thousands(value: float) -> str:
+    """Writes a number on an axis: 10k for ten thousand, 1M for a million."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:,g}"
 
 
 def share_text(part: float, whole: float) -> str:
     """Writes a share in percent; small ones keep a digit, so that few of many are not none."""
     percent = 100 * share(part, whole)
     if 0 < percent < 1:
-        return "< 1 %" if percent < 0.1 else f"{percent:.1f} %"
+        return "< 0.1 %" if percent < 0.1 else f"{percent:.1f} %"
     return f"{percent:.0f} %"
 
 

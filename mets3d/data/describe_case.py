@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from mets3d.data.brain import brain_of
 from mets3d.data.cases import Finding
 from mets3d.data.describe_lesions import DescribedLesion, describe_lesions
 from mets3d.data.describe_places import CasePlaces, describe_places
@@ -88,7 +88,7 @@ def describe_volumes(
 ) -> tuple[CaseNumbers, CasePlaces | None]:
     """Returns the numbers of one case from its volumes, and where its tumour lies in the box around its brain.
 
-    The brain is where any scan of the case's grid, which is that of its first scan, is not zero. Volumes are in mm3 by
+    The brain is that of the scans with the first one's shape (`mets3d.data.brain`). Volumes are in mm3 by
     the reference's own voxel size. Without a scan of the reference's shape lesions have no place.
     """
     first = next(iter(images.values()), labels)
@@ -117,9 +117,9 @@ def describe_volumes(
 
 
 def _brain(images: Mapping[str, ImageVolume], shape: tuple[int, ...]) -> Brain | None:
-    """Returns where any of the scans of a shape is not zero; NaN counts as brain. None without any scan."""
-    masks = (image.data != 0 for image in images.values() if image.shape == shape)
-    return reduce(np.logical_or, masks) if images else None
+    """Returns the brain of the scans of a shape; None without any."""
+    own = [image for image in images.values() if image.shape == shape]
+    return brain_of(own) if own else None
 
 
 def _brain_ml(brain: Brain | None, spacing_mm: Spacing) -> float:
@@ -135,7 +135,7 @@ def _intensities(
 ) -> dict[str, Intensities]:
     found = {}
     for sequence, image in images.items():
-        inside = image.data != 0 if brain is None or brain.shape != image.shape else brain
+        inside = brain_of([image]) if brain is None or brain.shape != image.shape else brain
         own = labels.labels if labels is not None and labels.shape == image.shape else None
         described = _of_sequence(image.data, inside, own)
         if described is not None:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mets3d.reporting.charts.style import FAINT, INK, SOFT, STYLE
 from mets3d.reporting.explore.words import thousands
@@ -74,7 +74,9 @@ def whole_numbers(axis: Axis) -> None:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Writes the decades of a logarithmic axis as numbers, and nothing between them."""
+    """Writes ticks of a logarithmic axis as numbers: the decades, and 2 and 5 where it spans few of them."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,), numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
     axis.set_minor_formatter(NullFormatter())
 

@@ -112,7 +112,7 @@ def _spacing_chart(cases: Sequence[CaseNumbers]) -> str:
         axis.set_xscale("log")
         axis.set_yscale("log")
         for one in (axis.xaxis, axis.yaxis):
-            one.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
+            one.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0), numticks=12))
             one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             one.set_minor_formatter(NullFormatter())
         axis.set_xlim(low[0], high[0])

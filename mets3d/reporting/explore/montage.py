@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -26,6 +27,7 @@ SIDE = 240.0
 MOST_PIXELS = 256  # along a side of a picture: the page has to stay small
 FALLBACK = {"t1c": ("t1n", "t2f", "t2w"), "t2f": ("t2w", "t1c", "t1n")}
 
+Focus = Literal["region", "smallest", "cavity"]
 Mask = Bool[np.ndarray, "X Y Z"]
 
 
@@ -52,34 +54,34 @@ def sequences_to_show(present: Collection[str]) -> dict[str, str]:
     }
 
 
-def montage(volumes: CaseVolumes, *, smallest: bool) -> str:
+def montage(volumes: CaseVolumes, *, focus: Focus) -> str:
     """Returns the panels of a case as HTML: a whole slice and its enlargement, for each sequence that is shown.
 
-    `smallest`: on the slice with most of the smallest lesion, in place of the slice with most of the region.
+    `focus`: the slice has most of the innermost region that is outlined on it, of the smallest lesion or the cavity.
     """
     panels = []
-    for cut in cuts(volumes, smallest=smallest):
+    for cut in cuts(volumes, focus=focus):
         panels.append(_panel(volumes.name, cut, cut.whole, 1.4))
         if cut.zoom is not None:
             panels.append(_panel(volumes.name, cut, cut.zoom, 2.2))
     return f'<div class="panels">{"".join(panels)}</div>'
 
 
-def cuts(volumes: CaseVolumes, *, smallest: bool) -> list[Cut]:
-    """Returns a slice of each sequence that is shown: with most ET (or TC, WT, RC) on t1c, with most WT on t2f."""
+def cuts(volumes: CaseVolumes, *, focus: Focus) -> list[Cut]:
+    """Returns a slice of each sequence that is shown; see `montage`."""
     shown_on = sequences_to_show(volumes.images)
     regions = [replace(region, shown_on=shown_on[region.shown_on]) for region in REGIONS]
     found = []
     for sequence in dict.fromkeys(shown_on.values()):
         outlined = [region for region in regions if region.shown_on == sequence]
-        found.append(_cut(volumes, sequence, outlined, smallest=smallest))
+        found.append(_cut(volumes, sequence, outlined, focus))
     return found
 
 
-def _cut(volumes: CaseVolumes, sequence: str, outlined: Sequence[Region], *, smallest: bool) -> Cut:
+def _cut(volumes: CaseVolumes, sequence: str, outlined: Sequence[Region], wanted: Focus) -> Cut:
     image = volumes.images[sequence]
     brain = image != 0
-    focus = None if volumes.reference is None else _focus(volumes.reference, outlined, smallest=smallest)
+    focus = None if volumes.reference is None else _focus(volumes.reference, outlined, wanted)
     index = int((brain if focus is None else focus).sum(axis=(0, 1)).argmax())
     voxel_mm = volumes.spacing_mm[1], volumes.spacing_mm[0]
     masks = {}
@@ -97,16 +99,15 @@ def _cut(volumes: CaseVolumes, sequence: str, outlined: Sequence[Region], *, sma
     )
 
 
-def _focus(labels: Labels, outlined: Sequence[Region], *, smallest: bool) -> Mask | None:
-    """Returns the innermost region that is outlined here and there at all; of it the smallest lesion on request."""
+def _focus(labels: Labels, outlined: Sequence[Region], wanted: Focus) -> Mask | None:
+    """Returns what the slice goes through; None in an empty reference."""
     names = {region.name for region in outlined}
-    candidates = [region for region in (ET, TC, WT, RC) if region.name in names]
-    if smallest:
-        candidates = [TC, WT]
-    for region in (*candidates, *REGIONS):
+    innermost = [region for region in (ET, TC, WT, RC) if region.name in names]
+    candidates = {"region": innermost, "smallest": [TC, WT], "cavity": [RC]}
+    for region in (*candidates[wanted], *REGIONS):
         mask = np.asarray(region.mask(labels))
         if mask.any():
-            return _smallest_lesion(mask) if smallest else mask
+            return _smallest_lesion(mask) if wanted == "smallest" else mask
     return None
 
 

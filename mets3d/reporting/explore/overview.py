@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from html import escape
+from pathlib import Path
 
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.findings import verdict
@@ -14,9 +15,9 @@ from mets3d.reporting.sentences import count
 
 def overview(data: DataSet) -> str:
     """Writes title, tiles and the check's verdict."""
-    where = ", ".join(f"{amount:,} in {folder}" for folder, amount in sorted(data.where.items()))
+    where = ", ".join(f"{amount:,} in {_below(data.folder, folder)}" for folder, amount in sorted(data.where.items()))
     return (
-        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(f'{data.layout} layout: {where}')}</p></header>"
+        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(f'Layout: {data.layout}. Cases: {where}.')}</p></header>"
         f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'
     )
 
@@ -31,6 +32,11 @@ def links(sections: str) -> str:
     found = re.findall(r'<h2 id="([a-z]+)">([^<]*)</h2>', sections)
     items = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in found)
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
+
+
+def _below(folder: Path, inner: Path) -> str:
+    """Names a folder of cases from the data set's own on."""
+    return str(inner.relative_to(folder.parent)) if inner.is_relative_to(folder) else str(inner)
 
 
 def _verdict(data: DataSet) -> str:

@@ -32,7 +32,8 @@ def explore(folder: Path, out: Path, *, data: Data | None = None, jobs: int = 1,
     """Writes OUT/index.html, OUT/cases.csv and OUT/lesions.csv about the data set in `folder`; returns its numbers.
 
     `data` says how the files are read; None is the defaults. A case that cannot be read is a finding on the page. OUT
-    appears whole or not at all; a former page about a data set there is replaced. Raises FileExistsError, before any case is read, if OUT is anything else, and as `find_cases`.
+    appears whole or not at all; a former page about a data set there is replaced. Raises FileExistsError, before any
+    case is read, if OUT is anything else, and as `find_cases`.
     """
     names = ExploreDir(out)
     refuse_strangers(out, EXPLORE, "page about a data set", names.page.name, {names.cases.name, names.lesions.name})

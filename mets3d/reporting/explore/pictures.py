@@ -38,4 +38,4 @@ def _figure(data: DataSet, case: TellingCase) -> str:
         volumes = read_volumes(data.sources[numbers.name], {}, sequences)
     except (OSError, ValueError) as error:
         return framed(title, "", f"No picture: {error}", "montage")
-    return framed(title, montage(volumes, smallest=case.smallest), kind="montage")
+    return framed(title, montage(volumes, focus=case.focus), kind="montage")

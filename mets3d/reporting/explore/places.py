@@ -62,7 +62,7 @@ def places_section(data: DataSet) -> str:
     )
 
 
-def heat_map(cover: Projection, highest: float) -> Float64[np.ndarray, "rows columns"]:
+def heat_map(cover: Projection, highest: float) -> Float64[np.ndarray, "bins bins"]:
     """Returns a projection as it is shown, between 0 and 1, in a square frame."""
     return _squared(radiological(cover)) / (highest or 1.0)
 

@@ -30,15 +30,19 @@ figure svg { display: block; width: 100%; height: auto; font-family: inherit; }
 .chart svg { max-width: 500px; }
 figcaption, td, th, caption { overflow-wrap: anywhere; }
 caption b { position: sticky; left: 0; display: inline-block; max-width: calc(100vw - 36px); font-weight: inherit; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(150px, 44%), 1fr)); gap: 4px;
-  background: #000; }
-.maps .panels { grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); }
+.panels { display: grid; grid-template-columns: repeat(4, 1fr); gap: 4px; background: #000; }
+.maps .panels { grid-template-columns: repeat(3, 1fr); }
+@media (max-width: 620px) {
+  .panels { grid-template-columns: 1fr 1fr; }
+  .maps .panels { grid-template-columns: 1fr; }
+}
 .scale { display: flex; align-items: center; gap: 10px; color: var(--soft); font-size: 13px; }
 .scale i { flex: 1; max-width: 260px; height: 10px; border-radius: 2px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; }
 .legend i, .dot { display: inline-block; width: 12px; height: 12px; border-radius: 6px; margin-right: 6px;
   border: 1px solid var(--soft); }
-.wide { margin: 14px 0; }
+.wide { margin: 14px 0; position: relative; }
+p { text-wrap: pretty; }
 .charts .wide { margin: 0; }
 .wide td, .wide th { white-space: nowrap; }
 .kinds td:last-child { white-space: normal; min-width: 16em; }
@@ -52,7 +56,8 @@ caption b { position: sticky; left: 0; display: inline-block; max-width: calc(10
 .tall { max-height: 75vh; overflow: auto; border: 1px solid var(--line); border-radius: 6px; }
 .sortable th, .sortable td { font-size: 12.5px; padding: 3px 8px; }
 .sortable thead th { position: sticky; top: 0; background: var(--paper); }
-.sortable tbody th { text-align: left; }
+.sortable tbody th { text-align: left; position: sticky; left: 0; background: var(--paper); }
+.sortable thead th:first-child { left: 0; z-index: 1; }
 .sortable th.n { text-align: right; }
 .sortable button { all: unset; cursor: pointer; padding: 4px 0; }
 .sortable button:focus-visible { outline: 2px solid var(--link); }

@@ -9,6 +9,7 @@ from mets3d.data.describe_case import MM3_IN_ML, CaseNumbers
 from mets3d.data.describe_lesions import DescribedLesion
 from mets3d.data.describe_summary import spread
 from mets3d.regions import RC, TC, WT
+from mets3d.reporting.explore.montage import Focus
 from mets3d.reporting.explore.words import short
 from mets3d.reporting.sentences import count
 
@@ -18,11 +19,11 @@ Say = Callable[[CaseNumbers], str]
 
 @dataclass(frozen=True)
 class TellingCase:
-    """A case to picture, why, and whether its slices are those of its smallest lesion."""
+    """A case to picture, why, and what its slices go through."""
 
     numbers: CaseNumbers
     why: str
-    smallest: bool = False
+    focus: Focus = "region"
 
 
 def telling_cases(cases: Iterable[CaseNumbers]) -> list[TellingCase]:
@@ -35,20 +36,20 @@ def telling_cases(cases: Iterable[CaseNumbers]) -> list[TellingCase]:
     middle = spread(map(_tumour_ml, tumours))
     median_ml = middle.median if middle else 0.0
     cavities = [case for case in shown if case.volume_mm3(RC.labels)]
-    wanted: tuple[tuple[list[CaseNumbers], Rank, Say, bool], ...] = (
-        (tumours, lambda case: -_tumour_ml(case), _largest, False),
-        (tumours, lambda case: -len(core_lesions(case)), _most, False),
-        (tumours, lambda case: abs(_tumour_ml(case) - median_ml), _median, False),
-        (tumours, _smallest_mm3, _smallest, True),
-        (cavities, lambda case: -case.volume_mm3(RC.labels), _cavity, False),
-        ([case for case in shown if not case.labels], lambda _: 0.0, lambda _: "empty reference", False),
+    wanted: tuple[tuple[list[CaseNumbers], Rank, Say, Focus], ...] = (
+        (tumours, lambda case: -_tumour_ml(case), _largest, "region"),
+        (tumours, lambda case: -len(core_lesions(case)), _most, "region"),
+        (tumours, lambda case: abs(_tumour_ml(case) - median_ml), _median, "region"),
+        (tumours, _smallest_mm3, _smallest, "smallest"),
+        (cavities, lambda case: -case.volume_mm3(RC.labels), _cavity, "cavity"),
+        ([case for case in shown if not case.labels], lambda _: 0.0, lambda _: "empty reference", "region"),
     )
     chosen: dict[str, TellingCase] = {}
-    for candidates, rank, say, smallest in wanted:
+    for candidates, rank, say, focus in wanted:
         left = sorted((case for case in candidates if case.name not in chosen), key=lambda case: case.name)
         if left:
             case = min(left, key=rank)
-            chosen[case.name] = TellingCase(case, say(case), smallest)
+            chosen[case.name] = TellingCase(case, say(case), focus)
     return list(chosen.values())
 
 

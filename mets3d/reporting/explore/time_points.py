@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from mets3d.data.describe import DataSet
 from mets3d.data.describe_case import MM3_IN_ML, CaseNumbers
 from mets3d.data.describe_summary import spread
-from mets3d.regions import Region
+from mets3d.regions import RC, Region
 from mets3d.reporting.charts.style import INK, SOFT
-from mets3d.reporting.explore.chart import chart, charts
+from mets3d.reporting.explore.chart import chart, charts, plain_numbers
 from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short, spread_text
@@ -35,7 +35,7 @@ def time_points_section(data: DataSet) -> str:
         f"{'has' if len(several) == 1 else 'have'} more than one time point: {kinds}. Splits go by patient. "
         "Time points are numbered in the order of their names."
     )
-    regions = regions_of(data.labelled)
+    regions = [region for region in regions_of(data.labelled) if region != RC]
     drawn = charts(*(_volume_chart(data, region) for region in regions))
     return f'<section><h2 id="times">Time points</h2><p>{escape(lead)}</p>{drawn}{_table(data, regions)}</section>'
 
@@ -70,6 +70,8 @@ def _volume_chart(data: DataSet, region: Region) -> str:
                 axis.plot([at, at], [low, high], color=region.colour, linewidth=10, solid_capstyle="butt", zorder=3)
                 axis.plot([at], [middle], "o", color=INK, markersize=5, zorder=4)
         axis.set_yscale("log")
+        plain_numbers(axis.yaxis)
+        axis.set_xlim(0.5, max(times) + 0.5)
         axis.set_xticks(list(times), [f"{at}\nn = {len(cases):,}" for at, cases in times.items()])
         axis.set_xlabel("time point of a patient")
         axis.set_ylabel(f"{region.name} [ml]")
@@ -92,8 +94,9 @@ def _table(data: DataSet, regions: Sequence[Region]) -> str:
             f"{len(cases):,}",
             *(spread_text(spread(_ml(case, region) for case in cases)) for region in regions),
             f"{sum(not case.labels for case in cases):,}",
+            f"{sum(bool(case.volume_mm3(RC.labels)) for case in cases):,}",
         ]
         for at, cases in _by_time(data).items()
     ]
-    headings = ["Time point", "n", *(f"{region.name} [ml]" for region in regions), "Empty"]
-    return plain_table("Volumes by time point, median [quartiles]", headings, rows) if rows else ""
+    headings = ["Time point", "n", *(f"{region.name} [ml]" for region in regions), "Empty", "With cavity"]
+    return plain_table("Volumes by time point", headings, rows, how="median [quartiles]") if rows else ""

@@ -16,7 +16,7 @@ Labels = Integer[np.ndarray, "X Y Z"]
 
 @dataclass(frozen=True)
 class CaseVolumes:
-    """A case in RAS: images by sequence, reference label map or None, predicted label maps by run."""
+    """A case in RAS: images by sequence, 0 outside the brain; reference or None, predicted label maps by run."""
 
     name: str
     spacing_mm: tuple[float, float, float]
@@ -43,6 +43,6 @@ def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequenc
     for what, labels in {"reference": reference, **predicted}.items():
         if labels is not None and labels.shape != first.data.shape:
             raise ValueError(f"{case.name}: the scan has {first.data.shape} voxels, {what} has {labels.shape}")
-    images = {name: volume.data for name, volume in volumes.items()}
+    images = {name: volume.data - np.float32(volume.background) for name, volume in volumes.items()}
     # The voxel size of the reference, by which the evaluation measures and numbers the lesions.
     return CaseVolumes(case.name, (expected or first).spacing_mm, images, reference, predicted)

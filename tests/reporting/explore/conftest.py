@@ -1,0 +1,88 @@
+"""A small data set with something of everything, the page about it, and a reader of pages that knows its structure."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mets3d.reporting.explore import explore
+from tests.builders.cases import SHAPE, make_case, two_lesions
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+# Elements of a drawing that matplotlib or we close by themselves.
+DRAWN = {"path", "rect", "use", "image", "circle"}
+
+
+class Structure(HTMLParser):
+    """Elements of a page in their order, and whether every one is closed where it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.faults: list[str] = []
+        self.text = ""
+        self.headings: list[tuple[int, str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        self.faults += [f"<{tag}> never closed" for tag in self._open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if len(dict(attrs)) < len(attrs):
+            self.faults.append(f"<{tag}> has an attribute twice")
+        if tag in {"h1", "h2", "h3", "h4"}:
+            self.headings.append((int(tag[1]), ""))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID | DRAWN:
+            self.faults.append(f"<{tag}/> closes itself, which HTML does not know")
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.faults.append(f"</{tag}> closes another element")
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in {"style", "script"}:
+            return
+        self.text += data
+        if any(tag in {"h1", "h2", "h3", "h4"} for tag in self._open):
+            level, text = self.headings[-1]
+            self.headings[-1] = level, text + data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="package")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two time points of a patient, a cavity, an empty reference, a broken scan, a case without reference."""
+    data = tmp_path_factory.mktemp("explore") / "small"
+    cavity = two_lesions()
+    cavity[7:9, 9:11, 5:7] = 4
+    make_case(data, "MET-001-000")
+    make_case(data, "MET-001-001", volumes={"seg": cavity})
+    make_case(data, "MET-002-000", volumes={"seg": np.zeros(SHAPE, np.uint8)}, affine=np.diag([0.5, 0.5, 2.0, 1.0]))
+    broken = make_case(data, "MET-003-000")
+    broken.sequences["t2f"].path.write_bytes(b"nothing")
+    make_case(data, "MET-004-000", volumes={"seg": None})
+    return data
+
+
+@pytest.fixture(scope="package")
+def small_page(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `explore` wrote about it."""
+    out = tmp_path_factory.mktemp("page") / "out"
+    explore(small_data, out)
+    return out
+
+
+@pytest.fixture(scope="package")
+def small_structure(small_page: Path) -> Structure:
+    return Structure((small_page / "index.html").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from mets3d.data.describe_lesions import DescribedLesion
 from mets3d.data.describe_places import CasePlaces, collect_places, describe_places
 from mets3d.regions import LABEL_NAMES
 
+REGION_NAMES = ("WT", "TC", "ET", "RC")
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
 GRIDS = (((240, 240, 155), (1.0, 1.0, 1.0)), ((256, 256, 106), (0.859, 0.859, 1.5)), ((512, 512, 176), (0.5, 0.5, 1.0)))
 
@@ -20,18 +21,22 @@ GRIDS = (((240, 240, 155), (1.0, 1.0, 1.0)), ((256, 256, 106), (0.859, 0.859, 1.
 def described(cases: int, seed: int = 0, *, findings: list[Finding] | None = None) -> DataSet:
     """A data set of `cases` cases of half as many patients, a tenth with a cavity and one in fifty empty."""
     rng = np.random.default_rng(seed)
-    numbers = [made_case(f"BraTS-MET-{index // 2:05d}-{index % 2:03d}", rng) for index in range(cases)]
+    numbers = [
+        made_case(f"BraTS-MET-{index // 2:05d}-{index % 2:03d}", rng, empty=index % 50 == 34) for index in range(cases)
+    ]
     sources = {case.name: Case(case.name, Path("data") / case.name, {}, None, case.patient) for case in numbers}
     places = collect_places(made_places(rng) for _ in range(min(cases, 8)))
     folder = Path("data")
     return DataSet(folder, "BraTS-METS", {folder: cases}, numbers, sources, places, findings or [])
 
 
-def made_case(name: str, rng: np.random.Generator) -> CaseNumbers:
+def made_case(name: str, rng: np.random.Generator, *, empty: bool = False) -> CaseNumbers:
     shape, spacing_mm = GRIDS[int(rng.integers(len(GRIDS)))]
     scale = float(rng.lognormal(6, 0.6))
     values = {sequence: made_intensities(scale * float(rng.lognormal(0, 0.2))) for sequence in SEQUENCES}
-    label_mm3, lesions = made_lesions(rng, float(np.prod(spacing_mm)))
+    label_mm3, lesions = (
+        ({}, {region: [] for region in REGION_NAMES}) if empty else made_lesions(rng, float(np.prod(spacing_mm)))
+    )
     return CaseNumbers(
         name, name[:-4], shape, spacing_mm, "RAS", SEQUENCES, float(rng.normal(1350, 90)), values, label_mm3, lesions
     )
@@ -46,7 +51,7 @@ def made_intensities(scale: float) -> Intensities:
 def made_lesions(
     rng: np.random.Generator, voxel_mm3: float
 ) -> tuple[dict[int, float], dict[str, list[DescribedLesion]]]:
-    amount = 0 if rng.random() < 0.02 else min(int(rng.geometric(0.15)), 80)
+    amount = min(int(rng.geometric(0.15)), 80)
     voxels = sorted(np.maximum(1, rng.lognormal(3.7, 2, amount) / voxel_mm3).astype(int).tolist(), reverse=True)
     found = [made_lesion(rng, size, voxel_mm3) for size in voxels]
     cavity = [made_lesion(rng, 4000, voxel_mm3)] if rng.random() < 0.1 else []

@@ -155,11 +155,11 @@ def test_nan_is_left_out(tmp_path: Path) -> None:
 
 
 def test_time_points_are_counted_within_a_patient(tmp_path: Path) -> None:
-    for name in ("B-001", "A-000", "B-000", "B-004"):
+    for name in ("MET-2-001", "MET-1-000", "MET-2-000", "MET-2-004"):
         make_case(tmp_path, name)
     data = describe(tmp_path)
-    assert data.time_points == {"A-000": 1, "B-000": 1, "B-001": 2, "B-004": 3}
-    assert {patient: len(cases) for patient, cases in data.patients.items()} == {"A": 1, "B": 3}
+    assert data.time_points == {"MET-1-000": 1, "MET-2-000": 1, "MET-2-001": 2, "MET-2-004": 3}
+    assert {patient: len(cases) for patient, cases in data.patients.items()} == {"MET-1": 1, "MET-2": 3}
 
 
 # ---------------------------------------------------------------- places

@@ -47,12 +47,7 @@ def chart(
 
     `key` is a word that no other chart of the page has; `alt` says what the drawing shows. All are text.
     """
-    with matplotlib.rc_context(STYLE), matplotlib.rc_context(OWN_STYLE):
-        figure = Figure(figsize=(WIDTH_IN, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02))
-        draw(figure.subplots())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return framed(title, _inline(buffer.getvalue(), key, alt), note)
+    return framed(title, _inline(_svg(draw, height), key, alt), note)
 
 
 def framed(title: str, drawing: str, note: str = "", kind: str = "chart") -> str:
@@ -79,6 +74,16 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,), numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: thousands(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _svg(draw: Callable[[Axes], None], height: float) -> str:
+    """Returns the file that matplotlib writes."""
+    with matplotlib.rc_context(STYLE), matplotlib.rc_context(OWN_STYLE):
+        figure = Figure(figsize=(WIDTH_IN, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02))
+        draw(figure.subplots())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def _inline(svg: str, key: str, alt: str) -> str:

@@ -148,7 +148,7 @@ def _outlines(cut: Cut, frame: Frame, width: float) -> str:
     return "".join(drawn)
 
 
-def _small(grey: UInt8[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
+def _small(grey: UInt8[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "_ _"]:
     rows, columns = (min(side, MOST_PIXELS) for side in grey.shape)
     if (rows, columns) == grey.shape:
         return grey

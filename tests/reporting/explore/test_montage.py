@@ -34,11 +34,12 @@ def test_the_patients_right_is_on_the_left(x, left):
     first = cuts(volumes(labels), focus="region")[0]
     shown = np.argwhere(first.outlined[next(iter(first.outlined))])
     rows, columns = shown.T
-    assert (columns.mean() < SHAPE[0] / 2) is left
+    assert bool(columns.mean() < SHAPE[0] / 2) is left
     assert rows.mean() < SHAPE[1] / 2  # anterior is up
-    panel = montage(volumes(labels), focus="region").split("</svg></svg>")[0]
-    middle = [float(number) for number in re.findall(r'stroke="#CC79A7"', panel) and re.findall(r"M([\d.]+) ", panel)]
-    assert (np.mean(middle) < 120) is left
+    panel = montage(volumes(labels), focus="region").split("</svg>")[0]
+    (outline,) = re.findall(rf'd="([^"]*)" fill="none" stroke="{TC.colour}"', panel)
+    middle = [float(number) for number in re.findall(r"M([\d.]+) ", outline)]
+    assert bool(np.mean(middle) < 120) is left
     marks = dict(re.findall(r'<text x="([\d.]+)"[^>]*>(R|L)</text>', panel))
     assert {letter: float(at) < 120 for at, letter in marks.items()} == {"R": True, "L": False}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,21 +13,43 @@ import pytest
 from mets3d.__main__ import main
 from mets3d.data.cases import Finding
 from mets3d.reporting.explore import explore
+from mets3d.reporting.explore.intensities import _sequence_chart
 from mets3d.reporting.explore.page import explore_html
 from tests.builders.cases import make_case
 from tests.builders.described import described
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Drawing takes the time of a test; the page of conftest.py has every chart."""
+    monkeypatch.setattr("mets3d.reporting.explore.chart._svg", lambda draw, height: '<svg viewBox="0 0 1 1"></svg>')
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
 
 SECTIONS = ["grids", "intensities", "lesions", "labels", "times", "places", "pictures", "findings", "cases"]
 
 
 def test_every_part_is_there_and_linked(small_page, small_structure):
     assert sorted(file.name for file in small_page.iterdir()) == ["cases.csv", "index.html", "lesions.csv"]
+    html = (small_page / "index.html").read_text(encoding="utf-8")
     assert [own["id"] for own in small_structure.named("h2") if "id" in own] == SECTIONS
     assert [own["href"] for own in small_structure.named("a")][:1] == ["#content"]
     targets = {own["href"] for own in small_structure.named("a")}
     assert targets == {"#content", *(f"#{key}" for key in SECTIONS)}
-    for text in ("5", "4 of 4", "MET-003-000 cannot be used", "1 empty reference (no visible disease): MET-002-000"):
-        assert text.split(" cannot")[0] in small_structure.text
+    assert "MET-003-000 cannot" not in small_structure.text
+    for text in (
+        "1 case cannot be used: MET-003-000",
+        "1 empty reference (no visible disease): MET-002-000",
+        "1 case (25 %) with a resection cavity (RC), 0.008 ml; 1 of them at a patient's second time point or later",
+        "1 patient of 4 (25 %) has more than one time point",
+        "t2f in 4",
+    ):
+        assert text in small_structure.text
+    edges = [text for text in ("2", "27", "100", "275") if f">{text}</text>" in html]
+    assert edges == ["2", "27", "100", "275"]  # the size classes on the charts of volumes
 
 
 def test_the_page_is_sound_html(small_structure):
@@ -76,7 +99,7 @@ def test_the_page_loads_nothing(small_page, small_structure):
 
 
 def test_cases_csv_has_the_numbers_of_every_case(small_page):
-    rows = list(csv.DictReader((small_page / "cases.csv").open(encoding="utf-8")))
+    rows = rows_of(small_page / "cases.csv")
     assert [row["case"] for row in rows] == [f"MET-00{n}-00{t}" for n, t in ((1, 0), (1, 1), (2, 0), (3, 0), (4, 0))]
     first, cavity, empty, broken, unlabelled = rows
     assert (first["patient"], first["time_point"], cavity["time_point"]) == ("MET-001", "1", "2")
@@ -95,7 +118,7 @@ def test_cases_csv_has_the_numbers_of_every_case(small_page):
 
 
 def test_lesions_csv_has_a_row_per_lesion_and_region(small_page):
-    rows = list(csv.DictReader((small_page / "lesions.csv").open(encoding="utf-8")))
+    rows = rows_of(small_page / "lesions.csv")
     own = [row for row in rows if row["case"] == "MET-001-000"]
     assert [(row["region"], row["lesion"], float(row["volume_mm3"])) for row in own] == [
         *(("WT", "1", 36), ("WT", "2", 1), ("TC", "1", 27), ("TC", "2", 1), ("ET", "1", 26), ("ET", "2", 1)),
@@ -105,27 +128,34 @@ def test_lesions_csv_has_a_row_per_lesion_and_region(small_page):
     assert [row["case"] for row in rows if row["region"] == "RC"] == ["MET-001-001"]
 
 
-def test_names_are_escaped(tmp_path):
+def test_names_are_escaped(tmp_path, undrawn):
     data = described(9, findings=[Finding("<i>", "error", "<b>what", "<u>", "&amp")])
     html = explore_html(data)
     assert not re.search("<i>|<b>what|<u>", html)
     assert "&lt;b&gt;what" in html
 
 
-@pytest.mark.slow
-def test_a_page_of_all_of_mets_is_small(tmp_path):
-    findings = [
-        Finding(f"BraTS-MET-{n // 2:05d}-{n % 2:03d}", "note", "negative values", f"t1c, {n}") for n in range(1296)
-    ]
-    html = explore_html(described(1296, findings=findings))
+def test_a_page_of_all_of_mets_is_small(undrawn):
+    few = described(108)
+    cases = [replace(case, name=f"{case.name}-{copy:02d}") for copy in range(12) for case in few.cases]
+    sources = {case.name: few.sources[case.name[:-3]] for case in cases}
+    findings = [Finding(case.name, "note", "negative values", f"t1c of {case.name}, down to -3") for case in cases]
+    html = explore_html(replace(few, cases=cases, sources=sources, findings=findings))
     assert html.count('<tr><th scope="row">BraTS-MET-') >= 1296
-    assert len(html.encode()) < 2_000_000  # and at most 1 MB of pictures, see test_montage
+    # Beside at most 1.1 MB of pictures (test_montage) and some twenty charts of 30 kB.
+    assert len(html.encode()) < 1_100_000
+
+
+def test_a_chart_of_many_cases_is_as_large_as_one_of_some():
+    cases = [case.intensities["t1c"] for case in described(100).cases]
+    many = {f"{copy} {at}": own for copy in range(13) for at, own in enumerate(cases)}
+    assert len(_sequence_chart("t1c", many)) < 30_000
 
 
 # ---------------------------------------------------------------- writing
 
 
-def test_a_former_page_is_replaced_and_nothing_else_is(tmp_path):
+def test_a_former_page_is_replaced_and_nothing_else_is(tmp_path, undrawn):
     data, out = tmp_path / "data", tmp_path / "out"
     make_case(data, "A-000", volumes={"seg": None})
     explore(data, out)
@@ -145,7 +175,7 @@ def test_a_former_page_is_replaced_and_nothing_else_is(tmp_path):
         explore(data, out / "notes.txt")
 
 
-def test_out_is_whole_or_absent(tmp_path, monkeypatch):
+def test_out_is_whole_or_absent(tmp_path, monkeypatch, undrawn):
     make_case(tmp_path / "data", "A-000", volumes={"seg": None})
     monkeypatch.setattr("mets3d.reporting.explore.page.case_list_section", lambda data: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -163,7 +193,7 @@ def test_nothing_is_written_where_there_is_no_case(tmp_path):
 # ---------------------------------------------------------------- the verb
 
 
-def test_the_verb_says_where_the_page_is_and_whether_cases_are_unusable(tmp_path, capsys):
+def test_the_verb_says_where_the_page_is_and_whether_cases_are_unusable(tmp_path, capsys, undrawn):
     data, out = tmp_path / "data", tmp_path / "out"
     case = make_case(data, "A-000", volumes={"seg": None})
     assert main(["explore", str(data), "--out", str(out)]) == 0
@@ -173,11 +203,11 @@ def test_the_verb_says_where_the_page_is_and_whether_cases_are_unusable(tmp_path
     assert "unreadable file" in (out / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_verb_takes_the_settings_of_reading(tmp_path, capsys):
+def test_the_verb_takes_the_settings_of_reading(tmp_path, capsys, undrawn):
     data, out = tmp_path / "data", tmp_path / "out"
     make_case(data, "A-000")
     assert main(["explore", str(data), "--out", str(out), "--data.labels={3: 2}"]) == 0
-    (row,) = csv.DictReader((out / "cases.csv").open(encoding="utf-8"))
+    (row,) = rows_of(out / "cases.csv")
     assert (float(row["ET_mm3"]), float(row["SNFH_mm3"])) == (0, 36)
     assert main(["explore", str(data), "--out", str(out), "--data.fold=1"]) == 2
     assert main(["explore", str(Path("nowhere")), "--out", str(out)]) == 2

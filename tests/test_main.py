@@ -62,7 +62,7 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str], flag: str) 
         ("prdict", "no verb 'prdict'; did you mean predict?"),
         ("reprot", "no verb 'reprot'; did you mean report?"),
         ("import_weights", "no verb 'import_weights'; did you mean import-weights?"),
-        ("xyz", "no verb 'xyz'; expected synth, check, convert, plan, preprocess,"),
+        ("xyz", "no verb 'xyz'; expected synth, check, explore, convert, plan, preprocess,"),
     ],
 )
 def test_a_mistyped_verb_is_answered_with_the_nearest(

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from mets3d.data import Progress, quiet
-from mets3d.data.cases import Case, Finding, find_cases
-from mets3d.data.check import each_case, read_case
+from mets3d.data.case_summary import CaseSummary
+from mets3d.data.cases import Case, CaseList, Finding, find_cases
+from mets3d.data.check import CheckReport, each_case, read_case
 from mets3d.data.describe_case import CaseNumbers, Described, describe_volumes
 from mets3d.data.describe_places import CasePlaces, Places, collect_places
+from mets3d.data.overview import overview
+from mets3d.data.set_findings import set_findings
 from mets3d.settings import Data
 
 
@@ -23,13 +26,21 @@ from mets3d.settings import Data
 class DataSet:
     """A data set in numbers."""
 
-    folder: Path
-    layout: str  # its name
-    where: dict[Path, int]  # folder -> cases in it
-    cases: list[CaseNumbers]  # by name
-    sources: dict[str, Case]  # by name
+    sources: CaseList
+    cases: list[CaseNumbers]  # in their order
     places: Places
-    findings: list[Finding]
+    report: CheckReport
+    settings: Data  # how the files were read
+
+    @property
+    def folder(self) -> Path:
+        """Returns the folder of the data set."""
+        return self.report.folder
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Returns the findings of `mets3d check`."""
+        return self.report.findings
 
     @cached_property
     def patients(self) -> dict[str, list[CaseNumbers]]:
@@ -54,32 +65,35 @@ class DataSet:
         """Returns the number of findings of each case and severity."""
         return Counter((finding.case, finding.severity) for finding in self.findings)
 
-    @property
-    def unusable(self) -> list[str]:
-        """Returns the names of cases with an error, sorted."""
-        return sorted({finding.case for finding in self.findings if finding.severity == "error"})
-
 
 def describe(folder: Path, data: Data | None = None, *, jobs: int = 1, progress: Progress = quiet) -> DataSet:
     """Reads every case below `folder`, at most `jobs` at a time. Raises as `find_cases`. `data` None: the defaults."""
     data = data or Data()
     found = find_cases(folder, data)
     cases: list[CaseNumbers] = []
-    findings = list(found.findings)
+    of_cases: list[Finding] = []
+    summaries: list[CaseSummary] = []
 
     def places() -> Iterator[CasePlaces]:
         for described in each_case(partial(describe_case, data=data), found, jobs, progress):
             cases.append(described.numbers)
-            findings.extend(described.findings)
+            of_cases.extend(described.findings)
+            summaries.append(described.summary)
             if described.places is not None:
                 yield described.places
 
     summed = collect_places(places())
-    return DataSet(folder, found.layout, found.where, cases, {case.name: case for case in found}, summed, findings)
+    findings = [*found.findings, *set_findings(summaries, data), *of_cases]
+    names = [case.name for case in found]
+    report = CheckReport(folder, names, findings, summaries, overview(found, summaries))
+    return DataSet(found, cases, summed, report, data)
 
 
 def describe_case(case: Case, data: Data) -> Described:
     """Reads and checks one case and returns its numbers, without any of its volumes."""
     checked = read_case(case, data)
     numbers, places = describe_volumes(case.name, case.patient, checked.images, checked.labels)
-    return Described(numbers, places, checked.findings)
+    if not checked.images and checked.labels is None:  # too large for the memory, or only headers can be read
+        known = checked.summary
+        numbers = replace(numbers, shape=known.shape or (), spacing_mm=known.spacing_mm, orientation=known.orientation)
+    return Described(numbers, places, checked.findings, checked.summary)

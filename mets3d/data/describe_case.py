@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from mets3d.data.brain import brain_of
+from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding
 from mets3d.data.describe_lesions import DescribedLesion, describe_lesions
 from mets3d.data.describe_places import CasePlaces, describe_places
@@ -81,6 +82,7 @@ class Described:
     numbers: CaseNumbers
     places: CasePlaces | None
     findings: list[Finding]
+    summary: CaseSummary  # for the findings of the whole set
 
 
 def describe_volumes(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 
 from mets3d.ops.voxels import Box
 from mets3d.regions import WT
@@ -17,7 +17,7 @@ from mets3d.regions import WT
 BINS = (36, 44, 36)  # along X Y Z of the box: about 4 mm
 PLANES = {"axial": 2, "coronal": 1, "sagittal": 0}  # plane -> the axis that is looked along
 
-Projection = Float64[np.ndarray, "rows columns"]  # bins of the two axes that are left, in the order X Y Z
+Projection = Float[np.ndarray, "rows columns"]  # bins of the two axes that are left, in the order X Y Z
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def _projections(mask: Bool[np.ndarray, "X Y Z"]) -> dict[str, Projection]:
     found = {}
     for plane, axis in PLANES.items():
         rows, columns = (_shares(mask.shape[other], BINS[other]) for other in range(3) if other != axis)
-        found[plane] = rows @ mask.any(axis=axis).astype(np.float64) @ columns.T
+        cover = rows @ mask.any(axis=axis).astype(np.float64) @ columns.T
+        found[plane] = cover.astype(np.float32)  # thousands of cases are held at a time
     return found
 
 

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import progress_of
+from mets3d.verbs.case_folders import chosen_jobs
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "one HTML page about a data set: grids, intensities, lesions, places, pictures, findings"
-ORDER = 25
+ORDER = 21
 
 
 def arguments(parser: VerbParser) -> None:
@@ -18,7 +19,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--out", type=output_path, required=True, metavar="DIR",
                         help="folder to write: index.html, cases.csv and lesions.csv")  # fmt: skip
     parser.takes_data_settings()
-    parser.takes_jobs()
+    parser.takes_jobs(by_memory=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.settings import READING
 
     config = configuration(options, sections=READING)
-    found = explore(options.data, options.out, data=config.data, jobs=options.jobs, progress=progress_of("explore"))
+    jobs = chosen_jobs(options.jobs, options.data, config.data)
+    found = explore(options.data, options.out, data=config.data, jobs=jobs, progress=progress_of("explore"))
     print(ExploreDir(options.out).page)
-    return 1 if found.unusable else 0
+    return 1 if found.report.unusable else 0

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mets3d.data.cases import Case, Finding
+from mets3d.data.cases import Case, CaseList, Finding
+from mets3d.data.check import CheckReport
 from mets3d.data.describe import DataSet
 from mets3d.data.describe_case import PERCENTILES, CaseNumbers, Intensities
 from mets3d.data.describe_lesions import DescribedLesion
 from mets3d.data.describe_places import CasePlaces, collect_places, describe_places
 from mets3d.regions import LABEL_NAMES
+from mets3d.settings import Data
 
 REGION_NAMES = ("WT", "TC", "ET", "RC")
 SEQUENCES = ("t1n", "t1c", "t2w", "t2f")
@@ -24,10 +26,12 @@ def described(cases: int, seed: int = 0, *, findings: list[Finding] | None = Non
     numbers = [
         made_case(f"BraTS-MET-{index // 2:05d}-{index % 2:03d}", rng, empty=index % 50 == 34) for index in range(cases)
     ]
-    sources = {case.name: Case(case.name, Path("data") / case.name, {}, None, case.patient) for case in numbers}
-    places = collect_places(made_places(rng) for _ in range(min(cases, 8)))
     folder = Path("data")
-    return DataSet(folder, "BraTS-METS", {folder: cases}, numbers, sources, places, findings or [])
+    sources = [Case(case.name, folder / case.name, {}, None, case.patient) for case in numbers]
+    found = CaseList(sources, {folder: cases}, [], "BraTS-METS")
+    places = collect_places(made_places(rng) for _ in range(min(cases, 8)))
+    report = CheckReport(folder, [case.name for case in numbers], findings or [], [], [])
+    return DataSet(found, numbers, places, report, Data())
 
 
 def made_case(name: str, rng: np.random.Generator, *, empty: bool = False) -> CaseNumbers:

@@ -120,7 +120,7 @@ def test_a_scan_that_cannot_be_read_is_a_finding_and_the_others_are_described(tm
     data = describe(tmp_path, progress=lambda *step: seen.append(step))
     assert [case.name for case in data.cases] == ["A-000", "B-000", "C-000"]
     assert seen == [(1, 3, "A-000"), (2, 3, "B-000"), (3, 3, "C-000")]
-    assert data.unusable == ["B-000"]
+    assert data.report.unusable == ["B-000"]
     assert data.cases[1].sequences == ("t1c", "t2w", "t2f")
     assert set(data.cases[1].intensities) == {"t1c", "t2w", "t2f"}
     assert data.cases[2].label_mm3 is None

@@ -7,12 +7,12 @@ from html import escape
 
 from mets3d.data.cases import Finding
 from mets3d.data.describe import DataSet
+from mets3d.data.findings_table import ORDER
 from mets3d.reporting.explore.tables import scrolled, titled
 from mets3d.reporting.explore.words import names_text
 from mets3d.reporting.html_table import heading_cell, number_cell, table, table_row, text_cell
 from mets3d.reporting.sentences import count
 
-SEVERITIES = ("error", "warning", "note")
 MOST_DETAILS = 50  # findings of a kind that are written out; all of them are in what `mets3d check` prints
 
 
@@ -27,8 +27,8 @@ def verdict(data: DataSet) -> str:
     """Says in a sentence how many findings there are and how many cases cannot be used."""
     if not data.findings:
         return "No findings: every case can be used."
-    amounts = [count(sum(found.severity == level for found in data.findings), level) for level in SEVERITIES]
-    bad = data.unusable
+    amounts = [count(sum(found.severity == level for found in data.findings), level) for level in ORDER]
+    bad = data.report.unusable
     usable = f"{count(len(bad), 'case')} cannot be used: {names_text(bad)}" if bad else "every case can be used"
     return f"{', '.join(amounts)}; {usable}."
 
@@ -42,7 +42,7 @@ def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _rank(found: Sequence[Finding]) -> tuple[int, int, str]:
-    return SEVERITIES.index(found[0].severity), -len(_cases(found)), found[0].what
+    return ORDER.index(found[0].severity), -len(_cases(found)), found[0].what
 
 
 def _cases(found: Sequence[Finding]) -> list[str]:

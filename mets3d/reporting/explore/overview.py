@@ -15,9 +15,12 @@ from mets3d.reporting.sentences import count
 
 def overview(data: DataSet) -> str:
     """Writes title, tiles and the check's verdict."""
-    where = ", ".join(f"{amount:,} in {_below(data.folder, folder)}" for folder, amount in sorted(data.where.items()))
+    where = ", ".join(
+        f"{amount:,} in {_below(data.folder, folder)}" for folder, amount in sorted(data.sources.where.items())
+    )
+    lead = f"Layout: {data.sources.layout}. Cases: {where}."
     return (
-        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(f'Layout: {data.layout}. Cases: {where}.')}</p></header>"
+        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(lead)}</p></header>"
         f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'
     )
 
@@ -41,7 +44,7 @@ def _below(folder: Path, inner: Path) -> str:
 
 def _verdict(data: DataSet) -> str:
     text = f'{escape(verdict(data))} <a href="#findings">What the check found</a>'
-    if not data.unusable:
+    if not data.report.unusable:
         return f"<p>{text}</p>"
     return f'<section class="notes"><h2>Read this first</h2><ul><li>{text}</li></ul></section>'
 
@@ -55,7 +58,7 @@ def _tiles(data: DataSet) -> list[str]:
     missing = [f"{name} in {amount:,}" for name, amount in sequences.items() if amount < len(data.cases)]
     several = sum(amount for length, amount in lengths.items() if length > 1)
     return [
-        _tile("Cases", f"{len(data.cases):,}", f"{count(len(data.where), 'folder')}"),
+        _tile("Cases", f"{len(data.cases):,}", f"{count(len(data.sources.where), 'folder')}"),
         _tile("Patients", f"{len(data.patients):,}", f"{several:,} with several cases" if several else "one case each"),
         _tile("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
         _tile("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+from mets3d.data.check import read_case
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.chart import framed
 from mets3d.reporting.explore.montage import montage, sequences_to_show
 from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.telling_cases import TellingCase, telling_cases
-from mets3d.reporting.pictures.case_volumes import read_volumes
+from mets3d.reporting.pictures.case_volumes import CaseVolumes, shown
 
 HOW = (
     "ET, TC and RC are outlined on t1c, WT on t2f, or on the nearest sequence that there is; each on the slice with "
@@ -24,8 +25,10 @@ def pictures_section(data: DataSet) -> str:
     if not chosen:
         return ""
     drawn = [_figure(data, case) for case in chosen]
-    shown = regions_of(data.labelled)
-    chips = "".join(f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>' for region in shown)
+    regions = regions_of(data.labelled)
+    chips = "".join(
+        f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>' for region in regions
+    )
     legend = f'<p class="legend">{chips}</p>' if chips else ""
     return f'<section><h2 id="pictures">Pictures</h2><p>{escape(HOW)}</p>{legend}{"".join(drawn)}</section>'
 
@@ -34,8 +37,11 @@ def _figure(data: DataSet, case: TellingCase) -> str:
     numbers = case.numbers
     title = f"{numbers.name}: {case.why}"
     sequences = list(dict.fromkeys(sequences_to_show(numbers.sequences).values()))
-    try:
-        volumes = read_volumes(data.sources[numbers.name], {}, sequences)
-    except (OSError, ValueError) as error:
-        return framed(title, "", f"No picture: {error}", "montage")
+    source = next(source for source in data.sources if source.name == numbers.name)
+    checked = read_case(source, data.settings)  # on the grid, and with the labels, that the numbers are of
+    images = {name: shown(checked.images[name]) for name in sequences if name in checked.images}
+    labels = checked.labels
+    if labels is None or not images or any(image.shape != labels.shape for image in images.values()):
+        return framed(title, "", "No picture: scans and reference are not on one grid, or cannot be read.", "montage")
+    volumes = CaseVolumes(numbers.name, labels.spacing_mm, images, labels.labels, {})
     return framed(title, montage(volumes, focus=case.focus), kind="montage")

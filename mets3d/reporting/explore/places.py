@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from PIL import Image
 
@@ -62,7 +62,7 @@ def places_section(data: DataSet) -> str:
     )
 
 
-def heat_map(cover: Projection, highest: float) -> Float64[np.ndarray, "bins bins"]:
+def heat_map(cover: Projection, highest: float) -> Float[np.ndarray, "bins bins"]:
     """Returns a projection as it is shown, between 0 and 1, in a square frame."""
     return _squared(radiological(cover)) / (highest or 1.0)
 
@@ -117,12 +117,12 @@ def _dot(lesion: DescribedLesion, plane: str, shape: Sequence[int]) -> str:
     )
 
 
-def _squared(shown: Float64[np.ndarray, "rows columns"]) -> Float64[np.ndarray, "bins bins"]:
+def _squared(shown: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "bins bins"]:
     rows, columns = shown.shape
     return Frame(-((BINS - rows) // 2), -((BINS - columns) // 2), BINS, BINS).cut(shown)
 
 
-def _png(values: Float64[np.ndarray, "rows columns"]) -> bytes:
+def _png(values: Float[np.ndarray, "rows columns"]) -> bytes:
     """Returns values between 0 and 1 as a picture in colours, smoothly enlarged."""
     large = np.asarray(Image.fromarray(values.astype(np.float32)).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
     colours: UInt8[np.ndarray, "rows columns 4"] = COLOURS(np.clip(large, 0, 1), bytes=True)

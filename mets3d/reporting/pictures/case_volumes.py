@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from mets3d.data.cases import Case
+from mets3d.data.nifti import ImageVolume
 
 Labels = Integer[np.ndarray, "X Y Z"]
 
@@ -43,6 +44,11 @@ def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequenc
     for what, labels in {"reference": reference, **predicted}.items():
         if labels is not None and labels.shape != first.data.shape:
             raise ValueError(f"{case.name}: the scan has {first.data.shape} voxels, {what} has {labels.shape}")
-    images = {name: volume.data - np.float32(volume.background) for name, volume in volumes.items()}
+    images = {name: shown(volume) for name, volume in volumes.items()}
     # The voxel size of the reference, by which the evaluation measures and numbers the lesions.
     return CaseVolumes(case.name, (expected or first).spacing_mm, images, reference, predicted)
+
+
+def shown(image: ImageVolume) -> Float32[np.ndarray, "X Y Z"]:
+    """Returns an image's values, shifted so that those outside the brain are 0."""
+    return image.data - np.float32(image.background) if image.background else image.data

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.__main__ import main
-from mets3d.data.cases import Finding
+from mets3d.data.cases import Case, CaseList, Finding
 from mets3d.reporting.explore import explore
 from mets3d.reporting.explore.intensities import _sequence_chart
 from mets3d.reporting.explore.page import explore_html
@@ -138,9 +138,9 @@ def test_names_are_escaped(tmp_path, undrawn):
 def test_a_page_of_all_of_mets_is_small(undrawn):
     few = described(108)
     cases = [replace(case, name=f"{case.name}-{copy:02d}") for copy in range(12) for case in few.cases]
-    sources = {case.name: few.sources[case.name[:-3]] for case in cases}
+    sources = CaseList([Case(case.name, Path(), {}, None, "") for case in cases], {}, [], "BraTS-METS")
     findings = [Finding(case.name, "note", "negative values", f"t1c of {case.name}, down to -3") for case in cases]
-    html = explore_html(replace(few, cases=cases, sources=sources, findings=findings))
+    html = explore_html(replace(few, cases=cases, sources=sources, report=replace(few.report, findings=findings)))
     assert html.count('<tr><th scope="row">BraTS-MET-') >= 1296
     # Beside at most 1.1 MB of pictures (test_montage) and some twenty charts of 30 kB.
     assert len(html.encode()) < 1_100_000

@@ -119,7 +119,8 @@ def test_the_main_numbers_come_first(data):
     for tile in ("Cases60", "Patients30", "Time points1 to 2", "References60"):
         assert tile in page.text
     assert "Read this first" not in page.text
-    bad = replace(data, findings=[Finding("BraTS-MET-00001-000", "error", "unreadable file", "t1c")])
+    finding = Finding("BraTS-MET-00001-000", "error", "unreadable file", "t1c")
+    bad = replace(data, report=replace(data.report, findings=[finding]))
     assert "1 case cannot be used: BraTS-MET-00001-000" in Structure(overview(bad)).text
 
 

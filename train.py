@@ -95,6 +95,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         lesion_fraction=data.lesion_fraction,
         draw=draw,
         channels=channels,
+        lesions_of=target.names if loss.needs_lesions else (),
     )
     validation = HeldOutCases(config, accelerator, store, split.held_out)
     records: dict[Path, Any] = {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from mets3d.products import mix
@@ -27,6 +27,13 @@ QueryClasses = Literal["product", "claimed"]
 def raised(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Returns half types as fp32, and fp32 and fp64 as they are."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+class Lesions(NamedTuple):
+    """The lesion that each voxel of a region belongs to, 0 outside; on the host the largest number is known."""
+
+    numbers: Integer[Tensor, "B R X Y Z"]
+    most: int
 
 
 @dataclass(frozen=True)

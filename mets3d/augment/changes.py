@@ -34,7 +34,7 @@ class MovesVoxels(Protocol):
     """A change of image and labels alike."""
 
     def apply(self, image: Tensor, labels: Tensor, spacing_mm: tuple[float, float, float]) -> tuple[Tensor, Tensor]:
-        """Returns image [C, X, Y, Z] and labels [X, Y, Z] of one sample, moved."""
+        """Returns image [C, X, Y, Z] and labels [..., X, Y, Z] of one sample, moved."""
         ...
 
 
@@ -78,10 +78,10 @@ def draw(draws: tuple[Draws, Draws], stream: Stream) -> Drawn:
 
 def augment(
     image: Float[Tensor, "B C X Y Z"],
-    labels: Integer[Tensor, "B X Y Z"],
+    labels: Integer[Tensor, "B *L X Y Z"],
     drawn: Sequence[Drawn],
     spacing_mm: Spacing | Sequence[Spacing] = (1.0, 1.0, 1.0),
-) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B X Y Z"]]:
+) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B *L X Y Z"]]:
     """Applies to each sample of a batch its own changes, on the batch's device and without waiting for it.
 
     Outside the brain (all sequences 0) the image stays 0, and so does a sequence that is missing. What a rotation reads
@@ -108,7 +108,7 @@ def _bound(family: Mapping[str, Any], settings: Mapping[str, Any]) -> Draws:
 
 def _apply(
     image: Float[Tensor, "C X Y Z"],
-    labels: Integer[Tensor, "X Y Z"],
+    labels: Integer[Tensor, "*L X Y Z"],
     drawn: Drawn,
     spacing_mm: tuple[float, float, float],
 ) -> tuple[Tensor, Tensor]:

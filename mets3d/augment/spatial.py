@@ -28,9 +28,9 @@ class Mirror:
     def apply(
         self,
         image: Float[Tensor, "C X Y Z"],
-        labels: Integer[Tensor, "X Y Z"],
+        labels: Integer[Tensor, "*L X Y Z"],
         spacing_mm: tuple[float, float, float],  # noqa: ARG002 - the signature of a spatial change
-    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "X Y Z"]]:
+    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "*L X Y Z"]]:
         """Flips image and labels."""
         axes = [axis - 3 for axis, flip in enumerate(self.axes) if flip]
         return image.flip(axes), labels.flip(axes)
@@ -59,9 +59,9 @@ class Affine:
     def apply(
         self,
         image: Float[Tensor, "C X Y Z"],
-        labels: Integer[Tensor, "X Y Z"],
+        labels: Integer[Tensor, "*L X Y Z"],
         spacing_mm: tuple[float, float, float],
-    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "X Y Z"]]:
+    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "*L X Y Z"]]:
         """Interpolates trilinearly on the image and takes the nearest voxel of the labels."""
         half = torch.tensor([n * size / 2 for n, size in zip(image.shape[1:], spacing_mm, strict=True)])
         matrix = torch.tensor(self.matrix_mm) * half / half[:, None]  # from mm to grid_sample's [-1, 1], axis by axis
@@ -69,8 +69,9 @@ class Affine:
         theta = theta.to(image.dtype).to(image.device, non_blocking=True)
         grid = F.affine_grid(theta[None], [1, 1, *image.shape[1:]], align_corners=False)
         moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
-        kept = F.grid_sample(labels[None, None].to(image.dtype), grid, mode="nearest", align_corners=False)[0, 0]
-        return moved, kept.to(labels.dtype)
+        flat = labels.reshape(1, -1, *labels.shape[-3:]).to(image.dtype)
+        kept = F.grid_sample(flat, grid, mode="nearest", align_corners=False)
+        return moved, kept.view(labels.shape).to(labels.dtype)
 
 
 SPATIAL = {"mirror": Mirror, "affine": Affine}  # in the order of application

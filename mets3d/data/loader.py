@@ -25,6 +25,7 @@ from mets3d.data.store import Store, open_store
 from mets3d.data.stored_case import StoredCase
 from mets3d.data.workers import check_shared_memory, fetched
 from mets3d.ops.voxels import Spacing
+from mets3d.shapes import Lesions
 
 Key = tuple[int, int]  # step, index in the global batch
 
@@ -37,6 +38,7 @@ class Batch:
     """Samples side by side.
 
     `drawn` is what `draw` returned for each, `origin` where each patch starts in its case, `spacing_mm` its voxel size.
+    `lesions` has the number of the lesion that each voxel of each region belongs to, where the samples have it.
     """
 
     keys: list[Key]
@@ -46,16 +48,19 @@ class Batch:
     cases: list[str]
     origin: list[tuple[int, int, int]]
     spacing_mm: list[Spacing]
+    lesions: Lesions | None = None
 
     def share_memory(self) -> Batch:
-        """Moves image and labels to memory that other processes can read."""
-        for tensor in (self.image, self.labels):
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        """Moves its tensors to memory that other processes can read."""
+        for tensor in (self.image, self.labels, *(() if self.lesions is None else (self.lesions.numbers,))):
+            tensor.share_memory_()
         return self
 
     def pin_memory(self) -> Batch:
-        """Moves image and labels to pinned memory, as the loader requires of a batch."""
+        """Moves its tensors to pinned memory, as the loader requires of a batch."""
         self.image, self.labels = self.image.pin_memory(), self.labels.pin_memory()
+        if self.lesions is not None:
+            self.lesions = self.lesions._replace(numbers=self.lesions.numbers.pin_memory())
         return self
 
     def on(self, device: torch.device) -> tuple[Float[Tensor, "B C X Y Z"], UInt8[Tensor, "B X Y Z"]]:
@@ -134,7 +139,10 @@ def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
 
 
 class Samples:
-    """Training samples by key. Each worker opens the store for itself, by memory map."""
+    """Training samples by key. Each worker opens the store for itself, by memory map.
+
+    lesions_of: the regions whose lesions the samples number, for a loss that looks at lesions one by one.
+    """
 
     def __init__(
         self,
@@ -146,16 +154,19 @@ class Samples:
         lesion_fraction: float = 1 / 3,
         draw: Callable[[Callable[[str], np.random.Generator]], Any] | None = None,
         channels: Sequence[str] | None = None,
+        lesions_of: Sequence[str] = (),
     ):
         if not cases:
             raise ValueError(f"{store}: no training case in this fold")
         self.path, self.cases, self.patch = store, list(cases), patch
         self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
         self.channels = channels
+        self.lesions_of = tuple(lesions_of)
         self._store: Store | None = None
         opened = self._opened()
         self.plan = opened.plan
-        self.bytes = math.prod(patch) * (2 * len(self.plan.sequences) + 1)  # of a sample: float16 and a label
+        two_bytes = len(self.plan.sequences) + len(self.lesions_of)
+        self.bytes = math.prod(patch) * (2 * two_bytes + 1)  # of a sample; a label is a byte
         counts = opened.lesion_counts(LESIONS_OF)
         self._last_lesion = np.cumsum([counts[case] for case in self.cases])
 
@@ -192,7 +203,13 @@ class Samples:
             "case": case.name,
             "origin": origin,
             "spacing_mm": self.plan.spacing_of(case.entry.spacing_mm),
+            "lesions": self._lesions(case, inside, before) if self.lesions_of else None,
         }
+
+    def _lesions(self, case: StoredCase, inside: tuple[slice, ...], before: Sequence[int]) -> Lesions:
+        x, y, z = inside
+        numbers = torch.from_numpy(np.stack([case.instances(region, (x, y, z)) for region in self.lesions_of]))
+        return Lesions(_padded(numbers, before, self.patch), int(numbers.max()))
 
     def _drawn_place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
         """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
@@ -220,7 +237,14 @@ def collate(samples: list[dict[str, Any]]) -> Batch:
         cases=[sample["case"] for sample in samples],
         origin=[sample["origin"] for sample in samples],
         spacing_mm=[sample["spacing_mm"] for sample in samples],
+        lesions=_together([sample["lesions"] for sample in samples if sample["lesions"] is not None]),
     )
+
+
+def _together(lesions: Sequence[Lesions]) -> Lesions | None:
+    if not lesions:
+        return None
+    return Lesions(torch.stack([one.numbers for one in lesions]), max(one.most for one in lesions))
 
 
 def _lesion_voxel(case: StoredCase, lesion: int, where: float) -> Integer[np.ndarray, "3"]:

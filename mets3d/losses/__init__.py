@@ -41,6 +41,11 @@ class LossFunction(Protocol):
         """Returns whether `StepContext.dice`, the sum of `dice_sums` over the global batch, must be given."""
         ...
 
+    @property
+    def needs_lesions(self) -> bool:
+        """Returns whether `StepContext.lesions` is used; without it the lesions are numbered on the host."""
+        ...
+
     def compiled(self) -> LossFunction:
         """Returns the same loss, compiled by torch.compile on its first call."""
         ...
@@ -83,13 +88,15 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: 
         ),
         needs_mask_count=queries,
         needs_dice_sums=settings.batch_dice,
+        needs_lesions=settings.boundary == "blob" and target.kind == "regions",
     )
 
 
 def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     """Returns the function behind each value of `loss.boundary`, the only place where the two meet.
 
-    Each takes probabilities p, target masks g, the spacing in mm and the predicted masks (None: p > 0.5).
+    Each takes probabilities p, target masks g, the spacing in mm, the predicted masks (None: p > 0.5) and the lesions
+    of the target where they are known.
     """
     from mets3d.losses.blob import blob_loss
     from mets3d.losses.hausdorff import (
@@ -114,10 +121,10 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
     return {
         "none": None,
-        "hausdorff_distance": lambda p, g, mm, mask: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
-        "hausdorff_log": lambda p, g, mm, mask: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
-        "hausdorff_erosion": lambda p, g, mm, _: erosion(p, g, mm),
-        "hausdorff_convolution": lambda p, g, mm, _: convolution(p, g, mm),
-        "signed_distance": lambda p, g, mm, _: signed(p, g, mm),
-        "blob": lambda p, g, mm, _: blob_loss(p, g, mm),
+        "hausdorff_distance": lambda p, g, mm, mask, _: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
+        "hausdorff_log": lambda p, g, mm, mask, _: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
+        "hausdorff_erosion": lambda p, g, mm, *_: erosion(p, g, mm),
+        "hausdorff_convolution": lambda p, g, mm, *_: convolution(p, g, mm),
+        "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
+        "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, lesions=lesions),
     }

@@ -6,16 +6,16 @@ are left out, and the losses of the components are averaged.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from mets3d.losses.volumes import checked
 from mets3d.ops.components import components
 from mets3d.ops.distance import SpacingLike
+from mets3d.ops.segments import segment_sizes, segment_sums
 from mets3d.ops.uncompiled import uncompiled
-from mets3d.shapes import raised
+from mets3d.shapes import Lesions, raised
 
 
 def blob_loss(
@@ -24,40 +24,37 @@ def blob_loss(
     spacing_mm: SpacingLike = (1.0, 1.0, 1.0),
     *,
     smooth: float = 1.0,
+    lesions: Lesions | None = None,
 ) -> Float[Tensor, "B R"]:
-    """Returns the mean Dice loss of the target's components, 1 - (2 P_l + s) / (P_l + P_0 + |l| + s) for component l.
+    """Returns the mean Dice loss of the target's lesions, 1 - (2 P_l + s) / (P_l + P_0 + |l| + s) for lesion l.
 
-    Components are 26-connected. P_l is the sum of the probability over component l, P_0 that over the background: a
-    false positive lowers the Dice of every lesion. Without a component the loss is 1 - s / (P_0 + s).
+    P_l is the sum of the probability over lesion l, P_0 that over the background: a false positive lowers the Dice of
+    every lesion. Without a lesion the loss is 1 - s / (P_0 + s).
 
-    On a GPU the step waits: the target travels to the host, where its components are numbered, and one index per
-    lesion voxel comes back. The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
+    lesions: the lesion of each voxel of the target, of which a patch may show a part or several. None: the lesions are
+    the target's 26-connected components; on a GPU the step then waits, for they are numbered on the host.
+    The spacing is checked and otherwise unused. Types and errors as `hausdorff_distance_loss`.
     """
     truth, _ = checked(probability, target, spacing_mm)
+    numbers, most = _numbered(truth) if lesions is None else lesions
     with torch.autocast(probability.device.type, enabled=False):
-        exact = raised(probability).flatten(0, 1)
-        background = (exact * ~truth.flatten(0, 1)).sum((-3, -2, -1))
-        masks = truth.flatten(0, 1).cpu().numpy()
-        losses = [
-            _one(volume.flatten(), mask, outside, smooth)
-            for volume, mask, outside in zip(exact, masks, background, strict=True)
-        ]
-        return torch.stack(losses).view(probability.shape[:2])
+        exact = raised(probability).flatten(0, 1).flatten(1)
+        of_voxels = numbers.flatten(0, 1).flatten(1)
+        outside = (exact * ~truth.flatten(0, 1).flatten(1)).sum(1, keepdim=True)
+        inside, sizes = segment_sums(exact, of_voxels, most), segment_sizes(of_voxels, most)
+        there = sizes > 0
+        each = 1 - (2 * inside + smooth) / (inside + outside + sizes + smooth)
+        mean = torch.where(there, each, 0.0).sum(1) / there.sum(1).clamp_min(1)
+        none = 1 - smooth / (outside[:, 0] + smooth)
+        return torch.where(there.any(1), mean, none).view(probability.shape[:2])
 
 
 @uncompiled
-def _one(
-    probability: Float[Tensor, "V"], mask: Shaped[np.ndarray, "X Y Z"], outside: Float[Tensor, ""], smooth: float
-) -> Float[Tensor, ""]:
-    numbers = components(mask).ravel()
-    voxels = np.flatnonzero(numbers)
-    if not len(voxels):
-        return 1 - smooth / (outside + smooth)
-    order = np.argsort(numbers[voxels], kind="stable")
-    sizes = np.bincount(numbers[voxels])[1:]
-    device = probability.device
-    of_lesions = probability[torch.from_numpy(voxels[order]).to(device, non_blocking=True)]
-    lengths = torch.from_numpy(sizes).to(device, non_blocking=True)
-    # A segmented sum, and not a scatter, which would add in another order at every call on a GPU.
-    inside = torch.segment_reduce(of_lesions, "sum", lengths=lengths, unsafe=True)
-    return (1 - (2 * inside + smooth) / (inside + outside + lengths + smooth)).mean()
+def _numbered(truth: Bool[Tensor, "B R X Y Z"]) -> Lesions:
+    """Numbers the 26-connected components of each volume from 1, on the host."""
+    on_host = truth.cpu().numpy()
+    numbers = torch.zeros(truth.shape, dtype=torch.int32)
+    for item, channels in enumerate(on_host):
+        for channel, mask in enumerate(channels):
+            numbers[item, channel] = torch.from_numpy(components(mask).astype("int32"))
+    return Lesions(numbers.to(truth.device, non_blocking=True), int(numbers.max()))

@@ -16,14 +16,14 @@ from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.value import LossValue, Scalar, StepContext
 from mets3d.ops.distance import SpacingLike
 from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Masks, SegOutput
+from mets3d.shapes import Lesions, Masks, SegOutput
 
 Parts = dict[str, Scalar]
 # Output, target masks and the numbers of the step to the parts of the base loss.
 BaseLoss = Callable[[SegOutput, Masks, StepContext], Parts]
 # Probabilities and target [B, R, X, Y, Z], spacing in mm, of all items or of each, and the predicted masks where they
-# are not probability > 0.5, to the loss of each item and channel [B, R].
-BoundaryLoss = Callable[[Tensor, Tensor, SpacingLike, Tensor | None], Tensor]
+# are not probability > 0.5, and the lesions of the target where they are known, to the loss of each item and channel.
+BoundaryLoss = Callable[[Tensor, Tensor, SpacingLike, Tensor | None, Lesions | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TotalLoss:
 
     needs_mask_count: whether the base loss is normalised by the number of masks in the global batch.
     needs_dice_sums: whether its Dice is that of the global batch.
+    needs_lesions: whether the term looks at the target's lesions one by one.
     """
 
     base: BaseLoss
@@ -39,6 +40,7 @@ class TotalLoss:
     weight: BoundaryWeight
     needs_mask_count: bool
     needs_dice_sums: bool
+    needs_lesions: bool = False
 
     @property
     def needs_ratio(self) -> bool:
@@ -67,7 +69,7 @@ class TotalLoss:
         share = self.weight.share(context.step)
         if self.term is None or share == 0:
             return LossValue(value, base)
-        boundary, by_label = self.term(output, target, context.spacing_mm)
+        boundary, by_label = self.term(output, target, context.spacing_mm, context.lesions)
         weight = torch.full_like(value.detach(), self.weight.peak * share)
         if self.weight.balanced:
             if context.ratio is None:
@@ -92,17 +94,22 @@ class BoundaryTerm:
     label_weights: Sequence[float] | None = None
 
     def __call__(
-        self, output: SegOutput, target: Masks, spacing_mm: Sequence[Spacing] | None = None
+        self,
+        output: SegOutput,
+        target: Masks,
+        spacing_mm: Sequence[Spacing] | None = None,
+        lesions: Lesions | None = None,
     ) -> tuple[Scalar, Parts]:
         """Returns the term without its weight, and the detached value of each channel by name.
 
-        spacing_mm: of each sample. Its numbers stay on the host, so nothing waits for the device. Raises ValueError
-        where neither the call nor the term has any.
+        lesions: of the target's channels, the background left out. spacing_mm: of each sample. Its numbers stay on the
+        host, so nothing waits for the device. Raises ValueError where neither the call nor the term has any spacing.
         """
         exclusive = output.activation == "softmax"
         first = 1 if exclusive else 0
         predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
-        per_item = self.loss(output.probabilities[:, first:], target[:, first:], self._spacing(spacing_mm), predicted)
+        size_mm = self._spacing(spacing_mm)
+        per_item = self.loss(output.probabilities[:, first:], target[:, first:], size_mm, predicted, lesions)
         per_label = per_item.mean(0)
         weights = torch.tensor([1.0] * len(per_label) if self.label_weights is None else list(self.label_weights))
         if self.reduction == "mean":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, boundary_name, part_name
 from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Keys
+from mets3d.shapes import Keys, Lesions
 
 Scalar = Float[Tensor, ""]
 
@@ -26,6 +26,7 @@ class StepContext:
     dice: sum pg, sum p and sum g of each head and channel over the global batch, for losses with `needs_dice_sums`.
     keys: of the micro-batch's samples, from which a loss draws; None: from torch's global generator.
     parts: processes x accumulation, into which the global batch is split.
+    lesions: of each channel of the micro-batch's target, for losses with `needs_lesions`; None: its components.
     spacing_mm: voxel size of each of the micro-batch's samples; None: the one that the loss was built for.
     """
 
@@ -36,6 +37,7 @@ class StepContext:
     keys: Keys | None = None
     parts: int = 1
     spacing_mm: Sequence[Spacing] | None = None
+    lesions: Lesions | None = None
 
 
 @dataclass(frozen=True)

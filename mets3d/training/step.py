@@ -15,7 +15,7 @@ from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
 from mets3d.losses.value import LossValue, StepContext, count_masks
 from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Keys
+from mets3d.shapes import Keys, Lesions
 from mets3d.training import optim
 from mets3d.training.blame import fault_name, faults_of
 from mets3d.training.profile import part
@@ -78,6 +78,7 @@ class Inputs(NamedTuple):
     target: Bool[Tensor, "B R X Y Z"]
     keys: Keys
     spacing_mm: list[Spacing]
+    lesions: Lesions | None
 
 
 def prepared(session: Session, step: int, micro_batches: Sequence[Batch]) -> tuple[list[Inputs], StepContext]:
@@ -88,7 +89,7 @@ def prepared(session: Session, step: int, micro_batches: Sequence[Batch]) -> tup
     context = _context(session, step, [inputs.target for inputs in parts])
     if job.loss.needs_dice_sums and len(parts) > 1:
         with torch.no_grad():
-            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys, _ in parts]
+            sums = [job.loss.dice_sums(network(image, keys), target) for image, target, keys, *_ in parts]
         context = replace(context, dice=accelerator.reduce(torch.stack(sums).sum(0)))
     return parts, context
 
@@ -102,16 +103,24 @@ def loss_of(session: Session, network: nn.Module, inputs: Inputs, context: StepC
         sums = loss.dice_sums(output, inputs.target).detach()
         context = replace(context, dice=session.accelerator.reduce(sums))
     with part("loss"):
-        return loss(output, inputs.target, replace(context, keys=inputs.keys, spacing_mm=inputs.spacing_mm))
+        own = replace(context, keys=inputs.keys, spacing_mm=inputs.spacing_mm, lesions=inputs.lesions)
+        return loss(output, inputs.target, own)
 
 
 def _on_device(session: Session, batch: Batch) -> Inputs:
     job = session.job
     image, labels = batch.on(session.accelerator.device)
+    lesions = batch.lesions
+    if lesions is not None:
+        numbers = lesions.numbers.to(image.device, non_blocking=True)
+        labels = torch.cat([labels[:, None].to(numbers.dtype), numbers], dim=1)  # so that both move alike
     if job.config.augment.enabled:
         image, labels = augment(image, labels, batch.drawn, batch.spacing_mm)
+    if lesions is not None:
+        labels, lesions = labels[:, 0], lesions._replace(numbers=labels[:, 1:])
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    return Inputs(in_layout(job, image), torch.stack(job.target.masks(labels), dim=1), keys, batch.spacing_mm)
+    target = torch.stack(job.target.masks(labels), dim=1)
+    return Inputs(in_layout(job, image), target, keys, batch.spacing_mm, lesions)
 
 
 def _context(session: Session, step: int, targets: Sequence[Tensor]) -> StepContext:

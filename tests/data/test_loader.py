@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from mets3d.config import Data, Preprocess
+from mets3d.augment import build
+from mets3d.augment.changes import augment
+from mets3d.config import Augment, Data, Preprocess
 from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process, keys_on_device
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
@@ -184,3 +186,27 @@ def test_an_indivisible_batch_is_refused_with_the_nearest_that_fits() -> None:
 def test_no_case_is_an_error(phantom_store: Path) -> None:
     with pytest.raises(ValueError, match="no training case"):
         Samples(phantom_store, [], patch=PATCH, seed=0)
+
+
+def test_lesions_are_numbered_where_a_loss_wants_them_and_move_with_the_labels(phantom_store: Path) -> None:
+    settings = Augment(mirror=1.0, affine=1.0)
+    draw = build(settings, sequences=4)
+    cases = open_store(phantom_store).cases
+    with_lesions = Samples(
+        phantom_store, cases, patch=(16, 16, 16), seed=3, lesion_fraction=1, draw=draw, lesions_of=("WT", "ET")
+    )
+    without = Samples(phantom_store, cases, patch=(16, 16, 16), seed=3, lesion_fraction=1, draw=draw)
+    batch, plain = with_lesions.batch([(0, 0), (0, 1)]), without.batch([(0, 0), (0, 1)])
+    assert plain.lesions is None
+    assert torch.equal(batch.labels, plain.labels)
+    assert torch.equal(batch.image, plain.image)
+    lesions = batch.lesions
+    assert lesions is not None
+    assert lesions.numbers.shape == (2, 2, 16, 16, 16)
+    assert lesions.most == int(lesions.numbers.max()) > 0
+    packed = torch.cat([batch.labels[:, None].to(torch.int16), lesions.numbers], dim=1)
+    _, moved = augment(batch.image.float(), packed, batch.drawn, batch.spacing_mm)
+    _, labels = augment(plain.image.float(), plain.labels, plain.drawn, plain.spacing_mm)
+    assert torch.equal(moved[:, 0], labels.to(torch.int16))
+    assert torch.equal(moved[:, 1] > 0, torch.isin(labels, torch.tensor([1, 2, 3])))
+    assert torch.equal(moved[:, 2] > 0, labels == 3)

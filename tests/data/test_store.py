@@ -180,3 +180,16 @@ def test_group_and_others_may_read_a_case_where_the_umask_lets_them(made: tuple[
     os.umask(mask)
     mode = (made[1] / "cases" / "A-000.safetensors").stat().st_mode & 0o777
     assert mode == 0o666 & ~mask
+
+
+def test_instances_are_the_components_of_the_whole_case_inside_the_box(phantom_store: Path) -> None:
+    case = open_store(phantom_store).read("BraTS-MET-90003-000")
+    mask = np.isin(case.labels().numpy(), (1, 2, 3))
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    box = (slice(2, case.shape[0] - 3), slice(0, case.shape[1]), slice(4, case.shape[2] - 1))
+    numbers = case.instances("WT", box)
+    assert numbers.shape == parts[box].shape
+    pairs = {(a, b) for a, b in zip(parts[box].ravel(), numbers.ravel(), strict=True)}
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}), "one number a component, and back"
+    assert (0, 0) in pairs
+    assert {b for _, b in pairs} <= set(range(count + 1))

@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from mets3d.losses.blob import blob_loss
 from mets3d.losses.region import soft_dice_loss
+from mets3d.shapes import Lesions
 from tests.losses.test_hausdorff import ball
 
 
@@ -42,3 +43,21 @@ def test_gradcheck() -> None:
     assert g[0, 0].any()
     assert torch.autograd.gradcheck(lambda values: blob_loss(values, g), (p,))
     assert blob_loss(p.detach().bfloat16(), g).dtype == torch.float32
+
+
+def test_given_lesions_count_where_a_patch_cuts_one_in_two() -> None:
+    generator = torch.Generator().manual_seed(2)
+    p = torch.rand(1, 1, 6, 6, 6, generator=generator, dtype=torch.float64)
+    g = torch.zeros(1, 1, 6, 6, 6, dtype=torch.bool)
+    g[..., 0, 0, :2] = g[..., 5, 5, 4:] = g[..., 3, 0, 0] = True
+    numbers = torch.zeros_like(g, dtype=torch.int16)
+    numbers[..., 0, 0, :2] = numbers[..., 5, 5, 4:] = 7  # one lesion of the case, in two parts here
+    numbers[..., 3, 0, 0] = 2
+    losses = []
+    for number in (2, 7):
+        own = numbers == number
+        losses.append(soft_dice_loss(p * (own | ~g), own))
+    found = blob_loss(p, g, lesions=Lesions(numbers, 9))
+    torch.testing.assert_close(found[0, 0], torch.stack(losses).mean())
+    alike = blob_loss(p, numbers == 2, lesions=Lesions(numbers * (numbers == 2), 9))
+    torch.testing.assert_close(alike, blob_loss(p, numbers == 2))

@@ -209,7 +209,7 @@ class InPrecision(nn.Module):
 
 
 def _make_store(store: Path) -> None:
-    from mets3d.config import Preprocess
+    from mets3d.config import Data, Preprocess
     from mets3d.data.preprocess import preprocess
     from mets3d.phantoms.synth import synthesise
 

@@ -79,7 +79,6 @@ def test_a_step_without_queries_never_waits_for_the_device(
 def test_a_step_with_queries_waits_once_a_micro_batch(
     tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, mode: str, loss: dict[str, Any]
 ) -> None:
-    """The blob loss, which numbers lesions on the host, waits once more."""
     from mets3d.training import loop
 
     original, synchronize = loop.train_step, torch.cuda.Event.synchronize
@@ -119,8 +118,7 @@ def test_a_step_with_queries_waits_once_a_micro_batch(
         train={"steps": 4, "batch_size": 4, "accumulation": 2, "checkpoint_every": 9},
     )
     assert train(config) == 0
-    each = 2 if loss.get("boundary") == "blob" else 1
-    assert [len(step) for step in waits[1:]] == [2 * each] * 3, waits  # the first step compiles kernels
+    assert [len(step) for step in waits[1:]] == [2] * 3, waits  # the first step compiles kernels
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])

@@ -48,7 +48,7 @@ class Scan:
 class Case:
     """One time point of one patient: the scans that exist, by sequence.
 
-    label_map: the integers of the reference's file to ours; one that is not named stays as it is.
+    label_map: the integers of the reference's file to ours; one that is not named stays as it is. mask: the brain's.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Case:
     labels: Path | None
     patient: str
     label_map: dict[int, int] = field(default_factory=dict)
+    mask: Path | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -69,9 +70,9 @@ class Case:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file of the case: sequences in channel order, then the reference."""
+        """Every file of the case: sequences in channel order, then the reference and the brain mask."""
         images = [self.sequences[sequence].path for sequence in in_order(self.sequences)]
-        return tuple(dict.fromkeys(images if self.labels is None else [*images, self.labels]))
+        return tuple(dict.fromkeys([*images, *(file for file in (self.labels, self.mask) if file is not None)]))
 
 
 class CaseList(list[Case]):

@@ -15,6 +15,7 @@ from mets3d.data.case import LABELS, SEQUENCES, Case, CaseList, Finding, Scan, S
 from mets3d.data.exclusions import read_exclusions, read_overlay
 from mets3d.data.layouts import KNOWN, Found, Placed, own_layout, propose
 from mets3d.data.layouts.words import REFERENCE, cut
+from mets3d.data.masks import brain_masks, take_masks
 from mets3d.data.patients import patient_of, patients_of
 from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
 from mets3d.data.wording import WHOLE_SET
@@ -43,6 +44,7 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     data = own.under(data or Data()) if own else data or Data()
     overlay = None if data.overlay is None else Path(data.overlay)
     tree = read_tree(folder, without=overlay)
+    everything = tree.copy()
     found = Found(data.labels or {})
     if own:
         own.find(tree, found)
@@ -52,8 +54,10 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     if not found.cases:
         raise DataError(_no_case(tree))
     placed, findings = _each_once(found)
+    masks = brain_masks(everything, {name: each.case for name, each in placed.items()})
+    take_masks(tree, masks)
     findings += _left_files(tree, placed)
-    cases = {name: _with_settings(each.case, data) for name, each in placed.items()}
+    cases = {name: _with_settings(each.case, data, masks.get(name)) for name, each in placed.items()}
     if overlay is not None:
         findings += _lay_over(cases, read_overlay(overlay, cases))
     if data.exclude is not None:
@@ -83,9 +87,9 @@ def _each_once(found: Found) -> tuple[dict[str, Placed], list[Finding]]:
     return dict(sorted(placed.items())), findings
 
 
-def _with_settings(case: Case, data: Data) -> Case:
-    """Returns the case with the label map that holds."""
-    return dataclasses.replace(case, label_map={**case.label_map, **(data.labels or {})})
+def _with_settings(case: Case, data: Data, mask: Path | None) -> Case:
+    """Returns the case with the label map that holds and its brain mask."""
+    return dataclasses.replace(case, label_map={**case.label_map, **(data.labels or {})}, mask=mask)
 
 
 def _with_patients(cases: dict[str, Case], data: Data, everyone: Collection[str]) -> list[Case]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.brain import brain_of
+from mets3d.data.brain import How, Mask, brain_of
 from mets3d.data.case import in_order
 from mets3d.data.case_summary import CaseSummary, described, label_counts, scan_facts, shared_faces
 from mets3d.data.cases import LABELS, Case, Finding, find_cases
@@ -20,10 +20,10 @@ from mets3d.data.findings_table import ORDER, findings_table
 from mets3d.data.header_findings import grid_findings, memory_findings, odd_findings
 from mets3d.data.label_findings import BEYOND, label_findings, outside_findings, without_unknown
 from mets3d.data.native import REFERENCE, common_grid, image_onto, is_on_grid, labels_onto
-from mets3d.data.native_findings import reference_finding
+from mets3d.data.native_findings import mask_onto, reference_finding
 from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header
 from mets3d.data.overview import overview
-from mets3d.data.reading import read_reference, read_scan, scans_of
+from mets3d.data.reading import read_mask, read_reference, read_scan, scans_of
 from mets3d.data.set_findings import set_findings
 from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
 from mets3d.data.wording import WHOLE_SET, counted
@@ -90,6 +90,7 @@ class Checked:
     images: dict[str, ImageVolume] = field(default_factory=dict)
     labels: LabelVolume | None = None
     findings: list[Finding] = field(default_factory=list)
+    brain: Mask | None = None  # where it is known
 
     @property
     def unusable(self) -> bool:
@@ -97,33 +98,38 @@ class Checked:
         return any(finding.severity == "error" for finding in self.findings)
 
 
-def check(folder: Path, progress: Progress = quiet, *, data: Data | None = None, jobs: int = 1) -> CheckReport:
-    """Reads every case below `folder` and reports all findings; raises as `find_cases`. `data` None: the defaults."""
+def check(
+    folder: Path, progress: Progress = quiet, *, data: Data | None = None, brain: How = "nonzero", jobs: int = 1
+) -> CheckReport:
+    """Reads every case below `folder` and reports all findings; raises as `find_cases`.
+
+    data: None is the defaults. brain: as the setting `preprocess.brain`.
+    """
     data = data or Data()
     cases = find_cases(folder, data)
-    found = list(each_case(partial(examine, data=data), cases, jobs, progress))
+    found = list(each_case(partial(examine, data=data, brain=brain), cases, jobs, progress))
     summaries = [summary for _, summary in found]
     of_cases = [finding for findings, _ in found for finding in findings]
     findings = [*cases.findings, *set_findings(summaries, data), *of_cases]
     return CheckReport(folder, [case.name for case in cases], findings, summaries, overview(cases, summaries))
 
 
-def examine(case: Case, data: Data) -> Examined:
+def examine(case: Case, data: Data, brain: How = "nonzero") -> Examined:
     """Returns the findings of one case, and what `set_findings` needs of it; both small enough to be sent about."""
-    checked = read_case(case, data)
+    checked = read_case(case, data, brain)
     return checked.findings, checked.summary
 
 
-def check_case(case: Case, data: Data) -> list[Finding]:
-    """Returns the findings of one case; docs/data.md lists them.
+def check_case(case: Case, data: Data, brain: How = "nonzero") -> list[Finding]:
+    """Returns the findings of one case; docs/data.md lists them. brain: as the setting `preprocess.brain`.
 
     An error means that the case cannot be used, a warning that it can but is probably not what was meant, a note that
     something is odd and legal.
     """
-    return read_case(case, data).findings
+    return read_case(case, data, brain).findings
 
 
-def read_case(case: Case, data: Data) -> Checked:
+def read_case(case: Case, data: Data, brain: How = "nonzero") -> Checked:
     """Reads the volumes of a case, each once, and returns them with the findings of `check_case`."""
     wanted = sequences_of(data.sequences)
     headers, findings = _headers(case, data)
@@ -140,7 +146,8 @@ def read_case(case: Case, data: Data) -> Checked:
                 checked.findings += image_findings(case, sequence, image)
     if case.labels is not None and LABELS in headers:
         _read_labels(case, data, checked, grid)
-    _look_into_brain(case, checked)
+    mask = _read_mask(case, checked, headers, data) if brain == "file" else None
+    _look_into_brain(case, checked, brain, mask)
     return checked
 
 
@@ -235,8 +242,19 @@ def _read_labels(case: Case, data: Data, checked: Checked, grid: Header | None) 
     checked.summary = replace(checked.summary, label_voxels=counts, faces=faces)
 
 
-def _look_into_brain(case: Case, checked: Checked) -> None:
-    """Adds the findings about the brain, see `mets3d.data.brain`.
+def _read_mask(case: Case, checked: Checked, headers: Mapping[str, Header], data: Data) -> Mask | None:
+    """Returns the brain mask of the case's file, on the grid of its scans; None with a finding where that fails."""
+    volume = _reading(case, partial(read_mask, case), checked)
+    grid = common_grid(headers)
+    if volume is None or grid is None:
+        return None
+    found, finding = mask_onto(case, volume, grid, data.grids)
+    checked.findings += [] if finding is None else [finding]
+    return found
+
+
+def _look_into_brain(case: Case, checked: Checked, how: How, mask: Mask | None) -> None:
+    """Adds the brain and the findings about it, see `mets3d.data.brain`.
 
     Without every sequence, or with one that is broken, it is not known where the brain is.
     """
@@ -245,8 +263,11 @@ def _look_into_brain(case: Case, checked: Checked) -> None:
     lacking = any(finding.what == "missing sequence" and finding.severity == "error" for finding in checked.findings)
     if not images or lacking or broken or len({image.shape for image in images.values()}) > 1:
         return
-    brain = brain_of(images.values())
-    checked.findings += brain_findings(case, images, brain)
+    if how == "file" and mask is None:
+        return
+    brain = checked.brain = brain_of(images.values(), how, mask)
+    if how == "nonzero":
+        checked.findings += brain_findings(case, images, brain)
     marked = np.zeros(int(np.count_nonzero(brain)), dtype=np.uint8)
     if labels is not None and labels.shape == brain.shape:
         checked.findings += outside_findings(case, labels, brain)

@@ -7,7 +7,6 @@ from functools import partial
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
-from mets3d.data.brain import brain_of
 from mets3d.data.cases import Case
 from mets3d.data.check import each_case, read_case
 from mets3d.data.normalise import Normalisation, landmarks_of, mean_landmarks
@@ -23,7 +22,7 @@ def normalisation_of(
     chosen = Normalisation(settings.normalisation, settings.clip_percentile)
     if chosen.form != "nyul":
         return chosen
-    read = partial(_landmarks, data=data, clip_percentile=chosen.clip_percentile)
+    read = partial(_landmarks, data=data, settings=settings)
     found = mean_landmarks([rows for rows in each_case(read, cases, jobs, progress) if rows is not None])
     if not found:
         raise DataError(
@@ -32,14 +31,12 @@ def normalisation_of(
     return Normalisation(chosen.form, chosen.clip_percentile, found)
 
 
-def _landmarks(case: Case, *, data: Data, clip_percentile: float | None) -> dict[str, list[float] | None] | None:
+def _landmarks(case: Case, *, data: Data, settings: Preprocess) -> dict[str, list[float] | None] | None:
     try:
-        checked = read_case(case, data)
+        checked = read_case(case, data, settings.brain)
     except DataError:
         return None
-    if checked.unusable:
+    brain = checked.brain
+    if checked.unusable or brain is None or not brain.any():
         return None
-    brain = brain_of(checked.images.values())
-    if not brain.any():
-        return None
-    return {name: landmarks_of(image.data[brain], clip_percentile) for name, image in checked.images.items()}
+    return {name: landmarks_of(image.data[brain], settings.clip_percentile) for name, image in checked.images.items()}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
+from mets3d.data.brain import Mask
 from mets3d.data.case import LABELS, Case, Finding
-from mets3d.data.native import common_grid, how_far, is_on_grid, volumes_mm3
+from mets3d.data.native import OnFile, common_grid, how_far, is_on_grid, labels_onto, volumes_mm3
 from mets3d.data.nifti import Header, LabelVolume
 from mets3d.regions import LABEL_NAMES
 
@@ -37,6 +39,27 @@ def reference_finding(case: Case, before: LabelVolume, after: LabelVolume) -> Fi
     return Finding(case.name, "warning", "reference resampled", detail, advice)
 
 
+def mask_onto(
+    case: Case, mask: LabelVolume, grid: Header, grids: Literal["refuse", "t1c"]
+) -> tuple[Mask | None, Finding | None]:
+    """Returns a brain mask on the grid of a case's scans, and the finding about it where it was not on it, or is empty.
+
+    None in place of the mask where the case cannot be used with it.
+    """
+    if not mask.labels.any():
+        detail = f"{case.mask} holds no voxel that is not 0"
+        return None, Finding(case.name, "error", "empty brain mask", detail, "make the mask again")
+    if is_on_grid(mask, grid):
+        return mask.labels != 0, None
+    far = how_far(mask, grid)
+    detail = f"{case.mask} has {_size(mask)}, the scans {_size(grid)}: {far}"
+    found = labels_onto(mask, grid).labels != 0
+    if grids == "refuse" or not mask.source.located or not grid.source.located or not found.any():
+        advice = "write the mask on the grid of the scans, or set data.grids to t1c, which does it by the headers"
+        return None, Finding(case.name, "error", "brain mask on another grid", detail, advice)
+    return found, Finding(case.name, "warning", RESAMPLED, detail)
+
+
 def _finding(case: Case, kind: str, header: Header, reference: str, grid: Header) -> Finding:
     unplaced = [name for name, one in ((kind, header), (reference, grid)) if not one.source.located]
     sizes = f"{kind} has {_size(header)}, {reference} {_size(grid)}"
@@ -53,7 +76,7 @@ def _finding(case: Case, kind: str, header: Header, reference: str, grid: Header
     return Finding(case.name, "warning", RESAMPLED, f"{sizes}: {far}", advice)
 
 
-def _size(header: Header) -> str:
+def _size(header: OnFile) -> str:
     voxels = "x".join(map(str, header.shape))
     return f"{voxels} voxels of {'x'.join(f'{side:.4g}' for side in header.spacing_mm)} mm"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from mets3d.data.brain import How
 from mets3d.data.normalise import INTENSITIES, Normalisation
 from mets3d.data.spacing import Wanted, spacing_from_json, target_spacing
 from mets3d.files import COUNT, NAMES, SPACING_MM, TEXT, Kind, read_object, write_json
@@ -28,6 +29,7 @@ class Plan:
     spacing_mm: Wanted  # or the rule for each case's own, see `mets3d.data.spacing`
     margin_voxels: int
     intensities: Normalisation = Z_SCORE
+    brain: How = "nonzero"
     cavity: bool = field(default=False, compare=False)
     settings_hash: str | None = field(default=None, compare=False)  # of the store
     cases: tuple[str, ...] | None = field(default=None, compare=False)  # of the store
@@ -35,9 +37,11 @@ class Plan:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """What decides how a case is prepared; the form of normalisation only where it is not the z-score."""
-        content = {"sequences": self.sequences, "spacing_mm": self.spacing_mm, "margin_voxels": self.margin_voxels}
-        return content | ({} if self.intensities == Z_SCORE else {"intensities": self.intensities.as_json()})
+        """What decides how a case is prepared; what is as in the beginning, z-score and brain, is left out."""
+        content: dict[str, Any] = {"sequences": self.sequences, "spacing_mm": self.spacing_mm}
+        content |= {"margin_voxels": self.margin_voxels}
+        content |= {} if self.intensities == Z_SCORE else {"intensities": self.intensities.as_json()}
+        return content | ({} if self.brain == "nonzero" else {"brain": self.brain})
 
     @property
     def normalisation(self) -> str:
@@ -61,6 +65,7 @@ class Plan:
             "normalisation": self.normalisation,
             "intensities": None if self.intensities == Z_SCORE else self.intensities.as_json(),
             "margin_voxels": self.margin_voxels,
+            "brain": None if self.brain == "nonzero" else self.brain,
             "cavity": self.cavity,
             "settings_hash": self.settings_hash,
             "cases": None if self.cases is None else list(self.cases),
@@ -107,6 +112,7 @@ _NEEDS = {
     "margin_voxels": COUNT,
 }
 _MAY = {
+    "brain": Kind(f"one of {', '.join(get_args(How))}", lambda value: value in get_args(How)),
     "normalisation": TEXT,  # for a reader; `intensities` decides
     "intensities": INTENSITIES,
     "cavity": Kind("true or false", lambda value: isinstance(value, bool)),

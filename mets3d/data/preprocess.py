@@ -5,7 +5,7 @@ Each case is read once: checked, prepared and saved by one process. A case that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress, quiet
 from mets3d.data.case_record import Record, record_of
 from mets3d.data.cases import Case, CaseList, Finding, find_cases
-from mets3d.data.check import check_headers, each_case, examine
+from mets3d.data.check import Examined, check_headers, each_case, examine
 from mets3d.data.findings_table import findings_table
 from mets3d.data.label_probe import misread_labels
 from mets3d.data.landmarks import normalisation_of
@@ -89,7 +89,8 @@ def preprocess(
     records = {case.name: record_of(store, case, folder) for case in labelled}
     to_do = [case for case in labelled if not _is_stored(records[case.name])]
     if stop:
-        _refuse_faults(folder, to_do, cases.findings, data, jobs=jobs, progress=progress)
+        look = partial(examine, data=data, brain=settings.brain)
+        _refuse_faults(folder, to_do, cases.findings, data, look, jobs=jobs, progress=progress)
     if began_with is None and len(labelled) >= MANY_CASES:
         _refuse_labels(folder, misread_labels(labelled, data, jobs, progress))
     if began_with is None:
@@ -132,6 +133,7 @@ def _refuse_faults(
     cases: Sequence[Case],
     layout: Sequence[Finding],
     data: Data,
+    look: Callable[[Case], Examined],
     *,
     jobs: int,
     progress: Progress,
@@ -142,7 +144,7 @@ def _refuse_faults(
     findings += [finding for case in cases for finding in check_headers(case, data)]
     if _errors(findings):
         if len(cases) < MANY_CASES:
-            examined = list(each_case(partial(examine, data=data), cases, jobs, progress))
+            examined = list(each_case(look, cases, jobs, progress))
             findings += set_findings([summary for _, summary in examined], data)
             findings += [finding for found, _ in examined for finding in found]
         raise DataError(_refusal(folder, list(dict.fromkeys(findings)), "nothing was written"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from mets3d.data import DataError
 from mets3d.data.brain import with_background
 from mets3d.data.case import LABELS, Case, Scan, in_order
-from mets3d.data.nifti import Header, ImageVolume, LabelVolume, read_header, read_image, read_labels
+from mets3d.data.nifti import FileError, Header, ImageVolume, LabelVolume, read_header, read_image, read_labels
 
 
 def read_scan(case: Case, sequence: str) -> ImageVolume:
@@ -27,6 +30,19 @@ def read_reference(case: Case, *, beyond: int | None = None) -> LabelVolume:
     if case.labels is None:
         raise DataError(f"{case.name}: expected a reference, found none in {case.folder}")
     return read_labels(case.labels, beyond=beyond, mapped=case.label_map)
+
+
+def read_mask(case: Case) -> LabelVolume:
+    """Reads a case's brain mask, 1 where its file is not 0. Raises as `read_labels`, and FileError if there is none."""
+    if case.mask is None:
+        expected = f"{case.name}-mask.nii.gz, {case.name}_brainmask.nii.gz or the like"
+        raise FileError(
+            f"{case.name}: expected a brain mask {expected} in {case.folder}, found none; add it, or set "
+            "preprocess.brain to nonzero or none",
+            "no brain mask",
+        )
+    volume = read_labels(case.mask, beyond=1)
+    return replace(volume, labels=(volume.labels != 0).astype(np.uint8))
 
 
 def read_scan_header(case: Case, sequence: str) -> Header:

@@ -30,6 +30,7 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
         making.spacing_mm,
         margin_voxels=making.settings.margin_voxels,
         intensities=making.intensities,
+        brain=making.settings.brain,
         cavity=making.data.cavity,
         settings_hash=made_from["settings_hash"],
         cases=tuple(metadata),

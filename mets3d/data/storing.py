@@ -123,7 +123,7 @@ def _refuse(case: Case, making: Making, finding: Finding) -> None:
 def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
     """Reads and prepares a case, and adds to `checked` what is found; None if the case cannot be used."""
     try:
-        found = read_case(case, making.data)
+        found = read_case(case, making.data, making.settings.brain)
         checked.findings += found.findings
         checked.summary = found.summary
         if found.unusable or found.labels is None:
@@ -138,6 +138,7 @@ def _read(case: Case, making: Making, checked: Checked) -> Prepared | None:
             cavity=making.data.cavity,
             intensities=making.intensities,
             channels=making.data.sequences,
+            brain=found.brain,
         )
     except DataError as error:
         checked.findings.append(Finding(case.name, "error", "cannot be prepared", str(error)))

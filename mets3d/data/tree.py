@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mgz", ".mgh", ".img")  # the first one found is read
+SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".img")  # the first one found is read
 
 _ENDINGS = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _SUFFIX = re.compile(rf"(?:{_ENDINGS}|\.gz)*(?:{_ENDINGS})(?:\.gz)*\Z", re.IGNORECASE)

@@ -184,7 +184,7 @@ def _is_raw(image: ImageVolume) -> bool:
 
 
 def _skull(case: Case, detail: str) -> Finding:
-    advice = "strip the skull, so that all is zero outside the brain"
+    advice = "strip the skull, so that all is zero outside the brain, or set preprocess.brain to file or none"
     return Finding(case.name, "warning", "skull not stripped?", detail, advice)
 
 

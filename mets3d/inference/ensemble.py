@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from mets3d.config import Data, Predict
 from mets3d.data import DataError
+from mets3d.data.brain import Mask, brain_of
 from mets3d.data.cases import Case
 from mets3d.data.native import image_onto, reference_of
-from mets3d.data.nifti import Grid, ImageVolume
+from mets3d.data.native_findings import mask_onto
+from mets3d.data.nifti import Grid, Header, ImageVolume
+from mets3d.data.plan import Plan
 from mets3d.data.prepare import Prepared, prepare
-from mets3d.data.reading import read_scan, read_scan_header
+from mets3d.data.reading import read_mask, read_scan, read_scan_header
 from mets3d.inference.channels import Channels, Part
 from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
@@ -85,15 +88,19 @@ class Ensemble:
         images = {name: read_scan(case, name) for name in names}
         if self.reading.grids == "t1c":
             images = {name: image_onto(images.pop(name), grid) for name in names}
-        return Loaded(self.prepare(images), grid.source, grid.spacing_mm)
+        mask = self._mask(case, grid) if any(plan.brain == "file" for plan in self.plans) else None
+        return Loaded(self.prepare(images, mask), grid.source, grid.spacing_mm)
 
     def load(self, images: Mapping[str, ImageVolume]) -> Loaded:
         """Prepares a case of images on one grid, which are not kept. Raises DataError as `prepare`."""
         first = images[reference_of(images)]
         return Loaded(self.prepare(images), first.source, first.spacing_mm)
 
-    def prepare(self, images: Mapping[str, ImageVolume]) -> list[Prepared]:
-        """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.prepare.prepare`."""
+    def prepare(self, images: Mapping[str, ImageVolume], mask: Mask | None = None) -> list[Prepared]:
+        """Prepares the case as each plan wants it. Raises DataError as `mets3d.data.prepare.prepare`.
+
+        mask: the brain mask of the case's file, for plans that want it.
+        """
         return [
             prepare(
                 images,
@@ -103,9 +110,17 @@ class Ensemble:
                 cavity=False,
                 intensities=plan.intensities,
                 channels=plan.sequences,
+                brain=_brain(plan, images, mask),
             )
             for plan in self.plans
         ]
+
+    def _mask(self, case: Case, grid: Header) -> Mask:
+        """Reads the case's brain mask. Raises DataError if there is none, or none on the grid."""
+        found, finding = mask_onto(case, read_mask(case), grid, self.reading.grids)
+        if found is None:
+            raise DataError(str(finding))
+        return found
 
     @torch.inference_mode()
     def probabilities(self, prepared: Sequence[Prepared]) -> Channels:
@@ -152,6 +167,11 @@ class Ensemble:
 
     def _share(self, index: int) -> Float32[Tensor, "R 1 1 1"]:
         return torch.from_numpy(self.shares[index])[:, None, None, None]
+
+
+def _brain(plan: Plan, images: Mapping[str, ImageVolume], mask: Mask | None) -> Mask | None:
+    """Returns the brain where the plan does not leave it to the images that it sees."""
+    return None if plan.brain == "nonzero" else brain_of(images.values(), plan.brain, mask)
 
 
 def _ready(network: nn.Module, device: torch.device, *, compiled: bool) -> Callable[[Tensor], SegOutput]:

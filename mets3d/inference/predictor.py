@@ -37,7 +37,7 @@ Word = TypeVar("Word", bound=str | Path)
 
 Precision = Literal["no", "fp16", "bf16"]
 # Sequences by their names now and before.
-SUFFIX = r"((^|[-_])(t1n|t1c|t2w|t2f|t1ce|t1|t2|flair))?\.nii(\.gz)?$"
+SUFFIX = r"((^|[-_])(t1n|t1c|t2w|t2f|t1ce|t1|t2|flair))?\.(nii(\.gz)?|nrrd|nhdr|mgz|mgh|img)$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +141,11 @@ class Predictor:
     ) -> Segmentation:
         """Segments one case of files: `{"t1n": FILE, "t1c": ..., "t2w": ..., "t2f": ...}` or its folder.
 
-        The result is on the case's RAS grid. With `out` also writes OUT/CASE.nii.gz and the files that `mets3d predict`
-        puts beside it, on the files' own grid, in place of those that are there of the case, and without a record:
-        `mets3d predict` will not take them for its own. CASE is the folder's name, or for a mapping the t1c file's name
-        without sequence and suffix (`t1c.nii.gz`: its folder's name). Raises DataError for missing sequences and grids
-        that differ, and as `__call__`.
+        A run that was trained with `preprocess.brain: file` needs `"mask"` too. The result is on the case's RAS grid.
+        With `out` also writes OUT/CASE.nii.gz and the files that `mets3d predict` puts beside it, on the t1c's grid,
+        in place of those that are there of the case, and without a record: `mets3d predict` will not take them for its
+        own. CASE is the folder's name, or for a mapping the t1c file's name without sequence and suffix (`t1c.nii.gz`:
+        its folder's name). Raises DataError for missing sequences and grids that differ, and as `__call__`.
         """
         case = _case(files)
         faults = [finding for finding in check_headers(case, self.ensemble.reading) if finding.severity == "error"]
@@ -244,6 +244,8 @@ def _case(files: Mapping[str, str | Path] | str | Path) -> Case:
             raise DataError(f"{files}: expected the folder of one case, found {len(cases)} cases")
         return cases[0]
     sequences = {name: Path(file) for name, file in files.items()}
+    mask = sequences.pop("mask", None)
     first = sequences.get("t1c") or next(iter(sequences.values()), Path("case"))
     name = re.sub(SUFFIX, "", first.name, flags=re.IGNORECASE) or first.resolve().parent.name
-    return Case(name, first.parent, {key: Scan(file) for key, file in sequences.items()}, None, patient_of(name))
+    scans = {key: Scan(file) for key, file in sequences.items()}
+    return Case(name, first.parent, scans, None, patient_of(name), mask=mask)

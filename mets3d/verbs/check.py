@@ -26,9 +26,9 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.files import write_json
     from mets3d.settings import READING
 
-    config = configuration(options, sections=READING)
+    config = configuration(options, sections=(*READING, "preprocess.brain"))
     jobs = chosen_jobs(options.jobs, options.data, config.data)
-    report = check(options.data, progress_of("check"), data=config.data, jobs=jobs)
+    report = check(options.data, progress_of("check"), data=config.data, brain=config.preprocess.brain, jobs=jobs)
     print(report.table())
     if options.json is not None:
         write_json(options.json, report.as_json())

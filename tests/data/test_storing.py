@@ -94,10 +94,10 @@ def test_any_error_of_one_case_is_its_reason(data: Path, tmp_path: Path, monkeyp
     original = storing.read_case
     errors = {"A-000": MemoryError("Unable to allocate 5 GiB"), "C-000": ZeroDivisionError("surprise")}
 
-    def read(case: Any, settings: Data) -> Any:
+    def read(case: Any, *how: Any) -> Any:
         if case.name in errors:
             raise errors[case.name]
-        return original(case, settings)
+        return original(case, *how)
 
     monkeypatch.setattr(storing, "read_case", read)
     result = preprocess(data, tmp_path / "store", SETTINGS, data=Data(), on_error="skip")
@@ -170,6 +170,6 @@ def test_a_stop_in_the_middle_of_a_case_redoes_no_other(
     assert files_of(store / "records") == ["A-000.json"]
     made = []
     original = storing.read_case
-    monkeypatch.setattr(storing, "read_case", lambda case, settings: made.append(case.name) or original(case, settings))
+    monkeypatch.setattr(storing, "read_case", lambda case, *how: made.append(case.name) or original(case, *how))
     assert preprocess(data, store, SETTINGS, data=Data()).cases == list(NAMES)
     assert made == ["B-000", "C-000"]

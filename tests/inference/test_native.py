@@ -1,8 +1,11 @@
 """Predictions of cases whose scans lie on different grids or are stored in different ways."""
 
+import json
+import shutil
 from pathlib import Path
 
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 
@@ -46,3 +49,35 @@ def test_predictions_lie_on_the_grid_of_t1c(trained_run: Path, phantom_data: Pat
     np.testing.assert_array_equal(written.affine, t1c.affine)
     assert nibabel.aff2axcodes(written.affine) == ("L", "A", "I")
     np.testing.assert_array_equal(read_image(tmp_path / "native" / f"{case.name}.nii.gz").data, found.labels)
+
+
+def test_the_brain_of_a_mask(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    """A run that was trained with masks: with that of the plain rule it answers as without."""
+    name = sorted(phantom_data.iterdir())[0].name
+    files = {kind: phantom_data / name / f"{name}-{kind}.nii.gz" for kind in SEQUENCES}
+    masked = shutil.copytree(trained_run, tmp_path / "run")
+    plan = json.loads((masked / "plan.json").read_text(encoding="utf-8"))
+    (masked / "plan.json").write_text(json.dumps(plan | {"brain": "file"}), encoding="utf-8")
+    images = [read_image(file) for file in files.values()]
+    brain = np.any([image.data != 0 for image in images], axis=0)
+    write_image(tmp_path / "mask.nii.gz", brain.astype(np.uint8), images[0].affine)
+    predictor = mets3d.Predictor.from_pretrained(masked, device="cpu")
+    with pytest.raises(DataError, match="expected a brain mask"):
+        predictor.predict_files(files)
+    found = predictor.predict_files({**files, "mask": tmp_path / "mask.nii.gz"})
+    expected = mets3d.Predictor.from_pretrained(trained_run, device="cpu").predict_files(files)
+    np.testing.assert_array_equal(found.probabilities["WT"], expected.probabilities["WT"])
+
+
+def test_nrrd_comes_back_as_nifti_on_its_grid(trained_run: Path, phantom_data: Path, tmp_path: Path) -> None:
+    name = sorted(phantom_data.iterdir())[0].name
+    files = {kind: phantom_data / name / f"{name}-{kind}.nii.gz" for kind in SEQUENCES}
+    t1c = nibabel.load(files["t1c"])
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ t1c.affine
+    fields = {"space": "LPS", "space directions": lps[:3, :3].T, "space origin": lps[:3, 3]}
+    nrrd.write(str(tmp_path / f"{name}-t1c.nrrd"), np.asarray(t1c.dataobj), fields)
+    predictor = mets3d.Predictor.from_pretrained(trained_run, device="cpu")
+    found = predictor.predict_files({**files, "t1c": tmp_path / f"{name}-t1c.nrrd"}, tmp_path / "out")
+    written = nibabel.load(tmp_path / "out" / f"{name}.nii.gz")
+    np.testing.assert_allclose(written.affine, t1c.affine, atol=1e-4)
+    np.testing.assert_array_equal(found.labels, predictor.predict_files(files).labels)

@@ -31,15 +31,20 @@ def read_volumes(case: Case, predictions: Mapping[str, Path], sequences: Sequenc
 
     Raises FileNotFoundError or ValueError naming the file if one is missing, cannot be read or is on another grid.
     """
+    from mets3d.data.native import image_onto, is_on_grid, labels_onto, reference_of
     from mets3d.data.nifti import read_labels
-    from mets3d.data.reading import read_reference, read_scan
+    from mets3d.data.reading import read_reference, read_scan, read_scan_header
 
-    volumes = {name: read_scan(case, name) for name in sequences if name in case.sequences}
-    if not volumes:
+    named = [name for name in sequences if name in case.sequences]
+    if not named:
         raise FileNotFoundError(f"{case.name}: none of the sequences {', '.join(sequences)} is there")
-    first = next(iter(volumes.values()))
+    grid = read_scan_header(case, reference_of(case.sequences))  # on which predictions lie
+    volumes = {name: image_onto(read_scan(case, name), grid) for name in named}
+    first = volumes[named[0]]
     predicted = {label: read_labels(file).labels for label, file in predictions.items()}
     expected = read_reference(case) if case.labels is not None else None
+    if expected is not None and not is_on_grid(expected, grid):
+        expected = labels_onto(expected, grid)
     reference = None if expected is None else expected.labels
     for what, labels in {"reference": reference, **predicted}.items():
         if labels is not None and labels.shape != first.data.shape:

@@ -35,7 +35,7 @@ from mets3d.data.stored_case import StoredCase, case_path, header_digest
 from mets3d.files import read_json
 
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
-ABOUT_THE_SOURCE = ("source", "source_hash", "not_usable")  # keys of the index
+ABOUT_THE_SOURCE = ("source", "source_hash", "left_out", "not_usable")  # keys of the index
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Store:
     @property
     def left_out(self) -> list[str]:
         """Names of the source's cases that are not in the store."""
-        return [*self.index.get("left_out", ()), *self.index.get("not_usable", ())]
+        return [*self.index["left_out"], *self.index["not_usable"]]
 
     @property
     def plan(self) -> Plan:

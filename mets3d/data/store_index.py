@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mets3d.data.case_record import Record, as_json, write_marked
-from mets3d.data.cases import Case
+from mets3d.data.cases import Case, find_cases
 from mets3d.data.fingerprint import collect
 from mets3d.data.not_usable import reason_of
 from mets3d.data.plan import Plan
@@ -53,12 +53,19 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
         "source_hash": content_hash(source["files"]),
         "plan": plan.as_json(),
         "cases": described,
+        "left_out": _left_out(making, [case.name for case in cases]),
         "not_usable": {name: reason_of(record.findings) for name, record in records.items() if not record.stored},
     }
     before = (store / INDEX).read_bytes() if (store / INDEX).is_file() else b""
     write_marked(store / INDEX, as_json(index))
     (store / UNFINISHED).unlink(missing_ok=True)
     return (store / INDEX).read_bytes() != before
+
+
+def _left_out(making: Making, names: Sequence[str]) -> list[str]:
+    """Lists the cases without a reference and the excluded ones; files about patients or folds may name them."""
+    everything = making.data.model_copy(update={"exclude": None, "overlay": None, "patients": None})
+    return sorted({case.name for case in find_cases(making.folder, everything)} - {*names})
 
 
 def _missing(sequences: Sequence[str]) -> dict[str, list[str]]:

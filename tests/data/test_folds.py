@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mets3d.config import Data
+from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.folds import Burden, as_entries, make_folds, split_of
 from mets3d.data.folds_file import read_split
 from mets3d.data.patients import patients_of
+from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
+from tests.builders.cases import make_case
 
 NAMES = [f"P-{number:05d}-{time:03d}" for number in range(23) for time in range(1 + number % 4)]
 PATIENTS = patients_of(NAMES)
@@ -191,3 +193,21 @@ def test_patients_may_be_named_anew_for_a_store(phantom_store: Path, tmp_path: P
         split_of(store, Data(folds=3, patients=str(file)))
     with pytest.raises(DataError, match="has 0 groups"):
         split_of(store, Data(patients="BraTS"))
+
+
+def test_excluded_and_unlabelled_cases_may_be_named_and_others_not(tmp_path: Path) -> None:
+    for name in ("A-1-000", "B-1-000", "C-1-000", "D-1-000"):
+        make_case(tmp_path / "data", name, volumes={"seg": None} if name == "C-1-000" else {})
+    (tmp_path / "out.txt").write_text("D-1-000, moved\n", encoding="utf-8")
+    data = Data(exclude=str(tmp_path / "out.txt"))
+    preprocess(tmp_path / "data", tmp_path / "store", Preprocess(), data=data)
+    store = open_store(tmp_path / "store")
+    assert (store.cases, store.left_out) == (["A-1-000", "B-1-000"], ["C-1-000", "D-1-000"])
+    split = written(tmp_path, [{"train": ["A-1-000", "D-1-000"], "val": ["B-1-000", "C-1-000"]}])
+    who = tmp_path / "who.csv"
+    who.write_text("A-1-000,a\nB-1-000,b\nC-1-000,c\nD-1-000,b\n", encoding="utf-8")
+    found = split_of(store, Data(split=str(split), patients=str(who)))
+    assert (found.training, found.held_out) == (["A-1-000"], ["B-1-000"])
+    assert "2 cases that the store has left out: C-1-000, D-1-000" in found.remarks[0]
+    with pytest.raises(DataError, match="entry 0, train: E-1-000 is no case"):
+        split_of(store, Data(split=str(written(tmp_path, [{"train": ["A-1-000", "E-1-000"], "val": []}]))))

@@ -469,3 +469,18 @@ def test_a_copy_under_another_name_is_told_as_check_tells_it(tmp_path: Path) -> 
     remarks = preprocess(data, tmp_path / "store", SETTINGS, data=Data(), on_error="skip")
     said = [*remarks, *remarks.not_usable.values()]
     assert all(any(what in one for one in said) for what in told)
+
+
+def test_lesions_before_and_after_are_told_and_kept_in_the_fingerprint(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_case(data, "MET-001")  # a lesion of 27 voxels with its oedema, and one of a single voxel, at 1 mm
+    made = preprocess(data, tmp_path / "coarse", Preprocess(spacing_mm=(2.0, 2.0, 2.0)), data=Data())
+    (told,) = [remark for remark in made if remark.startswith("lesions before and after resampling")]
+    assert [line.split()[0] for line in told.splitlines()[2:]] == ["WT", "WT", "TC", "TC", "ET", "ET"]
+    rows = {(row["region"], row["size_mm3"]): row for row in open_store(tmp_path / "coarse").fingerprint["survival"]}
+    small = rows["ET", "0-2"]
+    assert (small["lesions"], small["kept"], small["stored_volume_mm3"]) == (1, 1, 8)
+    assert rows["WT", "27-100"]["kept"] == 1
+    own = preprocess(data, tmp_path / "own", Preprocess(spacing_mm="in_plane"), data=Data())
+    assert not any("resampling" in remark for remark in own)
+    assert open_store(tmp_path / "own").plan.spacing_mm == "in_plane"

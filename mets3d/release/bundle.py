@@ -44,8 +44,8 @@ def check_plan(plan: Plan) -> None:
         found = "voxels in each case's own plane" if plan.spacing_mm == "in_plane" else plan.normalisation
         found = f"preprocess.brain: {plan.brain}" if plan.brain != "nonzero" else found
         raise ValueError(
-            f"--bundle: MONAI's transforms make voxels of one size and z-scores of stripped brains, this run has {found};"
-            " leave out --bundle. The folder then predicts with mets3d"
+            "--bundle: MONAI's transforms make voxels of one size and z-scores of stripped brains, this run has "
+            f"{found}; leave out --bundle. The folder then predicts with mets3d"
         )
 
 

@@ -26,7 +26,7 @@ from mets3d.files import read_json, write_json
 from mets3d.inference import ensemble, outputs, pipeline
 from mets3d.inference import predict as module
 from mets3d.inference.ensemble import Ensemble
-from mets3d.inference.members import load_network
+from mets3d.inference.members import load_members, load_network
 from mets3d.inference.predict import Prediction
 from mets3d.inference.predictor import Predictor
 from mets3d.inference.setup import Choices, set_up
@@ -303,6 +303,17 @@ def test_an_imported_checkpoint_is_a_run_directory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="4 classes for target labels"):
         write_run(file, tmp_path / "labels", patch=(32, 32, 32), target="labels")
     assert not (tmp_path / "labels").exists()
+
+
+def test_an_imported_checkpoint_may_have_two_channels(tmp_path: Path) -> None:
+    network = TransUNet("decoder", in_channels=2, features=32, strides=((2, 2, 2),) * 3, patch=(32, 32, 32), width=96)
+    file = tmp_path / "model_best.model"
+    torch.save({"epoch": 3, "state_dict": original(network)}, file)
+    with pytest.raises(ValueError, match=r"expected 4 input channels \(t1n, t1c, t2w, t2f\), found 2; name them"):
+        write_run(file, tmp_path / "imported", patch=(32, 32, 32))
+    run = write_run(file, tmp_path / "imported", patch=(32, 32, 32), sequences=("t1c", "t2f"))
+    (member,) = load_members([run])
+    assert member.plan.sequences == member.config.data.sequences == ("t1c", "t2f")
 
 
 # ---------------------------------------------------------------- what lies beside a label map

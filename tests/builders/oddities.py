@@ -79,7 +79,7 @@ def patient(number: int, labels: np.ndarray | None = None, shape: Sequence[int] 
     """Scans in which enhancing tumour shines in t1c and oedema in t2f, less in t2w; and the reference."""
     labels = nested_lesion(shape) if labels is None else labels
     scans = {sequence: scan(7919 * number + channel, shape) for channel, sequence in enumerate(SEQUENCES)}
-    for sequence, label, more in (("t1c", 3, 900), ("t2f", 2, 700), ("t2f", 3, 400), ("t2w", 2, 300)):
+    for sequence, label, more in (("t1c", 3, 900), ("t2f", 2, 1100), ("t2f", 3, 400), ("t2w", 2, 300)):
         scans[sequence][labels == label] += more
     return {**scans, "seg": labels}
 

@@ -10,7 +10,7 @@ from mets3d.data.case_summary import CaseSummary, ScanFacts
 NESTED = {"0 2": 80, "0 3": 10, "2 3": 60, "1 3": 20}  # faces of core within a rim within oedema
 VOXELS = {1: 60, 2: 600, 3: 200}
 LEVELS = {  # of the sequences in the labels, in standard deviations of the brain
-    "t1n": {1: -1.0, 2: -0.5, 3: -0.3},
+    "t1n": {1: 0.0, 2: -0.5, 3: -0.3},
     "t1c": {1: -0.8, 2: -0.5, 3: 2.5},
     "t2w": {1: 1.0, 2: 0.8, 3: 0.5},
     "t2f": {1: 0.5, 2: 2.0, 3: 1.0},

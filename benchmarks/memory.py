@@ -178,7 +178,7 @@ def measure(config: Config, device: torch.device) -> dict[str, float]:
 def runs_within(config: Config, device: torch.device, limit: float) -> bool:
     """Whether two steps run where the allocator may have no more than so many bytes."""
     whole = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction(limit / whole, device)
+    torch.cuda.set_per_process_memory_fraction(limit / whole)
     try:
         for _ in two_steps(config, device):
             pass
@@ -188,7 +188,7 @@ def runs_within(config: Config, device: torch.device, limit: float) -> bool:
     finally:
         gc.collect()
         torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
     return True
 
 

@@ -16,9 +16,10 @@ from mets3d.planning.network_bytes import Sizes, network_stages
 from mets3d.planning.stages import FP32, MASK, Stage, worst_moment
 
 GB = 1e9
-# What a GPU's memory holds beside a step: the driver's context with its kernels, and what an allocator loses in pieces.
+# What a GPU's memory holds beside a step: the driver's context with its kernels, and what an allocator loses in pieces:
+# with so much the networks of docs/planning.md ran.
 CONTEXT_BYTES = 0.85 * GB
-PIECES = 0.1
+PIECES = 0.2
 STATES = {"adamw": 2, "sgd": 1}  # numbers that the optimizer keeps for a parameter
 
 

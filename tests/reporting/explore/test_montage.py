@@ -136,6 +136,8 @@ def test_telling_cases_are_the_ends_and_the_middle_each_once():
 
 def test_the_next_case_stands_in_for_one_that_is_pictured_already():
     both = described(2, seed=3).cases
+    (only,) = telling_cases(both[:1])
+    assert only.why.startswith("largest tumour, ")  # and not what it would be shown for later
     first, second = telling_cases(both)
     assert first.why.startswith("largest tumour, ")
     assert {first.numbers.name, second.numbers.name} == {case.name for case in both}

@@ -88,8 +88,8 @@ class Ensemble:
         images = {name: read_scan(case, name) for name in names}
         if self.reading.grids == "t1c":
             images = {name: image_onto(images.pop(name), grid) for name in names}
-        mask = self._mask(case, grid) if any(plan.brain == "file" for plan in self.plans) else None
-        return Loaded(self.prepare(images, mask), grid.source, grid.spacing_mm)
+        masked = {"mask": self._mask(case, grid)} if any(plan.brain == "file" for plan in self.plans) else {}
+        return Loaded(self.prepare(images, **masked), grid.source, grid.spacing_mm)
 
     def load(self, images: Mapping[str, ImageVolume]) -> Loaded:
         """Prepares a case of images on one grid, which are not kept. Raises DataError as `prepare`."""

@@ -15,7 +15,7 @@ import numpy as np
 from mets3d.data import Progress, quiet
 from mets3d.data.patients import patients_of
 from mets3d.evaluation.case import CaseFiles, CaseResult, Scoring, score_case
-from mets3d.evaluation.folders import Pairs, file_pairs, recorded_patients
+from mets3d.evaluation.folders import Pairs, References, file_pairs, recorded_patients
 from mets3d.evaluation.froc import FROC_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
@@ -53,12 +53,11 @@ class EvaluationReport:
 
 def evaluate(
     predictions: Path,
-    references: Path,
+    references: Path | References,
     tables: Tables,
     scoring: Scoring | None = None,
     *,
     probabilities: Path | None = None,
-    patients: str | None = None,
     jobs: int = 1,
     progress: Progress = quiet,
 ) -> EvaluationReport:
@@ -67,8 +66,7 @@ def evaluate(
     `tables.scores` gets one row per case and region, `tables.lesions` one per lesion, `tables.froc` one per case,
     region and threshold from the maps CASE.nii.gz in `probabilities`. All are sorted by case, numbers in full
     precision, no value as an empty cell. A table is written whole or, when no case could be scored, not at all.
-    `patients` says whose cases they are, as the setting data.patients does (`mets3d.data.patients.patients_of`); None:
-    see `folders.recorded_patients`. `jobs` processes share the cases; the result does not depend on their number.
+    `jobs` processes share the cases; the result does not depend on their number.
 
     References without a prediction are in `unpredicted`. Where the rules count them (brats2026: Dice, NSD and F1 0,
     HD95 373 mm, all lesions missed) they are scored; under the others they are not, since those rules do not say.
@@ -81,6 +79,7 @@ def evaluate(
     exist or holds no label map.
     """
     scoring = scoring or Scoring()
+    references = References(references) if isinstance(references, Path) else references
     counts_missing = rules_named(scoring.rules).missing_prediction == "worst"
     found = file_pairs(predictions, references)
     report = EvaluationReport(problems=list(found.problems), unpredicted=list(found.unpredicted))
@@ -91,10 +90,10 @@ def evaluate(
             raise IsADirectoryError(f"{table} is a folder, and a table is to be written there; move it away")
     work = _cases(found, probabilities, counts_missing=counts_missing)
     names = [files.case for files in work]
-    if patients is None:
+    if references.patients is None:
         patient = recorded_patients(predictions, references, names)
     else:
-        patient = patients_of(names, patients, also_known=found.expected)
+        patient = patients_of(names, references.patients, also_known=found.expected)
     for done, result in enumerate(_results(work, scoring, jobs), start=1):
         report.rows += [row | {PATIENT: patient[row["case"]]} for row in result.rows]
         report.lesions += result.lesions

@@ -6,16 +6,29 @@ is read too. References may be those of a data set of any layout that `mets3d.da
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, find_cases, visible_files
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.rundir import PREDICTION_NOTE, RunDir
+
+
+@dataclass(frozen=True)
+class References:
+    """A folder of references: how the cases of a data set are found in it, and whose they are.
+
+    find: `find_cases`, with the settings by which labels, corrected references and cases to leave out are known.
+    patients: as the setting data.patients; None: see `recorded_patients`.
+    """
+
+    folder: Path
+    find: Callable[[Path], CaseList] = find_cases
+    patients: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Pairs:
     label_maps: Mapping[str, Mapping[int, int]]  # by case, the integers of its reference's file to our labels
 
 
-def file_pairs(predictions: Path, references: Path) -> Pairs:
+def file_pairs(predictions: Path, references: References) -> Pairs:
     """Pairs up the label maps of two folders by case name.
 
     A prediction is missing where a reference has none, unless `predict` noted that it was to predict other cases only.
@@ -55,7 +68,7 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     for case in sorted({*predicted, *expected}):
         if case not in predicted and wanted is not None and case not in wanted:
             continue
-        problem = _no_pair(case, predicted.get(case, []), expected.get(case, []), references)
+        problem = _no_pair(case, predicted.get(case, []), expected.get(case, []), references.folder)
         if problem:
             problems.append(problem)
         elif case in predicted:
@@ -65,14 +78,14 @@ def file_pairs(predictions: Path, references: Path) -> Pairs:
     return Pairs(pairs, missing, problems, sorted(expected), label_maps)
 
 
-def recorded_patients(predictions: Path, references: Path, cases: Sequence[str]) -> dict[str, str]:
+def recorded_patients(predictions: Path, references: References, cases: Sequence[str]) -> dict[str, str]:
     """Returns case -> patient: by the run that predicted, else by the data set of the references, else by the name.
 
     The run is the one whose folder holds the predictions, or that the note beside them names; it knows its own cases.
     """
     known = {}
     with suppress(OSError, DataError):  # a flat folder is no data set
-        known = {case.name: case.patient for case in find_cases(references)}
+        known = {case.name: case.patient for case in references.find(references.folder)}
     known |= _patients_of_run(predictions)
     return {case: known.get(case) or patient_of(case) for case in cases}
 
@@ -111,15 +124,17 @@ def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str
     return set(names) or None, set(failed), []
 
 
-def _reference_files(folder: Path) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
+def _reference_files(references: References) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
     """Returns the references in a folder by case name, and the label maps that the folder's layout has.
 
     Of a data set they are those that training reads: a file that lies apart from its case is none.
     """
     known: dict[str, Case] = {}
+    folder = references.folder
     if folder.is_dir():
-        with suppress(DataError):  # a flat folder is no data set
-            cases = find_cases(folder)
+        # A flat folder is no data set; one for which settings are given is.
+        with suppress(DataError) if references.find is find_cases else nullcontext():
+            cases = references.find(folder)
             doubled = {finding.case for finding in cases.findings if finding.severity == "error"}
             known = {case.name: case for case in cases if case.labels is not None and case.name not in doubled}
     found = _label_files(folder, "references", needed=not known)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
+from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
 
 SUMMARY = "lesion-wise and whole-volume scores of predictions against references"
@@ -27,8 +29,7 @@ def arguments(parser: VerbParser) -> None:
                         help="between size classes")  # fmt: skip
     parser.add_argument("--probabilities", type=Path, metavar="DIR",
                         help="maps for froc.csv (default PREDICTIONS/probabilities, if there)")  # fmt: skip
-    parser.add_argument("--patients", metavar="PATTERN|FILE",
-                        help="who is who, as in data.patients (default: by the run or data set)")  # fmt: skip
+    parser.takes_data_settings()
     parser.takes_jobs()
 
 
@@ -52,11 +53,10 @@ def run(options: argparse.Namespace) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = evaluate(
         options.predictions,
-        options.references,
+        _references(options),
         Tables(options.out, beside.lesions, beside.froc),
         Scoring(rules, options.compat, tuple(options.size_edges)),
         probabilities=options.probabilities or (soft if soft.is_dir() else None),
-        patients=options.patients,
         jobs=options.jobs,
         progress=progress_of("evaluate"),
     )
@@ -68,6 +68,18 @@ def run(options: argparse.Namespace) -> int:
     if report.rows:
         print(f"scores in {options.out}")
     return 1 if report.problems else 0
+
+
+def _references(options: argparse.Namespace) -> Any:
+    """Returns the references, found as the settings of reading say where any is set."""
+    from mets3d.data.cases import find_cases
+    from mets3d.evaluation.folders import References
+    from mets3d.settings import READING, Data
+
+    data, default = configuration(options, sections=READING).data, Data()
+    keys = [key.removeprefix("data.") for key in READING]
+    alike = all(getattr(data, key) == getattr(default, key) for key in keys)
+    return References(options.references, find_cases if alike else partial(find_cases, data=data), data.patients)
 
 
 def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.evaluate import Tables, evaluate
+from mets3d.evaluation.folders import References
 from mets3d.evaluation.tables import Row
 from mets3d.files import write_json
 from mets3d.statistics.cohort import cohort_table
@@ -70,7 +71,7 @@ def test_evaluate_writes_the_patient_that_the_run_knows(tmp_path: Path) -> None:
     write_json(tmp_path / "run" / "split.json", {"patients": {"X1": "X", "X2": "X"}})
     evaluate(predictions, tmp_path / "data", Tables(out))
     assert patients_in(read_scores(out)) == {"100101A": "100101", "X1": "X", "X2": "X"}
-    evaluate(predictions, tmp_path / "data", Tables(out), patients=r"^(.)")
+    evaluate(predictions, References(tmp_path / "data", patients=r"^(.)"), Tables(out))
     assert patients_in(read_scores(out)) == {"100101A": "1", "X1": "X", "X2": "X"}
     with pytest.raises(ValueError, match="finds no patient"):
-        evaluate(predictions, tmp_path / "data", Tables(out), patients="X([0-9])")
+        evaluate(predictions, References(tmp_path / "data", patients="X([0-9])"), Tables(out))

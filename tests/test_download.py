@@ -42,7 +42,7 @@ def test_a_download_with_every_oddity_gets_through(tmp_path: Path, capsys: pytes
     assert ours.orientation == theirs.orientation == "PIR"
     assert ours.shape == theirs.shape
 
-    # The two cases without a reference are predicted and named; the label that is left in one is background.
+    # Cases without a reference, or left out, are predicted and named; the label that is left in one is background.
     assert main(["evaluate", str(out), str(data), "--out", str(tmp_path / "scores.csv"), "--config", str(config)]) == 1
     told = capsys.readouterr().err
     assert f"evaluate: {download.REPAIRED}" not in told, "scored by the corrected reference"

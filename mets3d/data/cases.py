@@ -22,9 +22,11 @@ from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
 
 __all__ = [
-    "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases",
+    "EXCLUDED", "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases",
     "visible_files",
 ]  # fmt: skip
+
+EXCLUDED = "excluded"  # what the finding about a case says that the settings leave out
 
 
 def find_cases(folder: Path, data: Data | None = None) -> CaseList:
@@ -117,7 +119,7 @@ def _leave_out(cases: dict[str, Case], excluded: dict[str, str], findings: list[
     for name in excluded:
         del cases[name]
     notes = [
-        Finding(name, "note", "excluded", reason or "no reason is given in data.exclude")
+        Finding(name, "note", EXCLUDED, reason or "no reason is given in data.exclude")
         for name, reason in excluded.items()
     ]
     return [finding for finding in findings if finding.case not in excluded] + notes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, find_cases, visible_files
+from mets3d.data.cases import EXCLUDED, LABELS, SEQUENCES, SUFFIXES, Case, CaseList, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.rundir import PREDICTION_NOTE, RunDir
@@ -127,18 +127,22 @@ def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str
 def _reference_files(references: References) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
     """Returns the references in a folder by case name, and the label maps that the folder's layout has.
 
-    Of a data set they are those that training reads: a file that lies apart from its case is none.
+    Of a data set they are those that training reads: a file that lies apart from its case is none, nor that of a
+    case that is left out.
     """
     known: dict[str, Case] = {}
+    excluded: set[str] = set()
     folder = references.folder
     if folder.is_dir():
         # A flat folder is no data set; one for which settings are given is.
         with suppress(DataError) if references.find is find_cases else nullcontext():
             cases = references.find(folder)
             doubled = {finding.case for finding in cases.findings if finding.severity == "error"}
+            excluded = {finding.case for finding in cases.findings if finding.what == EXCLUDED}
             known = {case.name: case for case in cases if case.labels is not None and case.name not in doubled}
     found = _label_files(folder, "references", needed=not known)
     found |= {name: [case.labels] for name, case in known.items() if case.labels is not None}
+    found = {name: files for name, files in found.items() if name not in excluded}
     return found, {name: case.label_map for name, case in known.items()}
 
 

@@ -50,5 +50,7 @@ def test_a_download_with_every_oddity_gets_through(tmp_path: Path, capsys: pytes
         rows = list(csv.DictReader(file))
     assert {row["case"] for row in rows} == expected | {download.INCOMPLETE}
     split = json.loads((run / "split.json").read_text(encoding="utf-8"))
-    sides = [{name.rpartition("-")[0] for name in split[side]} for side in ("training", "validation")]
+    patients = split["patients"]
+    sides = [{patients[name] for name in split[side]} for side in ("training", "validation")]
+    assert {patients[name] for name in download.EMPTY} == {name.rpartition("-")[0] for name in download.EMPTY}
     assert not sides[0] & sides[1], "patients with two time points stay on one side"

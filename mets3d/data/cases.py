@@ -22,8 +22,8 @@ from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
 
 __all__ = [
-    "EXCLUDED", "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "find_cases",
-    "visible_files",
+    "EXCLUDED", "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "excluded_cases",
+    "find_cases", "visible_files",
 ]  # fmt: skip
 
 EXCLUDED = "excluded"  # what the finding about a case says that the settings leave out
@@ -72,6 +72,11 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     return CaseList(
         _with_patients(cases, data, placed), dict(Counter(each.counted_in for each in kept)), findings + mixed, said
     )
+
+
+def excluded_cases(cases: CaseList) -> set[str]:
+    """Returns the names of the cases that `data.exclude`, or dataset.yaml, leaves out."""
+    return {finding.case for finding in cases.findings if finding.what == EXCLUDED}
 
 
 # ---------------------------------------------------------------- finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mets3d.data.case_record import Record, as_json, write_marked
-from mets3d.data.cases import Case, find_cases
+from mets3d.data.cases import Case, excluded_cases, find_cases
 from mets3d.data.fingerprint import collect
 from mets3d.data.not_usable import reason_of
 from mets3d.data.plan import Plan
@@ -64,8 +64,8 @@ def finish(making: Making, cases: Sequence[Case], records: Mapping[str, Record])
 
 def _left_out(making: Making, names: Sequence[str]) -> list[str]:
     """Lists the cases without a reference and the excluded ones; files about patients or folds may name them."""
-    everything = making.data.model_copy(update={"exclude": None, "overlay": None, "patients": None})
-    return sorted({case.name for case in find_cases(making.folder, everything)} - {*names})
+    cases = find_cases(making.folder, making.data)
+    return sorted({*(case.name for case in cases), *excluded_cases(cases)} - {*names})
 
 
 def _missing(sequences: Sequence[str]) -> dict[str, list[str]]:

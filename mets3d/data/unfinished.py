@@ -13,7 +13,7 @@ from pathlib import Path
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.case_record import as_json, forget_case, stored_names, write_marked
-from mets3d.data.cases import Case, find_cases
+from mets3d.data.cases import Case, excluded_cases, find_cases
 from mets3d.data.normalise import Normalisation
 from mets3d.data.spacing import Wanted, spacing_from_json
 from mets3d.data.store import INDEX, UNFINISHED
@@ -64,9 +64,8 @@ def excluded(store: Path, folder: Path, data: Data, names: Sequence[str]) -> lis
     others = sorted(set(stored_names(store)) - set(names))
     if not others:
         return []
-    everything = find_cases(folder, data.model_copy(update={"exclude": None}))
-    there = {case.name for case in everything if case.labels is not None}
-    gone = [name for name in others if name not in there]
+    left_out = excluded_cases(find_cases(folder, data))
+    gone = [name for name in others if name not in left_out]
     if gone:
         shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
         raise DataError(

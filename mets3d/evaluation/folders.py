@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.cases import EXCLUDED, LABELS, SEQUENCES, SUFFIXES, Case, CaseList, find_cases, visible_files
+from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, excluded_cases, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.rundir import PREDICTION_NOTE, RunDir
@@ -138,7 +138,7 @@ def _reference_files(references: References) -> tuple[dict[str, list[Path]], dic
         with suppress(DataError) if references.find is find_cases else nullcontext():
             cases = references.find(folder)
             doubled = {finding.case for finding in cases.findings if finding.severity == "error"}
-            excluded = {finding.case for finding in cases.findings if finding.what == EXCLUDED}
+            excluded = excluded_cases(cases)
             known = {case.name: case for case in cases if case.labels is not None and case.name not in doubled}
     found = _label_files(folder, "references", needed=not known)
     found |= {name: [case.labels] for name, case in known.items() if case.labels is not None}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from mets3d.data.cases import Case
+from mets3d.data.cases import Case, Scan
 from mets3d.data.nifti import Grid, write_labels, write_probabilities, write_scalar
 from mets3d.files import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, write_json, write_text
 from mets3d.inference.decoding import Decoded
@@ -137,7 +137,11 @@ def recipe_of(folder: PredictionsDir, name: str) -> str | None:
         return None
 
 
-def _source(case: Case) -> dict[str, list[int]]:
-    """Returns bytes and time of last change (ns) of each sequence's file, by the file's name."""
-    stats = {path.name: path.stat() for path in case.files if path != case.labels}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+def _source(case: Case) -> dict[str, list[str | int | None]]:
+    """Returns, by sequence, the name of the file, which volume of it, its bytes and time of last change (ns)."""
+    scans = {**case.sequences, **({} if case.mask is None else {"mask": Scan(case.mask)})}
+    stats = {kind: scan.path.stat() for kind, scan in scans.items()}
+    return {
+        kind: [scan.path.name, scan.volume, stats[kind].st_size, stats[kind].st_mtime_ns]
+        for kind, scan in scans.items()
+    }

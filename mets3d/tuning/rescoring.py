@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from mets3d.data.grids import lie_apart, sizes_differ
+from mets3d.evaluation.case import BEYOND
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
 from mets3d.inference.decoding_settings import Decoding, RegionDecoding
@@ -62,7 +63,8 @@ def prepare(case: HeldOutCase, file: Path, *, target: Target, thresholds: Sequen
     from mets3d.data.nifti import read_labels, read_probabilities
 
     try:
-        ours, theirs = read_probabilities(case.probabilities), read_labels(case.reference, mapped=case.label_map)
+        ours = read_probabilities(case.probabilities)
+        theirs = read_labels(case.reference, beyond=BEYOND, mapped=case.label_map)
     except (OSError, ValueError) as error:
         return f"{case.name}: {error}"
     fault = _fault(ours, theirs, target, rules)

@@ -424,6 +424,23 @@ def test_an_excluded_case_leaves_the_store_and_one_laid_over_is_made_again_alone
     assert "A-001/A-001-seg.nii.gz new" in remark
 
 
+def test_a_case_that_dataset_yaml_excludes_leaves_the_store_as_one_of_the_settings(tmp_path: Path) -> None:
+    data, store = tmp_path / "data", tmp_path / "store"
+    for name in ("A-000", "B-000", "C-000"):
+        make_case(data, name)
+    patterns = "".join(f"  {name}: '{{case}}/{{case}}-{name}.nii.gz'\n" for name in SEQUENCES)
+    text = f"sequences:\n{patterns}reference: '{{case}}/{{case}}-seg.nii.gz'\n"
+    (data / "dataset.yaml").write_text(text)
+    assert preprocess(data, store, SETTINGS, data=Data()).cases == ["A-000", "B-000", "C-000"]
+    (data / "bad.txt").write_text("B-000, moved\n")
+    (data / "dataset.yaml").write_text(text + "exclude: bad.txt\n")
+    assert preprocess(data, store, SETTINGS, data=Data()).cases == ["A-000", "C-000"]
+    assert open_store(store).left_out == ["B-000"], "a split or a file of patients may name it"
+    shutil.rmtree(data / "C-000")
+    with pytest.raises(DataError, match=r"1 of its cases is not in .*C-000"):
+        preprocess(data, store, SETTINGS, data=Data())
+
+
 def as_in_2018(data: Path, count: int) -> Path:
     """Cases whose enhancing tumour is label 4, as BraTS had it until 2021."""
     labels = np.where(two_lesions() == 3, 4, two_lesions()).astype(np.uint8)

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mets3d.data.cases import Case, Scan
 from mets3d.inference import outputs
 from mets3d.rundir import PredictionsDir
 
@@ -38,3 +40,33 @@ def test_half_written_files_of_the_living_are_left_alone(tmp_path: Path, place: 
     assert sorted(file.name for file in folder.iterdir() if file.is_file()) == sorted(
         [living.name, own.name, ".notes.tmp.txt"]
     )
+
+
+def test_a_case_is_another_where_a_file_is_another_or_is_read_as_another_sequence(tmp_path: Path) -> None:
+    files = {name: tmp_path / name / "image.nii.gz" for name in ("t1c", "t2f", "mask")}
+    for file in files.values():
+        file.parent.mkdir()
+        file.write_bytes(b"scan of equal size")
+        os.utime(file, (1, 1))
+    scans = {name: Scan(files[name]) for name in ("t1c", "t2f")}
+    case, folder = Case("P1", tmp_path, scans, None, "P1"), PredictionsDir(tmp_path / "out")
+    folder.records.mkdir(parents=True)
+
+    def is_finished(now: Case) -> bool:
+        return outputs.is_finished(folder, now, "recipe", probabilities=False)
+
+    outputs.finish_record(folder, case, "recipe", [])
+    assert is_finished(case)
+    assert not is_finished(replace(case, mask=files["mask"]))
+    assert not is_finished(replace(case, sequences={"t1c": scans["t1c"]}))
+    for number in (0, 1):
+        assert not is_finished(replace(case, sequences={**scans, "t2f": Scan(files["t2f"], number)}))
+    os.utime(files["t1c"], (2, 2))
+    assert not is_finished(case), "t1c and t2f have files of one name"
+    os.utime(files["t1c"], (1, 1))
+    whole = {name: Scan(tmp_path / f"{name}.nii.gz") for name in ("t1c", "t2f")}
+    for scan in whole.values():
+        scan.path.write_bytes(b"scan")
+    outputs.finish_record(folder, replace(case, sequences=whole), "recipe", [])
+    swapped = {"t1c": whole["t2f"], "t2f": whole["t1c"]}
+    assert not is_finished(replace(case, sequences=swapped)), "the files are the same, what they show is not"

@@ -76,6 +76,19 @@ def make_run(
     return run.path, data
 
 
+@pytest.mark.parametrize("integer", [-1, 300])
+def test_a_label_that_no_byte_holds_is_background_as_in_the_evaluation(tmp_path: Path, integer: int) -> None:
+    examples = {f"H-{number}-000": planted_threshold(number) for number in range(2)}
+    run, data = make_run(tmp_path, examples)
+    plain = tune(run, data)
+    labels = examples["H-0-000"][1].astype(np.int16)
+    labels[0, 0, 0] = integer
+    write_image(data / "H-0-000" / "H-0-000-seg.nii.gz", labels, np.eye(4))
+    assert tune(run, data).regions == plain.regions
+    with pytest.raises(ValueError, match="brats2026 refuses its reference"):
+        tune(run, data, rules="brats2026")
+
+
 def of(tuning: Tuning, region: str) -> Any:
     return next(row for row in tuning.regions if row.region == region)
 

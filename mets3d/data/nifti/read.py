@@ -12,7 +12,7 @@ from jaxtyping import Bool, Num, Shaped, UInt8
 from mets3d.data.nifti.formats import Voxels, all_volumes, header_of, one_volume
 from mets3d.data.nifti.orientation import in_ras_order, laid_out, ras_affine, ras_shape, ras_spacing
 from mets3d.data.nifti.scaling import float32_in_ras, scaled
-from mets3d.data.nifti.volumes import FileError, Header, ImageVolume, LabelVolume, ProbabilityVolume
+from mets3d.data.nifti.volumes import FileError, Header, ImageVolume, LabelVolume, Oddity, ProbabilityVolume
 
 WHOLE_NUMBER_TOLERANCE = 1e-3
 AS_THEY_ARE: Mapping[int, int] = MappingProxyType({})
@@ -55,10 +55,12 @@ def read_labels(
     NotLabelsError (a FileError) for values that are not whole numbers or, without `beyond`, not in 0..255.
     """
     voxels = one_volume(path, volume)
-    stored = _labels(_whole(voxels, path), path, beyond, mapped)
+    whole = _whole(voxels, path)
+    stored = _labels(whole, path, beyond, mapped)
     grid = voxels.grid
     labels = laid_out(in_ras_order(stored, grid), "C")
-    return LabelVolume(labels, ras_spacing(grid), ras_affine(grid), grid, voxels.oddities)
+    oddities = (*voxels.oddities, *_joined(whole, mapped))
+    return LabelVolume(labels, ras_spacing(grid), ras_affine(grid), grid, oddities)
 
 
 def read_probabilities(path: Path) -> ProbabilityVolume:
@@ -113,6 +115,19 @@ def _labels(
         raise NotLabelsError(f"{path}: expected labels from 0 to 255, found {low:g} to {high:g}")
     kept = np.where(outside, beyond or 0, whole).astype(np.uint8)
     return _renamed(kept, whole, mapped)
+
+
+def _joined(whole: Num[np.ndarray, "x y z"], mapped: Mapping[int, int]) -> list[Oddity]:
+    """Finds integers that the map does not name and turns others into: two tissues can become one."""
+    found = []
+    for label in sorted({*mapped.values()} - {0, *mapped}):
+        others = [old for old, new in mapped.items() if new == label and (whole == old).any()]
+        if others and (whole == label).any():
+            named = " and ".join(map(str, others))
+            detail = f"the map turns {named} into {label}, and the file holds {label} itself: both are {label} now"
+            advice = f"say in data.labels what {label} is, as {{{label}: {label}, {others[0]}: {others[0]}}}"
+            found.append(Oddity("warning", "labels joined by the map", detail, advice))
+    return found
 
 
 def _renamed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mets3d.data.cases import Case, find_cases
 from mets3d.reporting.run_record import Note, RunRecord
@@ -30,11 +31,12 @@ def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
 
     Where there is none, the first run gets a note with the reason.
     """
-    data = next((record.data for record in records if record.data is not None), None)
-    if data is None:
+    shown = next((record for record in records if record.data is not None), None)
+    if shown is None or shown.data is None:
         return {}
+    data = shown.data
     try:
-        found = {case.name: case for case in find_cases(data)}
+        found = _found(data, shown)
     except (OSError, ValueError) as error:
         records[0].notes.append(Note(f"No slices: {error}"))
         return {}
@@ -43,6 +45,19 @@ def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
         records[0].notes.append(Note(f"No slices: {data} holds no case that every run predicted."))
     trained = {name for record in records for name in record.split.get("training", ())}
     return {name: case for name, case in everywhere.items() if name not in trained} or everywhere
+
+
+def _found(data: Path, record: RunRecord) -> dict[str, Case]:
+    """Finds the cases as the run read them: with its labels, and on its own data with its corrected references."""
+    settings = record.config.data.model_copy(update=dict.fromkeys(("exclude", "overlay", "patients")))
+    found = {case.name: case for case in find_cases(data, settings)}
+    own = {*record.split.get("training", ()), *record.split.get("validation", ())}
+    if record.config.data.overlay is None or not own or not own <= found.keys():
+        return found
+    return {
+        case.name: case
+        for case in find_cases(data, settings.model_copy(update={"overlay": record.config.data.overlay}))
+    }
 
 
 def _standing(rank: int, amount: int) -> str:

@@ -224,6 +224,22 @@ def test_labels_are_mapped_all_at_once(tmp_path: Path, dtype: Any) -> None:
     assert read_labels(tmp_path / "a.nii").labels.ravel().tolist() == [0, 1, 2, 4, 3]
 
 
+@pytest.mark.parametrize(
+    ("mapped", "joined"),
+    [({4: 3}, ["4 into 3"]), ({4: 3, 3: 3}, []), ({5: 3}, []), ({1: 2, 2: 1}, []), ({4: 0}, []), ({}, [])],
+)
+def test_a_map_that_joins_a_label_with_one_it_does_not_name_is_said(
+    tmp_path: Path, mapped: dict[int, int], joined: list[str]
+) -> None:
+    nibabel.save(
+        nibabel.Nifti1Image(np.array([0, 1, 2, 4, 3], np.uint8).reshape(5, 1, 1), np.eye(4)), tmp_path / "a.nii"
+    )
+    oddities = read_labels(tmp_path / "a.nii", mapped=mapped).oddities
+    found = [oddity for oddity in oddities if oddity.what == "labels joined by the map"]
+    assert [oddity.severity for oddity in found] == ["warning"] * len(joined)
+    assert all(words in oddity.detail for words, oddity in zip(joined, found, strict=True))
+
+
 @pytest.mark.parametrize("extra", [(), (1,)])
 def test_probabilities_with_trailing_axes_of_one(tmp_path: Path, extra: tuple[int, ...]) -> None:
     grid = read_labels(saved(tmp_path / "a.nii", VALUES % 3)).source

@@ -28,6 +28,20 @@ def test_the_cases_that_training_has_not_seen_are_pictured_if_there_are_any(make
     assert sorted(predicted_cases(read_runs([only]))) == ["A"]
 
 
+def test_references_are_pictured_as_the_run_read_them(make_run, data_set, tmp_path):
+    data = data_set(("A", "B"))
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    shutil.copy(next((data / "A").glob("*-seg.nii*")), overlay)
+    settings = {"data": {"labels": {7: 3}, "overlay": str(overlay)}}
+    own = make_run("one", cases=("A",), trained_on=("B",), data=data, settings=settings)
+    found = predicted_cases(read_runs([own]))
+    assert (found["A"].label_map, found["A"].labels.parent) == ({7: 3}, overlay)
+    other = make_run("two", cases=("A",), trained_on=("T",), data=data, settings=settings)
+    found = predicted_cases(read_runs([other]))
+    assert (found["A"].label_map, found["A"].labels.parent) == ({7: 3}, data / "A")
+
+
 def test_a_note_says_why_no_case_is_pictured(make_run, data_set):
     data = data_set(("A", "B"))
     records = read_runs([make_run("one", cases=("A",), data=data), make_run("two", cases=("B",), data=data)])

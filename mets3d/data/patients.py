@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mets3d.data import DataError
@@ -70,7 +71,11 @@ def patients_of(
 
 
 def _is_file(chosen: str | Path) -> bool:
-    return isinstance(chosen, Path) or Path(chosen).is_file() or chosen.lower().endswith(_ENDINGS)
+    if isinstance(chosen, Path) or chosen.lower().endswith(_ENDINGS):
+        return True
+    with suppress(OSError):  # a pattern can be longer than any file's name
+        return Path(chosen).is_file()
+    return False
 
 
 # ---------------------------------------------------------------- a pattern

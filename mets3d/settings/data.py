@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from mets3d.regions import KNOWN_LABELS
 from mets3d.settings.channels import fault_of
 from mets3d.settings.kinds import Counts, Section, VoxelSize
 
@@ -67,6 +68,13 @@ class Data(Section):
         fault = fault_of(self.sequences)
         if fault:
             raise ValueError(f"sequences: {fault}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_ours(self) -> Data:
+        wrong = {theirs: ours for theirs, ours in (self.labels or {}).items() if ours not in KNOWN_LABELS}
+        if wrong:
+            raise ValueError(f"labels: expected each integer mapped to one of 0 to {KNOWN_LABELS[-1]}, found {wrong}")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Files, overrides as sweep agents print them, and faults that are listed together."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mets3d import config
-from mets3d.config import Config, ConfigError, load, load_file
+from mets3d.config import Config, ConfigError, Data, load, load_file
 from mets3d.config.yaml12 import load_yaml, read_value
 from tests.builders.runs import ROOT
 
@@ -311,3 +312,12 @@ def test_a_setting_that_is_a_map_is_replaced_and_not_merged(tmp_path: Path) -> N
     assert config.differing_keys(changed, load(["--config", str(file)])) == ["data.labels"]
     file.write_text(config.to_yaml(changed))
     assert load_file(file) == changed
+
+
+@pytest.mark.parametrize(("map_", "wrong"), [({4: 3, 3: 300}, "{3: 300}"), ({1: -1}, "{1: -1}"), ({1: 5}, "{1: 5}")])
+def test_labels_are_mapped_to_ours_alone(map_: dict[int, int], wrong: str) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"labels: expected each integer mapped to one of 0 to 4, found {wrong}")
+    ):
+        Data(labels=map_)
+    assert Data(labels={7: 3, -1: 0}).labels == {7: 3, -1: 0}

@@ -51,6 +51,8 @@ def test_a_pattern_is_searched_for_in_the_name() -> None:
     names = ["a_P1_x", "a_P1_y", "a_P22_x"]
     assert patients_of(names, r"_(P\d+)_") == {"a_P1_x": "P1", "a_P1_y": "P1", "a_P22_x": "P22"}
     assert patients_of(names, r"^(?:a|b)_(P\d+)")["a_P22_x"] == "P22"
+    longer_than_a_file_name = "|".join(f"Q{number}" for number in range(2000))
+    assert patients_of(["a_P1_x"], rf"_(P1|{longer_than_a_file_name})_") == {"a_P1_x": "P1"}
 
 
 @pytest.mark.parametrize(

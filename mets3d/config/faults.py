@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mets3d.config.keys import flatten, leaves
+from mets3d.config.keys import flatten, leaves, settings
 from mets3d.settings import Config, Section
 
 
@@ -22,10 +22,15 @@ class ConfigError(Exception):
 
 def unknown_keys(tree: dict[str, Any]) -> list[str]:
     """Lists a fault for every key of nested dicts that is no setting, with the nearest setting where one is near."""
-    return [
-        f"{path}: unknown key" + (f"; did you mean {nearest}?" if nearest else "")
-        for path, nearest in _unknown_keys(tree, Config, "")
-    ]
+    return [f"{path}: unknown key{_advice(path, nearest)}" for path, nearest in _unknown_keys(tree, Config, "")]
+
+
+def _advice(path: str, nearest: str | None) -> str:
+    """Returns what to write: the nearest setting, or, where a file has a setting's dotted key as one, the section."""
+    if path in settings():
+        section, _, key = path.rpartition(".")
+        return f"; in a file write `{section}:` and in the line below, indented, `{key}:`"
+    return f"; did you mean {nearest}?" if nearest else ""
 
 
 def wrong_value(fault: Any) -> str:
@@ -46,7 +51,7 @@ def _unknown_keys(tree: Any, section: type[BaseModel], prefix: str) -> Iterator[
     names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     for key, value in tree.items():
         annotation = names.get(key)
-        if annotation is None and isinstance(value, dict) and value:
+        if annotation is None and isinstance(value, dict) and value and f"{prefix}{key}" not in settings():
             yield from ((f"{prefix}{key}.{inner}", _nearest(f"{key}.{inner}", prefix)) for inner in flatten(value))
         elif annotation is None:
             yield f"{prefix}{key}", _nearest(str(key), prefix)

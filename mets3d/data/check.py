@@ -209,7 +209,10 @@ def _missing(case: Case, wanted: Sequence[str], data: Data) -> Finding:
     detail = f"expected {', '.join(wanted)}, found {present}; {', '.join(missing)} missing in {case.folder}"
     if data.missing_sequences == "zero" and len(missing) < len(wanted):
         return Finding(case.name, "note", "missing sequence", f"{detail}; zeros stand for it")
-    advice = "add the file, name the sequences that are there in data.sequences, or remove the case"
+    advice = (
+        "add the file, set data.missing_sequences to zero, before a training name the sequences that are there in "
+        "data.sequences, or leave the case out"
+    )
     return Finding(case.name, "error", "missing sequence", detail, advice)
 
 

@@ -89,10 +89,8 @@ def _check_distinct(runs: Sequence[Path]) -> None:
 
 
 def _settings(member: Member, overrides: Sequence[str]) -> Config:
-    of_files = [word for word in overrides if word.partition("=")[0].strip().removeprefix("--") in OF_FILES]
     try:
-        config = overridden(member.config, of_files, sections=OF_FILES)
-        return overridden(config, [word for word in overrides if word not in of_files], sections=CHANGEABLE)
+        return overridden(member.config, overrides, sections=(*CHANGEABLE, *OF_FILES))
     except ConfigError as error:
         raise ValueError(str(error)) from None
 

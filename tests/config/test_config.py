@@ -118,6 +118,15 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         assert part in found
 
 
+@pytest.mark.parametrize("line", ["data.labels: {4: 3}", "data.fold: 1"])
+def test_a_dotted_key_in_a_file_is_told_to_be_a_section(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(line)
+    key = line.split(":", maxsplit=1)[0].removeprefix("data.")
+    (fault,) = faults("--config", str(file))
+    assert fault.endswith(f"unknown key; in a file write `data:` and in the line below, indented, `{key}:`")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -579,7 +579,7 @@ def test_overrides_change_the_prediction_and_are_told(trained_run: Path, phantom
     assert np.array_equal(found[0], found[3])
     for word, message in (
         ("--predict.overlop=0.75", "predict.overlop: unknown key; did you mean predict.overlap?"),
-        ("--model.features=8", "model.features: belongs to the training; only predict and precision can be changed"),
+        ("--model.features=8", "model.features: belongs to the training; only predict and precision and data"),
         ("--predict.overlap=1.5", "predict.overlap: input should be less than 1"),
         ("--predict.mirror=[0, 0]", r"predict: mirror is \[0, 0\]; expected each axis once"),
         ("--predict.mirror=[3]", "predict.mirror.0: input should be less than or equal to 2"),

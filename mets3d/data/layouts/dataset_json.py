@@ -155,6 +155,6 @@ def _label_map(path: Path, integers: Mapping[int, list[str]], given: Mapping[int
     if unknown:
         raise DataError(
             f"{path}: labels: expected names of tumour parts, such as edema, necrosis and enhancing tumor, found "
-            f"{', '.join(unknown)}; say what they are in data.labels, as --data.labels '{{1: 3}}' for ET"
+            f"{', '.join(unknown)}; say what they are in data.labels, as --data.labels='{{1: 3}}' for ET"
         )
     return {integer: label for integer, label in meaning.items() if integer != label}

@@ -47,7 +47,10 @@ def propose(tree: Tree) -> str:
     best: tuple[tuple[int, int], Patterns] = ((0, 0), {})
     for patterns in _guesses(spotted):
         best = max(best, (_cases_and_files(tree, patterns), patterns), key=lambda guess: guess[0])
-    return _as_text(best[1], tree.root) if best[1] else _example(_paths(tree))
+    if not best[1]:
+        return _example(_paths(tree))
+    told = {"/".join(map("".join, image.parts)) + image.suffix for image in spotted}
+    return _as_text(best[1], tree.root, [path for path in _paths(tree) if path not in told])
 
 
 # ---------------------------------------------------------------- words in paths
@@ -184,11 +187,24 @@ def _content(patterns: Mapping[str, str]) -> dict[str, object]:
     return content
 
 
-def _as_text(patterns: Mapping[str, str], root: Path) -> str:
-    return (
-        f"# Save as {root / NAME} once every pattern is right; docs/data.md explains it.\n"
-        "# {case} is the case's name, * any text, **/ any folders.\n"
-    ) + _yaml(_content(patterns))
+def _as_text(patterns: Mapping[str, str], root: Path, untold: Sequence[str]) -> str:
+    """Returns the file with the patterns, and as comments what no pattern is for and images of no known word."""
+    lines = [
+        f"# Save as {root / NAME} once every pattern is right; docs/data.md explains it.",
+        "# {case} is the case's name, * any text, **/ any folders.",
+    ]
+    missing = [kind for kind in (*SEQUENCES, REFERENCE) if kind not in patterns]
+    if missing and untold:
+        words = ["reference" if kind == REFERENCE else kind for kind in missing]
+        lines.append(f"# No pattern was found for {', '.join(words)}; add one if these images are it:")
+        lines += [f"#   {image}" for image in _unlike(untold)]
+    return "\n".join([*lines, _yaml(_content(patterns))])
+
+
+def _unlike(images: Sequence[str]) -> list[str]:
+    """Returns the first few of the images whose paths differ in more than their digits."""
+    kinds = {re.sub(r"\d+", "0", image): image for image in reversed(images)}
+    return sorted(kinds.values())[:5]
 
 
 def _yaml(content: Mapping[str, object]) -> str:

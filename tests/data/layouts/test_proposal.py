@@ -52,3 +52,12 @@ def test_where_nothing_can_be_guessed_it_is_an_example(tmp_path: Path) -> None:
     (tmp_path / "dataset.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="expected files that match"):
         find_cases(tmp_path)
+
+
+def test_images_of_no_known_word_are_named_where_a_pattern_is_missing(tmp_path: Path) -> None:
+    touched(tmp_path, *(f"{word}_P{n}.nii.gz" for n in NUMBERS for word in ("T1", "T1c", "dark", "Maske")))
+    text = proposed(tmp_path)
+    comments = "for t2w, t2f, reference; add one if these images are it:\n#   Maske_P1.nii.gz\n#   dark_P1.nii.gz\nseq"
+    assert comments in text
+    (tmp_path / "dataset.yaml").write_text(text, encoding="utf-8")
+    assert [set(case.sequences) for case in find_cases(tmp_path)] == [{"t1n", "t1c"}] * 3

@@ -273,7 +273,7 @@ def _look_into_brain(case: Case, checked: Checked, how: How, mask: Mask | None) 
         checked.findings += brain_findings(case, images, brain)
     marked = np.zeros(int(np.count_nonzero(brain)), dtype=np.uint8)
     if labels is not None and labels.shape == brain.shape:
-        checked.findings += outside_findings(case, labels, brain)
+        checked.findings += outside_findings(case, labels, brain, masked=how == "file")
         marked = labels.labels[brain]
     labelled = np.flatnonzero(marked)
     scans = {}

@@ -42,8 +42,10 @@ def without_unknown(labels: LabelVolume) -> LabelVolume:
     return replace(labels, labels=known)
 
 
-def outside_findings(case: Case, labels: LabelVolume, brain: Bool[np.ndarray, "X Y Z"]) -> list[Finding]:
-    """Returns the finding about label voxels outside the brain.
+def outside_findings(
+    case: Case, labels: LabelVolume, brain: Bool[np.ndarray, "X Y Z"], *, masked: bool = False
+) -> list[Finding]:
+    """Returns the finding about label voxels outside the brain. masked: the brain is that of a mask's file.
 
     It is an error if more than one voxel, and more than 1 % of a lesion (26-connected, all labels together), lie there.
     """
@@ -57,12 +59,14 @@ def outside_findings(case: Case, labels: LabelVolume, brain: Bool[np.ndarray, "X
     sizes, beyond = np.bincount(lesions.ravel()), np.bincount(lesions[outside[box]], minlength=int(lesions.max()) + 1)
     shares = beyond[1:] / sizes[1:]
     wrong = (beyond[1:] > 1) & (shares > OUTSIDE)
+    where = "outside the brain's mask" if masked else "where all sequences are zero"
     detail = (
-        f"{count} label voxels lie where all sequences are zero, in {np.count_nonzero(beyond[1:])} of {len(shares)} "
+        f"{count} label voxels lie {where}, in {np.count_nonzero(beyond[1:])} of {len(shares)} "
         f"lesions, of one up to {shares.max():.1%}"
     )
     if wrong.any():
-        return [Finding(case.name, "error", "label outside the brain", detail, "correct the reference")]
+        advice = "correct the reference" + " or the mask" * masked
+        return [Finding(case.name, "error", "label outside the brain", detail, advice)]
     return [
         Finding(
             case.name, "warning", "label outside the brain", detail, "look at the reference; one voxel does no harm"

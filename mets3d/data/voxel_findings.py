@@ -76,7 +76,7 @@ def intensity_findings(case: Case, sequence: str, inside: Float32[np.ndarray, "N
     findings = []
     covered = np.count_nonzero(inside != background) / inside.size
     if covered < LEAST_COVERED:
-        detail = f"{sequence} is {background:g} in {1 - covered:.0%} of the brain that the other sequences show"
+        detail = f"{sequence} is {background:g} in {1 - covered:.0%} of the brain"
         advice = "look whether it was cut off or belongs to another case"
         findings.append(Finding(case.name, "warning", "part of the brain", detail, advice))
     return findings + _outliers(case, sequence, inside, low, high)

@@ -5,7 +5,7 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -13,8 +13,9 @@ import pytest
 
 from mets3d.config import Data
 from mets3d.data import quiet
-from mets3d.data.cases import Case, Finding
+from mets3d.data.cases import Case, Finding, find_cases
 from mets3d.data.check import check, check_case, check_headers, each_case
+from mets3d.data.nifti import write_image
 from mets3d.processes import LostError
 from tests.builders.cases import RAS, SHAPE, make_case, scan, two_lesions
 
@@ -258,3 +259,19 @@ def test_a_lost_worker_is_named_with_its_case(tmp_path: Path) -> None:
     cases = [make_case(tmp_path, name) for name in ("A-000", "B-000")]
     with pytest.raises(LostError, match=r"killed, most likely .*memory ran out, with .*B-000.* in hand; use fewer"):
         list(each_case(partial(killed_at_b, parent=os.getpid()), cases, 2, quiet))
+
+
+@pytest.mark.parametrize(
+    ("brain", "said"), [("nonzero", "all sequences are zero"), ("file", "outside the brain's mask")]
+)
+def test_a_label_outside_the_brain_is_said_to_lie_outside_what_the_brain_is(
+    tmp_path: Path, brain: Literal["nonzero", "file"], said: str
+) -> None:
+    labels = two_lesions()
+    labels[0, 0, :4] = 3  # zero in all sequences, and outside the mask
+    case = make_case(tmp_path, volumes={"seg": labels})
+    write_image(case.folder / f"{case.name}-mask.nii.gz", (scan(1) != 0).astype(np.uint8), np.eye(4))
+    (case,) = find_cases(tmp_path)
+    (finding,) = [found for found in check_case(case, Data(), brain) if found.what == "label outside the brain"]
+    assert finding.severity == "error"
+    assert said in finding.detail

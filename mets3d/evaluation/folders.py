@@ -133,6 +133,11 @@ def _reference_files(references: References) -> tuple[dict[str, list[Path]], dic
     known: dict[str, Case] = {}
     excluded: set[str] = set()
     folder = references.folder
+    if folder.name in ("labelsTr", "labelsTs") and (folder.parent / "dataset.json").is_file():
+        raise DataError(
+            f"{folder}: what its labels mean is in {folder.parent / 'dataset.json'}; expected the folder of the data "
+            f"set, {folder.parent}"
+        )
     if folder.is_dir():
         # A flat folder is no data set; one for which settings are given is.
         with suppress(DataError) if references.find is find_cases else nullcontext():

@@ -70,3 +70,13 @@ def test_a_folder_in_the_place_of_a_table_is_refused_before_scoring(
     assert main(words) == 2
     assert f"{table} is a folder, and a table is to be written there; move it away" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").iterdir()] == [table]
+
+
+def test_the_labels_of_a_data_set_are_not_taken_without_what_they_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "Task01" / "labelsTr"
+    save(folder / "A.nii.gz", labels())
+    (folder.parent / "dataset.json").write_text("{}")
+    assert main(["evaluate", str(folder), str(folder), "--out", str(tmp_path / "scores.csv")]) == 2
+    assert f"expected the folder of the data set, {folder.parent}" in capsys.readouterr().err

@@ -43,7 +43,7 @@ class _SegmentSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (numbers,) = ctx.saved_tensors
-        with_none = torch.cat([torch.zeros_like(gradient[:, :1]), gradient], dim=1)
+        with_none = torch.cat([gradient.new_zeros(len(gradient), 1), gradient], dim=1)
         return with_none.gather(1, numbers.long()), None, None
 
 

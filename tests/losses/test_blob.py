@@ -61,3 +61,13 @@ def test_given_lesions_count_where_a_patch_cuts_one_in_two() -> None:
     torch.testing.assert_close(found[0, 0], torch.stack(losses).mean())
     alike = blob_loss(p, numbers == 2, lesions=Lesions(numbers * (numbers == 2), 9))
     torch.testing.assert_close(alike, blob_loss(p, numbers == 2))
+
+
+def test_a_batch_without_a_lesion_has_the_gradient_of_its_false_positives() -> None:
+    p = torch.full((1, 2, 3, 3, 3), 0.5, requires_grad=True)
+    loss = blob_loss(
+        p, torch.zeros(1, 2, 3, 3, 3, dtype=torch.bool), lesions=Lesions(torch.zeros(1, 2, 3, 3, 3).short(), 0)
+    )
+    loss.sum().backward()
+    assert p.grad is not None
+    torch.testing.assert_close(p.grad, torch.full_like(p, 1 / (27 * 0.5 + 1) ** 2))

@@ -69,6 +69,7 @@ def spoilt_loss(job: Job) -> Job:
 
     class Spoilt:
         needs_mask_count, needs_ratio, needs_dice_sums = inner.needs_mask_count, inner.needs_ratio, False
+        needs_lesions = inner.needs_lesions
         dice_sums, compiled = inner.dice_sums, inner.compiled
 
         def __call__(self, *arguments: Any) -> Any:

@@ -243,6 +243,7 @@ class Poisoned:
         self.inner = inner
         self.needs_mask_count, self.needs_ratio = inner.needs_mask_count, inner.needs_ratio
         self.needs_dice_sums, self.dice_sums = inner.needs_dice_sums, inner.dice_sums
+        self.needs_lesions = inner.needs_lesions
         self.compiled = inner.compiled
 
     def __call__(self, *arguments: Any) -> LossValue:

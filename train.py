@@ -18,6 +18,7 @@ from mets3d.training.stop import listening
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from mets3d.data.store import Store
     from mets3d.training.job import Job
 
 
@@ -45,7 +46,9 @@ def main() -> int:
 
 
 def compose(config: Config, accelerator: Accelerator) -> Job:
-    """Composes the job of a run and writes nothing. Raises ValueError or OSError if settings or files do not fit.
+    """Composes the job of a run and writes nothing but the copy of the store that data.cache asks for.
+
+    Raises ValueError or OSError if settings or files do not fit.
 
     In a notebook: `with open_session(compose(config, accelerator), accelerator) as session: fit(session)`.
     """
@@ -55,8 +58,6 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.folds import split_of
     from mets3d.data.loader import Samples, check_divisible
-    from mets3d.data.store import open_store
-    from mets3d.data.store_cache import local_copy
     from mets3d.models.weights import load_weights
     from mets3d.regions import Target
     from mets3d.rundir import RunDir, open_run
@@ -67,11 +68,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     data = config.data
     run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
-    place = Path(data.store)
-    if data.cache is not None:
-        with accelerator.local_main_process_first():  # one process a host copies, the others find the copy
-            place = local_copy(place, Path(data.cache))
-    store = open_store(place, expected=(config.preprocess, data), source_may_change=True)
+    store = _store(config, accelerator)
     split = split_of(store, data)
     channels = store.plan.sequences
     target = Target(data.target, data.cavity)
@@ -106,6 +103,17 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         run.baseline: best_threshold(store.fingerprint, split.training, split.held_out),
     }
     return Job(config, run, network, loss, samples, target, validation, records, store, split.remarks)
+
+
+def _store(config: Config, accelerator: Accelerator) -> Store:
+    from mets3d.data.store import open_store
+    from mets3d.data.store_cache import local_copy
+
+    place = Path(config.data.store)
+    if config.data.cache is not None:
+        with accelerator.local_main_process_first():  # one process a host copies, the others find the copy
+            place = local_copy(place, Path(config.data.cache))
+    return open_store(place, expected=(config.preprocess, config.data), source_may_change=True)
 
 
 if __name__ == "__main__":

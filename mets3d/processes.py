@@ -27,6 +27,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 RunAll = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 
 
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def worker_processes(jobs: int) -> Iterator[RunAll]:
     """Yields a `map` over that many processes, the plain `map` for one; results come in order.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
 from mets3d.data.reading import scans_of
+from mets3d.processes import cores
 
 # Measured as peaks of a worker for cases of 10 and 46 million voxels and four sequences, of which the brain's box
 # is 42 %: 30 bytes a voxel. A head that fills the volume takes 45.
@@ -68,11 +68,6 @@ def voxels_of(case: Case) -> int:
 def bytes_of_worker(voxels: int, sequences: int) -> int:
     """Returns what a process needs at most while it prepares a case of so many voxels."""
     return BYTES_AT_REST + voxels * (sequences * BYTES_PER_VALUE + BYTES_PER_VOXEL)
-
-
-def cores() -> int:
-    """Returns the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory(root: Path = Path("/")) -> int:

@@ -15,7 +15,6 @@ from mets3d.ops.voxels import Spacing
 from mets3d.settings.channels import SEQUENCES, fault_of
 
 Z_SCORE = Normalisation()
-NORMALISATION = Z_SCORE.words
 
 
 @dataclass(frozen=True)

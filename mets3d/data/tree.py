@@ -88,13 +88,8 @@ def by_suffix(name: str) -> tuple[int, str]:
     return next((rank for rank, suffix in enumerate(SUFFIXES) if lower.endswith(suffix)), len(SUFFIXES)), name
 
 
-def same_name(one: str, other: str) -> bool:
-    """Returns whether two names are one but for case and the form of composed letters, which macOS takes apart."""
-    return folded(one) == folded(other)
-
-
 def folded(name: str) -> str:
-    """Returns a name in the form in which names are compared."""
+    """Returns a name in the form in which names are compared: in one case, with letters composed, which macOS takes apart."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -28,6 +28,7 @@ from mets3d.inference.channels import Channels, Part
 from mets3d.inference.members import Member
 from mets3d.inference.sliding import Threads, window_probabilities
 from mets3d.ops.voxels import Spacing
+from mets3d.processes import cores
 from mets3d.regions import Target
 from mets3d.settings.channels import sequences_of
 from mets3d.shapes import SegOutput
@@ -194,8 +195,7 @@ def _threads(device: torch.device) -> Iterator[Threads | None]:
     if device.type != "cpu":
         yield None
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    share = max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
-CGROUP = Path("/sys/fs/cgroup")
+from mets3d.data.memory import free_memory
+
 PEAK_TO_NOW = "5"  # to /proc/self/clear_refs, see proc(5): the peak of the resident memory begins anew
 
 
@@ -18,13 +19,7 @@ def available(device: torch.device) -> float:
     """Returns what this process may have in all: what it has and what is free, within a container's limit."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
-    free = [psutil.virtual_memory().available]
-    try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        free.append(limit - used)
-    except (OSError, ValueError):  # no container, or one without a limit
-        pass
-    return float(min(free) + in_use(device))
+    return free_memory() + in_use(device)
 
 
 def in_use(device: torch.device) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.normalise import Normalisation
-from mets3d.data.plan import NORMALISATION, Plan, read_plan, write_plan
+from mets3d.data.plan import Z_SCORE, Plan, read_plan, write_plan
 from mets3d.files import write_json
 
 PLAN: dict[str, Any] = {"sequences": list(SEQUENCES), "spacing_mm": [1.0, 1, 2.5], "margin_voxels": 2}
@@ -68,7 +68,7 @@ def test_the_plan_of_a_store_as_text(tmp_path: Path) -> None:
     content = {
         "spacing_mm": [1.0, 1.0, 2.5],
         "sequences": list(SEQUENCES),
-        "normalisation": NORMALISATION,
+        "normalisation": Z_SCORE.words,
         "margin_voxels": 3,
         "cavity": True,
         "settings_hash": "0123abcd",
@@ -81,7 +81,7 @@ def test_the_plan_of_an_imported_checkpoint_and_of_an_exported_run() -> None:
     assert list(IMPORTED.as_json().items()) == [
         ("spacing_mm", [1.0, 1.0, 1.0]),
         ("sequences", list(SEQUENCES)),
-        ("normalisation", NORMALISATION),
+        ("normalisation", Z_SCORE.words),
         ("margin_voxels", 0),
         ("cavity", False),
         ("imported_from", "fold0.model"),
@@ -90,7 +90,7 @@ def test_the_plan_of_an_imported_checkpoint_and_of_an_exported_run() -> None:
         ("sequences", SEQUENCES),
         ("spacing_mm", (1.0, 1.0, 2.5)),
         ("margin_voxels", 3),
-        ("normalisation", NORMALISATION),
+        ("normalisation", Z_SCORE.words),
         ("cavity", True),
     ]
 

@@ -89,7 +89,7 @@ def by_suffix(name: str) -> tuple[int, str]:
 
 
 def folded(name: str) -> str:
-    """Returns a name in the form in which names are compared: in one case, with letters composed, which macOS takes apart."""
+    """Returns a name as names are compared: in one case, and with the letters composed that macOS takes apart."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -47,13 +47,14 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The rows of one case in the three tables, and its problems, a line each."""
+    """The rows of one case in the three tables, its problems, a line each, and the labels of its reference."""
 
     case: str
     rows: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)
     froc: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
 
 
 def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
@@ -70,9 +71,9 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     except (OSError, ValueError) as error:
         return _failed(files, str(error))
     problems = [
-        f"{files.case}: {path} holds labels {found}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
+        f"{files.case}: {path} holds labels {unknown}, expected 0 to {max(KNOWN_LABELS)}; scored as background"
         for path, volume in ((files.prediction, predicted), (files.reference, expected))
-        if (found := _unknown_labels(volume))
+        if (unknown := _unknown_labels(volume))
     ]
     froc: list[Row] = []
     try:
@@ -80,7 +81,8 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     except (OSError, ValueError) as error:
         problems.append(f"{files.case}: {error}; scored, but not in the FROC table")
     rows, lesions, froc = ([{"case": files.case} | row for row in table] for table in (scores, scores.lesions, froc))
-    return CaseResult(files.case, rows, lesions, froc, problems)
+    found = [label for label in KNOWN_LABELS[1:] if (expected.labels == label).any()]
+    return CaseResult(files.case, rows, lesions, froc, problems, found)
 
 
 def _failed(files: CaseFiles, reason: str) -> CaseResult:

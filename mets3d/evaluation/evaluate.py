@@ -5,7 +5,8 @@ What is wrong with one case is collected and does not keep the others from being
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from mets3d.evaluation.scores import PATIENT, score_columns
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
 from mets3d.processes import worker_processes
+from mets3d.regions import ET_LABEL
 from mets3d.rundir import scan_name
 
 LESION_COLUMNS = (
@@ -42,13 +44,14 @@ class Tables:
 
 @dataclass
 class EvaluationReport:
-    """The rows of an evaluation as written, its problems, and references without a prediction."""
+    """The rows of an evaluation as written, its problems and remarks, and references without a prediction."""
 
     rows: list[Row] = field(default_factory=list)
     lesions: list[Row] = field(default_factory=list)
     froc: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unpredicted: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -73,7 +76,8 @@ def evaluate(
 
     Collected in `problems`, one line each, naming the case: a case found twice, a prediction without a reference, a
     file that cannot be read, grids that differ (see `mets3d.data.grids`), and labels outside 0 to 4, which are scored
-    as background or, under brats2026, keep the case from being scored.
+    as background or, under brats2026, keep the case from being scored. `remarks` says where no reference has enhancing
+    tumour, as where its label is another one.
 
     Raises ValueError for unknown rules, and FileNotFoundError or DataError (a ValueError) for a folder that does not
     exist or holds no label map.
@@ -94,12 +98,15 @@ def evaluate(
         patient = recorded_patients(predictions, references, names)
     else:
         patient = patients_of(names, references.patients, also_known=found.expected)
+    seen: Counter[int] = Counter()
     for done, result in enumerate(_results(work, scoring, jobs), start=1):
+        seen.update(result.labels)
         report.rows += [row | {PATIENT: patient[row["case"]]} for row in result.rows]
         report.lesions += result.lesions
         report.froc += result.froc
         report.problems += result.problems
         progress(done, len(work), result.case)
+    report.remarks += _remarks(seen, len(work))
     if report.rows:
         _write(report, tables)
     return report
@@ -130,6 +137,18 @@ def _results(work: Sequence[CaseFiles], scoring: Scoring, jobs: int) -> Iterator
     score = partial(score_case, scoring=scoring)
     with worker_processes(min(jobs, len(work))) as run_all:
         yield from run_all(score, work)
+
+
+def _remarks(seen: Mapping[int, int], references: int) -> list[str]:
+    """Says where no reference has enhancing tumour. `seen`: how many references have each label."""
+    if not seen or ET_LABEL in seen:
+        return []
+    counts = ", ".join(f"{label} in {count}" for label, count in sorted(seen.items()))
+    remark = (
+        f"no label {ET_LABEL}, the enhancing tumour, in any of {references} references; found label {counts}. If they "
+        'have labels of their own, give the map, as --data.labels="{4: 3}" for BraTS up to 2021'
+    )
+    return [remark]
 
 
 def _write(report: EvaluationReport, tables: Tables) -> None:

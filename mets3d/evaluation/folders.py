@@ -6,9 +6,9 @@ is read too. References may be those of a data set of any layout that `mets3d.da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mets3d.data import DataError
@@ -23,12 +23,14 @@ class References:
     """A folder of references: how the cases of a data set are found in it, and whose they are.
 
     find: `find_cases`, with the settings by which labels, corrected references and cases to leave out are known.
-    patients: as the setting data.patients; None: see `recorded_patients`.
+    patients: as the setting data.patients; None: see `recorded_patients`. labels: as data.labels, for the files of a
+    flat folder; cases of a data set have a map of their own.
     """
 
     folder: Path
     find: Callable[[Path], CaseList] = find_cases
     patients: str | None = None
+    labels: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _noted_cases(predictions: Path) -> tuple[set[str] | None, set[str], list[str
     return set(names) or None, set(failed), []
 
 
-def _reference_files(references: References) -> tuple[dict[str, list[Path]], dict[str, dict[int, int]]]:
+def _reference_files(references: References) -> tuple[dict[str, list[Path]], dict[str, Mapping[int, int]]]:
     """Returns the references in a folder by case name, and the label maps that the folder's layout has.
 
     Of a data set they are those that training reads: a file that lies apart from its case is none, nor that of a
@@ -139,8 +141,7 @@ def _reference_files(references: References) -> tuple[dict[str, list[Path]], dic
             f"set, {folder.parent}"
         )
     if folder.is_dir():
-        # A flat folder is no data set; one for which settings are given is.
-        with suppress(DataError) if references.find is find_cases else nullcontext():
+        with _flat_allowed(references):
             cases = references.find(folder)
             doubled = {finding.case for finding in cases.findings if finding.severity == "error"}
             excluded = excluded_cases(cases)
@@ -148,7 +149,18 @@ def _reference_files(references: References) -> tuple[dict[str, list[Path]], dic
     found = _label_files(folder, "references", needed=not known)
     found |= {name: [case.labels] for name, case in known.items() if case.labels is not None}
     found = {name: files for name, files in found.items() if name not in excluded}
-    return found, {name: case.label_map for name, case in known.items()}
+    return found, {name: known[name].label_map if name in known else references.labels for name in found}
+
+
+@contextmanager
+def _flat_allowed(references: References) -> Iterator[None]:
+    """Suppresses that a folder is no data set where it need not be one: without settings, or where it is flat."""
+    try:
+        yield
+    except DataError:
+        flat = any(_case_of(file.name, flat=True) for file in references.folder.iterdir() if file.is_file())
+        if references.find is not find_cases and not flat:
+            raise
 
 
 def _label_files(folder: Path, role: str, *, needed: bool = True) -> dict[str, list[Path]]:

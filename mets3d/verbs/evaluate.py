@@ -79,7 +79,8 @@ def _references(options: argparse.Namespace) -> Any:
     data, default = configuration(options, sections=READING).data, Data()
     keys = [key.removeprefix("data.") for key in READING]
     alike = all(getattr(data, key) == getattr(default, key) for key in keys)
-    return References(options.references, find_cases if alike else partial(find_cases, data=data), data.patients)
+    find = find_cases if alike else partial(find_cases, data=data)
+    return References(options.references, find, data.patients, data.labels or {})
 
 
 def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:
@@ -97,7 +98,7 @@ def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:
 
 
 def _print_findings(report: Any, rules: str) -> None:
-    """Prints the references without a prediction and the cases that could not be scored."""
+    """Prints the references without a prediction, remarks, and the cases that could not be scored."""
     from mets3d.evaluation.rules import rules_named
 
     if report.unpredicted:
@@ -105,5 +106,7 @@ def _print_findings(report: Any, rules: str) -> None:
         counted = rules_named(rules).missing_prediction == "worst"
         how = "scored as the worst, as the rules say" if counted else "not scored, the rules do not count them"
         print(f"{len(report.unpredicted)} references without a prediction, {how}: {shown}", file=sys.stderr)
+    for remark in report.remarks:
+        print(f"mets3d evaluate: {remark}", file=sys.stderr)
     for problem in report.problems:
         print(f"mets3d evaluate: {problem}", file=sys.stderr)

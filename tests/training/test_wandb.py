@@ -153,6 +153,7 @@ def test_a_stop_on_the_page_stops_the_run(server: WandbServer) -> None:
     server.stops = True
     log = Log()
     wait_until(lambda: log.stopped)
+    assert log.stopped
     log.close(143)
 
 

@@ -80,3 +80,21 @@ def test_the_labels_of_a_data_set_are_not_taken_without_what_they_mean(
     (folder.parent / "dataset.json").write_text("{}")
     assert main(["evaluate", str(folder), str(folder), "--out", str(tmp_path / "scores.csv")]) == 2
     assert f"expected the folder of the data set, {folder.parent}" in capsys.readouterr().err
+
+
+def test_references_without_enhancing_tumour_are_said(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    assert "no label 3" not in capsys.readouterr().err
+    for file in tmp_path.rglob("*.nii.gz"):
+        array = np.asanyarray(nibabel.load(file).dataobj)
+        save(file, np.where(array == 3, 4, array).astype(np.uint8))
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert "no label 3, the enhancing tumour, in any of 2 references; found label 1 in 2, 2 in 2, 4 in 2" in told
+    assert 'as --data.labels="{4: 3}"' in told
+    assert main([*words, "--data.labels={4: 3}"]) == 0
+    assert "no label 3" not in capsys.readouterr().err
+    scores = read(tmp_path / "out" / "scores.csv")
+    assert {row["dice"] for row in scores if row["region"] == "ET"} == {"0.0"}, "the predictions have none"

@@ -50,5 +50,6 @@ def test_brats_cases_with_all_that_has_to_be_written(tmp_path: Path) -> None:
 
 
 def test_4d_files_of_msd(tmp_path: Path) -> None:
-    convert(msd(tmp_path / "Task01"), tmp_path / "Dataset002_X", "nnunet-v2")
+    done = convert(msd(tmp_path / "Task01"), tmp_path / "Dataset002_X", "nnunet-v2")
+    assert done.faults == {}
     verified(tmp_path / "Dataset002_X", tmp_path / "check.py")

@@ -186,7 +186,12 @@ def test_instances_are_the_components_of_the_whole_case_inside_the_box(phantom_s
     case = open_store(phantom_store).read("BraTS-MET-90003-000")
     mask = np.isin(case.labels().numpy(), (1, 2, 3))
     parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    box = (slice(2, case.shape[0] - 3), slice(0, case.shape[1]), slice(4, case.shape[2] - 1))
+    # From the middle of one lesion to the middle of another, so that either end of every axis cuts one.
+    ends = np.sort([np.argwhere(parts == number).mean(0).astype(int) for number in range(1, count + 1)], axis=0)[
+        [0, -1]
+    ]
+    box = tuple(slice(start, stop) for start, stop in ends.T)
+    assert all(parts[box].shape)
     numbers = case.instances("WT", box)
     assert numbers.shape == parts[box].shape
     pairs = {(a, b) for a, b in zip(parts[box].ravel(), numbers.ravel(), strict=True)}

@@ -67,6 +67,10 @@ OF_SWAPPED_SPACING = ("lesionwise_hd95", "lesionwise_nsd")
 Table = dict[tuple[str, str], dict[str, str]]
 
 
+# In one process of pytest-xdist, for the tables are dear and each process would make its own.
+pytestmark = pytest.mark.xdist_group("organisers")
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str | None], Table]:
     """scores.csv as written, by case and region, for each rule set and for 2026 as the organisers' program has it."""

@@ -44,16 +44,23 @@ class Affine:
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, affine: float, rotation_degrees: float, scale: tuple[float, float]
+        cls,
+        rng: np.random.Generator,
+        rotation: float,
+        rotation_degrees: float,
+        scaling: float,
+        scale: tuple[float, float],
     ) -> Affine | None:
-        """Draws with probability `affine` an angle about each axis and one factor within `scale`; above 1 enlarges."""
-        if rng.random() >= affine:
-            return None
+        """Draws an angle about each axis and one factor within `scale`, each with its probability; above 1 enlarges."""
+        # All are drawn in any case, so that the probability of one changes nothing of the other.
+        rotates, scales = rng.random(2) < (rotation, scaling)
         largest = math.radians(rotation_degrees)
-        matrix = _rotation(rng.uniform(-largest, largest, size=3))
+        angles, factor = rng.uniform(-largest, largest, size=3), rng.uniform(*scale)
+        if not (rotates or scales):
+            return None
         # Reading at positions divided by the factor enlarges what is seen. Log-uniform would favour neither side, but
         # the field draws the factor itself.
-        matrix /= rng.uniform(*scale)
+        matrix = (_rotation(angles) if rotates else np.eye(3)) / (factor if scales else 1.0)
         return cls(tuple(tuple(float(value) for value in row) for row in matrix))
 
     def apply(

@@ -52,7 +52,7 @@ def load(arguments: Sequence[str]) -> Config:
             faults += error.faults
         except FileNotFoundError as error:
             faults.append(f"--config {error}")
-    for key, value in overrides:
+    for key, value in _presets_first(overrides):
         set_key(merged, key, value, faults)
     return validate(merged, faults)
 
@@ -112,6 +112,11 @@ def _without(tree: dict[str, Any], paths: Sequence[tuple[Any, ...]]) -> dict[str
         else:
             copy.pop(section, None)
     return copy
+
+
+def _presets_first(overrides: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Sorts a preset before the single values of its section, whose order on the command line has no meaning."""
+    return sorted(overrides, key=lambda override: not override[0].endswith(".preset"))
 
 
 def _named(config: Config) -> Config:

@@ -31,7 +31,12 @@ def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def merge(into: dict[str, Any], tree: dict[str, Any], prefix: str = "") -> None:
-    """Lays one nested dict over another: values replace values, sections are merged key by key."""
+    """Lays one nested dict over another: values replace values, sections are merged key by key.
+
+    A section with a `preset` begins anew: what is not beside it is the preset's.
+    """
+    if "preset" in tree:
+        into.clear()
     for key, value in tree.items():
         section = f"{prefix}{key}" not in settings()
         if section and isinstance(value, dict) and isinstance(into.get(key), dict):

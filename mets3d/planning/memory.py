@@ -20,7 +20,7 @@ GB = 1e9
 # with so much the networks of docs/planning.md ran.
 CONTEXT_BYTES = 0.85 * GB
 PIECES = 0.2
-STATES = {"adamw": 2, "sgd": 1}  # numbers that the optimizer keeps for a parameter
+STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that the optimizer keeps for a parameter
 
 
 @dataclass(frozen=True)

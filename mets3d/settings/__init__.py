@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from mets3d.settings.augment import PRESETS, Augment
 from mets3d.settings.data import READING, Data, Preprocess
-from mets3d.settings.kinds import Count, Counts, Factors, Length, Range, Section
+from mets3d.settings.kinds import Count, Counts, Length, Range, Section
+from mets3d.settings.training import Axes, Optim, Train, Validate
 
 __all__ = [
+    "PRESETS",
     "READING",
     "Augment",
     "Config",
@@ -23,30 +26,9 @@ __all__ = [
     "Preprocess",
     "Section",
     "Track",
+    "Train",
+    "Validate",
 ]
-
-
-class Augment(Section):
-    """Random changes of a sample: how probable and how strong they are."""
-
-    enabled: bool = Field(True, description="off: the network sees the stored images as they are")
-    sequence_dropout: float = Field(
-        0.0, ge=0, lt=1, description="probability that a sequence is zero, per sequence; at least one stays"
-    )
-    mirror: float = Field(0.5, ge=0, le=1, description="probability of a mirror, per axis")
-    affine: float = Field(0.2, ge=0, le=1, description="probability of a rotation and scaling")
-    rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")
-    scale: Factors = Field((0.7, 1.4), description="range of the common scale factor; above 1 enlarges")
-    noise: float = Field(0.1, ge=0, le=1, description="probability of Gaussian noise")
-    noise_std: float = Field(
-        0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations"
-    )
-    brightness: float = Field(0.15, ge=0, le=1, description="probability of a factor on the intensities, per sample")
-    brightness_range: Factors = Field((0.75, 1.25), description="range of that factor, drawn per sequence")
-    contrast: float = Field(0.15, ge=0, le=1, description="probability of a contrast change about the mean")
-    contrast_range: Factors = Field((0.75, 1.25), description="range of its factor, drawn per sequence")
-    gamma: float = Field(0.3, ge=0, le=1, description="probability of a gamma curve that keeps mean and deviation")
-    gamma_range: Factors = Field((0.7, 1.5), description="range of the exponent, drawn per sequence")
 
 
 class Model(Section):
@@ -65,6 +47,15 @@ class Model(Section):
     max_features: int = Field(320, gt=0, description="cap on the channels of a stage")
     deep_supervision: bool = Field(True, description="CNN heads at 1/2, 1/4, ... resolution, with a loss each")
     deep_heads: int | None = Field(None, ge=0, description="number of those heads; none: all but the coarsest")
+    head_bias: float | None = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="probability of a region in the CNN's heads at the start; none: heads without bias",
+    )
+    no_object_prior: float | None = Field(
+        None, gt=0, lt=1, description="probability of `no object` of each query at the start; none: as the weights fall"
+    )
     frozen_cnn_head: bool = Field(
         False,
         description="keep a full-resolution CNN head without a loss beside the queries, as imported weights have it",
@@ -134,6 +125,10 @@ class Loss(Section):
     batch_dice: bool = Field(
         False, description="Dice of the global batch, not of each sample; the queries' Dice is of each mask in any case"
     )
+    deep_targets: Literal["nearest", "max"] = Field(
+        "nearest",
+        description="masks of the deep heads: the nearest voxel, or any voxel of the region, for small lesions",
+    )
     query_class: float = Field(
         2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class"
     )
@@ -200,59 +195,13 @@ class Loss(Section):
         return self
 
 
-class Optim(Section):
-    """How the loss is minimised."""
-
-    name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum")
-    lr: float = Field(3e-4, gt=0, description="peak learning rate")
-    min_lr: float = Field(0.0, ge=0, description="learning rate at the last step")
-    warmup_steps: int = Field(500, ge=0, description="optimizer steps of linear warm-up")
-    weight_decay: float = Field(3e-5, ge=0, description="decoupled for AdamW, L2 for SGD")
-    momentum: float = Field(0.99, ge=0, lt=1, description="of SGD")
-    clip_norm: float = Field(12.0, gt=0, description="global gradient norm above which gradients are scaled down")
-
-
-class Train(Section):
-    """The length of a run, its batch and its checkpoints."""
-
-    steps: int = Field(31_250, gt=0, description="optimizer steps of the whole run")
-    schedule_steps: int | None = Field(
-        None, gt=0, description="steps of the curves of learning rate and boundary weight, then they hold; none: steps"
-    )
-    batch_size: int = Field(2, gt=0, description="global batch: samples per optimizer step over all processes")
-    accumulation: int = Field(1, gt=0, description="forward passes per optimizer step and process")
-    checkpoint_every: int = Field(500, gt=0, description="optimizer steps between checkpoints")
-    keep_checkpoints: int = Field(2, gt=0, description="newest checkpoints kept beside the best")
-    max_skipped: int = Field(5, gt=0, description="non-finite losses in a row that end the run")
-    debug_non_finite: bool = Field(False, description="end at the first one and name its first layer; waits every step")
-    deterministic: bool = Field(False, description="two runs on a GPU are equal bit for bit; slower")
-    compile: bool = Field(False, description="torch.compile the network")
-    compile_loss: bool = Field(False, description="torch.compile the loss")
-    channels_last: bool = Field(False, description="channels beside each other in memory, not voxels")
-    recompute: int = Field(
-        0, ge=0, description="finest levels whose activations are computed once more for the gradient; saves memory"
-    )
-
-    @property
-    def curve_steps(self) -> int:
-        """Returns the number of steps over which learning rate and boundary weight change."""
-        return self.schedule_steps or self.steps
-
-
-class Validate(Section):
-    """When and on how many cases a run is scored while it trains."""
-
-    every: int = Field(1000, gt=0, description="optimizer steps between validations")
-    cases: int | None = Field(None, gt=0, description="held-out cases to validate on; none: all")
-
-
 class Predict(Section):
     """How the network's output becomes a label map."""
 
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of neighbouring windows, share of the patch")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a region is predicted")
     window_batch: int = Field(2, gt=0, description="windows and mirrored copies per forward pass")
-    mirror: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(
+    mirror: Axes = Field(
         (), description="axes (0 X, 1 Y, 2 Z) whose mirrored copies are averaged; each doubles the time: [0, 1, 2] is 8"
     )
     query_classes: Literal["product", "claimed"] = Field(
@@ -290,7 +239,12 @@ class Config(Section):
     resume: Literal["auto", "never"] = Field(
         "auto", description="auto: go on from the newest checkpoint; never: refuse one"
     )
-    weights: str | None = Field(None, description="run directory whose weights to start from; none: random")
+    weights: str | None = Field(
+        None, description="weights to start from: a run, an original checkpoint or a model.safetensors; none: random"
+    )
+    weights_keep: tuple[Literal["optimizer", "step"], ...] = Field(
+        (), description="what is taken from the run of `weights` besides them; the rest begins anew"
+    )
     data: Data = Field(default_factory=Data, description="what the network is shown")
     preprocess: Preprocess = Field(default_factory=Preprocess, description="from raw files to the store")
     augment: Augment = Field(default_factory=Augment, description="random changes of a sample, on the device")

@@ -61,6 +61,9 @@ class Data(Section):
     lesion_fraction: float = Field(
         1 / 3, ge=0, le=1, description="share of samples centred on a lesion, lesions being equally likely"
     )
+    lesions_per_case: int | None = Field(
+        20, ge=1, description="lesions of a case that count at most when the case of such a sample is drawn; none: all"
+    )
     workers: int = Field(4, ge=0, description="loader processes per training process; 0 loads in the training process")
 
     @model_validator(mode="after")

@@ -7,23 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from mets3d.config import Optim
 from mets3d.training.sharding import everywhere
 
 
 def build(parameters: Iterable[nn.Parameter], settings: Optim) -> Optimizer:
-    """Builds AdamW, or SGD with Nesterov momentum, over the parameters that are not frozen.
+    """Builds AdamW, Adam, or SGD with Nesterov momentum, over the parameters that are not frozen.
 
-    Both are in their fused form: one kernel, which can skip a step on the device. Weight decay acts on every parameter,
+    All are in their fused form: one kernel, which can skip a step on the device. Weight decay acts on every parameter,
     as in nnU-Net and the original 3D TransUNet.
     """
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     lr, weight_decay, momentum = settings.lr, settings.weight_decay, settings.momentum
     match settings.name:
         case "adamw":
-            return AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
+            return AdamW(trainable, lr=lr, betas=settings.betas, weight_decay=weight_decay, fused=True)
+        case "adam":
+            return Adam(trainable, lr=lr, betas=settings.betas, weight_decay=weight_decay, fused=True)
         case "sgd":
             sgd = SGD(trainable, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=momentum > 0, fused=True)
             # The fused form leaves the buffers uninitialised if the very first step is skipped. From zeros the first

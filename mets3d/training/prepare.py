@@ -161,7 +161,7 @@ def checkpoint_bytes(job: Job) -> int:
     buffers = sum(buffer.numel() * buffer.element_size() for buffer in job.network.buffers())
     weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
     trained = sum(parameter.numel() * parameter.element_size() for parameter in parameters if parameter.requires_grad)
-    per_weight = {"adamw": 2, "sgd": 1}[job.config.optim.name]
+    per_weight = {"adamw": 2, "adam": 2, "sgd": 1}[job.config.optim.name]
     return weights + buffers + per_weight * trained
 
 

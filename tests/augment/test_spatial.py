@@ -63,7 +63,7 @@ def test_each_sample_turns_in_its_own_millimetres() -> None:
 def test_a_scale_above_one_enlarges() -> None:
     image = torch.zeros(1, 1, 16, 16, 16)
     image[0, 0, 6:10, 6:10, 6:10] = 1
-    drawn = Affine.draw(np.random.default_rng(0), affine=1.0, rotation_degrees=0.0, scale=(2.0, 2.0))
+    drawn = Affine.draw(np.random.default_rng(0), rotation=1.0, scaling=1.0, rotation_degrees=0.0, scale=(2.0, 2.0))
     assert drawn == Affine(((0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)))
     _, kept = augment(image, image[:, 0].to(torch.uint8), [Drawn(spatial=(drawn,))])
     assert kept.sum() == 8**3
@@ -71,7 +71,9 @@ def test_a_scale_above_one_enlarges() -> None:
 
 def test_a_drawn_rotation_keeps_volumes_and_stays_within_its_angle() -> None:
     for key in range(50):
-        drawn = Affine.draw(np.random.default_rng(key), affine=1.0, rotation_degrees=20.0, scale=(1.0, 1.0))
+        drawn = Affine.draw(
+            np.random.default_rng(key), rotation=1.0, scaling=1.0, rotation_degrees=20.0, scale=(1.0, 1.0)
+        )
         assert drawn is not None
         matrix = np.array(drawn.matrix_mm)
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
@@ -87,7 +89,9 @@ def test_a_drawn_rotation_keeps_volumes_and_stays_within_its_angle() -> None:
 
 def test_scales_are_within_their_range() -> None:
     for key in range(50):
-        drawn = Affine.draw(np.random.default_rng(key), affine=1.0, rotation_degrees=180.0, scale=(0.5, 0.8))
+        drawn = Affine.draw(
+            np.random.default_rng(key), rotation=1.0, scaling=1.0, rotation_degrees=180.0, scale=(0.5, 0.8)
+        )
         assert drawn is not None
         determinant = np.linalg.det(np.array(drawn.matrix_mm))
         assert 1 / 0.8**3 - 1e-9 <= determinant <= 1 / 0.5**3 + 1e-9  # read positions: the inverse of the scale

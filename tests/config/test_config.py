@@ -330,3 +330,36 @@ def test_labels_are_mapped_to_ours_alone(map_: dict[int, int], wrong: str) -> No
     ):
         Data(labels=map_)
     assert Data(labels={7: 3, -1: 0}).labels == {7: 3, -1: 0}
+
+
+# ---------------------------------------------------------------- a preset of a section
+
+
+def test_a_preset_begins_its_section_anew_and_single_values_go_on_top(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("augment: {gamma: 0.9, noise: 0.8}\n")
+    words = ["--config", "base", "--config", str(tmp_path / "mine.yaml")]
+    assert load(words).augment.gamma == 0.9
+    spatial = load([*words, "--augment.noise=0.2", "--augment.preset=spatial"]).augment
+    assert (spatial.preset, spatial.noise, spatial.gamma, spatial.blur) == ("spatial", 0.2, 0, 0)
+    assert (spatial.rotation, spatial.mirror) == (0.2, 0.5)
+    (tmp_path / "above.yaml").write_text("base: mine.yaml\naugment: {preset: brats_regions, elastic: 0.1}\n")
+    regions = load(["--config", str(tmp_path / "above.yaml")]).augment
+    assert (regions.elastic, regions.scale, regions.gamma, regions.noise) == (0.1, (0.65, 1.6), 0.3, 0.15)
+
+
+@pytest.mark.parametrize("preset", ["default", "brats_regions", "spatial", "none"])
+def test_the_complete_configuration_with_a_preset_is_read_back(tmp_path: Path, preset: str) -> None:
+    loaded = load([f"--augment.preset={preset}", "--augment.noise=0.3", "--augment.scaling=0"])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml(loaded))
+    assert load_file(file) == loaded
+    assert (loaded.augment.noise, loaded.augment.scaling) == (0.3, 0)
+
+
+def test_a_preset_that_does_not_exist_is_one_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(["--augment.preset=heavy"])
+    (line,) = caught.value.faults
+    assert "augment.preset" in line
+    assert "'brats_regions'" in line
+    assert "'heavy'" in line

@@ -189,7 +189,7 @@ def test_no_case_is_an_error(phantom_store: Path) -> None:
 
 
 def test_lesions_are_numbered_where_a_loss_wants_them_and_move_with_the_labels(phantom_store: Path) -> None:
-    settings = Augment(mirror=1.0, affine=1.0)
+    settings = Augment(mirror=1.0, rotation=1.0, scaling=1.0)
     draw = build(settings, sequences=4)
     cases = open_store(phantom_store).cases
     with_lesions = Samples(

@@ -90,6 +90,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         patch=data.patch,
         seed=config.seed,
         lesion_fraction=data.lesion_fraction,
+        lesions_per_case=data.lesions_per_case,
         draw=draw,
         channels=channels,
         lesions_of=target.names if loss.needs_lesions else (),

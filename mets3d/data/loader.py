@@ -18,9 +18,10 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Integer, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from mets3d.data.places import lesion_voxels, patch_origin, places
 from mets3d.data.store import Store, open_store
 from mets3d.data.stored_case import StoredCase
 from mets3d.data.workers import check_shared_memory, fetched
@@ -28,9 +29,6 @@ from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Lesions
 
 Key = tuple[int, int]  # step, index in the global batch
-
-# A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
-LESIONS_OF = ("TC", "WT")
 
 
 @dataclass
@@ -141,6 +139,7 @@ def check_divisible(batch_size: int, processes: int, accumulation: int) -> None:
 class Samples:
     """Training samples by key. Each worker opens the store for itself, by memory map.
 
+    lesion_fraction, lesions_per_case: see `mets3d.data.places`.
     lesions_of: the regions whose lesions the samples number, for a loss that looks at lesions one by one.
     """
 
@@ -152,14 +151,13 @@ class Samples:
         patch: tuple[int, int, int],
         seed: int,
         lesion_fraction: float = 1 / 3,
+        lesions_per_case: int | None = None,
         draw: Callable[[Callable[[str], np.random.Generator]], Any] | None = None,
         channels: Sequence[str] | None = None,
         lesions_of: Sequence[str] = (),
     ):
-        if not cases:
-            raise ValueError(f"{store}: no training case in this fold")
-        self.path, self.cases, self.patch = store, list(cases), patch
-        self.seed, self.lesion_fraction, self.draw = seed, lesion_fraction, draw
+        self.path, self.patch = store, patch
+        self.seed, self.draw = seed, draw
         self.channels = channels
         self.lesions_of = tuple(lesions_of)
         self._store: Store | None = None
@@ -167,8 +165,7 @@ class Samples:
         self.plan = opened.plan
         two_bytes = len(self.plan.sequences) + len(self.lesions_of)
         self.bytes = math.prod(patch) * (2 * two_bytes + 1)  # of a sample; a label is a byte
-        counts = opened.lesion_counts(LESIONS_OF)
-        self._last_lesion = np.cumsum([counts[case] for case in self.cases])
+        self.places = places(opened, cases, lesion_fraction=lesion_fraction, lesions_per_case=lesions_per_case)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
@@ -184,8 +181,18 @@ class Samples:
     def place(self, key: Key) -> tuple[StoredCase, tuple[int, int, int]]:
         """Returns the case of a sample, and where its patch starts there; reads no voxel."""
         rng = generator(self.seed, *key)
-        case, centre = self._drawn_place(rng)
-        return case, _origin(case.shape, self.patch, centre, rng)
+        place = self.places.draw(rng)
+        case = self._case(place.case)
+        centre = None
+        if place.lesion is not None:
+            voxels = lesion_voxels(case, place.lesion)
+            centre = np.asarray(voxels[int(place.where * len(voxels))])
+        return case, patch_origin(case.shape, self.patch, centre, rng)
+
+    def _case(self, name: str) -> StoredCase:
+        if self._store is None:
+            self._store = self._opened()
+        return self._store.read(name)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         case, origin = self.place(key)
@@ -211,21 +218,6 @@ class Samples:
         numbers = torch.from_numpy(np.stack([case.instances(region, (x, y, z)) for region in self.lesions_of]))
         return Lesions(_padded(numbers, before, self.patch), int(numbers.max()))
 
-    def _drawn_place(self, rng: np.random.Generator) -> tuple[StoredCase, Integer[np.ndarray, "3"] | None]:
-        """Draws the case, and the voxel to centre on: one of any lesion of any case, or None for anywhere."""
-        # All four are drawn for every sample, so that the draws after them do not shift with what is chosen.
-        any_case, chance, which, where = rng.random(4)
-        if self._store is None:
-            self._store = self._opened()
-        lesions = int(self._last_lesion[-1])
-        if chance >= self.lesion_fraction or lesions == 0:
-            return self._store.read(self.cases[int(any_case * len(self.cases))]), None
-        lesion = int(which * lesions)
-        place = int(np.searchsorted(self._last_lesion, lesion, side="right"))
-        before = int(self._last_lesion[place - 1]) if place else 0
-        case = self._store.read(self.cases[place])
-        return case, _lesion_voxel(case, lesion - before, where)
-
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Puts samples side by side."""
@@ -245,33 +237,6 @@ def _together(lesions: Sequence[Lesions]) -> Lesions | None:
     if not lesions:
         return None
     return Lesions(torch.stack([one.numbers for one in lesions]), max(one.most for one in lesions))
-
-
-def _lesion_voxel(case: StoredCase, lesion: int, where: float) -> Integer[np.ndarray, "3"]:
-    """Returns a voxel of lesion number `lesion`, of the first of LESIONS_OF that the case has; `where` in [0, 1)."""
-    for region in LESIONS_OF:
-        offsets = case.lesions(region)
-        if len(offsets) > 1:
-            start, stop = int(offsets[lesion]), int(offsets[lesion + 1])
-            return np.asarray(case.foreground(region)[start + int(where * (stop - start))])
-    raise ValueError(f"{case.name} has no lesion, although the store's index counts some; preprocess again")
-
-
-def _origin(
-    shape: Sequence[int], patch: Sequence[int], centre: Integer[np.ndarray, "3"] | None, rng: np.random.Generator
-) -> tuple[int, int, int]:
-    """Returns the patch's first voxel: random, or with `centre` in its middle; inside the volume where it is larger."""
-    uniform = rng.random(3)
-    low = [min(0, n - size) for n, size in zip(shape, patch, strict=True)]
-    high = [max(0, n - size) for n, size in zip(shape, patch, strict=True)]
-    if centre is None:
-        starts = [int(lo + u * (hi - lo + 1)) for lo, hi, u in zip(low, high, uniform, strict=True)]
-    else:
-        starts = [
-            int(np.clip(middle - size // 2, lo, hi))
-            for middle, size, lo, hi in zip(centre, patch, low, high, strict=True)
-        ]
-    return starts[0], starts[1], starts[2]
 
 
 def _padded(part: Tensor, before: Sequence[int], patch: Sequence[int]) -> Tensor:

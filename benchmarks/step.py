@@ -170,7 +170,7 @@ def step(
     def run() -> Tensor:
         key = next(number)
         drawn = [draw(partial(generator, 0, key, index)) for index in range(len(image))]
-        x, y = apply(image, labels, drawn)
+        x, y = apply(image, labels, drawn, (options.size,) * 3)
         masks = torch.stack(target.masks(y), dim=1)
         if channels_last:
             x = x.contiguous(memory_format=torch.channels_last_3d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,19 @@ class Noise:
             return None
         return cls(std=float(rng.uniform(0, noise_std)), seed=int(rng.integers(2**62)))
 
-    def apply(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
+    @classmethod
+    def apply(
+        cls,
+        changes: Mapping[int, Noise],
+        image: Float[Tensor, "B C X Y Z"],
+        brain: Bool[Tensor, "B 1 X Y Z"],
+    ) -> Float[Tensor, "B C X Y Z"]:
         """Adds noise that depends on the seed and the shape alone."""
+        for index, change in changes.items():
+            image[index] = change._changed(image[index], brain[index, 0])
+        return image
+
+    def _changed(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
         generator = torch.Generator(image.device).manual_seed(self.seed)
         noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
         return image + self.std * noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,19 @@ class Brightness:
         """Draws the factors with probability `brightness`."""
         return cls(_uniform(rng, brightness_range, sequences)) if rng.random() < brightness else None
 
-    def apply(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
+    @classmethod
+    def apply(
+        cls,
+        changes: Mapping[int, Brightness],
+        image: Float[Tensor, "B C X Y Z"],
+        brain: Bool[Tensor, "B 1 X Y Z"],
+    ) -> Float[Tensor, "B C X Y Z"]:
         """Multiplies each sequence by its factor."""
+        for index, change in changes.items():
+            image[index] = change._changed(image[index], brain[index, 0])
+        return image
+
+    def _changed(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
         return image * _column(self.factors, image)
 
 
@@ -42,8 +54,19 @@ class Contrast:
         """Draws the factors with probability `contrast`."""
         return cls(_uniform(rng, contrast_range, sequences)) if rng.random() < contrast else None
 
-    def apply(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:
+    @classmethod
+    def apply(
+        cls,
+        changes: Mapping[int, Contrast],
+        image: Float[Tensor, "B C X Y Z"],
+        brain: Bool[Tensor, "B 1 X Y Z"],
+    ) -> Float[Tensor, "B C X Y Z"]:
         """Stretches each sequence about its mean."""
+        for index, change in changes.items():
+            image[index] = change._changed(image[index], brain[index, 0])
+        return image
+
+    def _changed(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:
         mean = _mean(image, brain)
         return (image - mean) * _column(self.factors, image) + mean
 
@@ -59,8 +82,19 @@ class Gamma:
         """Draws the exponents with probability `gamma`."""
         return cls(_uniform(rng, gamma_range, sequences)) if rng.random() < gamma else None
 
-    def apply(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:
+    @classmethod
+    def apply(
+        cls,
+        changes: Mapping[int, Gamma],
+        image: Float[Tensor, "B C X Y Z"],
+        brain: Bool[Tensor, "B 1 X Y Z"],
+    ) -> Float[Tensor, "B C X Y Z"]:
         """Bends each sequence's range, then restores its mean and standard deviation."""
+        for index, change in changes.items():
+            image[index] = change._changed(image[index], brain[index, 0])
+        return image
+
+    def _changed(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:
         low = image.amin((1, 2, 3), keepdim=True)
         span = (image.amax((1, 2, 3), keepdim=True) - low).clamp_min(1e-6)
         mean, std = _mean(image, brain), _std(image, brain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,19 @@ class SequenceDropout:
         dropped = tuple(not lost.isdisjoint(own) for own in parents)
         return cls(dropped) if any(dropped) else None
 
-    def apply(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
+    @classmethod
+    def apply(
+        cls,
+        changes: Mapping[int, SequenceDropout],
+        image: Float[Tensor, "B C X Y Z"],
+        brain: Bool[Tensor, "B 1 X Y Z"],
+    ) -> Float[Tensor, "B C X Y Z"]:
         """Sets the dropped channels to 0; none where the others are 0 already, as those that the case itself lacks."""
+        for index, change in changes.items():
+            image[index] = change._changed(image[index], brain[index, 0])
+        return image
+
+    def _changed(self, image: Float[Tensor, "C X Y Z"], brain: Bool[Tensor, "X Y Z"]) -> Float[Tensor, "C X Y Z"]:  # noqa: ARG002
         keep = torch.tensor([not drop for drop in self.dropped]).to(image.device, non_blocking=True)
         left = image * keep[:, None, None, None]
         return torch.where((left != 0).any(), left, image)

@@ -1,16 +1,21 @@
-"""Defines changes that move image and labels alike: mirror, affine."""
+"""Defines changes that move image and labels alike: mirror, elastic deformation, rotation, scaling.
+
+Each is drawn with a probability of its own. `mets3d.augment.movement` composes those of a sample to one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Integer
-from torch import Tensor
+from jaxtyping import Float64
+
+from mets3d.augment.displacement import Displacement
+from mets3d.augment.movement import Movement
+
+Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -25,66 +30,84 @@ class Mirror:
         x, y, z = (bool(flip) for flip in rng.random(3) < mirror)
         return cls((x, y, z)) if x or y or z else None
 
-    def apply(
-        self,
-        image: Float[Tensor, "C X Y Z"],
-        labels: Integer[Tensor, "*L X Y Z"],
-        spacing_mm: tuple[float, float, float],  # noqa: ARG002 - the signature of a spatial change
-    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "*L X Y Z"]]:
-        """Flips image and labels."""
-        axes = [axis - 3 for axis, flip in enumerate(self.axes) if flip]
-        return image.flip(axes), labels.flip(axes)
+    def added_to(self, movement: Movement) -> Movement:
+        """Returns the movement of which the result is mirrored."""
+        return replace(movement, mirrored=self.axes)
 
 
 @dataclass(frozen=True)
-class Affine:
-    """A rotation and a scaling about the centre of the patch."""
+class Elastic:
+    """A smooth random displacement of the voxels of the patch, before they are rotated and scaled.
 
-    matrix_mm: tuple[tuple[float, ...], ...]  # 3 x 3, from the output's position to the input's, in mm from the centre
+    As nnU-Net v1's elastic deformation draws it: a scale, and along each axis a largest displacement of 1/8 to 1/2 of
+    the standard deviation that belongs to the scale.
+    """
+
+    displacement: Displacement
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, elastic: float, elastic_scale: tuple[float, float]) -> Elastic | None:
+        """Draws with probability `elastic` a scale within `elastic_scale`, the strengths and a seed."""
+        if rng.random() >= elastic:
+            return None
+        scale = float(rng.uniform(*elastic_scale))
+        x, y, z = (float(strength) for strength in rng.uniform(1 / 8, 1 / 2, size=3))
+        return cls(Displacement(scale, (x, y, z), seed=int(rng.integers(2**62))))
+
+    def added_to(self, movement: Movement) -> Movement:
+        """Returns the movement with this displacement."""
+        return replace(movement, elastic=self.displacement)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A rotation about the centre of the patch."""
+
+    matrix: Matrix  # 3 x 3, from the patch's position to the case's, in mm from the centre
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, rotation: float, rotation_degrees: float) -> Rotation | None:
+        """Draws with probability `rotation` an angle of at most `rotation_degrees` about each axis."""
+        if rng.random() >= rotation:
+            return None
+        largest = math.radians(rotation_degrees)
+        return cls(_as_tuples(_rotation(rng.uniform(-largest, largest, size=3))))
+
+    def added_to(self, movement: Movement) -> Movement:
+        """Returns the movement with this rotation after its own."""
+        return replace(movement, matrix_mm=_as_tuples(np.array(self.matrix) @ np.array(movement.matrix_mm)))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Factors on the distances at which the case is read, along its axes: above 1 it is shown smaller."""
+
+    factors: tuple[float, float, float]
 
     @classmethod
     def draw(
-        cls,
-        rng: np.random.Generator,
-        rotation: float,
-        rotation_degrees: float,
-        scaling: float,
-        scale: tuple[float, float],
-    ) -> Affine | None:
-        """Draws an angle about each axis and one factor within `scale`, each with its probability; above 1 enlarges."""
-        # All are drawn in any case, so that the probability of one changes nothing of the other.
-        rotates, scales = rng.random(2) < (rotation, scaling)
-        largest = math.radians(rotation_degrees)
-        angles, factor = rng.uniform(-largest, largest, size=3), rng.uniform(*scale)
-        if not (rotates or scales):
+        cls, rng: np.random.Generator, scaling: float, scale: tuple[float, float], scale_per_axis: float
+    ) -> Scaling | None:
+        """Draws with probability `scaling` a factor within `scale`.
+
+        With probability `scale_per_axis` each axis has a factor of its own, otherwise all have the same.
+        """
+        if rng.random() >= scaling:
             return None
-        # Reading at positions divided by the factor enlarges what is seen. Log-uniform would favour neither side, but
-        # the field draws the factor itself.
-        matrix = (_rotation(angles) if rotates else np.eye(3)) / (factor if scales else 1.0)
-        return cls(tuple(tuple(float(value) for value in row) for row in matrix))
+        own = rng.random() < scale_per_axis
+        x, y, z = (float(factor) for factor in rng.uniform(*scale, size=3))
+        return cls((x, y, z) if own else (x, x, x))
 
-    def apply(
-        self,
-        image: Float[Tensor, "C X Y Z"],
-        labels: Integer[Tensor, "*L X Y Z"],
-        spacing_mm: tuple[float, float, float],
-    ) -> tuple[Float[Tensor, "C X Y Z"], Integer[Tensor, "*L X Y Z"]]:
-        """Interpolates trilinearly on the image and takes the nearest voxel of the labels."""
-        half = torch.tensor([n * size / 2 for n, size in zip(image.shape[1:], spacing_mm, strict=True)])
-        matrix = torch.tensor(self.matrix_mm) * half / half[:, None]  # from mm to grid_sample's [-1, 1], axis by axis
-        theta = F.pad(matrix.flip(0, 1), (0, 1))  # grid_sample counts axes from the last
-        theta = theta.to(image.dtype).to(image.device, non_blocking=True)
-        grid = F.affine_grid(theta[None], [1, 1, *image.shape[1:]], align_corners=False)
-        moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
-        flat = labels.reshape(1, -1, *labels.shape[-3:]).to(image.dtype)
-        kept = F.grid_sample(flat, grid, mode="nearest", align_corners=False)
-        return moved, kept.view(labels.shape).to(labels.dtype)
+    def added_to(self, movement: Movement) -> Movement:
+        """Returns the movement with this scaling after its own."""
+        return replace(movement, matrix_mm=_as_tuples(np.array(self.factors)[:, None] * np.array(movement.matrix_mm)))
 
 
-SPATIAL = {"mirror": Mirror, "affine": Affine}  # in the order of application
+# In the order in which they are composed.
+SPATIAL = {"mirror": Mirror, "elastic": Elastic, "rotation": Rotation, "scaling": Scaling}
 
 
-def _rotation(angles: Sequence[float] | np.ndarray) -> Float[np.ndarray, "3 3"]:
+def _rotation(angles: Sequence[float] | np.ndarray) -> Float64[np.ndarray, "3 3"]:
     """Returns the rotation about X, then Y, then Z by the angles, in radians."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
@@ -94,3 +117,7 @@ def _rotation(angles: Sequence[float] | np.ndarray) -> Float[np.ndarray, "3 3"]:
         turn[one, two], turn[two, one] = -math.sin(angle), math.sin(angle)
         matrix = matrix @ turn
     return matrix
+
+
+def _as_tuples(matrix: np.ndarray) -> Matrix:
+    return tuple(tuple(float(value) for value in row) for row in matrix)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,52 +18,56 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
 
+from mets3d.data.patches import box_around, padded, read_shape
 from mets3d.data.places import lesion_voxels, patch_origin, places
 from mets3d.data.store import Store, open_store
 from mets3d.data.stored_case import StoredCase
 from mets3d.data.workers import check_shared_memory, fetched
-from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Lesions
+from mets3d.ops.voxels import Box, Shape3, Spacing
 
 Key = tuple[int, int]  # step, index in the global batch
+
+COUNTED = 64  # samples whose reads are counted for the memory of one; 20 ms
 
 
 @dataclass
 class Batch:
-    """Samples side by side.
+    """Samples side by side, each read as large as its movement needs, around the centre of its patch.
 
     `drawn` is what `draw` returned for each, `origin` where each patch starts in its case, `spacing_mm` its voxel size.
-    `lesions` has the number of the lesion that each voxel of each region belongs to, where the samples have it.
+    `lesions` has the number of the lesion that each voxel of each region belongs to, where the samples have it, and
+    `most_lesions` the largest of them.
     """
 
     keys: list[Key]
-    image: Float[Tensor, "B C X Y Z"]
-    labels: UInt8[Tensor, "B X Y Z"]
+    image: tuple[Float[Tensor, "C _ _ _"], ...]
+    labels: tuple[UInt8[Tensor, "_ _ _"], ...]
     drawn: list[Any]
     cases: list[str]
     origin: list[tuple[int, int, int]]
     spacing_mm: list[Spacing]
-    lesions: Lesions | None = None
+    lesions: tuple[Integer[Tensor, "R _ _ _"], ...] | None = None
+    most_lesions: int = 0
 
     def share_memory(self) -> Batch:
         """Moves its tensors to memory that other processes can read."""
-        for tensor in (self.image, self.labels, *(() if self.lesions is None else (self.lesions.numbers,))):
-            tensor.share_memory_()
-        return self
+        return self._each(lambda tensor: tensor.share_memory_())  # type: ignore[no-untyped-call]
 
     def pin_memory(self) -> Batch:
         """Moves its tensors to pinned memory, as the loader requires of a batch."""
-        self.image, self.labels = self.image.pin_memory(), self.labels.pin_memory()
-        if self.lesions is not None:
-            self.lesions = self.lesions._replace(numbers=self.lesions.numbers.pin_memory())
-        return self
+        return self._each(lambda tensor: tensor.pin_memory())
 
-    def on(self, device: torch.device) -> tuple[Float[Tensor, "B C X Y Z"], UInt8[Tensor, "B X Y Z"]]:
-        """Returns image (fp32) and labels on the device; the copy of pinned memory is asynchronous."""
-        return self.image.to(device, non_blocking=True).float(), self.labels.to(device, non_blocking=True)
+    def to(self, device: torch.device) -> Batch:
+        """Copies its tensors to the device; from pinned memory the host does not wait for it."""
+        return replace(self)._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, moved: Callable[[Tensor], Tensor]) -> Batch:
+        self.image, self.labels = tuple(map(moved, self.image)), tuple(map(moved, self.labels))
+        self.lesions = None if self.lesions is None else tuple(map(moved, self.lesions))
+        return self
 
 
 def generator(seed: int, step: int, index: int, name: str | None = None) -> np.random.Generator:
@@ -163,12 +167,28 @@ class Samples:
         self._store: Store | None = None
         opened = self._opened()
         self.plan = opened.plan
-        two_bytes = len(self.plan.sequences) + len(self.lesions_of)
-        self.bytes = math.prod(patch) * (2 * two_bytes + 1)  # of a sample; a label is a byte
+        self._shapes = [tuple(opened.index["cases"][case]["shape"]) for case in cases]
         self.places = places(opened, cases, lesion_fraction=lesion_fraction, lesions_per_case=lesions_per_case)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
+
+    @cached_property
+    def bytes(self) -> int:
+        """Memory of a sample: the mean over samples and, as movements read more than the patch, a standard deviation.
+
+        For the nine samples and more that workers hold together this is three standard deviations above their mean; a
+        bound would be the largest read of all, which is many times the mean. The first samples of a run are counted,
+        with their patches in the corner of a case, where most is read around them.
+        """
+        two_bytes = len(self.plan.sequences) + len(self.lesions_of)
+        voxels = [math.prod(self._typical_shape(index)) for index in range(COUNTED)]
+        return math.ceil(np.mean(voxels) + np.std(voxels)) * (2 * two_bytes + 1)  # a label is a byte
+
+    def _typical_shape(self, index: int) -> Shape3:
+        shape = self._shapes[index % len(self._shapes)]
+        drawn = self.draw(partial(generator, self.seed, 0, index)) if self.draw else None
+        return read_shape(shape, (0, 0, 0), self.patch, drawn, self.plan.spacing_of((1.0, 1.0, 1.0)))
 
     def _opened(self) -> Store:
         store = open_store(self.path)
@@ -196,53 +216,36 @@ class Samples:
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         case, origin = self.place(key)
-        box = [slice(start, start + size) for start, size in zip(origin, self.patch, strict=True)]
-        inside = tuple(slice(max(part.start, 0), min(part.stop, n)) for part, n in zip(box, case.shape, strict=True))
-        before = [max(-part.start, 0) for part in box]
-        image = _padded(case.image(inside), before, self.patch)
-        labels = _padded(case.labels(inside), before, self.patch)
-        drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None
+        drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None  # before the read, which needs it
+        spacing_mm = self.plan.spacing_of(case.entry.spacing_mm)
+        size = read_shape(case.shape, origin, self.patch, drawn, spacing_mm)
+        inside, before = box_around(origin, self.patch, size, case.shape)
         return {
             "key": key,
-            "image": image,
-            "labels": labels,
+            "image": padded(case.image(inside), before, size),
+            "labels": padded(case.labels(inside), before, size),
             "drawn": drawn,
             "case": case.name,
             "origin": origin,
-            "spacing_mm": self.plan.spacing_of(case.entry.spacing_mm),
-            "lesions": self._lesions(case, inside, before) if self.lesions_of else None,
+            "spacing_mm": spacing_mm,
+            "lesions": padded(self._lesions(case, inside), before, size) if self.lesions_of else None,
         }
 
-    def _lesions(self, case: StoredCase, inside: tuple[slice, ...], before: Sequence[int]) -> Lesions:
-        x, y, z = inside
-        numbers = torch.from_numpy(np.stack([case.instances(region, (x, y, z)) for region in self.lesions_of]))
-        return Lesions(_padded(numbers, before, self.patch), int(numbers.max()))
+    def _lesions(self, case: StoredCase, inside: Box) -> Integer[Tensor, "R _ _ _"]:
+        return torch.from_numpy(np.stack([case.instances(region, inside) for region in self.lesions_of]))
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Puts samples side by side."""
+    lesions = tuple(sample["lesions"] for sample in samples if sample["lesions"] is not None)
     return Batch(
         keys=[sample["key"] for sample in samples],
-        image=torch.stack([sample["image"] for sample in samples]),
-        labels=torch.stack([sample["labels"] for sample in samples]),
+        image=tuple(sample["image"] for sample in samples),
+        labels=tuple(sample["labels"] for sample in samples),
         drawn=[sample["drawn"] for sample in samples],
         cases=[sample["case"] for sample in samples],
         origin=[sample["origin"] for sample in samples],
         spacing_mm=[sample["spacing_mm"] for sample in samples],
-        lesions=_together([sample["lesions"] for sample in samples if sample["lesions"] is not None]),
+        lesions=lesions or None,
+        most_lesions=max((int(numbers.max()) for numbers in lesions), default=0),
     )
-
-
-def _together(lesions: Sequence[Lesions]) -> Lesions | None:
-    if not lesions:
-        return None
-    return Lesions(torch.stack([one.numbers for one in lesions]), max(one.most for one in lesions))
-
-
-def _padded(part: Tensor, before: Sequence[int], patch: Sequence[int]) -> Tensor:
-    if tuple(part.shape[-3:]) == tuple(patch):
-        return part
-    whole = part.new_zeros((*part.shape[:-3], *patch))
-    box = tuple(slice(start, start + n) for start, n in zip(before, part.shape[-3:], strict=True))
-    whole[..., box[0], box[1], box[2]] = part
-    return whole

@@ -109,17 +109,20 @@ def loss_of(session: Session, network: nn.Module, inputs: Inputs, context: StepC
 
 def _on_device(session: Session, batch: Batch) -> Inputs:
     job = session.job
-    image, labels = batch.on(session.accelerator.device)
-    lesions = batch.lesions
-    if lesions is not None:
-        numbers = lesions.numbers.to(image.device, non_blocking=True)
-        labels = torch.cat([labels[:, None].to(numbers.dtype), numbers], dim=1)  # so that both move alike
+    batch = batch.to(session.accelerator.device)
+    images = [image.float() for image in batch.image]
+    labels: Sequence[Tensor] = batch.labels
+    if batch.lesions is not None:  # so that both move alike
+        labels = [torch.cat([own[None].to(n.dtype), n]) for own, n in zip(labels, batch.lesions, strict=True)]
     if job.config.augment.enabled:
-        image, labels = augment(image, labels, batch.drawn, batch.spacing_mm)
-    if lesions is not None:
-        labels, lesions = labels[:, 0], lesions._replace(numbers=labels[:, 1:])
+        image, kept = augment(images, labels, batch.drawn, job.config.data.patch, batch.spacing_mm)
+    else:
+        image, kept = torch.stack(images), torch.stack(list(labels))
+    lesions = None
+    if batch.lesions is not None:
+        kept, lesions = kept[:, 0], Lesions(kept[:, 1:], batch.most_lesions)
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    target = torch.stack(job.target.masks(labels), dim=1)
+    target = torch.stack(job.target.masks(kept), dim=1)
     return Inputs(in_layout(job, image), target, keys, batch.spacing_mm, lesions)
 
 

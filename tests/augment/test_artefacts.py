@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from mets3d.augment.artefacts import Noise
-from mets3d.augment.changes import Drawn, augment
-from tests.builders.batches import random_batch
+from mets3d.augment.changes import Drawn
+from tests.builders.batches import augmented, random_batch
 
 
 def test_noise_is_that_of_its_seed_wherever_the_sample_stands() -> None:
     image, labels = random_batch()
     drawn = Drawn(intensity=(Noise(std=0.3, seed=5),))
-    first, _ = augment(image, labels, [drawn, Drawn()])
-    second, _ = augment(image.flip(0), labels.flip(0), [Drawn(), drawn])
+    first, _ = augmented(image, labels, [drawn, Drawn()])
+    second, _ = augmented(image.flip(0), labels.flip(0), [Drawn(), drawn])
     assert torch.equal(first[0], second[1])
     brain = (image[0] != 0).any(0)
     assert (first[0] - image[0])[:, brain].std().item() == pytest.approx(0.3, rel=0.1)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +17,20 @@ from mets3d import augment
 from mets3d.augment import changes
 from mets3d.augment.changes import ARTEFACTS, INTENSITY, MISSING, SPATIAL, Drawn, Stream
 from mets3d.augment.intensity import Brightness, Contrast
+from mets3d.augment.movement import Movement
 from mets3d.augment.spatial import Mirror
 from mets3d.config import Augment
 from mets3d.data.loader import generator
-from tests.builders.batches import random_batch
+from tests.builders.batches import augmented, random_batch
 
-ALWAYS = Augment(mirror=1, rotation=1, scaling=1, brightness=1, contrast=1, gamma=1, noise=1)
+ALWAYS = Augment(mirror=1, rotation=1, scaling=1, elastic=1, brightness=1, contrast=1, gamma=1, noise=1)
+
+
+# Settings of changes that are not written yet.
+NOT_LIVE = {
+    "blur", "blur_sigma", "brightness_shift", "brightness_shift_std", "low_resolution", "low_resolution_zoom",
+    "gamma_inverted", "bias_field", "bias_field_strength",
+}  # fmt: skip
 
 
 def streams(count: int) -> list[Stream]:
@@ -33,7 +40,7 @@ def streams(count: int) -> list[Stream]:
 
 def test_nothing_drawn_changes_nothing() -> None:
     image, labels = random_batch()
-    changed, kept = changes.augment(image, labels, [Drawn(), Drawn()])
+    changed, kept = augmented(image, labels, [Drawn(), Drawn()])
     assert torch.equal(changed, image)
     assert torch.equal(kept, labels)
 
@@ -42,17 +49,17 @@ def test_a_batch_is_its_samples() -> None:
     image, labels = random_batch()
     draw = augment.build(ALWAYS, sequences=4)
     drawn = [draw(stream) for stream in streams(2)]
-    together = changes.augment(image, labels, drawn)
+    together = augmented(image, labels, drawn)
     for index in range(2):
-        alone = changes.augment(image[index : index + 1], labels[index : index + 1], drawn[index : index + 1])
+        alone = augmented(image[index : index + 1], labels[index : index + 1], drawn[index : index + 1])
         assert torch.equal(together[0][index], alone[0][0])
         assert torch.equal(together[1][index], alone[1][0])
 
 
 def test_changes_are_applied_in_order() -> None:
     drawn = augment.build(ALWAYS, sequences=4)(streams(1)[0])
-    assert [type(change).__name__ for change in drawn.spatial] == ["Mirror", "Affine"]
-    assert [type(change).__name__ for change in drawn.intensity] == ["Brightness", "Contrast", "Gamma", "Noise"]
+    assert [type(change).__name__ for change in drawn.spatial] == ["Mirror", "Elastic", "Rotation", "Scaling"]
+    assert [type(change).__name__ for change in drawn.intensity] == ["Noise", "Brightness", "Contrast", "Gamma"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,18 @@ class MadeUp:
     def draw(cls, rng: np.random.Generator, sequences: int, noise_std: float) -> MadeUp:
         return cls(tuple(rng.normal(size=17 * sequences) * noise_std))
 
-    def apply(self, image: Tensor, *arguments: Any) -> Any:
-        return (image + self.offsets[0], *arguments[:1]) if len(arguments) > 1 else image + self.offsets[0]
+    def added_to(self, movement: Movement) -> Movement:
+        return movement
+
+    @classmethod
+    def apply(cls, changes: Mapping[int, MadeUp], image: Tensor, brain: Tensor) -> Tensor:
+        return image
 
 
 def with_the_made_up_one(monkeypatch: pytest.MonkeyPatch, family: str, streams: list[Stream]) -> list[Drawn]:
     """What is drawn where the made-up change comes first in a family, without that change's own draws."""
     monkeypatch.setattr(changes, family, {"made_up": MadeUp, **getattr(changes, family)})
+    monkeypatch.setattr(changes, "ORDER", ("made_up", *changes.ORDER))
     draw = augment.build(Augment(), sequences=4)
     found = []
     for drawn in map(draw, streams):
@@ -126,7 +138,7 @@ def test_each_setting_belongs_to_one_change_and_each_change_has_its_settings() -
     )
     arguments = [key for change in families.values() for key in [*inspect.signature(change.draw).parameters][1:]]
     own = sorted(key for key in arguments if key not in ("sequences", "parents"))
-    assert own == sorted(set(Augment.model_fields) - {"enabled"})
+    assert own == sorted(set(Augment.model_fields) - {"enabled", "preset", "copy_paste"} - NOT_LIVE)
 
 
 def test_the_draw_travels_to_a_worker() -> None:
@@ -154,5 +166,8 @@ class Misspelt:
 
 def test_a_parameter_without_a_setting_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARTEFACTS, "misspelt", Misspelt)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="augmentation misspelt: no place in ORDER"):
+        augment.build(Augment(), sequences=4)
+    monkeypatch.setattr(changes, "ORDER", (*changes.ORDER, "misspelt"))
     with pytest.raises(TypeError, match=r"augmentation misspelt: Misspelt.draw has a parameter noise_sdt"):
         augment.build(Augment(), sequences=4)

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from mets3d.augment.changes import Drawn, augment
+from mets3d.augment.changes import Drawn
 from mets3d.augment.intensity import Brightness, Contrast, Gamma
-from tests.builders.batches import random_batch
+from tests.builders.batches import augmented, random_batch
 
 
 def test_intensities_follow_their_formulas_and_stay_zero_outside_the_brain() -> None:
     image, labels = random_batch()
     factors = (0.5, 1.0, 2.0, 1.5)
     brain = (image[0] != 0).any(0)
-    bright, _ = augment(image, labels, [Drawn(intensity=(Brightness(factors),)), Drawn()])
+    bright, _ = augmented(image, labels, [Drawn(intensity=(Brightness(factors),)), Drawn()])
     torch.testing.assert_close(bright[0], image[0] * torch.tensor(factors)[:, None, None, None])
-    contrast, _ = augment(image, labels, [Drawn(intensity=(Contrast(factors),)), Drawn()])
+    contrast, _ = augmented(image, labels, [Drawn(intensity=(Contrast(factors),)), Drawn()])
     for channel, factor in enumerate(factors):
         inside = image[0, channel][brain]
         torch.testing.assert_close(contrast[0, channel][brain], (inside - inside.mean()) * factor + inside.mean())
-    gamma, _ = augment(image, labels, [Drawn(intensity=(Gamma(factors),)), Drawn()])
+    gamma, _ = augmented(image, labels, [Drawn(intensity=(Gamma(factors),)), Drawn()])
     for channel in range(4):
         inside, curved = image[0, channel][brain], gamma[0, channel][brain]
         torch.testing.assert_close(curved.mean(), inside.mean(), rtol=0, atol=1e-5)

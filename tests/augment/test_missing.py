@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from mets3d import augment
-from mets3d.augment import changes
+from mets3d.augment.artefacts import Noise
 from mets3d.augment.changes import Drawn
 from mets3d.augment.missing import SequenceDropout
 from mets3d.config import Augment
 from mets3d.data.loader import generator
+from tests.builders.batches import augmented
 
 FOUR = (("t1n",), ("t1c",), ("t2w",), ("t2f",))
 DERIVED = (("t1c",), ("t1c", "t1n"), ("t2f",))
@@ -57,7 +58,7 @@ def test_dropped_channels_are_zero_after_all_other_changes() -> None:
         gone = [change.dropped for change in sample.intensity if isinstance(change, SequenceDropout)]
         expected = gone[0] if gone else (False,) * 3
         assert sample.intensity[-1:] == (SequenceDropout(gone[0]),) if gone else True
-        changed, _ = changes.augment(image, labels, [sample])
+        changed, _ = augmented(image, labels, [sample])
         assert tuple(not channel.any() for channel in changed[0]) == expected
         seen.add(expected)
     assert len(seen) > 2
@@ -68,8 +69,10 @@ def test_a_missing_sequence_stays_zero_and_the_last_one_is_not_dropped() -> None
     image[0, 1] = 0
     labels = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
     draw = augment.build(Augment(noise=1, gamma=1, brightness=1, contrast=1), sequences=2)
-    changed, _ = changes.augment(image, labels, [draw(partial(generator, 0, 1, 0))])
+    changed, _ = augmented(image, labels, [draw(partial(generator, 0, 1, 0))])
     assert changed[0, 0].any()
     assert not changed[0, 1].any(), "noise must not fill what the case lacks"
-    kept, _ = changes.augment(image, labels, [Drawn(intensity=(SequenceDropout((True, False)),))])
+    kept, _ = augmented(image, labels, [Drawn(intensity=(SequenceDropout((True, False)),))])
     assert torch.equal(kept, image), "the only sequence of the case"
+    noisy, _ = augmented(image, labels, [Drawn(intensity=(Noise(0.1, 3), SequenceDropout((True, False))))])
+    assert noisy[0, 0].any(), "noise in the sequence that the case lacks does not count"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from mets3d.augment.changes import Drawn, augment
+from mets3d.ops.voxels import Spacing
 
 
 def random_batch(seed: int = 0, shape: tuple[int, int, int] = (8, 10, 6)) -> tuple[Tensor, Tensor]:
@@ -13,3 +18,11 @@ def random_batch(seed: int = 0, shape: tuple[int, int, int] = (8, 10, 6)) -> tup
     image[..., :2] = 0  # outside the brain
     labels = torch.randint(0, 4, (2, *shape), generator=generator, dtype=torch.uint8)
     return image, labels
+
+
+def augmented(
+    image: Tensor, labels: Tensor, drawn: list[Drawn], spacing_mm: Spacing | Sequence[Spacing] = (1.0, 1.0, 1.0)
+) -> tuple[Tensor, Tensor]:
+    """Applies changes to a batch of which no more than the patch was read."""
+    x, y, z = image.shape[2:]
+    return augment(tuple(image), tuple(labels), drawn, (x, y, z), spacing_mm)

@@ -12,6 +12,7 @@ from mets3d.augment import build
 from mets3d.augment.changes import augment
 from mets3d.config import Augment, Data, Preprocess
 from mets3d.data.loader import Samples, batches, check_divisible, collate, generator, keys_of_process, keys_on_device
+from mets3d.data.patches import box_around, padded
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
 from tests.builders.cases import make_case
@@ -168,13 +169,13 @@ def test_samples_travel_to_a_worker(phantom_store: Path) -> None:
     assert torch.equal(pickle.loads(pickle.dumps(kept))[1, 1]["image"], before["image"])
 
 
-def test_collate_keeps_the_order_and_converts_to_fp32_on_the_device(phantom_store: Path) -> None:
+def test_collate_keeps_the_order_and_what_each_sample_is(phantom_store: Path) -> None:
     kept = samples(phantom_store)
     batch = collate([kept[0, 0], kept[0, 1]])
-    image, labels = batch.on(torch.device("cpu"))
-    assert image.dtype == torch.float32
-    assert labels.dtype == torch.uint8
-    assert torch.equal(image[1], kept[0, 1]["image"].float())
+    assert [image.dtype for image in batch.image] == [torch.float16] * 2
+    assert [labels.dtype for labels in batch.labels] == [torch.uint8] * 2
+    for index in range(2):
+        assert torch.equal(batch.image[index], kept[0, index]["image"])
 
 
 def test_an_indivisible_batch_is_refused_with_the_nearest_that_fits() -> None:
@@ -189,24 +190,93 @@ def test_no_case_is_an_error(phantom_store: Path) -> None:
 
 
 def test_lesions_are_numbered_where_a_loss_wants_them_and_move_with_the_labels(phantom_store: Path) -> None:
-    settings = Augment(mirror=1.0, rotation=1.0, scaling=1.0)
-    draw = build(settings, sequences=4)
+    settings = Augment(mirror=1.0, rotation=1.0, scaling=1.0, elastic=1.0)
+    draw, patch = build(settings, sequences=4), (16, 16, 16)
     cases = open_store(phantom_store).cases
     with_lesions = Samples(
-        phantom_store, cases, patch=(16, 16, 16), seed=3, lesion_fraction=1, draw=draw, lesions_of=("WT", "ET")
+        phantom_store, cases, patch=patch, seed=3, lesion_fraction=1, draw=draw, lesions_of=("WT", "ET")
     )
-    without = Samples(phantom_store, cases, patch=(16, 16, 16), seed=3, lesion_fraction=1, draw=draw)
+    without = Samples(phantom_store, cases, patch=patch, seed=3, lesion_fraction=1, draw=draw)
     batch, plain = with_lesions.batch([(0, 0), (0, 1)]), without.batch([(0, 0), (0, 1)])
     assert plain.lesions is None
-    assert torch.equal(batch.labels, plain.labels)
-    assert torch.equal(batch.image, plain.image)
+    assert all(map(torch.equal, batch.labels, plain.labels))
+    assert all(map(torch.equal, batch.image, plain.image))
     lesions = batch.lesions
     assert lesions is not None
-    assert lesions.numbers.shape == (2, 2, 16, 16, 16)
-    assert lesions.most == int(lesions.numbers.max()) > 0
-    packed = torch.cat([batch.labels[:, None].to(torch.int16), lesions.numbers], dim=1)
-    _, moved = augment(batch.image.float(), packed, batch.drawn, batch.spacing_mm)
-    _, labels = augment(plain.image.float(), plain.labels, plain.drawn, plain.spacing_mm)
+    assert [numbers.shape for numbers in lesions] == [(2, *own.shape) for own in batch.labels]
+    assert batch.most_lesions == max(int(numbers.max()) for numbers in lesions) > 0
+    packed = [torch.cat([own[None].to(n.dtype), n]) for own, n in zip(batch.labels, lesions, strict=True)]
+    images = [image.float() for image in batch.image]
+    _, moved = augment(images, packed, batch.drawn, patch, batch.spacing_mm)
+    _, labels = augment(images, plain.labels, plain.drawn, patch, plain.spacing_mm)
     assert torch.equal(moved[:, 0], labels.to(torch.int16))
     assert torch.equal(moved[:, 1] > 0, torch.isin(labels, torch.tensor([1, 2, 3])))
     assert torch.equal(moved[:, 2] > 0, labels == 3)
+
+
+HEAVY = Augment(preset="brats_regions", rotation=1.0, scaling=1.0, elastic=1.0)
+
+
+def whole_sample(store: Path, made: Samples, key: tuple[int, int]) -> tuple[Any, Any]:
+    """The sample with its whole case around it, so much that no movement leaves it."""
+    case, origin = made.place(key)
+    drawn = made[key]["drawn"]
+    size = tuple(max(2 * n + 2 * p, 4 * p) // 2 * 2 + p % 2 for n, p in zip(case.shape, made.patch, strict=True))
+    inside, before = box_around(origin, made.patch, size, case.shape)
+    read = [padded(part, before, size) for part in (case.image(inside).float(), case.labels(inside))]
+    return augment(read[:1], read[1:], [drawn], made.patch)
+
+
+@pytest.mark.parametrize("patch", [(16, 16, 12), (9, 20, 15), (40, 8, 64)])
+def test_what_a_sample_reads_is_all_that_its_movement_shows_of_the_case(
+    phantom_store: Path, patch: tuple[int, int, int]
+) -> None:
+    """Also where patch and movement go beyond the case, whose true background is not read."""
+    made = samples(phantom_store, patch=patch, draw=build(HEAVY, sequences=4), lesion_fraction=0.5)
+    sizes = set()
+    for step in range(12):
+        batch = made.batch([(step, 0)])
+        spacing = batch.spacing_mm[0]
+        image, labels = augment([image.float() for image in batch.image], batch.labels, batch.drawn, patch, spacing)
+        expected, kept = whole_sample(phantom_store, made, (step, 0))
+        torch.testing.assert_close(image, expected, rtol=0, atol=2e-3)
+        assert (labels == kept).float().mean() > 0.999
+        sizes.add(batch.labels[0].shape)
+    assert len(sizes) > 6
+
+
+def test_a_sample_is_replayed_from_its_key_alone(phantom_store: Path) -> None:
+    draw = build(HEAVY, sequences=4)
+    made = samples(phantom_store, draw=draw)
+    keys = [(3, index) for index in range(4)]
+    batch = made.batch(keys)
+    together = augment([image.float() for image in batch.image], batch.labels, batch.drawn, PATCH, batch.spacing_mm)
+    for index, key in enumerate(keys):
+        again = samples(phantom_store, draw=pickle.loads(pickle.dumps(draw))).batch([key])
+        alone = augment([again.image[0].float()], again.labels, again.drawn, PATCH, again.spacing_mm)
+        assert torch.equal(alone[0][0], together[0][index])
+        assert torch.equal(alone[1][0], together[1][index])
+
+
+def test_without_a_movement_the_read_is_the_patch(phantom_store: Path) -> None:
+    draw = build(Augment(preset="none", mirror=1.0, noise=1.0), sequences=4)
+    plain, drawing = samples(phantom_store), samples(phantom_store, draw=draw)
+    for step in range(4):
+        assert torch.equal(plain[step, 0]["image"], drawing[step, 0]["image"])
+    assert drawing.bytes == plain.bytes
+
+
+def test_the_memory_of_a_sample_is_between_the_mean_and_the_largest(phantom_store: Path) -> None:
+    made = samples(phantom_store, draw=build(HEAVY, sequences=4))
+    used = [9 * made[0, index]["labels"].numel() for index in range(40)]
+    assert np.mean(used) < made.bytes < 3 * np.mean(used)
+    assert made.bytes > samples(phantom_store).bytes
+
+
+def test_a_batch_moves_to_a_device_and_stays_where_it_is(phantom_store: Path) -> None:
+    batch = samples(phantom_store, lesions_of=("WT",)).batch([(0, 0), (0, 1)])
+    moved = batch.to(torch.device("meta"))
+    for name in ("image", "labels", "lesions"):
+        assert {part.device.type for part in getattr(moved, name)} == {"meta"}
+        assert {part.device.type for part in getattr(batch, name)} == {"cpu"}
+    assert moved.keys == batch.keys

@@ -58,10 +58,10 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.folds import split_of
     from mets3d.data.loader import Samples, check_divisible
-    from mets3d.models.weights import load_weights
     from mets3d.regions import Target
-    from mets3d.rundir import RunDir, open_run
+    from mets3d.rundir import RunDir
     from mets3d.settings.channels import parents
+    from mets3d.training.begin_from import begin_from
     from mets3d.training.job import Job
     from mets3d.training.validation import HeldOutCases
 
@@ -75,8 +75,9 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
 
     torch.manual_seed(config.seed)
     network = models.build(config.model, in_channels=len(channels), target=target, patch=data.patch)
-    if config.weights is not None:
-        load_weights(network, open_run(Path(config.weights), needs=("weights",)).weights)
+    # A run that has checkpoints goes on from them, also after the weights that it began with are gone.
+    fresh = config.weights is not None and not run.checkpoint_steps()
+    begun, origin = begin_from(config, network) if fresh else ([], None)
     queries = network.has_queries
     # Where every case has its own, each batch says which.
     spacing_mm = None if store.plan.spacing_mm == "in_plane" else store.plan.spacing_mm
@@ -103,7 +104,9 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         # The score to beat: the best single threshold on one sequence, t2f where it is there.
         run.baseline: best_threshold(store.fingerprint, split.training, split.held_out),
     }
-    return Job(config, run, network, loss, samples, target, validation, records, store, split.remarks)
+    return Job(
+        config, run, network, loss, samples, target, validation, records, store, [*split.remarks, *begun], origin
+    )
 
 
 def _store(config: Config, accelerator: Accelerator) -> Store:

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent
 INSIDE = PACKAGE / "shipped_files"
 
 CONFIGS, LAUNCH_FILES, TRAIN = "configs", "accelerate_configs", "train.py"
+RECIPES = "recipes"  # a folder of CONFIGS
 
 
 def shipped(name: str) -> Path:
@@ -19,8 +20,10 @@ def shipped(name: str) -> Path:
 
 
 def names_in(folder: str) -> list[str]:
-    """Lists the names of the YAML files in CONFIGS or LAUNCH_FILES, without .yaml."""
-    return sorted(file.stem for file in shipped(folder).glob("*.yaml"))
+    """Lists the names of the YAML files in CONFIGS or LAUNCH_FILES, without .yaml, those of `recipes/` too."""
+    place = shipped(folder)
+    files = [*place.glob("*.yaml"), *(place / RECIPES).glob("*.yaml")]
+    return sorted(file.relative_to(place).with_suffix("").as_posix() for file in files)
 
 
 def file_or_name(word: str, folder: str) -> Path:
@@ -29,10 +32,9 @@ def file_or_name(word: str, folder: str) -> Path:
     A file in the current folder goes before a name. Raises FileNotFoundError, with the names that exist, for a word
     that is neither and looks like no path; a missing path is for the reader to report.
     """
-    path = Path(word)
-    if path.is_file() or path.suffix or len(path.parts) != 1:
+    path, names = Path(word), names_in(folder)
+    if path.is_file() or path.suffix or (len(path.parts) != 1 and word not in names and path.parts[:1] != (RECIPES,)):
         return path
-    names = names_in(folder)
     if word not in names:
         raise FileNotFoundError(f"{word}: no such file or name; expected a file or one of {', '.join(names)}")
     return shipped(folder) / f"{word}.yaml"

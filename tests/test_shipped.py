@@ -19,7 +19,9 @@ from tests.builders.runs import ROOT
 
 def test_a_checkout_has_them_beside_the_package() -> None:
     assert shipped(TRAIN) == ROOT / "train.py"
-    assert names_in(CONFIGS) == sorted(file.stem for file in (ROOT / "configs").glob("*.yaml"))
+    recipes = [f"recipes/{file.stem}" for file in (ROOT / "configs" / "recipes").glob("*.yaml")]
+    assert {"recipes/original", "recipes/nnunet", "recipes/short"} <= set(recipes)
+    assert names_in(CONFIGS) == sorted([*(file.stem for file in (ROOT / "configs").glob("*.yaml")), *recipes])
     assert names_in(LAUNCH_FILES) == sorted(file.stem for file in (ROOT / "accelerate_configs").glob("*.yaml"))
 
 
@@ -30,6 +32,9 @@ def test_a_word_is_a_file_first_and_then_a_name(tmp_path: Path, monkeypatch: pyt
     assert file_or_name("quickstart", CONFIGS) == Path("quickstart")
     for path in ("no/where", "nowhere.yaml"):  # for the reader to report
         assert file_or_name(path, CONFIGS) == Path(path)
+    assert file_or_name("recipes/short", CONFIGS) == ROOT / "configs" / "recipes" / "short.yaml"
+    with pytest.raises(FileNotFoundError, match=r"recipes/long: no such file or name; .*recipes/short"):
+        file_or_name("recipes/long", CONFIGS)
     with pytest.raises(FileNotFoundError, match="quick: no such file or name; expected a file or one of base, "):
         file_or_name("quick", CONFIGS)
 

@@ -15,6 +15,7 @@ from mets3d.data.store import Store
 from mets3d.losses import LossFunction
 from mets3d.regions import Target
 from mets3d.rundir import RunDir
+from mets3d.training.begin_from import Origin
 from mets3d.training.stop import StopWish
 
 # Scores of the held-out cases by name, empty without a case; None if a signal or an error came meanwhile.
@@ -26,7 +27,8 @@ class Job:
     """A run before it starts. `train.py` composes it; `open_session` brings it onto the devices.
 
     records: contents of the JSON files that the run directory gets at its start, by path.
-    remarks: on the data, for the user.
+    remarks: on the data and on the weights that it begins with, for the user.
+    origin: the checkpoint of another run whose optimizer or step it begins with.
     """
 
     config: Config
@@ -39,3 +41,4 @@ class Job:
     records: Mapping[Path, Any]
     store: Store
     remarks: Sequence[str] = ()
+    origin: Origin | None = None

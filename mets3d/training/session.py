@@ -130,6 +130,9 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
     if start.found is not None:
         with launch.one_message():
             state.load(state.State(accelerator, network, optimizer, balance, progress), start.found)
+    elif job.origin is not None:
+        with launch.one_message():
+            state.begin(state.State(accelerator, network, optimizer, balance, progress), job.origin)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
     tracker.connect(wish.ask)
     for remark in start.remarks:

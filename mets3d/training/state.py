@@ -17,6 +17,7 @@ from mets3d.rundir import RunDir
 from mets3d.training import checkpoint, full_state
 from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
+from mets3d.training.begin_from import Origin
 from mets3d.training.checkpoint import Whole
 from mets3d.training.failure import TrainingError
 from mets3d.training.job import Job
@@ -106,6 +107,32 @@ def load(state: State, found: Whole) -> None:
         state.balance.load_state_dict({"averages": torch.tensor(record.balance)})
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(dict(record.scaler or {}))
+
+
+def begin(state: State, origin: Origin) -> None:
+    """Takes over what is kept of another run's checkpoint: optimizer, step. All processes call it; the main one reads.
+
+    How the optimizer decays and averages is said by this run. Raises ValueError if its state does not fit.
+    """
+    found = origin.checkpoint
+    if "optimizer" in origin.keep:
+        accelerator, groups = state.accelerator, state.optimizer.param_groups
+        options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+        plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
+        weights, optimizer = from_main(accelerator, lambda: checkpoint.read(found.folder, plain))
+        theirs, ours = ([len(group["params"]) for group in some] for some in (optimizer["param_groups"], groups))
+        if theirs != ours:
+            raise ValueError(
+                f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "
+                f"{ours}; expected the same optim.layer_decay and optim.weight_decay_on, or weights_keep without "
+                "optimizer"
+            )
+        full_state.spread(accelerator, state.network, weights, (state.optimizer, optimizer))
+        for group, own in zip(state.optimizer.param_groups, options, strict=True):
+            group.update(own)
+    if "step" in origin.keep:
+        # Its last validation was that run's.
+        state.progress.step = state.progress.validated = found.record.progress.step
 
 
 def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) -> None:

@@ -60,6 +60,11 @@ def from_original(
     return network
 
 
+def is_original(state_dict: State) -> bool:
+    """Returns whether a state dict has the names of the original's CNN."""
+    return any(key.removeprefix("module.").startswith("conv_blocks_context.") for key in state_dict)
+
+
 def settings(network: TransUNet) -> dict[str, Any]:
     """Returns the values of the configuration's section `model` that make the same network again."""
     elsewhere = ("in_channels", "channels", "activation", "patch")

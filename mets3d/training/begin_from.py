@@ -1,0 +1,100 @@
+"""Begins a run from another: its weights and, where asked, its optimizer and step; or from weights in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mets3d.config import Config
+from mets3d.files import MissingWeightsError
+from mets3d.models.transunet import TransUNet
+from mets3d.models.warm_start import HEADS, read_weights, warm_start
+from mets3d.rundir import RunDir, open_run
+from mets3d.training import checkpoint
+from mets3d.training.checkpoint import Whole
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint from which a run begins, and what is kept of it besides the weights."""
+
+    checkpoint: Whole
+    keep: Sequence[str]
+
+
+def begin_from(config: Config, network: TransUNet) -> tuple[list[str], Origin | None]:
+    """Loads the weights that `config.weights` names, and returns what matched, in a line, and what else is kept.
+
+    A run gives the weights that it predicts with; where `weights_keep` asks for its optimizer or step, those of its
+    newest whole checkpoint, to which these belong. Raises ValueError or OSError where the files are missing, broken or
+    of another network, and where settings contradict each other.
+    """
+    source = Path(str(config.weights))
+    if source.is_dir():
+        run = open_run(source, needs=("config",))
+        before = _checked(run, config)
+        origin = _newest(run, config) if config.weights_keep else None
+        file = run.weights if origin is None else origin.checkpoint.folder.weights
+        if not file.is_file():
+            raise MissingWeightsError(f"{run.path} has no {file.name}; the run has not written its weights yet")
+        weights = read_weights(file, network)
+        if before.data.target != config.data.target or before.data.cavity != config.data.cavity:
+            # Channels of another meaning may have the same shape: four regions, or background and three labels.
+            weights = {name: value for name, value in weights.items() if not name.startswith(HEADS)}
+    else:
+        origin, file = None, source
+        if config.weights_keep:
+            kept = " and ".join(config.weights_keep)
+            raise ValueError(
+                f"weights_keep: expected `weights` to be a run directory, which has checkpoints with {kept}; found the "
+                f"file {source}"
+            )
+        weights = read_weights(source, network)
+    matched = warm_start(network, weights, file)
+    if origin is not None and "optimizer" in origin.keep and (matched.fresh or matched.unused or matched.resampled):
+        raise ValueError(
+            f"weights_keep: the optimizer of {source} is of another network; {matched.line(file, network)}"
+        )
+    return [matched.line(file, network), *_kept(origin)], origin
+
+
+def _checked(run: RunDir, config: Config) -> Config:
+    """Returns the configuration of a run. Raises ValueError where its network saw other channels."""
+    before: Config = run.load_config()
+    theirs, ours = before.data.sequences, config.data.sequences
+    if theirs != ours:
+        raise ValueError(
+            f"weights: {run.path} was trained with data.sequences [{', '.join(theirs)}], and here they are "
+            f"[{', '.join(ours)}]; expected the same in the same order"
+        )
+    return before
+
+
+def _newest(run: RunDir, config: Config) -> Origin:
+    """Returns the newest whole checkpoint of a run. Raises ValueError where it cannot be gone on from as asked."""
+    found, _ = checkpoint.newest_whole(run)
+    if found is None:
+        raise ValueError(
+            f"weights_keep: {run.path} has no whole checkpoint; leave weights_keep out to take its weights"
+        )
+    step, before = found.record.progress.step, run.load_config()
+    if "step" in config.weights_keep and step >= config.train.steps:
+        raise ValueError(
+            f"weights_keep: {run.path} is at step {step} and train.steps is {config.train.steps}; expected more, or "
+            "weights_keep without step"
+        )
+    if "optimizer" in config.weights_keep and before.optim.name != config.optim.name:
+        raise ValueError(
+            f"weights_keep: the optimizer of {run.path} is {before.optim.name}, and optim.name is {config.optim.name}; "
+            "expected the same, or weights_keep without optimizer"
+        )
+    return Origin(found, config.weights_keep)
+
+
+def _kept(origin: Origin | None) -> list[str]:
+    if origin is None:
+        return ["optimizer and step begin anew"]
+    step = origin.checkpoint.record.progress.step
+    optimizer = "kept" if "optimizer" in origin.keep else "anew"
+    return [f"optimizer {optimizer}, first step {step if 'step' in origin.keep else 0}"]

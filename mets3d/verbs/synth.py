@@ -19,9 +19,24 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument(
         "--spacing", type=float, nargs="+", default=[1.0], metavar="MM", help="voxel size: one or three"
     )
+    parser.add_argument(
+        "--difficulty",
+        choices=("easy", "mets"),
+        default="easy",
+        help="few bright tumours, or as in BraTS-METS: many small and faint ones, five sites (default easy)",
+    )
+    parser.add_argument(
+        "--annotation-noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="0 to 1: share of boundaries a voxel off, and of tumours below 27 mm3 not marked; OUT/truth has the true "
+        "labels then (default 0)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
+    from mets3d.phantoms.site_files import SITES_FILE, SPLITS_FILE
     from mets3d.phantoms.synth import synthesise
 
     if len(options.spacing) not in (1, 3):
@@ -33,7 +48,13 @@ def run(options: argparse.Namespace) -> int:
         options.seed,
         shape=tuple(options.shape),
         spacing_mm=(x_mm, y_mm, z_mm),
+        difficulty=options.difficulty,
+        annotation_noise=options.annotation_noise,
         progress=progress_of("synth"),
     )
     print(f"{len(names)} case{'s' * (len(names) != 1)} in {options.out}")
+    if options.difficulty == "mets":
+        print(f"their sites are in {options.out / SITES_FILE}")
+        if (options.out / SPLITS_FILE).exists():
+            print(f"--data.split={options.out / SPLITS_FILE} trains on four sites and holds the fifth out")
     return 0

@@ -1,0 +1,1 @@
+"""Makes patients as hard as the disease, `mets3d synth --difficulty mets`: small faint lesions among their mimics."""

@@ -82,7 +82,7 @@ class Augment(Section):
     gamma: Probability = Field(0.3, description="probability of a gamma curve that keeps mean and deviation")
     gamma_range: Factors = Field((0.7, 1.5), description="range of both exponents, drawn per sequence")
     bias_field: Probability = Field(0.0, description="probability of a smooth factor over space, as a coil's")
-    bias_field_strength: float = Field(0.3, ge=0, description="standard deviation of its logarithm")
+    bias_field_strength: float = Field(0.3, ge=0, description="largest logarithm of that factor, up or down")
     sequence_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability that a sequence is zero, per sequence; at least one stays"
     )

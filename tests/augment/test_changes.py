@@ -21,16 +21,10 @@ from mets3d.augment.movement import Movement
 from mets3d.augment.spatial import Mirror
 from mets3d.config import Augment
 from mets3d.data.loader import generator
+from mets3d.settings.augment import INTENSITIES, MOVEMENTS
 from tests.builders.batches import augmented, random_batch
 
-ALWAYS = Augment(mirror=1, rotation=1, scaling=1, elastic=1, brightness=1, contrast=1, gamma=1, noise=1)
-
-
-# Settings of changes that are not written yet.
-NOT_LIVE = {
-    "blur", "blur_sigma", "brightness_shift", "brightness_shift_std", "low_resolution", "low_resolution_zoom",
-    "gamma_inverted", "bias_field", "bias_field_strength",
-}  # fmt: skip
+ALWAYS = Augment(scale_per_axis=1, **dict.fromkeys((*MOVEMENTS, *INTENSITIES), 1))
 
 
 def streams(count: int) -> list[Stream]:
@@ -45,21 +39,42 @@ def test_nothing_drawn_changes_nothing() -> None:
     assert torch.equal(kept, labels)
 
 
-def test_a_batch_is_its_samples() -> None:
-    image, labels = random_batch()
+@pytest.mark.parametrize("shape", [(8, 10, 6), (7, 9, 11)])
+def test_a_batch_is_its_samples(shape: tuple[int, int, int]) -> None:
+    image, labels = random_batch(shape=shape)
     draw = augment.build(ALWAYS, sequences=4)
     drawn = [draw(stream) for stream in streams(2)]
+    before = image.clone()
     together = augmented(image, labels, drawn)
+    assert torch.equal(image, before), "what is handed in stays"
     for index in range(2):
         alone = augmented(image[index : index + 1], labels[index : index + 1], drawn[index : index + 1])
         assert torch.equal(together[0][index], alone[0][0])
         assert torch.equal(together[1][index], alone[1][0])
+    mixed = augmented(image, labels, [Drawn(), drawn[1]])
+    assert torch.equal(mixed[0][0], image[0])
+    assert torch.equal(mixed[0][1], together[0][1])
+
+
+def test_changes_of_the_image_leave_labels_and_what_is_no_brain() -> None:
+    image, labels = random_batch()
+    image[1, 2] = 0  # a sequence that the case lacks
+    drawn = [augment.build(Augment(preset="none", **dict.fromkeys(INTENSITIES, 1)), sequences=4)(streams(1)[0])] * 2
+    changed, kept = augmented(image, labels, drawn)
+    assert len(drawn[0].intensity) == len(INTENSITIES)
+    assert torch.equal(kept, labels)
+    assert torch.equal(changed != 0, image != 0), "all but 0 outside the brain, in every sequence that is there"
+    assert changed.isfinite().all()
+    assert (changed - image)[0].flatten(1).abs().amax(1).min() > 0.1
 
 
 def test_changes_are_applied_in_order() -> None:
     drawn = augment.build(ALWAYS, sequences=4)(streams(1)[0])
     assert [type(change).__name__ for change in drawn.spatial] == ["Mirror", "Elastic", "Rotation", "Scaling"]
-    assert [type(change).__name__ for change in drawn.intensity] == ["Noise", "Brightness", "Contrast", "Gamma"]
+    assert [type(change).__name__ for change in drawn.intensity] == [
+        "Noise", "Blur", "Brightness", "Contrast", "LowResolution", "GammaInverted", "BrightnessShift", "Gamma",
+        "BiasField",
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,8 @@ def test_each_setting_belongs_to_one_change_and_each_change_has_its_settings() -
     )
     arguments = [key for change in families.values() for key in [*inspect.signature(change.draw).parameters][1:]]
     own = sorted(key for key in arguments if key not in ("sequences", "parents"))
-    assert own == sorted(set(Augment.model_fields) - {"enabled", "preset", "copy_paste"} - NOT_LIVE)
+    settings = set(Augment.model_fields) - {"enabled", "preset", "copy_paste"}
+    assert own == sorted([*settings, "gamma_range"]), "that one range is of two changes"
 
 
 def test_the_draw_travels_to_a_worker() -> None:

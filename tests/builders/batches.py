@@ -26,3 +26,8 @@ def augmented(
     """Applies changes to a batch of which no more than the patch was read."""
     x, y, z = image.shape[2:]
     return augment(tuple(image), tuple(labels), drawn, (x, y, z), spacing_mm)
+
+
+def brain_of(image: Tensor) -> Tensor:
+    """Returns where any sequence of a batch is not 0, [B, 1, X, Y, Z]."""
+    return (image != 0).any(1, keepdim=True)

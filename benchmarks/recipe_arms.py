@@ -5,6 +5,7 @@ Only imported; run by itself it does nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,23 +43,81 @@ class Arm:
     against: str | None = None  # the arm that it is compared with
 
 
+def _changes(mode: Literal["cnn", "decoder"], against: str, rows: Mapping[str, tuple[str, ...]]) -> dict[str, Arm]:
+    """Returns an arm for each row: a name, what it changes in words, and its settings."""
+    return {f"{mode}-{name}": Arm(what, tuple(words), mode, against=against) for name, (what, *words) in rows.items()}
+
+
 ARMS: dict[str, Arm] = {
     "nnunet": Arm("nnU-Net v2 itself", scale="compare", side="nnunet", mirrored=True),
     "cnn": Arm("our recipe, mode cnn", mode="cnn", scale="compare", mirrored=True, against="nnunet"),
     "decoder": Arm("our recipe, mode decoder", scale="compare", mirrored=True, against="nnunet"),
-    "base": Arm("the recommended recipe, mode decoder", mirrored=True),
-    "base-cnn": Arm("the recommended recipe, mode cnn", mode="cnn", mirrored=True),
+    "base": Arm("the recommended recipe", mirrored=True),
+    "base-cnn": Arm("the recommended recipe", mode="cnn", mirrored=True),
+    **_changes(
+        "cnn",
+        "base-cnn",
+        {
+            "head-bias-off": ("heads without bias", "model.head_bias=null"),
+            "batch-dice": ("Dice of the batch, not of each sample", "loss.batch_dice=true"),
+            "deep-targets-max": ("targets of the deep heads by maximum", "loss.deep_targets=max"),
+            "deep-supervision-off": ("no deep supervision", "model.deep_supervision=false"),
+            "sgd": (
+                "SGD 0.99 with poly, nnU-Net's rate",
+                "optim.name=sgd",
+                "optim.lr=0.01",
+                "optim.schedule=poly",
+                "optim.warmup_steps=0",
+            ),
+        },
+    ),
+    **_changes(
+        "decoder",
+        "base",
+        {
+            "head-bias-off": ("deep heads without bias", "model.head_bias=null"),
+            "no-object-prior": ("queries begin as `no object` at 0.9", "model.no_object_prior=0.9"),
+            "batch-dice": ("deep heads' Dice of the batch", "loss.batch_dice=true"),
+            "deep-targets-max": ("targets of the deep heads by maximum", "loss.deep_targets=max"),
+            "deep-supervision-off": ("no deep supervision", "model.deep_supervision=false"),
+            "augment-none": ("no augmentation", "augment.preset=none"),
+            "augment-spatial": ("movements alone", "augment.preset=spatial"),
+            "augment-brats-regions": ("the original's list", "augment.preset=brats_regions"),
+            "bias-field": ("and a bias field at 0.2", "augment.bias_field=0.2"),
+            "copy-paste": ("and lesions of other cases pasted in at 0.3", "augment.copy_paste=0.3"),
+            "sequence-dropout": ("and each sequence dropped at 0.1", "augment.sequence_dropout=0.1"),
+            "lesion-cap-off": ("every lesion of a case counts", "data.lesions_per_case=null"),
+            "lesion-half": ("half of the samples on a lesion, as nnU-Net's batch of two", "data.lesion_fraction=0.5"),
+            "ema": ("mean of the weights, decay 0.99", "optim.ema=0.99"),
+            "poly": ("poly 0.9", "optim.schedule=poly"),
+            "constant": ("constant rate", "optim.schedule=constant"),
+            "step": ("a tenth at each third", "optim.schedule=step", "optim.step_every={third}"),
+            "warmup-off": ("no warm-up", "optim.warmup_steps=0"),
+            "layer-decay": ("rate falls by 0.75 a layer of the query decoder", "optim.layer_decay=0.75"),
+            "decay-on-all": ("weight decay on norms, biases, embeddings too", "optim.weight_decay_on=all"),
+            "decay-strong": ("weight decay 0.05", "optim.weight_decay=0.05"),
+            "adam": ("Adam, decay in the gradient", "optim.name=adam"),
+            "sgd": (
+                "SGD 0.99 with poly, nnU-Net's rate",
+                "optim.name=sgd",
+                "optim.lr=0.01",
+                "optim.schedule=poly",
+                "optim.warmup_steps=0",
+            ),
+        },
+    ),
 }
 GROUPS = {scale: tuple(name for name, arm in ARMS.items() if arm.scale == scale) for scale in ("compare", "ablate")}
 
 
-def words_of(arm: Arm, scale: Scale) -> list[str]:
+def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
     """Returns the settings of a run of ours as words of a command line; the arm's own come last."""
     patch, strides = [scale.patch] * 3, [[2, 2, 2]] * LEVELS
     return [
         f"--model.mode={arm.mode}",
         f"--data.patch={patch}",
         "--data.workers=0",
+        f"--preprocess.spacing_mm={list(spacing_mm)}",
         f"--model.strides={strides}",
         f"--model.features={FEATURES}",
         "--model.queries=8",
@@ -72,5 +131,5 @@ def words_of(arm: Arm, scale: Scale) -> list[str]:
         # The last weights are used: no held-out case chooses any, nor does it for nnU-Net.
         f"--validate.every={scale.steps}",
         "--validate.cases=1",
-        *(f"--{setting}" for setting in arm.settings),
+        *(f"--{setting.format(third=scale.steps // 3)}" for setting in arm.settings),
     ]

@@ -116,11 +116,15 @@ def _trainer(place: Place, seed: int) -> Any:
 
 def _environment(place: Place, seed: int | None = None) -> None:
     """Sets the variables that nnU-Net reads; while it trains, the training process augments by itself."""
-    results = place.nnunet / "results" / ("none" if seed is None else f"seed_{seed}")
+    results = "none" if seed is None else f"seed_{seed}"
     os.environ |= {
-        "nnUNet_raw": str(place.nnunet / "raw"), "nnUNet_preprocessed": str(place.nnunet / "preprocessed"),
-        "nnUNet_results": str(results), "nnUNet_n_proc_DA": "1" if seed is None else "0", "nnUNet_def_n_proc": "1", "nnUNet_compile": "false",
-    }  # fmt: skip
+        "nnUNet_raw": str(place.nnunet / "raw"),
+        "nnUNet_preprocessed": str(place.nnunet / "preprocessed"),
+        "nnUNet_results": str(place.nnunet / "results" / results),
+        "nnUNet_n_proc_DA": "1" if seed is None else "0",
+        "nnUNet_def_n_proc": "1",
+        "nnUNet_compile": "false",
+    }
 
 
 def _seed(seed: int) -> None:

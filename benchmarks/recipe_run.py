@@ -122,8 +122,8 @@ def _of_ours(request: Request, arm: Arm, scale: Scale, out: Path) -> dict[str, A
     from mets3d.training.stop import listening
     from train import compose
 
-    words = words_of(arm, scale)
     place = request.place
+    words = words_of(arm, scale, place.what()["spacing_mm"])
     files = [f"--data.store={place.store}", f"--data.split={place.split}", f"--output={place.runs}"]
     config = load([*words, *files, f"--name={request.name}", f"--seed={request.seed}", "--track.wandb=disabled"])
     accelerator = Accelerator(cpu=request.device == "cpu")

@@ -56,6 +56,11 @@ class Place:
         return self.path / "splits_final.json"
 
     @property
+    def references(self) -> Path:
+        """The held-out heads alone: a reference without a prediction counts as the worst."""
+        return self.path / "held_out"
+
+    @property
     def record(self) -> Path:
         """What the data are; there when they are made."""
         return self.path / "data.json"
@@ -115,7 +120,7 @@ def source_digest(folder: str) -> str:
 
 def _make_cases(place: Place, key: dict[str, Any], jobs: int) -> None:
     start = time.perf_counter()
-    for folder in (place.cases, place.store):
+    for folder in (place.cases, place.store, place.references):
         shutil.rmtree(folder, ignore_errors=True)
     make = partial(_make_case, place.cases, tuple(key["shape"]), tuple(key["spacing_mm"]))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
@@ -123,6 +128,9 @@ def _make_cases(place: Place, key: dict[str, Any], jobs: int) -> None:
     names = [name for name, _ in made]
     training = names[: -key["held_out"]]
     write_json(place.split, [{"train": training, "val": names[len(training) :]}])
+    place.references.mkdir(parents=True)
+    for name in place.held_out():
+        (place.references / name).symlink_to((place.cases / name).resolve())
     for note in preprocess(
         place.cases, place.store, Preprocess(spacing_mm=tuple(key["spacing_mm"])), data=Data(), jobs=jobs
     ):

@@ -171,13 +171,7 @@ def _scores(place: Place, predictions: Path, name: str) -> dict[str, Any]:
     """Returns for each region and column the values of the held-out cases in their order; None where there is none."""
     table = place.path / "scores" / f"{name}-{predictions.name}.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
-    # Only the held-out references: under these rules one without a prediction would count as the worst.
-    references = place.path / "held_out"
-    for case in place.held_out():
-        if not (references / case).exists():
-            references.mkdir(exist_ok=True)
-            (references / case).symlink_to((place.cases / case).resolve())
-    report = evaluate(predictions, references, Tables(table), Scoring(RULES))
+    report = evaluate(predictions, place.references, Tables(table), Scoring(RULES))
     if report.problems:
         raise ValueError(f"not scored: {report.problems}")
     rows = {(row["case"], row["region"]): row for row in report.rows}

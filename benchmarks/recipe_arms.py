@@ -24,7 +24,7 @@ class Scale:
 
 
 SCALES = {
-    "compare": Scale(patch=48, batch=2, steps=1500, seeds=3),
+    "compare": Scale(patch=48, batch=2, steps=1000, seeds=3),
     "ablate": Scale(patch=32, batch=2, steps=700, seeds=2),
     "tiny": Scale(patch=16, batch=2, steps=4, seeds=1),
 }

@@ -144,7 +144,7 @@ def _make_cases(place: Place, key: dict[str, Any], jobs: int) -> None:
 def _make_case(folder: Path, shape: Any, spacing_mm: Any, index: int) -> tuple[str, str]:
     """Writes head `index`, and returns its name and a digest of its voxels."""
     name = f"BraTS-MET-{FIRST_NUMBER + index:05d}-000"
-    patient = phantom(SEED, index, shape, spacing_mm)
+    patient = phantom(SEED, index, shape, spacing_mm, difficulty="mets")
     # WT, TC and ET are what is asked: a resection cavity is something that neither tool is to mark.
     labels = np.where(patient.labels == RC_LABEL, 0, patient.labels).astype(np.uint8)
     affine = np.diag([*spacing_mm, 1.0])

@@ -95,6 +95,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         draw=draw,
         channels=channels,
         lesions_of=target.names if loss.needs_lesions else (),
+        copy_paste=config.augment.copy_paste if config.augment.enabled else 0.0,
     )
     validation = HeldOutCases(config, accelerator, store, split.held_out)
     records: dict[Path, Any] = {

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
 
+from mets3d.data.copy_paste import CopyPaste, Voxels
 from mets3d.data.patches import box_around, padded, read_shape
 from mets3d.data.places import lesion_voxels, patch_origin, places
 from mets3d.data.store import Store, open_store
@@ -63,6 +64,11 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Copies its tensors to the device; from pinned memory the host does not wait for it."""
         return replace(self)._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of its tensors."""
+        return *self.image, *self.labels, *(self.lesions or ())
 
     def _each(self, moved: Callable[[Tensor], Tensor]) -> Batch:
         self.image, self.labels = tuple(map(moved, self.image)), tuple(map(moved, self.labels))
@@ -145,6 +151,7 @@ class Samples:
 
     lesion_fraction, lesions_per_case: see `mets3d.data.places`.
     lesions_of: the regions whose lesions the samples number, for a loss that looks at lesions one by one.
+    copy_paste: the probability that a lesion of another case is pasted in, see `mets3d.data.copy_paste`.
     """
 
     def __init__(
@@ -159,6 +166,7 @@ class Samples:
         draw: Callable[[Callable[[str], np.random.Generator]], Any] | None = None,
         channels: Sequence[str] | None = None,
         lesions_of: Sequence[str] = (),
+        copy_paste: float = 0.0,
     ):
         self.path, self.patch = store, patch
         self.seed, self.draw = seed, draw
@@ -169,6 +177,7 @@ class Samples:
         self.plan = opened.plan
         self._shapes = [tuple(opened.index["cases"][case]["shape"]) for case in cases]
         self.places = places(opened, cases, lesion_fraction=lesion_fraction, lesions_per_case=lesions_per_case)
+        self.copy_paste = CopyPaste(copy_paste, self.places, patch, self.lesions_of)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None}
@@ -219,20 +228,27 @@ class Samples:
         drawn = self.draw(partial(generator, self.seed, *key)) if self.draw else None  # before the read, which needs it
         spacing_mm = self.plan.spacing_of(case.entry.spacing_mm)
         size = read_shape(case.shape, origin, self.patch, drawn, spacing_mm)
-        inside, before = box_around(origin, self.patch, size, case.shape)
+        voxels = self._voxels(case, *box_around(origin, self.patch, size, case.shape), size)
+        pasted = self.copy_paste.apply(voxels, case, self._case, generator(self.seed, *key, "copy_paste"))
         return {
             "key": key,
-            "image": padded(case.image(inside), before, size),
-            "labels": padded(case.labels(inside), before, size),
+            "image": pasted.image,
+            "labels": pasted.labels,
             "drawn": drawn,
             "case": case.name,
             "origin": origin,
             "spacing_mm": spacing_mm,
-            "lesions": padded(self._lesions(case, inside), before, size) if self.lesions_of else None,
+            "lesions": pasted.lesions,
         }
 
-    def _lesions(self, case: StoredCase, inside: Box) -> Integer[Tensor, "R _ _ _"]:
-        return torch.from_numpy(np.stack([case.instances(region, inside) for region in self.lesions_of]))
+    def _voxels(self, case: StoredCase, inside: Box, before: Sequence[int], size: Shape3) -> Voxels:
+        """Reads what of a case is inside a box, with the lesion numbers of the regions that are asked for."""
+        numbers = [torch.from_numpy(case.instances(region, inside)) for region in self.lesions_of]
+        return Voxels(
+            padded(case.image(inside), before, size),
+            padded(case.labels(inside), before, size),
+            padded(torch.stack(numbers), before, size) if numbers else None,
+        )
 
 
 def collate(samples: list[dict[str, Any]]) -> Batch:

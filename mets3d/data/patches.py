@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from mets3d.data.workers import room
 from mets3d.ops.voxels import Box, Shape3, Spacing
 
 
@@ -45,10 +46,13 @@ def box_around(
 
 
 def padded(part: Tensor, before: Sequence[int], size: Shape3) -> Tensor:
-    """Returns a part in its place in a volume of a size that is 0 elsewhere."""
-    if tuple(part.shape[-3:]) == tuple(size):
-        return part
-    whole = part.new_zeros((*part.shape[:-3], *size))
-    box = tuple(slice(start, start + n) for start, n in zip(before, part.shape[-3:], strict=True))
-    whole[..., box[0], box[1], box[2]] = part
+    """Returns a copy of a part in its place in a volume of a size that is 0 elsewhere.
+
+    A part that was read is a view of the file; only the copy reads it.
+    """
+    whole = room((*part.shape[:-3], *size), part.dtype)
+    if part.shape != whole.shape:
+        whole.zero_()
+    x, y, z = (slice(start, start + n) for start, n in zip(before, part.shape[-3:], strict=True))
+    whole[..., x, y, z] = part
     return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import shutil
 import signal
@@ -14,7 +15,9 @@ from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mets3d.data import DataError
 from mets3d.processes import STOP_SIGNALS, end_with_parent, signals_held
@@ -31,12 +34,14 @@ def fetched(
 ) -> Generator[Any, None, None]:
     """Yields `make(order)` for each order, made ahead by worker processes; with 0 workers made here.
 
-    A batch has a method `share_memory`. Workers ignore every signal that stops a training, and end with this process.
+    A batch has the methods `share_memory` and `pin_memory`. Workers ignore every signal that stops a training, and end
+    with this process.
     Raises DataError where a batch could not be made by a worker or a worker was lost; without workers whatever `make`
     raises.
     """
     if not workers:
-        yield from map(make, orders)
+        for made in map(make, orders):
+            yield made.pin_memory() if pin_memory else made
         return
     loader: DataLoader[Any] = DataLoader(
         _Making(make),
@@ -63,6 +68,18 @@ def fetched(
         del batches
         for worker in started:
             worker.kill()  # one that hangs in a file system, and ignores what torch sends
+
+
+def room(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Returns a tensor whose values are not set; in a worker it lies where the training can read it.
+
+    What is written there is handed over without a copy.
+    """
+    if get_worker_info() is None:
+        return torch.empty(tuple(shape), dtype=dtype)
+    # As torch's own collate does it; there is no public way to new shared memory that is not written to twice.
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=dtype).set_(storage).view(tuple(shape))
 
 
 def check_shared_memory(bytes_per_batch: int, *, workers: int, held: int, processes: int = 1) -> None:

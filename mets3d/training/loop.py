@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
 from mets3d.training import blame, state
+from mets3d.training.ahead import on_device
 from mets3d.training.anomaly import first_bad_layer
 from mets3d.training.due import due
 from mets3d.training.failure import TrainingError
@@ -121,10 +122,11 @@ def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
         pin_memory=accelerator.device.type == "cuda",
     )
     with contextlib.closing(loaded):
+        coming = on_device(loaded, accelerator.device)
         for step in remaining:
             micro_batches: list[Batch] = []
             with session.wish.noting(Exception), part("data"):
-                micro_batches = next(loaded)
+                micro_batches = next(coming)
             yield step, micro_batches
 
 

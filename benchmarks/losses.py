@@ -279,7 +279,7 @@ def step(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 def trainer(target: Tensor, device: torch.device) -> Callable[[bool], Tensor]:
     torch.manual_seed(0)
     network = build(Model(), in_channels=4, target=Target(), patch=target.shape[2:]).to(device)
-    optimizer = optim.build(network.parameters(), Optim())
+    optimizer = optim.build(network, Optim())
     image = torch.randn(len(target), 4, *target.shape[2:], device=device)
 
     def train(with_distance: bool) -> Tensor:

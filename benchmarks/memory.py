@@ -197,7 +197,7 @@ def two_steps(config: Config, device: torch.device) -> Any:
     torch.manual_seed(0)
     network = models.build(config.model, in_channels=SEQUENCES, target=TARGET, patch=config.data.patch).to(device)
     network.recompute(config.train.recompute)
-    optimizer = optim.build(network.parameters(), config.optim)
+    optimizer = optim.build(network, config.optim)
     loss = losses.build(config.loss, target=TARGET, spacing_mm=(1.0, 1.0, 1.0), steps=2, queries=network.has_queries)
     half = TYPES[config.precision or "no"]
     for number in range(2):

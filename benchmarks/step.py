@@ -142,7 +142,7 @@ def network_and_optimizer(
 ) -> tuple[TransUNet, torch.optim.Optimizer]:
     torch.manual_seed(0)
     network = models.build(Model(mode=mode), in_channels=4, target=Target(), patch=(options.size,) * 3).to(device)
-    return network, optim.build(network.parameters(), Optim())
+    return network, optim.build(network, Optim())
 
 
 def step(

@@ -176,6 +176,7 @@ class CheckpointDir:
     path: Path
 
     weights = Inside(WEIGHTS)
+    averaged = Inside("averaged.safetensors")  # the averages of optim.ema as weights, what a run exports
     optimizer = Inside("optimizer.bin")
     progress = Inside("progress.json")  # step, best score, precision
     manifest = Inside("manifest.json")  # size and SHA-256 of the others

@@ -107,6 +107,7 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
     from mets3d.data.loader import batches
     from mets3d.training import optim
     from mets3d.training.balance import Balance
+    from mets3d.training.ema import averages
     from mets3d.training.progress import Progress
     from mets3d.training.readback import Readback
     from mets3d.training.session import Session
@@ -118,14 +119,14 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
 
     train = job.config.train.model_copy(update={"accumulation": accumulation})
     job = replace(job, config=job.config.model_copy(update={"train": train}))
-    optimizer = optim.build(job.network.parameters(), job.config.optim)
+    optimizer = optim.build(job.network, job.config.optim)
     job, network = tuned(job)
     network, optimizer = accelerator.prepare(network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
     tracker = Tracker(job.config, accelerator, job.run, step=0, silent=True)
     boundary, readback = StepBoundary(accelerator), Readback(lag=0)
     session = Session(
-        job, accelerator, network, optimizer, Progress(), tracker, StopWish(), boundary, readback, balance
+        job, accelerator, network, optimizer, Progress(), tracker, StopWish(), boundary, readback, balance, averages(job)
     )
     last = train.curve_steps - 1
     for step in (max(last - 1, 0), last):

@@ -1,7 +1,7 @@
 """Writes and reads the checkpoints of a run on the main process: each is whole or not there.
 
-A checkpoint is a folder with the weights, the optimizer's state, progress.json and, written last, manifest.json. It is
-made under another name, synced to disk and renamed; older ones are renamed before they are deleted. So a name always
+A checkpoint is a folder with the weights, their averages where optim.ema is on, the optimizer's state, progress.json and,
+written last, manifest.json. It is made under another name, synced to disk and renamed; older ones are renamed before they are deleted. So a name always
 stands for a whole checkpoint unless the disk damages it, which the manifest shows.
 """
 
@@ -36,7 +36,16 @@ class Whole:
     record: Record
 
 
-def write(run: RunDir, record: Record, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Learned:
+    """What a training has learned: weights by name, their averages, None without optim.ema, and optimizer state."""
+
+    weights: Mapping[str, Tensor]
+    averaged: Mapping[str, Tensor] | None
+    optimizer: Mapping[str, Any]
+
+
+def write(run: RunDir, record: Record, learned: Learned) -> None:
     """Writes the checkpoint of a step, then the pointers, then deletes what is no longer kept.
 
     Raises OSError where the disk does not take it; the checkpoints before it are then as they were.
@@ -46,8 +55,10 @@ def write(run: RunDir, record: Record, weights: Mapping[str, Tensor], optimizer:
     remove(temporary.path)
     temporary.path.mkdir(parents=True)
     try:
-        temporary.weights.write_bytes(as_safetensors(dict(weights)))
-        _write_state(temporary.optimizer, optimizer)
+        temporary.weights.write_bytes(as_safetensors(dict(learned.weights)))
+        if learned.averaged is not None:
+            temporary.averaged.write_bytes(as_safetensors(dict(learned.averaged)))
+        _write_state(temporary.optimizer, learned.optimizer)
         write_json(temporary.progress, record.as_json())
         write_manifest(temporary.path)
         sync(temporary.path)
@@ -119,20 +130,27 @@ def newest_whole(run: RunDir) -> tuple[Whole | None, dict[int, str]]:
 
 def _checked(folder: CheckpointDir, step: int) -> Record:
     needed = (folder.weights, folder.optimizer, folder.progress)
-    check_manifest(folder.path, needs=[file.name for file in needed])
+    listed = check_manifest(folder.path, needs=[file.name for file in needed])
     try:
         record = Record.from_json(read_object(folder.progress, NEEDS))
     except (ValueError, OSError) as error:
         raise DamagedError(str(error).removeprefix(f"{folder.path}/")) from None
     if record.progress.step != step:
         raise DamagedError(f"it is a copy of the checkpoint of step {record.progress.step}")
+    if record.averaged_steps is not None and folder.averaged.name not in listed:
+        raise DamagedError(f"its manifest lists no {folder.averaged.name}")
     return record
 
 
-def read(folder: CheckpointDir, network: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads weights and optimizer state of a whole checkpoint. Raises WrongWeightsError for one of another network."""
+def read(found: Whole, network: nn.Module) -> Learned:
+    """Reads what a whole checkpoint holds. Raises WrongWeightsError for one of another network."""
+    folder, averaged = found.folder, None
     check_weights(folder.weights, network)
-    return load_file(folder.weights), torch.load(folder.optimizer, map_location="cpu", weights_only=True)
+    if found.record.averaged_steps is not None:
+        check_weights(folder.averaged, network)
+        averaged = load_file(folder.averaged)
+    optimizer = torch.load(folder.optimizer, map_location="cpu", weights_only=True)
+    return Learned(load_file(folder.weights), averaged, optimizer)
 
 
 # ---------------------------------------------------------------- order

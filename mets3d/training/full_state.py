@@ -33,15 +33,16 @@ def gather_optimizer(accelerator: Accelerator, optimizer: Optimizer) -> dict[str
     return moved if accelerator.is_main_process else {}
 
 
-def spread(
-    accelerator: Accelerator, network: nn.Module, weights: Mapping[str, Tensor], optimizer: tuple[Optimizer, Any]
-) -> None:
-    """Gives every process its part of weights and optimizer state, which are complete on all of them."""
+def spread_weights(accelerator: Accelerator, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Gives every process its part of the weights, which are complete on all of them."""
     plain = accelerator.unwrap_model(network, keep_torch_compile=False)
     own = plain.state_dict()
     plain.load_state_dict({name: as_part(whole_, own[name]) for name, whole_ in weights.items()})
-    inner, state = optimizer
-    inner.load_state_dict({**state, "state": _parts(state["state"], inner)})
+
+
+def spread_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Gives every process its part of the optimizer's state, which is complete on all of them."""
+    optimizer.load_state_dict({**state, "state": _parts(state["state"], optimizer)})
 
 
 def _parts(states: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> dict[int, dict[str, Any]]:

@@ -26,8 +26,8 @@ def write_manifest(folder: Path) -> None:
     write_json(CheckpointDir(folder).manifest, {"format": FORMAT, "files": described})
 
 
-def check_manifest(folder: Path, *, needs: Iterable[str]) -> None:
-    """Compares every file of a checkpoint with its manifest. Files that the manifest does not list are ignored.
+def check_manifest(folder: Path, *, needs: Iterable[str]) -> set[str]:
+    """Compares every file of a checkpoint with its manifest, and returns their names. Others in the folder are ignored.
 
     needs: names of the files that the manifest must list. Raises DamagedError with the first difference.
     """
@@ -48,6 +48,7 @@ def check_manifest(folder: Path, *, needs: Iterable[str]) -> None:
     for (name, wanted), now in zip(listed.items(), found, strict=True):
         if now != wanted:
             raise DamagedError(f"{name} has other content than was written (SHA-256)")
+    return set(listed)
 
 
 def _size(file: Path) -> int:

@@ -17,6 +17,7 @@ class Progress:
     best: float = -1.0  # highest validation score
     best_step: int = 0
     validated: int = 0  # step of the last validation
+    stale: int = 0  # validations since the best score
     skipped: int = 0  # steps skipped for a loss or gradient that was not finite
     skipped_in_a_row: int = 0
     diverged: int = 0  # of the skipped ones, those whose images were all finite
@@ -30,6 +31,7 @@ class Record:
 
     precision, processes: of the launch. store: digest of the training data. scored: the settings under which
     `progress.best` was scored. balance: the running averages of the loss. scaler: the loss scaler's state under fp16.
+    averaged_steps: the steps that the averages of the weights have seen, under optim.ema.
     """
 
     progress: Progress
@@ -39,6 +41,7 @@ class Record:
     scored: Mapping[str, Any]
     balance: list[float] | None = None
     scaler: Mapping[str, Any] | None = None
+    averaged_steps: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns the content of progress.json."""
@@ -65,4 +68,5 @@ NEEDS: Mapping[str, Kind] = {
         lambda value: value is None or (isinstance(value, list) and all(map(NUMBER.fits, value))),
     ),
     "scaler": _MAYBE_OBJECT,
+    "averaged_steps": Kind(f"{COUNT.words}, or null", lambda value: value is None or COUNT.fits(value)),
 }

@@ -16,6 +16,7 @@ from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
 from mets3d.training.blame import Skipped
 from mets3d.training.deterministic import deterministic
+from mets3d.training.ema import Ema, averages
 from mets3d.training.job import Job
 from mets3d.training.launch_kinds import is_sharded
 from mets3d.training.lock import held
@@ -39,6 +40,7 @@ class Session:
     boundary: where all processes agree whether to make the next step.
     readback: the numbers of steps on their way from the device to the host, where a GPU's arrive one step late.
     balance: the running ratio of base loss and boundary term, None unless the loss needs it.
+    ema: the averages of the weights, None without optim.ema.
     saved_step: the step of the newest checkpoint.
     updating: whether a step changes the state right now, so that it is neither that before nor after the step.
     stopped_by: the number of the signal that ended the run, the same on every process; 0 if none did.
@@ -55,6 +57,7 @@ class Session:
     boundary: StepBoundary
     readback: Readback
     balance: Balance | None
+    ema: Ema | None = None
     saved_step: int = 0
     updating: bool = False
     stopped_by: int = 0
@@ -63,7 +66,7 @@ class Session:
     @property
     def state(self) -> state.State:
         """Returns what a checkpoint of this session holds."""
-        return state.State(self.accelerator, self.network, self.optimizer, self.balance, self.progress)
+        return state.State(self.accelerator, self.network, self.optimizer, self.balance, self.ema, self.progress)
 
     @property
     def exit_code(self) -> int:
@@ -122,17 +125,18 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
         launch.note_start(job.run, accelerator, state.count_parameters(job.network))
     if is_sharded():
         sharding.shard(job.network, accelerator)
-    optimizer = optim.build(job.network.parameters(), job.config.optim)
+    optimizer = optim.build(job.network, job.config.optim)
     job, network = tuned(job)
     network, optimizer = sharding.prepared(accelerator, network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
+    ema = averages(job)
     progress = start.progress
     if start.found is not None:
         with launch.one_message():
-            state.load(state.State(accelerator, network, optimizer, balance, progress), start.found)
+            state.load(state.State(accelerator, network, optimizer, balance, ema, progress), start.found)
     elif job.origin is not None:
         with launch.one_message():
-            state.begin(state.State(accelerator, network, optimizer, balance, progress), job.origin)
+            state.begin(state.State(accelerator, network, optimizer, balance, ema, progress), job.origin)
     tracker = Tracker(job.config, accelerator, job.run, step=progress.step)
     tracker.connect(wish.ask)
     for remark in start.remarks:
@@ -143,5 +147,5 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
     readback = Readback(lag=1 if accelerator.device.type == "cuda" else 0)
     boundary = StepBoundary(accelerator)
     return Session(
-        job, accelerator, network, optimizer, progress, tracker, wish, boundary, readback, balance, progress.step
+        job, accelerator, network, optimizer, progress, tracker, wish, boundary, readback, balance, ema, progress.step
     )

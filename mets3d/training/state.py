@@ -18,7 +18,8 @@ from mets3d.training import checkpoint, full_state
 from mets3d.training.agree import from_main
 from mets3d.training.balance import Balance
 from mets3d.training.begin_from import Origin
-from mets3d.training.checkpoint import Whole
+from mets3d.training.checkpoint import Learned, Whole
+from mets3d.training.ema import Ema, in_place
 from mets3d.training.failure import TrainingError
 from mets3d.training.job import Job
 from mets3d.training.lock import check_held
@@ -38,6 +39,7 @@ class State:
     network: nn.Module
     optimizer: Optimizer
     balance: Balance | None
+    ema: Ema | None
     progress: Progress
 
 
@@ -46,9 +48,8 @@ def save(job: Job, state: State) -> None:
 
     Raises SaveError on every process if the disk does not take it, LockError if another training has taken over.
     """
-    weights = full_state.gather_weights(state.accelerator, state.network)
-    optimizer = full_state.gather_optimizer(state.accelerator, state.optimizer)
-    from_main(state.accelerator, lambda: _write(job, state, weights, optimizer))
+    learned = _learned(state)
+    from_main(state.accelerator, lambda: _write(job, state, learned))
 
 
 def save_alone(job: Job, state: State) -> None:
@@ -56,17 +57,26 @@ def save_alone(job: Job, state: State) -> None:
 
     The network must not be sharded. Raises SaveError and LockError as `save`.
     """
-    weights = full_state.gather_weights(state.accelerator, state.network)
-    _write(job, state, weights, full_state.gather_optimizer(state.accelerator, state.optimizer))
+    _write(job, state, _learned(state))
 
 
-def _write(job: Job, state: State, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
+def _learned(state: State) -> Learned:
+    """Returns what a checkpoint keeps of network and optimizer. All processes call it; the main one gets it."""
+    accelerator, network = state.accelerator, state.network
+    weights, averaged = full_state.gather_weights(accelerator, network), None
+    if state.ema is not None:
+        with state.ema.in_place():
+            averaged = full_state.gather_weights(accelerator, network)
+    return Learned(weights, averaged, full_state.gather_optimizer(accelerator, state.optimizer))
+
+
+def _write(job: Job, state: State, learned: Learned) -> None:
     run = job.run
     check_held(run)
     try:
         if run.metrics.exists():
             sync(run.metrics)  # the rows up to here: a resumed run makes those after it alone
-        checkpoint.write(run, _record(job, state), weights, optimizer)
+        checkpoint.write(run, _record(job, state), learned)
         checkpoint.settle(run, state.progress, keep=job.config.train.keep_checkpoints)
     except OSError as error:
         kept = ", ".join(run.checkpoint(step).name for step in run.checkpoint_steps()) or "there was none"
@@ -86,6 +96,7 @@ def _record(job: Job, state: State) -> Record:
         scored=scored_under(job.config),
         balance=None if balance is None else balance.averages.tolist(),
         scaler=None if accelerator.scaler is None else accelerator.scaler.state_dict(),
+        averaged_steps=None if state.ema is None else int(state.ema.steps),
     )
 
 
@@ -96,13 +107,18 @@ def load(state: State, found: Whole) -> None:
     """
     accelerator, record = state.accelerator, found.record
     plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
-    if (record.balance is None) != (state.balance is None) or (record.scaler is None) != (accelerator.scaler is None):
+    there, wanted = (record.balance, record.scaler, record.averaged_steps), (state.balance, accelerator.scaler, state.ema)
+    if [one is None for one in there] != [one is None for one in wanted]:
         raise ValueError(
-            f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced, or no state of a loss "
-            "scaler, that this configuration needs, or one that it does not use; use another --name"
+            f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced, no averages for "
+            "optim.ema, or no state of a loss scaler, that this configuration needs, or one that it does not use; use "
+            "another --name"
         )
-    weights, optimizer = from_main(accelerator, lambda: checkpoint.read(found.folder, plain))
-    full_state.spread(accelerator, state.network, weights, (state.optimizer, optimizer))
+    learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
+    full_state.spread_weights(accelerator, state.network, learned.weights)
+    full_state.spread_optimizer(state.optimizer, learned.optimizer)
+    if state.ema is not None:
+        state.ema.load(learned.averaged or {}, record.averaged_steps or 0)
     if state.balance is not None:
         state.balance.load_state_dict({"averages": torch.tensor(record.balance)})
     if accelerator.scaler is not None:
@@ -119,15 +135,16 @@ def begin(state: State, origin: Origin) -> None:
         accelerator, groups = state.accelerator, state.optimizer.param_groups
         options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
-        weights, optimizer = from_main(accelerator, lambda: checkpoint.read(found.folder, plain))
-        theirs, ours = ([len(group["params"]) for group in some] for some in (optimizer["param_groups"], groups))
+        learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
+        theirs, ours = ([len(group["params"]) for group in some] for some in (learned.optimizer["param_groups"], groups))
         if theirs != ours:
             raise ValueError(
                 f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "
                 f"{ours}; expected the same optim.layer_decay and optim.weight_decay_on, or weights_keep without "
                 "optimizer"
             )
-        full_state.spread(accelerator, state.network, weights, (state.optimizer, optimizer))
+        full_state.spread_weights(accelerator, state.network, learned.weights)
+        full_state.spread_optimizer(state.optimizer, learned.optimizer)
         for group, own in zip(state.optimizer.param_groups, options, strict=True):
             group.update(own)
     if "step" in origin.keep:
@@ -135,13 +152,14 @@ def begin(state: State, origin: Origin) -> None:
         state.progress.step = state.progress.validated = found.record.progress.step
 
 
-def export_weights(run: RunDir, accelerator: Accelerator, network: nn.Module) -> None:
-    """Writes model.safetensors, the weights alone, into the run directory, for prediction. All processes call it.
+def export_weights(run: RunDir, state: State) -> None:
+    """Writes model.safetensors, the weights alone, into the run directory, for prediction: under optim.ema the averages.
 
-    Raises SaveError on every process if the disk does not take it.
+    All processes call it. Raises SaveError on every process if the disk does not take it.
     """
-    weights = full_state.gather_weights(accelerator, network)
-    from_main(accelerator, lambda: _export(run, weights))
+    with in_place(state.ema):
+        weights = full_state.gather_weights(state.accelerator, state.network)
+    from_main(state.accelerator, lambda: _export(run, weights))
 
 
 def _export(run: RunDir, weights: Mapping[str, Tensor]) -> None:

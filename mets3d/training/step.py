@@ -66,6 +66,8 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     rate = learning_rate(step, job.config.train.curve_steps, job.config.optim)
     with part("optimizer"):
         optim.step_unless(session.optimizer, None if scaled else skip, rate)
+        if session.ema is not None:
+            session.ema.update(~torch.isfinite(norm) if scaled else skip)
     session.updating = False
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step | fault

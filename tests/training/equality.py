@@ -161,7 +161,7 @@ def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
     config = load_file(file)
     job = script.compose(config, accelerator)
     network = InPrecision(job.network, dtype)
-    prepared, optimizer = accelerator.prepare(network, optim.build(network.parameters(), config.optim))
+    prepared, optimizer = accelerator.prepare(network, optim.build(network, config.optim))
     balance = None
     if job.loss.needs_ratio:
         balance = Balance(accelerator.device)
@@ -172,6 +172,7 @@ def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
         network=prepared,
         optimizer=optimizer,
         balance=balance,
+        ema=None,
     )
 
 

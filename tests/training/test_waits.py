@@ -95,7 +95,7 @@ def step_on_device(folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch, *
         with pretended_device() as waits:
             network = moved(job.network)
             monkeypatch.setattr(accelerator.state, "device", DEVICE)
-            optimizer = optim.build(network.parameters(), config.optim)
+            optimizer = optim.build(network, config.optim)
             balance = Balance(DEVICE) if job.loss.needs_ratio else None
             session = object.__new__(Session)  # without a run directory
             session.job, session.accelerator, session.network = job, accelerator, network

@@ -20,7 +20,6 @@ GB = 1e9
 # with so much the networks of docs/planning.md ran.
 CONTEXT_BYTES = 0.85 * GB
 PIECES = 0.2
-STATES = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that the optimizer keeps for a parameter
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ def need(config: Config, *, sequences: int, channels: int) -> Need:
     stages = [*network_stages(sizes), *loss_stages(sizes, config.loss)]
     parameters = sum(stage.parameters for stage in stages)
     several = train.accumulation > 1
-    states = 0 if config.optim.name == "sgd" and config.optim.momentum == 0 else STATES[config.optim.name]
-    weights = FP32 * parameters * (1 + states + (1 if several else 0))
+    averaged = config.optim.ema is not None
+    weights = FP32 * parameters * (1 + config.optim.numbers_kept + averaged + several)
     # All micro-batches of a step wait on the device: image in fp32 and target masks.
     batch = train.batch_size * math.prod(config.data.patch) * (FP32 * sequences + MASK * channels)
     worst = worst_moment(stages, gradients_kept=several)

@@ -234,7 +234,10 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     else:
         yield "Data: not known, for the run has no record of it: imported weights, or a model exported before."
         return
-    yield f"{config.train.steps} optimizer steps of {config.train.batch_size} samples, {config.optim.name}."
+    most = "At most " if config.validate_.patience is not None else ""
+    averaged = f", weights averaged with decay {config.optim.ema:g}" if config.optim.ema is not None else ""
+    batch = config.train.batch_size
+    yield f"{most}{config.train.steps} optimizer steps of {batch} samples, {config.optim.name}{averaged}."
     parts = ["Dice", "cross-entropy", *["the query loss"] * (config.model.has_queries)]
     boundary = config.loss.boundary
     yield f"Loss: {', '.join([*parts, *[f'the boundary term {boundary}'] * (boundary != 'none')])}."

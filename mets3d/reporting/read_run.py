@@ -73,7 +73,10 @@ def _training_notes(record: RunRecord) -> list[Note]:
         return [Note(f"No training steps in {log}: no training curves.")]
     notes = []
     if (last := record.training[-1]["step"]) < steps:
-        notes.append(Note(f"Training has not reached its end: {last:,} of {steps:,} steps are logged."))
+        ended = record.environment.get("exit_code") == 0 and record.config.validate_.patience is not None
+        early = f"Training ended early: {last:,} of {steps:,} steps, then validations found no better score."
+        there = f"Training has not reached its end: {last:,} of {steps:,} steps are logged."
+        notes.append(Note(early if ended else there))
     if not record.validation:
         notes.append(Note(f"No validation in {log}: no validation curve."))
     skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from mets3d.config import Config, Loss
+from mets3d.config import Config, Loss, Optim
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, duration
 
@@ -67,6 +67,23 @@ def boundary_name(config: Config) -> str:
     return name
 
 
+def optimizer_in_words(optim: Optim) -> str:
+    """Describes the optimizer with its learning rate over the steps, and the averages of the weights."""
+    name = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD with Nesterov momentum"}[optim.name]
+    curve = {
+        "cosine": "half a cosine",
+        "poly": f"(1 - step / steps)^{optim.poly_power:g}",
+        "constant": "constant",
+        "step": f"times {optim.step_factor:g} every {optim.step_every or 0:,} steps",
+    }[optim.schedule]
+    parts = [name, f"peak learning rate {optim.lr:g}", f"{optim.warmup_steps:,} warm-up steps, then {curve}"]
+    if optim.layer_decay is not None:
+        parts.append(f"times {optim.layer_decay:g} for each layer down in the transformers")
+    if optim.ema is not None:
+        parts.append(f"weights averaged with decay {optim.ema:g}")
+    return ", ".join(parts)
+
+
 def lede(record: RunRecord) -> str:
     """Says in one sentence which network was trained on how many cases and scored on how many."""
     config, environment = record.config, record.environment
@@ -95,10 +112,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Network": MODES[config.model.mode],
         "Parameters": f"{size:,}" if size else "",
         "Loss": loss_in_words(config),
-        "Optimizer": (
-            f"{'AdamW' if config.optim.name == 'adamw' else 'SGD with Nesterov momentum'}, peak learning rate "
-            f"{config.optim.lr:g}, {config.optim.warmup_steps:,} warm-up steps"
-        ),
+        "Optimizer": optimizer_in_words(config.optim),
         "Steps": f"{config.train.steps:,} with {count(config.train.batch_size, 'sample')} each",
         "Patch": " × ".join(str(side) for side in config.data.patch) + " voxels",
         "Data": _data(config, len(split.get("training", ())), len(split.get("validation", ()))) if split else "",

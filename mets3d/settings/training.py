@@ -20,9 +20,9 @@ class Optim(Section):
     schedule: Literal["cosine", "poly", "constant", "step"] = Field(
         "cosine", description="how it falls after the warm-up"
     )
-    min_lr: float = Field(0.0, ge=0, description="learning rate at the last step of cosine and poly")
+    min_lr: float = Field(0.0, ge=0, description="learning rate to which cosine and poly fall")
     poly_power: float = Field(0.9, gt=0, description="exponent of poly")
-    step_every: int | None = Field(None, gt=0, description="optimizer steps between the drops of step")
+    step_every: int | None = Field(None, description="optimizer steps between the drops of step")
     step_factor: float = Field(0.1, gt=0, lt=1, description="factor of each drop")
     warmup_steps: int = Field(500, ge=0, description="optimizer steps of linear warm-up")
     layer_decay: float | None = Field(
@@ -39,10 +39,20 @@ class Optim(Section):
         None, gt=0, lt=1, description="decay of a running mean of the weights, which is scored and exported; none: off"
     )
 
+    @property
+    def numbers_kept(self) -> int:
+        """Returns how many numbers the optimizer keeps for each parameter that is trained: moments, or a momentum."""
+        return int(self.momentum > 0) if self.name == "sgd" else 2
+
     @model_validator(mode="after")
     def _schedule_has_steps(self) -> Optim:
+        # Not a bound of the field: a value out of bounds is set aside as if it had not been given, a second fault here.
+        if self.step_every is not None and self.step_every < 1:
+            raise ValueError(f"step_every is {self.step_every}; expected the optimizer steps between two drops, from 1")
         if self.schedule == "step" and self.step_every is None:
-            raise ValueError("schedule is step and step_every none; expected the optimizer steps between its drops")
+            raise ValueError("schedule is step and step_every none; expected the optimizer steps between two drops")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr is {self.min_lr:g} and lr {self.lr:g}; expected min_lr to be the smaller one")
         return self
 
 

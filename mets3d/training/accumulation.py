@@ -124,9 +124,9 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
     network, optimizer = accelerator.prepare(network, optimizer)
     balance = Balance(accelerator.device) if job.loss.needs_ratio else None
     tracker = Tracker(job.config, accelerator, job.run, step=0, silent=True)
-    boundary, readback = StepBoundary(accelerator), Readback(lag=0)
+    boundary, readback, ema = StepBoundary(accelerator), Readback(lag=0), averages(job)
     session = Session(
-        job, accelerator, network, optimizer, Progress(), tracker, StopWish(), boundary, readback, balance, averages(job)
+        job, accelerator, network, optimizer, Progress(), tracker, StopWish(), boundary, readback, balance, ema
     )
     last = train.curve_steps - 1
     for step in (max(last - 1, 0), last):

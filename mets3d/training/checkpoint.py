@@ -1,8 +1,8 @@
 """Writes and reads the checkpoints of a run on the main process: each is whole or not there.
 
-A checkpoint is a folder with the weights, their averages where optim.ema is on, the optimizer's state, progress.json and,
-written last, manifest.json. It is made under another name, synced to disk and renamed; older ones are renamed before they are deleted. So a name always
-stands for a whole checkpoint unless the disk damages it, which the manifest shows.
+A checkpoint is a folder with the weights, their averages under optim.ema, the optimizer's state, progress.json and,
+written last, manifest.json. It is made under another name, synced to disk and renamed; older ones are renamed before
+they are deleted. So a name always stands for a whole checkpoint unless the disk damages it, which the manifest shows.
 """
 
 from __future__ import annotations

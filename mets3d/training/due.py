@@ -8,6 +8,12 @@ from mets3d.config import Config
 from mets3d.training.progress import Progress
 
 
+def ended_early(config: Config, progress: Progress) -> bool:
+    """Returns whether so many validations found no better score that the run has ended before its last step."""
+    patience = config.validate_.patience
+    return patience is not None and progress.stale >= patience and progress.step < config.train.steps
+
+
 @dataclass(frozen=True)
 class Due:
     """The tasks that are due after a step, in this order.
@@ -28,13 +34,13 @@ class Due:
 
 
 def due(config: Config, progress: Progress, *, stop: bool = False, better: bool = False) -> Due:
-    """Returns what is due after step `progress.step`.
+    """Returns what is due after step `progress.step`. A run that ends early leaves what its last step would.
 
     stop: a process wishes to stop; the validation that is then left out stays due until the run is resumed.
     better: this step's validation found the best score so far.
     """
     step = progress.step
-    last = step == config.train.steps
+    last = step == config.train.steps or ended_early(config, progress)
     return Due(
         validation=not stop and step != progress.validated and (last or step % config.validate_.every == 0),
         # The last weights serve where no validation chose better ones.

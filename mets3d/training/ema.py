@@ -33,7 +33,7 @@ def averages(job: Job) -> Ema | None:
 
 
 class Ema:
-    """Exponential averages in fp32 of the parameters that are not frozen, in this process.
+    """Exponential averages of the parameters that are not frozen, in this process and in fp32, as they are.
 
     network: on its device, not wrapped. Of a sharded one each process averages its part. Frozen parameters are equal to
     their average, so nothing is kept for them.
@@ -43,15 +43,13 @@ class Ema:
         self.decay = decay
         named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         self._parameters = dict(named)
-        weights = [_here(parameter) for _, parameter in named]
-        self._averages = [weight.float().clone() for weight in weights]
+        self._averages = [_here(parameter).clone() for _, parameter in named]
         self._pieces = _in_pieces(self._averages)
-        device = weights[0].device
-        self.steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.steps = torch.zeros((), dtype=torch.int64, device=self._averages[0].device)
 
     @torch.no_grad()
     def update(self, skipped: Tensor) -> None:
-        """Moves the averages after a step unless the 0-d flag `skipped`, on the device, says that it changed nothing."""
+        """Moves the averages after a step, unless the 0-d flag on the device says that it was skipped."""
         made = (~skipped).to(self.steps.dtype)
         # 1 - (1 + n) / (10 + n) is 9 / (10 + n).
         share = (9 / (10 + self.steps)).clamp_min(1 - self.decay) * made

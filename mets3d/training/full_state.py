@@ -16,15 +16,17 @@ from mets3d.training.sharding import as_part, whole
 
 
 def gather_weights(accelerator: Accelerator, network: nn.Module) -> dict[str, Tensor]:
-    """Returns the weights by the names of the plain network, in memory of the host. All processes call it.
+    """Returns a copy of the weights by the names of the plain network, on the host. All processes call it.
 
     Complete on the main process; the others get an empty dict.
     """
+    main = accelerator.is_main_process
+    # A copy on a CPU too: the network may hold its averages for a moment.
     weights = {
-        name.removeprefix("_orig_mod."): _on_host(tensor, keep=accelerator.is_main_process)
+        name.removeprefix("_orig_mod."): _on_host(tensor, keep=main, copy=True)
         for name, tensor in accelerator.get_state_dict(network).items()
     }
-    return weights if accelerator.is_main_process else {}
+    return weights if main else {}
 
 
 def gather_optimizer(accelerator: Accelerator, optimizer: Optimizer) -> dict[str, Any]:
@@ -59,11 +61,11 @@ def _parts(states: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> dic
     }
 
 
-def _on_host(value: Any, *, keep: bool) -> Any:
+def _on_host(value: Any, *, keep: bool, copy: bool = False) -> Any:
     """Copies all tensors of a nest to the host; a sharded one is made whole by all, and kept where it is wanted."""
     if isinstance(value, Tensor):
         gathered = whole(value.detach())
-        return gathered.cpu().contiguous() if keep else None
+        return gathered.to("cpu", copy=copy).contiguous() if keep else None
     if isinstance(value, Mapping):
         return {key: _on_host(inner, keep=keep) for key, inner in value.items()}
     if isinstance(value, list):

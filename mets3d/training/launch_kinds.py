@@ -46,7 +46,8 @@ def _check_settings(config: Config, precision: str | None) -> None:
     """Raises ValueError for settings that do not go together with a sharded network; PyTorch 2.13 is the reason."""
     reasons = {
         "precision fp16: the loss scaler has not been tried there; use bf16 or no": precision == "fp16",
-        "optim.name sgd: its fused form has no sharding strategy in PyTorch; use adamw": config.optim.name == "sgd",
+        "optim.name sgd: its fused form has no sharding strategy in PyTorch; use adamw or adam": config.optim.name
+        == "sgd",
         "train.channels_last: sharded parameters are contiguous; switch it off": config.train.channels_last,
         "train.compile: it has not been tried there; switch it off": config.train.compile,
     }

@@ -15,7 +15,8 @@ from mets3d.data.loader import Batch, batches
 from mets3d.training import blame, state
 from mets3d.training.ahead import on_device
 from mets3d.training.anomaly import first_bad_layer
-from mets3d.training.due import due
+from mets3d.training.due import due, ended_early
+from mets3d.training.ema import in_place
 from mets3d.training.failure import TrainingError
 from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memory_message
 from mets3d.training.profile import part, profiled
@@ -26,7 +27,7 @@ from mets3d.training.step import train_step
 
 
 def fit(session: Session) -> None:
-    """Trains to the last step.
+    """Trains to the last step, or to that after which `validate.patience` ends the run.
 
     Before each step all processes agree whether to go on. A signal to one of them, or an error such as a batch that
     cannot be loaded, ends the run on all, with a checkpoint of the steps made. Raises TrainingError for an error, and
@@ -66,7 +67,14 @@ def _make_steps(session: Session) -> None:
             _account(session, readback.drain())
             if _finish_step(session):
                 return
+            if ended_early(config, progress):
+                break
             readback.restart_clock()
+    if ended_early(config, progress):
+        session.tracker.say(
+            f"ended at step {progress.step} of {config.train.steps}: no score better than {progress.best:.3f}, that of "
+            f"step {progress.best_step}, in {progress.stale} validations (validate.patience)"
+        )
     session.boundary.agreed(session.wish)  # an error is one of all to the end; a signal comes too late to stop anything
 
 
@@ -110,7 +118,8 @@ def _save_alone(session: Session) -> None:
 def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
     """Yields each remaining step with the micro-batches of this process; without, after an error of the loader."""
     config, accelerator = session.job.config, session.accelerator
-    remaining = range(session.progress.step, config.train.steps)
+    end = session.progress.step if ended_early(config, session.progress) else config.train.steps
+    remaining = range(session.progress.step, end)
     loaded = batches(
         session.job.samples,
         steps=remaining,
@@ -216,7 +225,7 @@ def _finish_step(session: Session, *, stop: bool = False) -> bool:
 
     `stop` and the answer are the same on every process.
     """
-    job, accelerator, progress = session.job, session.accelerator, session.progress
+    job, progress = session.job, session.progress
     better = False
     if due(job.config, progress, stop=stop).validation:
         scores = _validate(session)
@@ -228,11 +237,11 @@ def _finish_step(session: Session, *, stop: bool = False) -> bool:
     # Write the weights before the checkpoint that calls them best: after a crash in between, the resumed run writes
     # them again.
     if now.weights:
-        state.export_weights(job.run, accelerator, session.network)
+        state.export_weights(job.run, session.state)
     if now.checkpoint and not (stop and session.saved_step == progress.step):
         state.save(job, session.state)
         session.saved_step = progress.step
-    if now.stop or progress.step == job.config.train.steps:
+    if now.stop or progress.step == job.config.train.steps or ended_early(job.config, progress):
         for line in blame.named_cases(progress):
             session.tracker.say(line)
     if now.stop and session.stopped_by:
@@ -247,7 +256,7 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     """
     started = time.monotonic()
     session.network.eval()
-    with gathered(session.network):
+    with in_place(session.ema), gathered(session.network):
         scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
     session.network.train()
     if scores is None:
@@ -261,7 +270,10 @@ def _validate(session: Session) -> Mapping[str, float] | None:
 
 def _note_if_best(scores: Mapping[str, float], progress: Progress) -> bool:
     """Records score and step in `progress` if the mean Dice is the highest so far; returns whether it is."""
-    if not scores or scores["dice/mean"] <= progress.best:
+    if not scores:
         return False
-    progress.best, progress.best_step = scores["dice/mean"], progress.step
+    if not scores["dice/mean"] > progress.best:
+        progress.stale += 1
+        return False
+    progress.best, progress.best_step, progress.stale = scores["dice/mean"], progress.step, 0
     return True

@@ -61,13 +61,20 @@ def prepare_run(job: Job, accelerator: Accelerator) -> Start:
         _check_records(job)
     elif damaged:
         raise ValueError(_none_is_whole(run, damaged))
-    remarks += [*_set_aside(run, damaged), *job.store.source_remarks(), *job.remarks, *_dropout(job), *_room(job)]
+    remarks += [
+        *_set_aside(run, damaged),
+        *job.store.source_remarks(),
+        *job.remarks,
+        *_dropout(job),
+        *_layers(job),
+        *_room(job),
+    ]
     progress = Progress() if record is None else replace(record.progress)
     if record is not None:
         _repair(job, record)
         remark = other_scores(config, record)
         if remark is not None:
-            progress.best = Progress().best
+            progress.best, progress.stale = Progress().best, Progress().stale
             remarks.append(remark)
     write_text(run.config, to_yaml(config))
     for file, content in job.records.items():
@@ -114,7 +121,8 @@ def _repair(job: Job, record: Record) -> None:
     run, progress = job.run, record.progress
     checkpoint.settle(run, progress, keep=job.config.train.keep_checkpoints)
     source = progress.best_step or (progress.step if progress.step == job.config.train.steps else 0)
-    weights = CheckpointDir(run.checkpoint(source)).weights
+    folder = CheckpointDir(run.checkpoint(source))
+    weights = folder.weights if record.averaged_steps is None else folder.averaged
     if not run.weights.exists() and source and weights.exists():
         write_with(run.weights, lambda path: shutil.copyfile(weights, path))
 
@@ -129,6 +137,13 @@ def _dropout(job: Job) -> list[str]:
         "without a sequence; 0.1 drops each in a tenth of the samples"
     )
     return [remark]
+
+
+def _layers(job: Job) -> list[str]:
+    """Returns a remark where a learning rate per layer is asked for, and no transformer has layers."""
+    if job.config.optim.layer_decay is None or job.config.model.mode != "cnn":
+        return []
+    return ["optim.layer_decay has no effect in mode cnn, which has neither ViT nor query decoder"]
 
 
 # ---------------------------------------------------------------- room on the disk
@@ -156,13 +171,13 @@ def _room(job: Job) -> list[str]:
 
 
 def checkpoint_bytes(job: Job) -> int:
-    """Returns the size of a checkpoint: weights, and what the optimizer keeps of each that is trained."""
+    """Returns the size of a checkpoint: weights, their averages, and what the optimizer keeps of those trained."""
     parameters = list(job.network.parameters())
     buffers = sum(buffer.numel() * buffer.element_size() for buffer in job.network.buffers())
     weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
     trained = sum(parameter.numel() * parameter.element_size() for parameter in parameters if parameter.requires_grad)
-    per_weight = {"adamw": 2, "adam": 2, "sgd": 1}[job.config.optim.name]
-    return weights + buffers + per_weight * trained
+    settings = job.config.optim
+    return (weights + buffers) * (1 if settings.ema is None else 2) + settings.numbers_kept * trained
 
 
 def _mb(count: int) -> str:

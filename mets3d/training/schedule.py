@@ -23,9 +23,9 @@ def learning_rate(step: int, steps: int, settings: Optim) -> float:
             return settings.lr
         case "step":
             assert settings.step_every is not None  # the configuration refuses a schedule without
-            return max(settings.min_lr, settings.lr * settings.step_factor ** (after // settings.step_every))
+            return settings.lr * math.pow(settings.step_factor, after // settings.step_every)
         case "poly":
-            share = (1 - after / length) ** settings.poly_power
+            share = math.pow(1 - after / length, settings.poly_power)
         case "cosine":
             share = half_cosine(after / max(1, length - 1))
     return settings.min_lr + (settings.lr - settings.min_lr) * share

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -107,7 +106,8 @@ def load(state: State, found: Whole) -> None:
     """
     accelerator, record = state.accelerator, found.record
     plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
-    there, wanted = (record.balance, record.scaler, record.averaged_steps), (state.balance, accelerator.scaler, state.ema)
+    there = (record.balance, record.scaler, record.averaged_steps)
+    wanted = (state.balance, accelerator.scaler, state.ema)
     if [one is None for one in there] != [one is None for one in wanted]:
         raise ValueError(
             f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced, no averages for "
@@ -153,9 +153,9 @@ def begin(state: State, origin: Origin) -> None:
 
 
 def export_weights(run: RunDir, state: State) -> None:
-    """Writes model.safetensors, the weights alone, into the run directory, for prediction: under optim.ema the averages.
+    """Writes model.safetensors into the run directory, for prediction: the weights, or their averages. All call it.
 
-    All processes call it. Raises SaveError on every process if the disk does not take it.
+    Raises SaveError on every process if the disk does not take it.
     """
     with in_place(state.ema):
         weights = full_state.gather_weights(state.accelerator, state.network)

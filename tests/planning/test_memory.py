@@ -161,7 +161,14 @@ def test_a_need_adds_up() -> None:
     assert found.parts["images and masks"] == 2 * 32**3 * (4 * 4 + 3)
     assert found.peak > sum(found.parts.values())
     assert found.device > found.peak + CONTEXT_BYTES
-    assert found.peak - needed(configuration("cnn", optim={"name": "sgd"})).peak == 4 * parameters
+    for optim, fewer in (
+        ({"name": "adam"}, 0),
+        ({"name": "sgd"}, 1),
+        ({"name": "sgd", "momentum": 0}, 2),
+        ({"ema": 0.99}, -1),
+        ({"name": "sgd", "ema": 0.99}, 0),
+    ):
+        assert found.peak - needed(configuration("cnn", optim=optim)).peak == 4 * parameters * fewer
 
 
 def test_what_lowers_the_need_lowers_it() -> None:

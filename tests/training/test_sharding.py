@@ -65,7 +65,7 @@ def test_a_sharded_run_equals_that_of_one_process_and_each_resumes_the_other(
         phantom_store,
         model={"mode": "both"},
         # Small steps: AdamW divides by the gradient, which makes rounding of the parameters' size where it is nothing.
-        optim={"lr": 1e-3, "clip_norm": 0.5},
+        optim={"lr": 1e-3, "clip_norm": 0.5, "layer_decay": 0.8, "ema": 0.5},
         loss={"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.1]},
         train={"batch_size": 4, "accumulation": 2, "recompute": 1},
         validate={"every": 2, "cases": 2},
@@ -80,15 +80,21 @@ def test_a_sharded_run_equals_that_of_one_process_and_each_resumes_the_other(
         assert (row["step"], row["kind"]) == (other["step"], other["kind"])
         for number in ("loss", "grad_norm", "dice/mean"):
             assert row.get(number, 0) == pytest.approx(other.get(number, 0), rel=1e-3, abs=1e-3)
+    for file in ("weights", "averaged"):
+        found = [load_file(getattr(CheckpointDir(run.checkpoint(4)), file)) for run in (one, two)]
+        assert distance(*found) < 1e-4
+    assert distance(weights(two), load_file(CheckpointDir(two.checkpoint(4)).averaged)) > 1e-4
     plain = train_script_network(config)
     load_weights(plain, two.weights)
 
     of_one = rewound(two, "of_one")
     assert train(config, "--name=of_one") == 0
     assert distance(weights(two), weights(of_one)) < 1e-4
+    assert distance(load_file(two.weights), load_file(of_one.weights)) < 1e-4
     of_two = rewound(one, "of_two")
     sharded("train.py", "--config", str(config), "--name=of_two")
     assert distance(weights(one), weights(of_two)) < 1e-4
+    assert distance(load_file(one.weights), load_file(of_two.weights)) < 1e-4
 
 
 def train_script_network(config: Path) -> torch.nn.Module:

@@ -16,7 +16,7 @@ from mets3d.config import load_file as load_config
 from mets3d.files import read_json
 from mets3d.losses import LossFunction
 from mets3d.losses.value import LossValue
-from mets3d.rundir import RunDir, open_run
+from mets3d.rundir import CheckpointDir, RunDir, open_run
 from mets3d.training import checkpoint, state
 from tests.builders.runs import launch, train, write_config
 
@@ -57,13 +57,23 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
     assert run.load_config() == load(["--config", str(trained_run.parent.parent / "config.yaml")])
 
 
-@pytest.mark.parametrize("mode", ["encoder", "both"])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, phantom_store: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "optim"),
+    [
+        ("encoder", {"name": "sgd", "momentum": 0.9, "weight_decay_on": "all"}),
+        ("both", {"name": "adam", "betas": [0.8, 0.99], "schedule": "poly", "layer_decay": 0.7, "ema": 0.9}),
+    ],
+)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tmp_path: Path, phantom_store: Path, mode: str, optim: dict[str, Any]
+) -> None:
     # Both modes have dropout, so this also shows that its masks depend on the step alone.
     model = {"mode": mode, "vit_dropout": 0.2}
     # The running ratio of the balanced weight is the one number that a step does not follow from.
     loss = {"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.25]}
-    config = write_config(tmp_path, phantom_store, model=model, loss=loss, train={"steps": 4, "checkpoint_every": 2})
+    config = write_config(
+        tmp_path, phantom_store, model=model, loss=loss, optim=optim, train={"steps": 4, "checkpoint_every": 2}
+    )
     assert train(config, "--name=whole") == 0
     # A run that is cut: its later checkpoint is lost, as if the machine had gone.
     assert train(config, "--name=cut") == 0
@@ -71,15 +81,34 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, phantom_store:
     for file in cut.checkpoint(4).iterdir():
         file.unlink()
     cut.checkpoint(4).rmdir()
+    cut.weights.unlink()
     assert train(config, "--name=cut") == 0
     whole, resumed = (weights_at(tmp_path / "runs" / name, 4) for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert equal_checkpoints(RunDir(tmp_path / "runs" / "whole"), cut, 4)
+    exported = load_file(cut.weights)
+    if "ema" in optim:
+        whole = load_file(CheckpointDir(cut.checkpoint(4)).averaged)
+        assert difference(whole, resumed) > 1e-3
+    assert all(torch.equal(whole[name], exported[name]) for name in whole), "what is exported is what was scored"
     losses = [
         [row["loss"] for row in RunDir(tmp_path / "runs" / n).read_metrics() if row["kind"] == "train"]
         for n in ("whole", "cut")
     ]
     assert losses[0] == losses[1]
     assert len((tmp_path / "runs" / "cut" / "metrics.jsonl").read_text().splitlines()) == len(losses[0]) + 1
+
+
+def equal_checkpoints(one: RunDir, other: RunDir, step: int) -> bool:
+    """Whether two checkpoints hold the same in every file but what tells of time."""
+    folders = [CheckpointDir(run.checkpoint(step)) for run in (one, other)]
+    states = [torch.load(folder.optimizer, weights_only=True) for folder in folders]
+    assert states[0]["param_groups"] == states[1]["param_groups"]
+    for index, kept in states[0]["state"].items():
+        assert all(torch.equal(value, states[1]["state"][index][name]) for name, value in kept.items())
+    names = [sorted(file.name for file in folder.path.iterdir()) for folder in folders]
+    files = [folder.averaged.read_bytes() if folder.averaged.exists() else b"" for folder in folders]
+    return names[0] == names[1] and files[0] == files[1]
 
 
 def test_a_different_seed_gives_different_weights(tmp_path: Path, phantom_store: Path) -> None:
@@ -129,8 +158,17 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path, phantom_store: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["cnn", "decoder"])
-def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "optim", "last"),
+    [
+        # From step 5 on nothing moves, so the second validation has no better score and ends the run.
+        ("cnn", {"schedule": "step", "step_every": 5, "step_factor": 1e-30}, 12),
+        ("decoder", {"layer_decay": 0.8, "ema": 0.7}, 14),
+    ],
+)
+def test_two_processes_equal_one(
+    tmp_path: Path, phantom_store: Path, mode: str, optim: dict[str, Any], last: int
+) -> None:
     config = write_config(
         tmp_path,
         phantom_store,
@@ -138,22 +176,24 @@ def test_two_processes_equal_one(tmp_path: Path, phantom_store: Path, mode: str)
         data={"lesion_fraction": 0.25},
         model={"mode": mode},
         loss={"boundary": "hausdorff_distance", "boundary_ramp": [0.2, 0.4]},
-        optim={"name": "sgd", "lr": 0.01, "warmup_steps": 0},
-        train={"steps": 10, "batch_size": 4, "checkpoint_every": 10},
-        validate={"every": 10, "cases": 2},
+        optim={"name": "sgd", "lr": 0.01, "warmup_steps": 0, **optim},
+        train={"steps": 14, "batch_size": 4, "checkpoint_every": 14},
+        validate={"every": 6 if last == 12 else 14, "cases": 2, "patience": 1},
     )
     assert train(config, "--name=one") == 0
     two = launch("train.py", "--config", str(config), "--name=two", processes=2)
     assert two.returncode == 0, two.stderr
     one_dir, two_dir = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
     assert read_json(RunDir(two_dir).environment)["processes"] == 2
-    assert difference(weights_at(one_dir, 10), weights_at(two_dir, 10)) < 1e-5
+    assert [RunDir(run).checkpoint_steps()[-1] for run in (one_dir, two_dir)] == [last] * 2
+    assert difference(weights_at(one_dir, last), weights_at(two_dir, last)) < 1e-5
+    assert difference(load_file(RunDir(one_dir).weights), load_file(RunDir(two_dir).weights)) < 1e-5
     one_rows, two_rows = RunDir(one_dir).read_metrics(), RunDir(two_dir).read_metrics()
     assert [row["loss"] for row in one_rows if "loss" in row] == pytest.approx(
         [row["loss"] for row in two_rows if "loss" in row], rel=1e-4
     )
     weights = [[row["boundary_weight"] for row in rows if "boundary_weight" in row] for rows in (one_rows, two_rows)]
-    assert len(weights[0]) == 7
+    assert len(weights[0]) == last - 3
     assert weights[0][-1] > 0
     assert weights[0] == pytest.approx(weights[1], rel=1e-4)
     assert one_rows[-1]["dice/mean"] == pytest.approx(two_rows[-1]["dice/mean"], abs=1e-3)

@@ -17,6 +17,7 @@ from mets3d.config import Loss, load_file
 from mets3d.data.loader import batches
 from mets3d.training import optim
 from mets3d.training.balance import Balance
+from mets3d.training.ema import averages
 from mets3d.training.session import Session
 from mets3d.training.step import train_step
 from tests.builders.pretended import DEVICE, OnDevice, moved, pretended_device
@@ -99,7 +100,7 @@ def step_on_device(folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch, *
             balance = Balance(DEVICE) if job.loss.needs_ratio else None
             session = object.__new__(Session)  # without a run directory
             session.job, session.accelerator, session.network = job, accelerator, network
-            session.optimizer, session.balance = optimizer, balance
+            session.optimizer, session.balance, session.ema = optimizer, balance, averages(job)
             (micro_batches,) = batches(job.samples, steps=range(1, 2), batch_size=4, accumulation=2)
             before = [parameter.host.clone() for parameter in network.parameters()]  # type: ignore[attr-defined]
             waits.clear()
@@ -119,7 +120,8 @@ def test_the_host_waits_once_a_micro_batch_with_queries_and_never_without(
 ) -> None:
     model = {"mode": mode, "vit_dropout": 0.1, "dropout": 0.1, "deep_heads": 1}
     loss = loss | {"boundary_ramp": [0.0, 0.0]}
-    waits = step_on_device(tmp_path, phantom_store, monkeypatch, model=model, loss=loss)
+    optim = {"name": "adam", "layer_decay": 0.7, "ema": 0.9} if "query_points" in loss else {}
+    waits = step_on_device(tmp_path, phantom_store, monkeypatch, model=model, loss=loss, optim=optim)
     assert waits == (["copy to the host"] * 2 if mode in ("decoder", "both") else [])
 
 

@@ -136,7 +136,8 @@ def begin(state: State, origin: Origin) -> None:
         options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
         learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
-        theirs, ours = ([len(group["params"]) for group in some] for some in (learned.optimizer["param_groups"], groups))
+        saved = learned.optimizer["param_groups"]
+        theirs, ours = ([len(group["params"]) for group in some] for some in (saved, groups))
         if theirs != ours:
             raise ValueError(
                 f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "

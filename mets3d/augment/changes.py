@@ -20,6 +20,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from mets3d.augment.artefacts import ARTEFACTS
+from mets3d.augment.brain import clear_outside, find_brain
 from mets3d.augment.intensity import INTENSITY
 from mets3d.augment.missing import MISSING
 from mets3d.augment.movement import Movement
@@ -131,13 +132,12 @@ def augment(
     changes = _by_change(drawn)
     if not changes:
         return image, kept
-    seen = image != 0
-    brain, there = seen.any(1, keepdim=True), seen.flatten(2).any(2)
+    brain, there = find_brain(image, {index for of_samples in changes.values() for index in of_samples})
     removing = {kind: of_samples for kind, of_samples in changes.items() if kind in MISSING.values()}
     for kind, of_samples in changes.items():
         if kind not in removing:
             image = kind.apply(of_samples, image, brain)
-    image = image * (brain & there[:, :, None, None, None])
+    image = clear_outside(image, brain, there)
     for kind, of_samples in removing.items():  # now that what the case lacks is 0 again
         image = kind.apply(of_samples, image, brain)
     return image, kept

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, load_file
-from mets3d.files import MissingWeightsError, read_text, write_text, write_with
+from mets3d.files import MissingWeightsError, read_json, read_text, write_text, write_with
 
 SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
@@ -227,6 +227,21 @@ class PredictionsDir:
     def files_of(self, case: str) -> tuple[Path, ...]:
         """Returns the paths of all files of a case but its record, whether they exist or not."""
         return self.label_map(case), self.uncertainty_map(case), self.lesion_table(case), self.probability_map(case)
+
+
+def runs_of_predictions(predictions: Path) -> list[RunDir]:
+    """Returns the runs that a folder of predictions may be of: the one it lies in, then those that its note names.
+
+    None of them need be there any more. A note that cannot be read names none.
+    """
+    runs = [RunDir(predictions.parent)]
+    try:
+        note = read_json(predictions / PREDICTION_NOTE)
+        members = [member["run"] for member in note.get("members", ())]
+        runs += [RunDir(Path(name)) for name in dict.fromkeys([note["run"], *members])]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        pass
+    return runs
 
 
 def scan_name(case: str) -> str:

@@ -15,7 +15,7 @@ from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, excluded_cases, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
-from mets3d.rundir import PREDICTION_NOTE, RunDir
+from mets3d.rundir import PREDICTION_NOTE, runs_of_predictions
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,7 @@ def recorded_patients(predictions: Path, references: References, cases: Sequence
 
 def _patients_of_run(predictions: Path) -> dict[str, str]:
     """Returns case -> patient of the cases that the run was trained and validated on; none where that is not known."""
-    runs = [RunDir(predictions.parent)]
-    with suppress(OSError, ValueError, AttributeError, TypeError):
-        runs.append(RunDir(Path(read_json(predictions / PREDICTION_NOTE).get("run"))))
-    split = next((run.split for run in runs if run.split.is_file()), None)
+    split = next((run.split for run in runs_of_predictions(predictions) if run.split.is_file()), None)
     if split is None:
         return {}
     try:

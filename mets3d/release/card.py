@@ -17,6 +17,7 @@ from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, OBJECT, read_object
 from mets3d.inference.decoding_settings import RegionDecoding, decoding_for
 from mets3d.inference.members import Member
+from mets3d.log_names import SCORES
 from mets3d.regions import LABEL_NAMES, Target
 from mets3d.rundir import ExportDir, RunDir
 from mets3d.settings.channels import sequences_of
@@ -227,10 +228,7 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
             for part in ("training", "validation")
         ]
         yield f"Data: {counts[0]} to train on, {counts[1]} held out (fold {split['fold']} of {split['folds']})."
-        yield (
-            "The weights are those of the validated step with the best mean Dice on the held-out cases, so scores on "
-            "the same cases are a little optimistic."
-        )
+        yield _chosen_by(config, len(split["validation"]))
     else:
         yield "Data: not known, for the run has no record of it: imported weights, or a model exported before."
         return
@@ -245,6 +243,18 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
         yield "The ViT started from weights pretrained on natural images."
     if config.weights is not None:
         yield "The training started from the weights of another run."
+
+
+def _chosen_by(config: Config, held_out: int) -> str:
+    """Says by which score, and on how many of the held-out cases, the weights were chosen."""
+    settings = config.validate_
+    cases = held_out if settings.cases is None or settings.all_every is not None else settings.cases
+    some = f"{cases} of " if cases < held_out else ""
+    return (
+        f"The weights are those of the validated step with the best mean {SCORES[settings.best_by]} on "
+        f"{some}the held-out cases by the rule set {settings.rules}, so scores on the same cases are a little "
+        "optimistic."
+    )
 
 
 def _patients(cases: Sequence[str], known: Mapping[str, str]) -> int:

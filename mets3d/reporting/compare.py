@@ -20,7 +20,9 @@ def reference_first(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def cases_in_all(records: Sequence[RunRecord]) -> list[str]:
-    """Returns the cases held out and scored in every run that has scores."""
+    """Returns the cases held out and scored in every run that has scores; none where these are by several rule sets."""
+    if len(_rule_sets(records)) > 1:
+        return []
     return shared_cases(record.held_out for record in records if record.scores)
 
 
@@ -47,7 +49,11 @@ def comparison_notes(records: Sequence[RunRecord]) -> list[Note]:
     notes = []
     shared = cases_in_all(records)
     every = {case for record in records if record.scores for case in record.held_out}
-    if len(shared) < len(every):
+    if len(rules := _rule_sets(records)) > 1:
+        said = "; ".join(f"{label}: {name}" for name, labels in rules.items() for label in labels)
+        text = f"The runs are scored by different rule sets ({said}), so no score is compared: evaluate them by one."
+        notes.append(Note(text))
+    elif len(shared) < len(every):
         notes.append(
             Note(
                 f"The runs were not scored on the same held-out cases: {len(shared)} of {len(every)} are in all runs, "
@@ -65,7 +71,6 @@ def _different_facts(records: Sequence[RunRecord]) -> list[Note]:
         "numbers of training steps": [f"{record.config.train.steps:,}" for record in records],
         "seeds": [str(record.config.seed) for record in records],
         "targets": [record.config.data.target for record in records],
-        "rule sets": [record.rules or "none" for record in records],
     }
     notes = []
     for name, values in facts.items():
@@ -73,6 +78,15 @@ def _different_facts(records: Sequence[RunRecord]) -> list[Note]:
             by_run = "; ".join(f"{record.label}: {value}" for record, value in zip(records, values, strict=True))
             notes.append(Note(f"The runs have different {name} ({by_run})."))
     return notes
+
+
+def _rule_sets(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Returns the runs that are scored by each rule set, by label."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if record.scores:
+            found.setdefault(record.rules, []).append(record.label)
+    return found
 
 
 def _tables(record: RunRecord, cases: Sequence[str]) -> MethodTables:

@@ -114,6 +114,7 @@ def _read_scores(record: RunRecord) -> None:
     record.scores = [_with_patient(record, row, KEYS) for row in rows if row["case"] and row["region"]]
     if not record.scores:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
+    _check_rules(record)
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
         left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
@@ -121,6 +122,18 @@ def _read_scores(record: RunRecord) -> None:
     elif seen:
         every = "Every scored case was used in training: these scores say nothing about patients not seen before."
         record.notes.append(Note(every))
+
+
+def _check_rules(record: RunRecord) -> None:
+    """Leaves out scores of several rule sets, whose means say nothing, and notes scores by others than the run's."""
+    rules, name, own = sorted({row["rules"] for row in record.scores}), record.run.scores.name, record.config.validate_
+    if len(rules) > 1:
+        record.scores = []
+        text = f"{name} holds scores by several rule sets ({', '.join(rules)}): no scores on this page."
+        record.notes.append(Note(text, evaluate_command(record)))
+    elif rules and rules != [own.rules]:
+        text = f"{name} is scored by {rules[0]}; the rule set of the run (validate.rules) is {own.rules}."
+        record.notes.append(Note(text, evaluate_command(record)))
 
 
 def _read_lesions(record: RunRecord) -> None:

@@ -55,8 +55,8 @@ class RunRecord:
 
     @property
     def rules(self) -> str:
-        """Rule sets of the scores, joined by commas; empty without scores."""
-        return ", ".join(sorted({row["rules"] for row in self.scores}))
+        """The rule set of the scores, which is one; empty without scores."""
+        return next((row["rules"] for row in self.scores), "")
 
     @property
     def cases(self) -> list[str]:

@@ -38,7 +38,7 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
     found, false = _of(family, run, "lesions_found"), _of(family, run, "lesions_false")
     shared = _of(family, run, SHARED_LESIONS.column)
     if not lesion_wise and not found:
-        return [("Answer", "The two runs have no scores on the same cases, so there is nothing to compare.")]
+        return [("Answer", "The runs have no scores on the same cases by the same rules: there is nothing to compare.")]
     judged = {
         "boundaries by lesion-wise HD95": lesion_wise,
         "boundaries of the lesions found by both": shared,

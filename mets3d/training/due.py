@@ -42,9 +42,15 @@ def due(config: Config, progress: Progress, *, stop: bool = False, better: bool 
     step = progress.step
     last = step == config.train.steps or ended_early(config, progress)
     return Due(
-        validation=not stop and step != progress.validated and (last or step % config.validate_.every == 0),
+        validation=not stop and step != progress.validated and (last or _counts(config, step)),
         # The last weights serve where no validation chose better ones.
         weights=better or (last and not stop and progress.best_step == 0),
         checkpoint=last or better or stop or step % config.train.checkpoint_every == 0,
         stop=stop,
     )
+
+
+def _counts(config: Config, step: int) -> bool:
+    """Returns whether one of the two counts of validations falls on a step."""
+    counts = (config.validate_.every, config.validate_.all_every)
+    return any(step % every == 0 for every in counts if every is not None)

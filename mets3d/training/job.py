@@ -18,8 +18,9 @@ from mets3d.rundir import RunDir
 from mets3d.training.begin_from import Origin
 from mets3d.training.stop import StopWish
 
-# Scores of the held-out cases by name, empty without a case; None if a signal or an error came meanwhile.
-Validation = Callable[[nn.Module, StopWish], Mapping[str, float] | None]
+# Scores of the held-out cases by name, empty without a case; None if a signal or an error came meanwhile. The last
+# argument: whether all cases are scored, not only those of the subset.
+Validation = Callable[[nn.Module, StopWish, bool], Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mets3d.training.ema import in_place
 from mets3d.training.failure import TrainingError
 from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memory_message
 from mets3d.training.profile import part, profiled
-from mets3d.training.progress import Progress
+from mets3d.training.selection import note_if_best, scores_all, without_value
 from mets3d.training.session import Session
 from mets3d.training.sharding import gathered, is_sharded
 from mets3d.training.step import train_step
@@ -232,7 +232,7 @@ def _finish_step(session: Session, *, stop: bool = False) -> bool:
         if scores is None:
             # The validation stays due. No validation is due after a stop, so this happens once.
             return _ends_here(session)
-        better = _note_if_best(scores, progress)
+        better = note_if_best(job.config, progress, scores)
     now = due(job.config, progress, stop=stop, better=better)
     # Write the weights before the checkpoint that calls them best: after a crash in between, the resumed run writes
     # them again.
@@ -254,26 +254,18 @@ def _validate(session: Session) -> Mapping[str, float] | None:
 
     Returns the scores, `{}` if there is no held-out case, `None` if a signal or an error came during validation.
     """
-    started = time.monotonic()
+    started, job, step = time.monotonic(), session.job, session.progress.step
     session.network.eval()
     with in_place(session.ema), gathered(session.network):
-        scores = session.job.validate(session.accelerator.unwrap_model(session.network), session.wish)
+        network = session.accelerator.unwrap_model(session.network)
+        scores = job.validate(network, session.wish, scores_all(job.config, step))
     session.network.train()
     if scores is None:
         return None
-    session.progress.validated = session.progress.step
+    session.progress.validated = step
     if scores:
         with session.wish.noting(OSError):
-            session.tracker.validation(session.progress.step, {**scores, "seconds": time.monotonic() - started})
+            session.tracker.validation(step, {**scores, "seconds": time.monotonic() - started})
+        if remark := without_value(job.config, step, scores):
+            session.tracker.say(remark)
     return scores
-
-
-def _note_if_best(scores: Mapping[str, float], progress: Progress) -> bool:
-    """Records score and step in `progress` if the mean Dice is the highest so far; returns whether it is."""
-    if not scores:
-        return False
-    if not scores["dice/mean"] > progress.best:
-        progress.stale += 1
-        return False
-    progress.best, progress.best_step, progress.stale = scores["dice/mean"], progress.step, 0
-    return True

@@ -12,9 +12,13 @@ from mets3d.losses.total import BoundaryWeight
 from mets3d.rundir import RunDir
 from mets3d.training.progress import Record
 from mets3d.training.schedule import learning_rate
+from mets3d.training.selection import all_choose
 
 # Settings under which held-out cases are scored. They decide which weights are the best, but change no weight.
-SCORED = ("validate.cases", "predict.overlap", "predict.threshold", "predict.query_classes")
+SCORED = (
+    *("validate.cases", "validate.rules", "validate.best_by", "validate.mirror"),
+    *("predict.overlap", "predict.threshold", "predict.query_classes"),
+)
 # Settings that may change between a start and its resumption, since no weight depends on them; of accumulation alone
 # the rounding does. Where the store lies may change, not what is in it; where the files lie that say who is a patient
 # and who is held out may change, not what follows from them in split.json; `precision` is compared as launched.
@@ -38,8 +42,11 @@ class Launch:
 
 
 def scored_under(config: Config) -> dict[str, Any]:
-    """Returns the settings under which held-out cases are scored, as JSON has them."""
-    flat = flatten(as_dict(config))
+    """Returns the settings under which the best score is made, as JSON has them.
+
+    Where all cases choose the best, not those of `validate.cases`, these are no such setting and count as none.
+    """
+    flat = flatten(as_dict(config)) | ({"validate.cases": None} if all_choose(config) else {})
     return {key: flat[key] for key in SCORED}
 
 

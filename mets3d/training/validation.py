@@ -1,72 +1,138 @@
-"""Scores whole held-out cases, window by window; the cases are shared over the processes."""
+"""Scores whole held-out cases while a run trains, by its rule set; the cases are shared over the processes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from accelerate.utils import gather_object
+from jaxtyping import UInt8
+from torch import nn
 
 from mets3d.config import Config
+from mets3d.data.folds import BURDEN_OF
+from mets3d.data.representatives import representatives
 from mets3d.data.store import Store
+from mets3d.data.stored_case import StoredCase
+from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.region_scores import overlap
+from mets3d.evaluation.rules import RuleSet, rules_named
 from mets3d.inference.sliding import window_probabilities
-from mets3d.regions import Target
+from mets3d.log_names import ALL_CASES, CASES, DICE, LESION_F1, LESION_WISE_DICE, SCORES, score_name
+from mets3d.ops.voxels import Spacing
+from mets3d.regions import Region, Target
 from mets3d.training.stop import StopWish
+
+CaseScores = Mapping[str, float]  # name -> value; without the scores that have none
+COLUMNS = {LESION_WISE_DICE: "lesion_wise_dice", LESION_F1: "f1", DICE: "dice"}  # of scores.csv, by name in the log
 
 
 class HeldOutCases:
-    """The mean whole-volume Dice of each region over the held-out cases, on the store's grid.
+    """The held-out cases of a run, scored lesion by lesion and as whole volumes, on the store's grid.
 
-    Dice of a case is 1 where prediction and reference are both empty and 0 where one of them is.
+    cases: all of them. subset: the fixed few that stand for them (`validate.cases`), see `representatives`.
     """
 
     def __init__(self, config: Config, accelerator: Accelerator, store: Store, cases: Sequence[str]):
         self.config, self.accelerator, self.store = config, accelerator, store
         self.target = Target(config.data.target, config.data.cavity)
-        self.cases = list(cases)[: config.validate_.cases]
+        self.rules = rules_named(config.validate_.rules)
+        self.cases = sorted(cases)
+        self.subset = representatives(cases, config.validate_.cases, store.burdens(BURDEN_OF))
 
-    def __call__(self, network: nn.Module, wish: StopWish) -> Mapping[str, float] | None:
-        """Returns `dice/REGION` and `dice/mean`, empty without a case; None if a signal or an error came.
+    def __call__(self, network: nn.Module, wish: StopWish, all_cases: bool = False) -> Mapping[str, float] | None:
+        """Returns the means over the subset by name, empty without a case; None if a signal or an error came.
 
+        With `all_cases` all are scored, and the means over all of them are there too, with `all/` before their names.
         All ranks call it. An error is kept in `wish`, so that no other rank waits for the one that has it.
         """
-        regions = [region.name for region in self.target.regions]
-        device = self.accelerator.device
-        sums = torch.zeros(len(regions) + 2, device=device)  # Dice of each region, cases, interrupted ranks
-        for name in self.cases[self.accelerator.process_index :: self.accelerator.num_processes]:
+        own = self._own_scores(network, wish, self.cases if all_cases else self.subset)
+        parts: list[dict[str, CaseScores] | None] = gather_object([own])
+        found: dict[str, CaseScores] = {}
+        for part in parts:
+            if part is None:
+                return None
+            found |= part
+        scores = mean_scores([found[name] for name in self.subset], self.target.regions)
+        if all_cases:
+            over_all = mean_scores([found[name] for name in self.cases], self.target.regions)
+            scores |= {f"{ALL_CASES}{name}": value for name, value in over_all.items()}
+        return scores
+
+    def _own_scores(self, network: nn.Module, wish: StopWish, cases: Sequence[str]) -> dict[str, CaseScores] | None:
+        """Returns the scores of this process's share of the cases; None if a signal or an error came."""
+        found = {}
+        for name in cases[self.accelerator.process_index :: self.accelerator.num_processes]:
             if not wish:
                 with wish.noting(Exception):
-                    sums[: len(regions)] += self._dice(network, name, device)
-                    sums[-2] += 1
+                    found[name] = self._scores(network, self.store.read(name))
                     continue
-            sums[-1] += 1
-            break
-        total = self.accelerator.reduce(sums).tolist()
-        if total[-1]:
             return None
-        if not total[-2]:
-            return {}
-        means = [value / total[-2] for value in total[: len(regions)]]
-        scores = {f"dice/{region}": mean for region, mean in zip(regions, means, strict=True)}
-        return {**scores, "dice/mean": sum(means) / len(means)}
+        return found
 
-    def _dice(self, network: nn.Module, name: str, device: torch.device) -> Tensor:
-        case = self.store.read(name)
-        whole = tuple(slice(0, n) for n in case.shape)
+    def _scores(self, network: nn.Module, case: StoredCase) -> CaseScores:
+        predicted, expected = self.predicted(network, case), case.labels().numpy()
+        return case_scores(predicted, expected, case.entry.stored_spacing_mm, self.target.regions, self.rules)
+
+    def predicted(self, network: nn.Module, case: StoredCase) -> UInt8[np.ndarray, "X Y Z"]:
+        """Returns the label map that a network predicts on the store's grid, decoded by one threshold."""
+        settings, device = self.config.predict, self.accelerator.device
         probabilities = window_probabilities(
             network,
-            case.image(whole).to(device),
+            case.image().to(device),
             patch=self.config.data.patch,
-            overlap=self.config.predict.overlap,
-            window_batch=self.config.predict.window_batch,
-            query_classes=self.config.predict.query_classes,
-        ).to(device)
-        predicted = self.target.decode(probabilities, self.config.predict.threshold)
-        labels = case.labels(whole).to(device)
-        scores = []
-        for region in self.target.regions:
-            found, real = region.mask(predicted), region.mask(labels)
-            sizes = found.sum() + real.sum()
-            scores.append(torch.where(sizes > 0, 2 * (found & real).sum() / sizes.clamp_min(1), 1.0))
-        return torch.stack(scores)
+            overlap=settings.overlap,
+            window_batch=settings.window_batch,
+            mirror=self.config.validate_.mirror,
+            query_classes=settings.query_classes,
+        )
+        labels = self.target.decode(probabilities.to(device), settings.threshold)
+        found: UInt8[np.ndarray, "X Y Z"] = labels.to(torch.uint8).cpu().numpy()
+        return found
+
+
+def case_scores(
+    predicted: UInt8[np.ndarray, "X Y Z"],
+    expected: UInt8[np.ndarray, "X Y Z"],
+    spacing_mm: Spacing,
+    regions: Sequence[Region],
+    rules: RuleSet,
+) -> CaseScores:
+    """Returns the scores of one case in some regions by name, as `evaluate` has them under the same rules.
+
+    Lesion-wise Dice and F1 of lesions in the regions that the rules know, whole-volume Dice in all. What the rules give
+    no value is left out.
+    """
+    known = [region.name for region in regions if region in rules.regions]
+    rows = lesion_scores(predicted, expected, spacing_mm, rules=rules.name, regions=known, distances=False)
+    by_region = {row["region"]: row for row in rows}
+    found: dict[str, float] = {}
+    for region in regions:
+        row = by_region.get(region.name) or {"dice": _dice(region.mask(predicted), region.mask(expected), rules)}
+        found |= {score_name(name, region.name): row.get(column, math.nan) for name, column in COLUMNS.items()}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _dice(predicted: np.ndarray, expected: np.ndarray, rules: RuleSet) -> float:
+    counts = overlap([(predicted, expected)], predicted.size)
+    return rules.score_of_nothing if counts.both_empty else counts.dice
+
+
+def mean_scores(cases: Sequence[CaseScores], regions: Sequence[Region]) -> dict[str, float]:
+    """Returns each score's mean over the cases that have it, by region, and the mean of these over the regions.
+
+    What no case has is left out. The sums are exact, so neither the order of the cases nor who scored them counts.
+    """
+    if not cases:
+        return {}
+    means: dict[str, float] = {}
+    for score in SCORES:
+        names = [score_name(score, region.name) for region in regions]
+        values = {name: [case[name] for case in cases if name in case] for name in names}
+        of_regions = {name: math.fsum(own) / len(own) for name, own in values.items() if own}
+        if of_regions:
+            means |= of_regions | {score_name(score): math.fsum(of_regions.values()) / len(of_regions)}
+    return means | {CASES: len(cases)}

@@ -18,7 +18,7 @@ from jaxtyping import Float64
 
 from mets3d.data import Progress, quiet
 from mets3d.data.folds import make_folds
-from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
+from mets3d.evaluation.rules import rules_named
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
 from mets3d.processes import RunAll, worker_processes
 from mets3d.regions import Region, Target
@@ -37,7 +37,7 @@ def tune(
     data: Path,
     *,
     objective: str = "lesion_wise_dice",
-    rules: str = DEFAULT_RULES,
+    rules: str | None = None,
     jobs: int = 1,
     out: Path | None = None,
     progress: Progress = quiet,
@@ -46,15 +46,17 @@ def tune(
 
     Uses the probabilities of the run's held-out cases in RUN/predictions and the references in DATA. In label mode
     thresholds are left alone. `jobs` processes share the cases; the result does not depend on their number.
+    rules: None is the rule set of the run, `validate.rules`.
 
     Raises FileNotFoundError or ValueError before the search, naming the cases, if probabilities are missing, were made
     of training data or by other weights, or a case has no reference or another grid.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"expected the objective to be one of {', '.join(OBJECTIVES)}; found {objective!r}")
-    scored = rules_named(rules).regions
     run = open_run(run_path, needs=("config", "split"))
     config = run.load_config()
+    rules = rules or config.validate_.rules
+    scored = rules_named(rules).regions
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
     grids = {r.name: grid_for(default[r.name], target, r) for r in target.regions if r in scored}

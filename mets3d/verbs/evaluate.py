@@ -17,12 +17,13 @@ ORDER = 70
 
 
 def arguments(parser: VerbParser) -> None:
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, or a data set")
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, a data set, or a run")
     parser.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
     parser.add_argument(
         "--out", type=output_path, required=True, metavar="scores.csv", help="one row per case and region"
     )
-    parser.add_argument("--rules", help="brats2023 (default), brats2024 or brats2026")
+    parser.add_argument("--rules",
+                        help="brats2023, brats2024 or brats2026 (default the run's, else brats2023)")  # fmt: skip
     parser.add_argument("--compat", choices=["organisers"],
                         help="brats2026: swap the first and last voxel size, as that program does")  # fmt: skip
     parser.add_argument("--size-edges", type=float, nargs="+", default=[2, 27, 100, 275], metavar="MM3",
@@ -36,12 +37,13 @@ def arguments(parser: VerbParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from mets3d.evaluation.case import Scoring
     from mets3d.evaluation.evaluate import Tables, evaluate
-    from mets3d.evaluation.rules import DEFAULT_RULES, RULE_SETS, rules_named
+    from mets3d.evaluation.rules import RULE_SETS, rules_named
     from mets3d.files import write_text
     from mets3d.rundir import PredictionsDir, RunDir
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
-    rules = options.rules or DEFAULT_RULES
+    predictions = _predictions(options.predictions)
+    rules, whose = (options.rules, "--rules") if options.rules else _rules_of(predictions)
     beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
     _check_paths(options, [beside.lesions, beside.froc, beside.cohort])
     if options.compat and not rules_named(rules).organisers_swap_spacing:
@@ -49,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--compat organisers: only --rules {some} has something to swap, found {rules}")
     if beside.cohort.is_dir():
         raise IsADirectoryError(f"{beside.cohort} is a folder, and a table is to be written there; move it away")
-    soft = PredictionsDir(options.predictions).probabilities
+    soft = PredictionsDir(predictions).probabilities
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report = evaluate(
-        options.predictions,
+        predictions,
         _references(options),
         Tables(options.out, beside.lesions, beside.froc),
         Scoring(rules, options.compat, tuple(options.size_edges)),
@@ -66,8 +68,38 @@ def run(options: argparse.Namespace) -> int:
         print(cohort_text(table))
     _print_findings(report, rules)
     if report.rows:
-        print(f"scores in {options.out}")
+        print(f"scores in {options.out}, by {rules} ({whose})")
     return 1 if report.problems else 0
+
+
+def _predictions(folder: Path) -> Path:
+    """Returns the folder of predictions: a run's own, where a run is named."""
+    from mets3d.rundir import RunDir
+
+    run = RunDir(folder)
+    return run.predictions if run.config.is_file() and run.predictions.is_dir() else folder
+
+
+def _rules_of(predictions: Path) -> tuple[str, str]:
+    """Returns the rule set of the runs that made the predictions, and where it is from; the default without a run.
+
+    Raises ValueError for runs of several rule sets, and for a run of another version.
+    """
+    from mets3d.config import ConfigError
+    from mets3d.evaluation.rules import DEFAULT_RULES
+    from mets3d.rundir import runs_of_predictions
+
+    found: dict[str, Path] = {}
+    for run in runs_of_predictions(predictions):
+        try:
+            if run.config.is_file():
+                found.setdefault(run.load_config().validate_.rules, run.path)
+        except ConfigError as error:
+            raise ValueError(f"{run.config}: the run's rule set cannot be read ({error}); name one, --rules") from None
+    if len(found) > 1:
+        runs = ", ".join(f"{rules} of {run}" for rules, run in found.items())
+        raise ValueError(f"{predictions}: expected predictions of runs with one rule set, found {runs}; name --rules")
+    return next(((rules, f"validate.rules of {run}") for rules, run in found.items()), (DEFAULT_RULES, "the default"))
 
 
 def _references(options: argparse.Namespace) -> Any:

@@ -18,25 +18,25 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
     parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
                         help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
-    parser.add_argument("--rules", help="rule set of the score (default brats2023)")
+    parser.add_argument("--rules", help="rule set of the score (default the run's, validate.rules)")
     parser.takes_jobs()
     parser.add_argument("--out", type=output_file, metavar="FILE", help="file to write (default RUN/decoding.json)")
 
 
 def run(options: argparse.Namespace) -> int:
-    from mets3d.evaluation.rules import DEFAULT_RULES
     from mets3d.tuning.tune import tune
 
     tuning = tune(
         options.run,
         options.data,
         objective=options.objective,
-        rules=options.rules or DEFAULT_RULES,
+        rules=options.rules,
         jobs=options.jobs,
         out=options.out,
         progress=progress_of("tune"),
     )
-    print(f"mean {tuning.objective} by {tuning.rules}")
+    whose = "--rules" if options.rules else "validate.rules of the run"
+    print(f"mean {tuning.objective} by {tuning.rules} ({whose})")
     print(tuning.table())
     for caveat in tuning.caveats():
         print(caveat)

@@ -272,7 +272,7 @@ def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> No
         assert (loaded.loss.boundary, loaded.data.fold) == values
         names.add(loaded.name)
     assert len(names) == 7 * 5, "each run has a directory of its own"
-    assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/dice/mean", "goal": "maximize"})
+    assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/lesion_wise_dice/mean", "goal": "maximize"})
 
 
 def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:

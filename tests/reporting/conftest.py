@@ -150,7 +150,9 @@ def make_run(tmp_path: Path) -> MakeRun:
     ) -> Path:
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
-        config = Config.model_validate({"name": "any", "train": {"steps": 40}} | (settings or {}))
+        config = Config.model_validate(
+            {"name": "any", "train": {"steps": 40}, "validate": {"rules": "brats2023"}} | (settings or {})
+        )
         (run / "config.yaml").write_text(to_yaml(config))
         if environment is not None:
             (run / "environment.json").write_text(json.dumps(dict(environment)))

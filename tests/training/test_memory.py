@@ -76,7 +76,7 @@ def test_a_validation_without_memory_leaves_a_checkpoint(
     def short_of_memory(*_: object) -> None:
         raise RuntimeError(CPU)
 
-    monkeypatch.setattr(HeldOutCases, "_dice", short_of_memory)
+    monkeypatch.setattr(HeldOutCases, "_scores", short_of_memory)
     config = write_config(tmp_path, phantom_store, train={"checkpoint_every": 100}, validate={"every": 2})
     assert train(config) == 1
     assert RunDir(tmp_path / "runs" / "run").checkpoint_steps() == [2]

@@ -16,6 +16,7 @@ from mets3d.config import Predict, load_file
 from mets3d.data.loader import batches
 from mets3d.files import read_json
 from mets3d.rundir import RunDir
+from mets3d.settings import Section, Validate
 from mets3d.training.loop import fit
 from mets3d.training.same_run import SCORED
 from mets3d.training.session import Session, open_session
@@ -84,20 +85,23 @@ def test_the_settings_of_a_score_are_those_that_validation_reads(
 ) -> None:
     file = write_config(tmp_path, phantom_store, model={"mode": "decoder"}, train={"steps": 1})
     config = load_file(file)
-    read: set[str] = set()
-    plain = Predict.__getattribute__
+    read: dict[type, set[str]] = {Predict: set(), Validate: set()}
+    plain = Section.__getattribute__
 
-    def noting(settings: Predict, name: str) -> Any:
-        read.add(name)
+    def noting(settings: Section, name: str) -> Any:
+        read.get(type(settings), set()).add(name)
         return plain(settings, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Predict, "__getattribute__", noting)
+        for kind in read:
+            patched.setattr(kind, "__getattribute__", noting)
         with open_session(script.compose(config, accelerator), accelerator) as session:
             fit(session)
         assert session.progress.validated == 1
-    # The number of windows per forward pass is read, but changes no window.
-    assert "window_batch" in read
-    assert {name for name in Predict.model_fields if f"predict.{name}" in SCORED} == (
-        Predict.model_fields.keys() & read - {"window_batch"}
-    )
+    # The number of windows per forward pass is read, but changes no window; when a validation is due changes no score.
+    changes_nothing = {Predict: {"window_batch"}, Validate: {"every", "all_every", "patience"}}
+    assert "window_batch" in read[Predict]
+    for kind, section in ((Predict, "predict"), (Validate, "validate")):
+        assert {name for name in kind.model_fields if f"{section}.{name}" in SCORED} == (
+            kind.model_fields.keys() & read[kind] - changes_nothing[kind]
+        )

@@ -98,7 +98,7 @@ def signal_in(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, number: in
     [
         (launch, "start", []),  # importing, joining the others
         (session, "prepare_run", []),
-        (HeldOutCases, "_dice", [2]),
+        (HeldOutCases, "_scores", [2]),
         (checkpoint, "write", [2]),
     ],
     ids=["start", "preparation", "validation", "checkpoint"],
@@ -165,7 +165,7 @@ def test_an_error_is_one_message_and_a_checkpoint_of_the_steps_before_it(
             def unreadable(*_arguments: Any) -> Any:
                 raise OSError("case.safetensors: Input/output error")
 
-            patched.setattr(HeldOutCases, "_dice", unreadable)
+            patched.setattr(HeldOutCases, "_scores", unreadable)
         else:
             from mets3d.data.loader import Samples
 

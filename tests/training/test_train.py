@@ -450,7 +450,7 @@ def test_a_signal_during_validation_stops_there_and_owes_it(
 ) -> None:
     from mets3d.training.validation import HeldOutCases
 
-    original = HeldOutCases._dice
+    original = HeldOutCases._scores
     wishes: list[Any] = []
 
     def interrupted(self: HeldOutCases, *arguments: Any) -> Any:
@@ -459,12 +459,12 @@ def test_a_signal_during_validation_stops_there_and_owes_it(
 
     call = HeldOutCases.__call__
 
-    def noted(self: HeldOutCases, network: Any, wish: Any) -> Any:
+    def noted(self: HeldOutCases, network: Any, wish: Any, *others: Any) -> Any:
         wishes.append(wish)
-        return call(self, network, wish)
+        return call(self, network, wish, *others)
 
     monkeypatch.setattr(HeldOutCases, "__call__", noted)
-    monkeypatch.setattr(HeldOutCases, "_dice", interrupted)
+    monkeypatch.setattr(HeldOutCases, "_scores", interrupted)
     config = write_config(tmp_path, phantom_store, validate={"every": 2, "cases": 2})
     assert train(config) == 128 + signal.SIGTERM
     run = RunDir(tmp_path / "runs" / "run")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mets3d.__main__ import main
-from mets3d.config import Config, to_yaml
+from mets3d.config import Config, load_file, to_yaml
 from mets3d.data.nifti import read_image, write_image, write_probabilities
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.files import read_json, write_json, write_text
@@ -80,13 +80,13 @@ def make_run(
 def test_a_label_that_no_byte_holds_is_background_as_in_the_evaluation(tmp_path: Path, integer: int) -> None:
     examples = {f"H-{number}-000": planted_threshold(number) for number in range(2)}
     run, data = make_run(tmp_path, examples)
-    plain = tune(run, data)
+    plain = tune(run, data, rules="brats2023")
     labels = examples["H-0-000"][1].astype(np.int16)
     labels[0, 0, 0] = integer
     write_image(data / "H-0-000" / "H-0-000-seg.nii.gz", labels, np.eye(4))
-    assert tune(run, data).regions == plain.regions
+    assert tune(run, data, rules="brats2023").regions == plain.regions
     with pytest.raises(ValueError, match="brats2026 refuses its reference"):
-        tune(run, data, rules="brats2026")
+        tune(run, data)
 
 
 def of(tuning: Tuning, region: str) -> Any:
@@ -217,7 +217,7 @@ def test_cases_without_a_value_are_left_out_of_the_mean(tmp_path: Path) -> None:
     cases = cases_of(planted_threshold, 2) | {"P-009-000": empty}
     found = of(tune(*make_run(tmp_path, cases), rules="brats2026"), "ET")
     assert (found.cases, found.default, found.tuned) == (2, 0.0, 1.0)
-    found = of(tune(*make_run(tmp_path / "2023", cases)), "ET")
+    found = of(tune(*make_run(tmp_path / "2023", cases), rules="brats2023"), "ET")
     assert (found.cases, found.default, found.tuned) == (3, pytest.approx(1 / 3), 1.0)
 
 
@@ -584,3 +584,15 @@ def test_a_limit_that_a_peak_stands_in_the_way_of_is_found() -> None:
     }
     found = choose(made_up(values, [0.1]), Target(), GRIDS, EVERYWHERE_05, np.arange(1), lambda name: None)
     assert found["ET"] == RegionDecoding(0.4, None, 4.0)
+
+
+def test_the_rule_set_is_that_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = make_run(tmp_path, cases_of(planted_size))
+    config = load_file(run / "config.yaml").model_dump(by_alias=True) | {"validate": {"rules": "brats2024"}}
+    write_text(run / "config.yaml", to_yaml(Config.model_validate(config)))
+    assert tune(run, data).rules == "brats2024"
+    assert main(["tune", str(run), str(data), "--jobs", "1"]) == 0
+    assert "mean lesion_wise_dice by brats2024 (validate.rules of the run)" in capsys.readouterr().out
+    assert main(["tune", str(run), str(data), "--jobs", "1", "--rules", "brats2023"]) == 0
+    assert "mean lesion_wise_dice by brats2023 (--rules)" in capsys.readouterr().out
+    assert read_json(run / "decoding.json")["rules"] == "brats2023"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from mets3d.__main__ import main
+from mets3d.config import Config, to_yaml
 from mets3d.statistics.cohort import COHORT_COLUMNS
 
 AFFINE = np.diag((1.0, 0.5, 2.0, 1.0))
@@ -98,3 +101,72 @@ def test_references_without_enhancing_tumour_are_said(
     assert "no label 3" not in capsys.readouterr().err
     scores = read(tmp_path / "out" / "scores.csv")
     assert {row["dice"] for row in scores if row["region"] == "ET"} == {"0.0"}, "the predictions have none"
+
+
+# ---------------------------------------------------------------- the rule set of a run
+
+
+def make_run(run: Path, rules: str) -> Path:
+    """A folder that is a run as far as its settings and predictions say."""
+    (run / "predictions").mkdir(parents=True)
+    (run / "config.yaml").write_text(to_yaml(Config.model_validate({"validate": {"rules": rules}})))
+    return run
+
+
+def rules_in(out: Path) -> set[str]:
+    return {row["rules"] for name in ("scores", "lesions", "cohort") for row in read(out / f"{name}.csv")}
+
+
+@pytest.mark.parametrize("named", ["run", "predictions", "noted"])
+def test_predictions_of_a_run_are_scored_by_its_rule_set(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    run = make_run(tmp_path / "run", "brats2024")
+    if named == "noted":
+        (tmp_path / "predictions" / "predict.json").write_text(json.dumps({"run": str(run)}))
+    else:
+        shutil.copytree(tmp_path / "predictions", run / "predictions", dirs_exist_ok=True)
+        words[1] = str(run if named == "run" else run / "predictions")
+    assert main(words) == 0
+    assert rules_in(tmp_path / "out") == {"brats2024"}
+    said = capsys.readouterr().out
+    assert f"scores in {tmp_path / 'out' / 'scores.csv'}, by brats2024 (validate.rules of {run})" in said
+    assert main([*words, "--rules", "brats2026"]) == 0
+    assert rules_in(tmp_path / "out") == {"brats2026"}
+    assert "by brats2026 (--rules)" in capsys.readouterr().out
+
+
+def test_predictions_of_no_run_are_scored_by_the_default(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "predictions" / "predict.json").write_text(json.dumps({"run": str(tmp_path / "gone")}))
+    assert main(words) == 0
+    assert rules_in(tmp_path / "out") == {"brats2023"}
+    assert "by brats2023 (the default)" in capsys.readouterr().out
+
+
+def test_an_average_of_runs_has_the_rule_set_that_they_have_in_common(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(tmp_path / name, rules) for name, rules in (("a", "brats2026"), ("b", "brats2024"))]
+    note = {"run": str(runs[0]), "members": [{"run": str(run)} for run in runs]}
+    (tmp_path / "predictions" / "predict.json").write_text(json.dumps(note))
+    assert main(words) == 2
+    message = capsys.readouterr().err
+    assert f"one rule set, found brats2026 of {runs[0]}, brats2024 of {runs[1]}; name --rules" in message
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--rules", "brats2024"]) == 0
+    (runs[1] / "config.yaml").write_text((runs[0] / "config.yaml").read_text())
+    assert main(words) == 0
+    assert rules_in(tmp_path / "out") == {"brats2026"}
+
+
+def test_a_run_whose_settings_cannot_be_read_needs_a_rule_set(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", "brats2026")
+    (run / "config.yaml").write_text("validate: {rules: brats1999}")
+    (tmp_path / "predictions" / "predict.json").write_text(json.dumps({"run": str(run)}))
+    assert main(words) == 2
+    assert "the run's rule set cannot be read" in capsys.readouterr().err
+    assert main([*words, "--rules", "brats2023"]) == 0

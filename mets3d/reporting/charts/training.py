@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mets3d.evaluation.tables import Row
-from mets3d.log_names import BOUNDARY, BOUNDARY_WEIGHT, LOSS, loss_parts
+from mets3d.log_names import (
+    BOUNDARY,
+    BOUNDARY_WEIGHT,
+    DICE,
+    LESION_WISE_DICE,
+    LOSS,
+    MEAN,
+    SCORES,
+    loss_parts,
+    score_name,
+)
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.charts.style import INK, legend_of_runs, panels, run_colours
 from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.curves import Curve, curve, summed_curve, thinned
 
 PART_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+OVERLAID = (LESION_WISE_DICE, DICE)  # scores of the validation with a panel a region where runs are compared
 RAW_POINTS, SMOOTH_POINTS = 1200, 60
 
 
 def training_figure(record: RunRecord) -> bytes:
-    """Draws loss, its parts, validation Dice per region, and the schedule of one run."""
+    """Draws loss, its parts, the schedule, and the scores of the validation per region of one run."""
 
     def draw(axes: Sequence[Axes]) -> None:
         _loss(axes[0], [(record, PART_COLOURS[0])], "Training loss", total_loss)
         _parts(axes[1], record.training)
-        _validation(axes[2], record.validation)
-        _schedule(axes[3], record.training)
+        _schedule(axes[2], record.training)
+        for axis, score in zip(axes[3:], SCORES, strict=True):
+            _validation(axis, record.validation, score)
 
-    return panels(2, 2, draw, height=5.2, across="optimizer step")
+    return panels(2, 3, draw, height=5.2, across="optimizer step")
 
 
 def overlay_figure(records: Sequence[RunRecord]) -> bytes:
-    """Draws loss, loss without the boundary term, and validation Dice per region, one colour a run."""
+    """Draws loss, loss without the boundary term, and scores of the validation per region, one colour a run."""
     coloured = list(zip(records, run_colours(len(records)), strict=True))
-    regions = [
-        region for region in scored_regions(cavity=True) if any(_validated(record, region) for record in records)
-    ]
+    every = [(score, region) for score in OVERLAID for region in scored_regions(cavity=True)]
+    validated = [pair for pair in every if any(_validated(record, *pair) for record in records)]
     bounded = any(record.config.loss.boundary != "none" for record in records)
 
     def draw(axes: Sequence[Axes]) -> None:
@@ -43,18 +55,17 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
         _loss(next(axes_left), coloured, "Training loss" + (", all terms" if bounded else ""), total_loss)
         if bounded:
             _loss(next(axes_left), coloured, "Loss without the boundary term", base_loss)
-        for region in regions:
+        for score, region in validated:
             axis = next(axes_left)
             for record, colour in coloured:
-                steps, values = curve(record.validation, f"dice/{region.name}")
-                axis.plot(steps, values, color=colour, marker="o", markersize=2.5, linewidth=1.3)
-            axis.set_title(f"Validation Dice, {region.name}")
+                _scored(axis, record.validation, score, region.name, color=colour, linewidth=1.3)
+            axis.set_title(f"Validation: {SCORES[score]}, {region.name}")
             axis.set_ylim(0, 1)
         for axis in axes_left:
             axis.set_axis_off()
         legend_of_runs(axes[0], coloured)
 
-    wanted = 1 + bounded + len(regions)
+    wanted = 1 + bounded + len(validated)
     rows = -(-wanted // 3)
     return panels(rows, 3, draw, height=2.7 * rows, across="optimizer step")
 
@@ -99,19 +110,25 @@ def _parts(axis: Axes, rows: Sequence[Row]) -> None:
     _no_curve(axis)
 
 
-def _validation(axis: Axes, rows: Sequence[Row]) -> None:
+def _validation(axis: Axes, rows: Sequence[Row], score: str) -> None:
     for region in scored_regions(cavity=True):
-        steps, values = curve(rows, f"dice/{region.name}")
-        if len(steps):
-            axis.plot(steps, values, color=region.colour, marker="o", markersize=3, linewidth=1.5, label=region.name)
-    steps, values = curve(rows, "dice/mean")
-    if len(steps):
-        axis.plot(steps, values, color=INK, linewidth=1, linestyle="--", label="mean")
-    axis.set_title("Validation Dice")
+        _scored(axis, rows, score, region.name, color=region.colour, linewidth=1.5, label=region.name)
+    _scored(axis, rows, score, MEAN, color=INK, linewidth=1, linestyle="--", label="mean")
+    axis.set_title(f"Validation: {SCORES[score]}")
     axis.set_ylim(0, 1)
     if axis.lines:
         axis.legend(fontsize=7.5, ncols=2, loc="best")
     _no_curve(axis)
+
+
+def _scored(axis: Axes, rows: Sequence[Row], score: str, of: str, **style: Any) -> None:
+    """Draws the score at every validation as a curve, and as diamonds that of all cases where it is logged apart."""
+    steps, values = curve(rows, score_name(score, of))
+    if len(steps):
+        axis.plot(steps, values, marker="o", markersize=2.5, **style)
+    steps, values = curve(rows, score_name(score, of, all_cases=True))
+    if len(steps):
+        axis.plot(steps, values, color=style["color"], marker="D", markersize=5, linestyle="", fillstyle="none")
 
 
 def _schedule(axis: Axes, rows: Sequence[Row]) -> None:
@@ -138,5 +155,5 @@ def _part_names(rows: Sequence[Row]) -> dict[str, str]:
     return loss_parts(name for row in rows for name in row)
 
 
-def _validated(record: RunRecord, region: Region) -> bool:
-    return bool(len(curve(record.validation, f"dice/{region.name}")[0]))
+def _validated(record: RunRecord, score: str, region: Region) -> bool:
+    return bool(len(curve(record.validation, score_name(score, region.name))[0]))

@@ -8,7 +8,6 @@ from html import escape
 from mets3d.data import Progress
 from mets3d.data.cases import Case
 from mets3d.evaluation.region_scores import KINDS
-from mets3d.evaluation.rules import DEFAULT_RULES
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, read_volumes
 from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_picture
@@ -70,7 +69,7 @@ def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, st
 
 def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *, several: bool) -> str:
     """Draws the lesions of one run's prediction; nothing without a reference or without any tumour."""
-    rules = record.rules.split(", ")[0] or DEFAULT_RULES
+    rules = record.rules or record.config.validate_.rules
     try:
         picture = lesion_picture(
             volumes, record.label, rules=rules, most=MOST_TILES_COMPARED if several else MOST_TILES

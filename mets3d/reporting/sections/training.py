@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mets3d.log_names import SCORES, score_name
 from mets3d.reporting.charts.training import overlay_figure, training_figure
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.run_record import RunRecord
@@ -15,7 +16,7 @@ def training_curves(record: RunRecord, figures: Figures) -> str:
     """Draws the curves of one run; empty where nothing was logged."""
     if not (record.training or record.validation):
         return ""
-    return figures.add("training", training_figure(record), f"{CAPTION} Validation is on held-out cases.")
+    return figures.add("training", training_figure(record), f"{CAPTION} {_validated_on(record)}")
 
 
 def overlaid_curves(records: Sequence[RunRecord], figures: Figures) -> str:
@@ -23,3 +24,15 @@ def overlaid_curves(records: Sequence[RunRecord], figures: Figures) -> str:
     if not any(record.training or record.validation for record in records):
         return ""
     return f"<h2>Training</h2>{figures.add('training', overlay_figure(records), CAPTION)}"
+
+
+def _validated_on(record: RunRecord) -> str:
+    """Says on what and by which rules the run was validated, and by which score its weights were chosen."""
+    settings = record.config.validate_
+    logged = {name for row in record.validation for name in row}
+    if score_name(settings.best_by) not in logged:
+        return "Validation is on held-out cases."
+    of_all = score_name(settings.best_by, all_cases=True) in logged
+    which = f"{settings.cases} held-out cases; diamonds: on all of them" if of_all else "held-out cases"
+    chosen = f"those with the highest mean {SCORES[settings.best_by]}{' on all' * of_all}"
+    return f"Validation is on {which}, rules {settings.rules}, on the store's grid; the weights are {chosen}."

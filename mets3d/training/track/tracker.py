@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from mets3d.config import Config
+from mets3d.log_names import ALL_CASES, CASES, MEAN
 from mets3d.rundir import RunDir
 from mets3d.training.track.wandb_link import WandbLink
 from mets3d.training.track.wandb_orders import wandb_is_wanted
@@ -51,9 +52,11 @@ class Tracker:
             print(f"step {step}/{self.steps}  {_line(values)}", flush=True)
 
     def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Logs the scores of the held-out cases after optimizer step `step`."""
+        """Logs the scores of held-out cases after optimizer step `step`; the terminal shows means over the regions."""
         self._write(step, "validation", values)
-        self.say(f"step {step}  validation  " + "  ".join(f"{name} {value:.3f}" for name, value in values.items()))
+        shown = (f"{name} {value:.3f}" for name, value in values.items() if name.endswith(f"/{MEAN}"))
+        where = f"validation on {values.get(f'{ALL_CASES}{CASES}', values[CASES])} held-out cases"
+        self.say(f"step {step}  {where}  {'  '.join(shown)}  {values['seconds']:.1f} s")
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""

@@ -1,6 +1,9 @@
 import xml.etree.ElementTree as ET
 
+from matplotlib.figure import Figure
+
 from mets3d.regions import scored_regions
+from mets3d.reporting.charts import training
 from mets3d.reporting.charts.style import run_colours
 from mets3d.reporting.charts.training import base_loss, overlay_figure, training_figure
 from mets3d.reporting.read_run import read_run
@@ -23,10 +26,33 @@ def colours_in(svg):
 
 
 def test_validation_curves_have_the_colours_of_their_regions(make_run):
-    log = [{"step": step, "kind": "validation", "dice/WT": 0.5, "dice/ET": 0.4} for step in (10, 20, 40)]
+    log = [{"step": step, "kind": "validation", "dice/WT": 0.5, "lesion_wise_dice/ET": 0.4} for step in (10, 20, 40)]
     svg = training_figure(read_run(make_run(metrics=log)))
     assert colours_in(svg) == {"WT", "ET"}
     ET.fromstring(svg)
+    svg = training_figure(read_run(make_run("f1", metrics=[log[0] | {"lesion_f1/TC": 0.1}])))
+    assert colours_in(svg) == {"WT", "TC", "ET"}
+
+
+def test_scores_of_all_cases_are_marks_beside_the_curves_of_the_subset(make_run, monkeypatch):
+    rows = [{"step": step, "kind": "validation", "lesion_wise_dice/WT": 0.01 * step} for step in (10, 20, 40)]
+    record = read_run(make_run(metrics=[*rows[:2], rows[2] | {"all/lesion_wise_dice/WT": 0.3}]))
+    drawn = []
+
+    def panels(rows, columns, draw, **_):
+        axes = list(Figure().subplots(rows, columns).flat)
+        draw(axes)
+        drawn.append({axis.get_title(loc="left") or axis.get_title(): axis for axis in axes})
+        return b""
+
+    monkeypatch.setattr(training, "panels", panels)
+    training_figure(record)
+    overlay_figure([record])
+    for axes, title in zip(drawn, ("Validation: lesion-wise Dice", "Validation: lesion-wise Dice, WT"), strict=True):
+        curve, marks = axes[title].lines
+        assert curve.get_ydata().tolist() == [0.1, 0.2, 0.4]
+        assert (marks.get_xdata().tolist(), marks.get_ydata().tolist()) == ([40.0], [0.3])
+        assert (marks.get_linestyle(), marks.get_marker()) == ("None", "D")
 
 
 def test_the_same_log_gives_the_same_bytes(make_run):

@@ -23,6 +23,7 @@ from mets3d.data.stored_case import StoredCase
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
 from mets3d.inference.members import load_members
+from mets3d.inference.sliding import window_probabilities
 from mets3d.regions import scored_regions
 from mets3d.rundir import RunDir
 from mets3d.training import validation
@@ -99,9 +100,9 @@ def test_means_are_exact_in_any_order() -> None:
 # ---------------------------------------------------------------- a trained network
 
 
-def held_out(run: Path, accelerator: Any, **validate: Any) -> HeldOutCases:
+def held_out(run: Path, accelerator: Any, threshold: float = 0.5, **validate: Any) -> HeldOutCases:
     config = RunDir(run).load_config()
-    changes = {"validate": validate, "predict": {"overlap": 0.0}}
+    changes = {"validate": validate, "predict": {"overlap": 0.0, "threshold": threshold}}
     config = Config.model_validate(config.model_dump(by_alias=True) | changes)
     store = open_store(Path(config.data.store))
     return HeldOutCases(config, accelerator, store, store.cases)
@@ -123,11 +124,14 @@ def network(trained_run: Path) -> torch.nn.Module:
 def test_labels_are_those_of_predict(
     mirror: Sequence[int], trained_run: Path, phantom_data: Path, network: torch.nn.Module, accelerator: Any
 ) -> None:
-    cases = held_out(trained_run, accelerator, mirror=mirror)
-    overrides = [f"--predict.mirror={list(mirror)}", "--predict.overlap=0.0"]
-    predictor = mets3d.Predictor.from_pretrained(trained_run, device="cpu", decoding="default", overrides=overrides)
     plain = held_out(trained_run, accelerator)
-    case = cases.store.read(cases.cases[1])
+    case = plain.store.read(plain.cases[1])
+    # A network of four steps is unsure: at this threshold it finds something.
+    probabilities = window_probabilities(network, case.image(), patch=(16, 16, 16), overlap=0.0)
+    threshold = round(float(probabilities[0].quantile(0.95)), 4)
+    cases, plain = (held_out(trained_run, accelerator, threshold, mirror=axes) for axes in (mirror, []))
+    overrides = [f"--predict.mirror={list(mirror)}", "--predict.overlap=0.0", f"--predict.threshold={threshold}"]
+    predictor = mets3d.Predictor.from_pretrained(trained_run, device="cpu", decoding="default", overrides=overrides)
     box = tuple(slice(*ends) for ends in case.entry.box)
     predicted = cases.predicted(network, case)
     expected = predictor.predict_files(phantom_data / case.name).labels

@@ -34,10 +34,11 @@ def naive_loss(network: TransUNet, image: Tensor, target: Tensor) -> Tensor:
         predictions = decode(network.query_decoder, [maps[level] for level in network.memory_levels], maps[-1])
         main = query_loss(predictions, target)
     shares = [0.5**level for level in range(1 + len(deep))]
+    of_deep = 1.0 if network.query_decoder is None else 0.5
     total = main * shares[0]
     for share, logits in zip(shares[1:], deep, strict=True):
         parts = region_loss(logits, downsampled(target, logits.shape[2:]))
-        total = total + share * torch.stack(list(parts.values())).sum()
+        total = total + share * of_deep * torch.stack(list(parts.values())).sum()
     return total / sum(shares)
 
 

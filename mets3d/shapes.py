@@ -111,15 +111,17 @@ class SegOutput:
         """Makes the region probabilities in [0, 1] that losses use, fp32 (fp64 stays).
 
         Sigmoid of the logits for regions, softmax for labels. In query modes the sum over queries of class probability
-        times mask probability. It can exceed 1, as it does nearly everywhere at random initialisation. It is clamped in
-        value, and the gradient passes as if it were not: otherwise such voxels could never be corrected.
+        times mask probability. It can exceed 1, as it does nearly everywhere at random initialisation. It is bounded in
+        value, and the gradient passes as if it were not: otherwise such voxels could never be corrected. Regions are
+        clamped; labels, which exclude each other, are divided by their sum where that exceeds 1, as a clamp would make
+        two of them equal and change which is the likeliest.
         """
         if not self.queries:
             assert self.logits is not None
             logits = raised(self.logits)
             return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
         score = self.score
-        return score + (score.clamp(max=1) - score).detach()
+        return score + (self._bounded(score) - score).detach()
 
     def region_probabilities(self, classes: QueryClasses = "product") -> Probabilities:
         """Returns the probabilities in [0, 1] that prediction uses: `probabilities`, or with `claimed` other weights.
@@ -131,21 +133,23 @@ class SegOutput:
         min(1, sum_{q claims r} m_q(v) p_q(r) / max_{q' claims r} p_q'(r)). A region that no query claims, as in a
         window without it, keeps the product.
 
-        Labels exclude each other, yet the sums of several can be large at one voxel. There they are divided by their
-        total where it exceeds 1, which changes no argmax.
+        Labels are divided by their sum where it exceeds 1, as in `probabilities`, which changes no argmax.
         """
-        if not self.queries:
-            return self.probabilities
-        found = self.probabilities if classes == "product" else self._claimed()
-        return found / found.sum(1, keepdim=True).clamp(min=1) if self.activation == "softmax" else found
+        return self._bounded(self._claimed()) if self.queries and classes == "claimed" else self.probabilities
 
-    def _claimed(self) -> Probabilities:
+    def _bounded(self, scores: Float[Tensor, "B R X Y Z"]) -> Probabilities:
+        """Returns scores in [0, 1]: regions clamped, labels over their sum where that exceeds 1."""
+        if self.activation == "sigmoid":
+            return scores.clamp(max=1)
+        return scores / scores.sum(1, keepdim=True).clamp(min=1)
+
+    def _claimed(self) -> Float[Tensor, "B R X Y Z"]:
         weights = self._class_probabilities()
         regions = weights[..., :-1]
         claims = weights.argmax(-1, keepdim=True) == torch.arange(regions.shape[-1], device=regions.device)
         highest = torch.where(claims, regions, 0).amax(1, keepdim=True)
         claimed = torch.where(claims, regions / highest.clamp_min(torch.finfo(regions.dtype).tiny), 0)
-        return self._weighted_masks(torch.where(highest > 0, claimed, regions)).clamp(max=1)
+        return self._weighted_masks(torch.where(highest > 0, claimed, regions))
 
     @property
     def score(self) -> Float[Tensor, "B R X Y Z"]:

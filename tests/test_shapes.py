@@ -46,6 +46,47 @@ def test_probabilities_are_clamped_in_value_with_the_unclamped_gradient() -> Non
     torch.testing.assert_close(gradient, unclamped)
 
 
+def of_labels(*scores: float) -> SegOutput:
+    """An output in label mode with these scores of its labels at its one voxel, by two queries a label."""
+    halves = torch.tensor([score / 2 for score in scores for _ in range(2)])
+    count = len(halves)
+    certain = torch.full((count, len(scores) + 1), -40.0)
+    certain[torch.arange(count), torch.arange(count) // 2] = 0.0
+    logits = halves.logit(1e-9).view(1, count, 1, 1, 1).requires_grad_()
+    pixels = PixelEmbedding(logits, torch.eye(count), torch.zeros(count))
+    query = QueryOutput(certain[None], torch.eye(count)[None])
+    return SegOutput("softmax", queries=(query,), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((1.10, 0.0, 0.0, 1.80), (1.10 / 2.9, 0.0, 0.0, 1.80 / 2.9)),
+        ((1.80, 0.0, 1.10, 1.05), (1.80 / 3.95, 0.0, 1.10 / 3.95, 1.05 / 3.95)),
+        ((0.9, 0.2, 0.0, 0.0), (0.9 / 1.1, 0.2 / 1.1, 0.0, 0.0)),
+        ((0.3, 0.2, 0.1, 0.0), (0.3, 0.2, 0.1, 0.0)),
+    ],
+)
+def test_scores_of_labels_keep_their_order_above_1(scores: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    output = of_labels(*scores)
+    torch.testing.assert_close(output.score.flatten(), torch.tensor(scores))
+    for found in (output.probabilities, output.region_probabilities(), output.region_probabilities("claimed")):
+        torch.testing.assert_close(found.flatten(), torch.tensor(expected))
+        assert found.argmax(1).item() == scores.index(max(scores))
+
+
+def test_probabilities_of_labels_pass_the_unbounded_gradient() -> None:
+    output = of_labels(1.10, 0.0, 0.2, 1.80)
+    assert output.pixels is not None
+    factors = torch.tensor([1.0, 2.0, 3.0, 5.0])[:, None, None, None]
+    gradients = [
+        torch.autograd.grad((factors * values).sum(), output.pixels.features, retain_graph=True)[0]
+        for values in (output.probabilities, output.score)
+    ]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0.1
+
+
 def test_score_drops_no_object_and_sums_over_queries() -> None:
     output = query_output()
     classes = output.queries[-1].class_logits.softmax(-1)

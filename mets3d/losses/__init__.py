@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mets3d.config import Loss
-    from mets3d.losses.total import BoundaryLoss
+    from mets3d.losses.total import BoundaryLoss, Coarse
     from mets3d.losses.value import LossValue, StepContext
     from mets3d.ops.voxels import Spacing
     from mets3d.regions import Target
@@ -71,12 +71,13 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: 
     weights = settings.model_dump(
         include={
             *("dice_weight", "ce_weight", "batch_dice", "query_class", "query_bce", "query_dice"),
-            *("no_object_weight", "query_points", "query_pairing"),
+            *("no_object_weight", "query_points", "query_pairing", "query_predictions"),
         }
     )
+    coarse = _deep_targets(settings, target)
     loss = _boundary_losses(settings)[settings.boundary]
     return TotalLoss(
-        base=partial(base_loss, **weights),
+        base=partial(base_loss, coarse=coarse, **weights),
         term=None
         if loss is None
         else BoundaryTerm(loss, target.names, spacing_mm, settings.boundary_reduction, settings.boundary_label_weights),
@@ -88,8 +89,19 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: 
         ),
         needs_mask_count=queries,
         needs_dice_sums=settings.batch_dice,
+        coarse=coarse,
         needs_lesions=settings.boundary == "blob" and target.kind == "regions",
     )
+
+
+def _deep_targets(settings: Loss, target: Target) -> Coarse:
+    """Returns the function that makes the targets of the deep heads."""
+    from mets3d.losses.region import downsampled, maximum
+
+    if settings.deep_targets == "nearest":
+        return downsampled
+    outside_in = [target.labels.index(region.decoded_as) for region in target.regions]
+    return partial(maximum, outside_in=outside_in if target.kind == "labels" else None)
 
 
 def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:

@@ -6,6 +6,8 @@ has the loss, and the gradient, of the whole. Only Dice over the batch is not: i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -75,6 +77,29 @@ def region_loss(
 def downsampled(target: Bool[Tensor, "B R X Y Z"], shape: torch.Size) -> Bool[Tensor, "B R x y z"]:
     """Resamples masks to a coarser grid by the nearest voxel, as nnU-Net does for its deep supervision."""
     return F.interpolate(target.to(torch.uint8), size=tuple(shape), mode="nearest-exact").bool()
+
+
+def maximum(
+    target: Bool[Tensor, "B R X Y Z"], shape: torch.Size, *, outside_in: Sequence[int] | None = None
+) -> Bool[Tensor, "B R x y z"]:
+    """Resamples masks to a coarser grid: a coarse voxel is in a region if any of its voxels is, so no lesion is lost.
+
+    outside_in: where channels exclude each other, those of the foreground from the outermost to the innermost. Of the
+    labels in a coarse voxel the innermost wins, and the background has what is left, which is what masks of nested
+    regions say too. The grid must divide the masks' size.
+    """
+    x, y, z = shape
+    blocks = torch.unflatten(torch.unflatten(torch.unflatten(target, 4, (z, -1)), 3, (y, -1)), 2, (x, -1))
+    found = blocks.amax((3, 5, 7))
+    if outside_in is None:
+        return found
+    free = torch.ones_like(found[:, 0])
+    masks = {}
+    for channel in reversed(outside_in):
+        masks[channel] = found[:, channel] & free
+        free = free & ~found[:, channel]
+    masks[0] = free  # the background
+    return torch.stack([masks[channel] for channel in sorted(masks)], 1)
 
 
 def _foreground(logits: Tensor, target: Tensor, exclusive: bool) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,16 @@ from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Lesions, Masks, SegOutput
 
 Parts = dict[str, Scalar]
+# Masks of all channels and the size of a coarser grid to the masks there.
+Coarse = Callable[[Masks, torch.Size], Masks]
 # Output, target masks and the numbers of the step to the parts of the base loss.
 BaseLoss = Callable[[SegOutput, Masks, StepContext], Parts]
 # Probabilities and target [B, R, X, Y, Z], spacing in mm, of all items or of each, and the predicted masks where they
 # are not probability > 0.5, and the lesions of the target where they are known, to the loss of each item and channel.
 BoundaryLoss = Callable[[Tensor, Tensor, SpacingLike, Tensor | None, Lesions | None], Tensor]
+
+# Share of the deep heads' Dice and cross-entropy that counts beside queries, as published; nnU-Net's is 1.
+DEEP_BESIDE_QUERIES = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class TotalLoss:
 
     needs_mask_count: whether the base loss is normalised by the number of masks in the global batch.
     needs_dice_sums: whether its Dice is that of the global batch.
+    coarse: makes the targets of the deep heads, the same function as in `base`.
     needs_lesions: whether the term looks at the target's lesions one by one.
     """
 
@@ -40,6 +46,7 @@ class TotalLoss:
     weight: BoundaryWeight
     needs_mask_count: bool
     needs_dice_sums: bool
+    coarse: Coarse = downsampled
     needs_lesions: bool = False
 
     @property
@@ -54,7 +61,7 @@ class TotalLoss:
 
     def dice_sums(self, output: SegOutput, target: Masks, /) -> Float[Tensor, "H 3 K"]:
         """Returns sum pg, sum p and sum g over a micro-batch of each head with a region loss."""
-        heads = _heads(output, target)
+        heads = _heads(output, target, self.coarse)
         return torch.stack([dice_sums(*head, exclusive=output.activation == "softmax") for head in heads])
 
     def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:
@@ -168,25 +175,31 @@ def base_loss(
     no_object_weight: float | None = None,
     query_points: int = 0,
     query_pairing: Literal["correct", "reference"] = "correct",
+    query_predictions: Literal["all", "final"] = "all",
+    coarse: Coarse = downsampled,
 ) -> Parts:
     """Returns the parts whose sum is the loss without a boundary term.
 
     The full-resolution prediction has the region loss, or in the query modes the query loss, with weight 1; the deep
     heads at 1/2, 1/4, ... have the region loss with weights 1/2, 1/4, ...; all are divided by the sum of the weights,
-    as in nnU-Net. The CNN's head beside a query decoder has no loss, as in the original.
+    as in nnU-Net. Beside queries the deep heads have half of their region loss, and the CNN's full-resolution head has
+    no loss, both as in the original.
 
-    context: None where the batch is the global batch.
+    context: None where the batch is the global batch. query_predictions: of the query decoder in the loss, all or the
+    final one alone. coarse: makes the targets of the deep heads.
     """
     context = StepContext(0) if context is None else context
     shares = [0.5**level for level in range(1 + len(output.deep))]
     exclusive, total = output.activation == "softmax", sum(shares)
     matching = None
+    if query_predictions == "final":
+        output = replace(output, queries=output.queries[-1:], _mask_logits={})
     if output.pixels is not None:
         # Started first: the host solves it while the device is busy with the deep heads.
         of_query = (query_class, query_bce, query_dice)
         matching = start_matching(output.queries, output.pixels, target, weights=of_query, pairing=query_pairing)
     losses = []
-    for head, (logits, masks) in enumerate(_heads(output, target)):
+    for head, (logits, masks) in enumerate(_heads(output, target, coarse)):
         sums = None
         if batch_dice:
             own = dice_sums(logits, masks, exclusive=exclusive)
@@ -210,17 +223,16 @@ def base_loss(
     else:
         parts = losses.pop(0)
     parts = {name: part / total for name, part in parts.items()}
+    total = total if matching is None else total / DEEP_BESIDE_QUERIES
     deep = [share / total * part for share, head in zip(shares[1:], losses, strict=True) for part in head.values()]
     return parts | ({"deep": torch.stack(deep).sum()} if deep else {})
 
 
-def _heads(output: SegOutput, target: Masks) -> list[tuple[Tensor, Tensor]]:
+def _heads(output: SegOutput, target: Masks, coarse: Coarse) -> list[tuple[Tensor, Tensor]]:
     """Returns logits and masks of every head with a region loss, finest first."""
     full = [] if output.queries else [output.logits]
     heads = [logits for logits in (*full, *output.deep) if logits is not None]
-    return [
-        (logits, target if logits.shape == target.shape else downsampled(target, logits.shape[2:])) for logits in heads
-    ]
+    return [(logits, target if logits.shape == target.shape else coarse(target, logits.shape[2:])) for logits in heads]
 
 
 def _with_gradient_of(own: Tensor, whole: Tensor, parts: int) -> Tensor:

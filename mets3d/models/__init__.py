@@ -21,7 +21,7 @@ def build(settings: Model, *, in_channels: int, target: Target, patch: Sequence[
     from mets3d.models.originals.vit import load_vit_npz
     from mets3d.models.transunet import TransUNet
 
-    arguments = settings.model_dump(exclude={"head_bias", "no_object_prior"})
+    arguments = settings.model_dump()
     pretrained = arguments.pop("vit_pretrained")
     network = TransUNet(
         in_channels=in_channels,

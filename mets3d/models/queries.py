@@ -26,6 +26,7 @@ class QueryDecoder(nn.Module):
     memory_channels: channels of the maps that queries attend to, coarse to fine. pixel_channels: channels of the
     full-resolution map. classes: without "no object". fuse: the maps are projected, brought to (X/2, Y/4, Z/4), joined
     and projected to one memory; the sizes are the original's. A single map is projected without a norm, as there.
+    no_object_prior: probability of "no object" at the start, None: as drawn.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class QueryDecoder(nn.Module):
         classes: int,
         *,
         queries: int,
+        no_object_prior: float | None = None,
         width: int,
         layers: int,
         heads: int,
@@ -59,6 +61,8 @@ class QueryDecoder(nn.Module):
         self.layers = nn.ModuleList(QueryLayer(width, heads, mlp, layer_scale, attention_fp32) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.class_head = nn.Linear(width, classes + 1)
+        if no_object_prior is not None:
+            _start_at(self.class_head, no_object_prior)
         self.mask_head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
         )
@@ -222,6 +226,22 @@ def _waves(voxels: int, channel: Tensor, period: Tensor) -> Float[Tensor, "n F"]
     position = torch.arange(1, voxels + 1, device=channel.device, dtype=torch.float32) / (voxels + 1e-6) * (2 * math.pi)
     angle = position[:, None] / period
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
+
+
+@torch.no_grad()
+def _start_at(class_head: nn.Linear, prior: float) -> None:
+    """Sets the bias to the logarithms of the classes' probabilities: `prior` for "no object", the rest shared.
+
+    The weights become a tenth of what was drawn, or the queries, which the layers make alike, would all start beside
+    it; they stay apart.
+    """
+    if not 0 < prior < 1:
+        raise ValueError(f"no_object_prior is {prior}; expected a probability between 0 and 1, or None")
+    *others, none = class_head.bias
+    for bias in others:
+        bias.fill_(math.log((1 - prior) / len(others)))
+    none.fill_(math.log(prior))
+    class_head.weight.mul_(0.1)
 
 
 def _projection(channels: int, width: int, normed: bool) -> nn.Sequential:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from mets3d.models.blocks import LayerScaleForm, give_streams
 from mets3d.models.cnn import CNNDecoder, CNNEncoder, he_init, stage_channels
@@ -36,6 +38,10 @@ class TransUNet(nn.Module):
     frozen, for imported weights that hold one. Of the deep heads the coarsest, which deep supervision gives no weight,
     is built only where `deep_heads` asks for it. memory_levels None is (-4, -3, -2), as far as the network has them.
 
+    head_bias: the probability of each region, or of each label but the background, that the CNN's heads start from, by
+    their bias. None is no bias, as in the original; the configuration's default is 0.01. no_object_prior: the
+    probability of "no object" that the queries start from, by the bias of their class head; None: as PyTorch draws it.
+
     Raises ValueError for arguments that do not go together, and for an image whose size the strides do not divide.
     """
 
@@ -54,6 +60,7 @@ class TransUNet(nn.Module):
         deep_supervision: bool = True,
         deep_heads: int | None = None,
         frozen_cnn_head: bool = False,
+        head_bias: float | None = None,
         dropout: float = 0.0,
         vit_depth: int = 12,
         vit_width: int = 768,
@@ -62,6 +69,7 @@ class TransUNet(nn.Module):
         vit_dropout: float = 0.1,
         vit_layer_scale: LayerScaleForm = "off",
         queries: int = 20,
+        no_object_prior: float | None = None,
         width: int = 192,
         decoder_layers: int = 3,
         decoder_heads: int = 8,
@@ -89,11 +97,12 @@ class TransUNet(nn.Module):
         self.encoder = CNNEncoder(in_channels, widths, self.strides, kernel_sizes, dropout)
         self.decoder = CNNDecoder(widths, self.strides, kernel_sizes, dropout)
         self.has_vit, self.has_queries = mode in VIT_MODES, mode in QUERY_MODES
-        self.head = _head(widths[0], channels) if frozen_cnn_head or not self.has_queries else None
+        bias = _bias(head_bias, channels, activation)
+        self.head = _head(widths[0], channels, bias) if frozen_cnn_head or not self.has_queries else None
         if self.head is not None and self.has_queries:
             self.head.requires_grad_(False)
         deep = _deep_head_count(deep_supervision, deep_heads, levels)
-        self.deep_heads = nn.ModuleList(_head(width_, channels) for width_ in widths[1 : deep + 1])
+        self.deep_heads = nn.ModuleList(_head(width_, channels, bias) for width_ in widths[1 : deep + 1])
 
         self.vit = None
         if self.has_vit:
@@ -117,6 +126,7 @@ class TransUNet(nn.Module):
                 widths[0],
                 channels,
                 queries=queries,
+                no_object_prior=no_object_prior,
                 width=width,
                 layers=decoder_layers,
                 heads=decoder_heads,
@@ -170,10 +180,29 @@ class TransUNet(nn.Module):
             )
 
 
-def _head(in_channels: int, channels: int) -> nn.Conv3d:
+def _head(in_channels: int, channels: int, bias: Float[Tensor, " R"] | None) -> nn.Conv3d:
     head = nn.Conv3d(in_channels, channels, 1, bias=False)
     he_init(head)
+    if bias is not None:  # put there afterwards, so that all weights are drawn as without one
+        head.bias = nn.Parameter(bias.clone())
     return head
+
+
+def _bias(prior: float | None, channels: int, activation: Activation) -> Float[Tensor, " R"] | None:
+    """Returns the logits at which every region has the probability `prior`, or every label but the background.
+
+    Most voxels are background: without it the first steps are spent on learning that, by the features (as in arXiv
+    1708.02002).
+    """
+    if prior is None:
+        return None
+    rest = 1 - (prior if activation == "sigmoid" else prior * (channels - 1))
+    if not (prior > 0 and rest > 0):
+        most = "1" if activation == "sigmoid" else f"1 / {channels - 1}, of as many labels,"
+        raise ValueError(f"head_bias is {prior}; expected a probability above 0 and below {most} or None")
+    if activation == "sigmoid":
+        return torch.full((channels,), math.log(prior / rest))
+    return torch.tensor([math.log(rest)] + [math.log(prior)] * (channels - 1))
 
 
 # ---------------------------------------------------------------- arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from mets3d.models.originals.transunet import from_original
 __all__ = ["check_weights", "from_original", "load_weights", "save_weights"]
 
 SHOWN = 6  # differences named in an error
+HEAD_BIAS = r"(head|deep_heads\.\d+)\.bias"
 
 
 def load_weights(network: nn.Module, file: Path) -> None:
@@ -54,6 +56,11 @@ def check_weights(file: Path, network: nn.Module) -> None:
     except (struct.error, ValueError, MemoryError, OverflowError, LookupError, TypeError, AttributeError):
         raise WrongWeightsError(_broken(file)) from None
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if found != expected == found | {name: size for name, size in expected.items() if re.fullmatch(HEAD_BIAS, name)}:
+        raise WrongWeightsError(
+            f"{file} holds heads of the CNN without bias, as runs before model.head_bias and imported weights do: set "
+            "model.head_bias to null, for prediction in the config.yaml of its run"
+        )
     differences = [f"{name}: {found[name]} in the file, {expected[name]} in the network"
                    for name in sorted(found.keys() & expected.keys()) if found[name] != expected[name]]  # fmt: skip
     differences += [f"{name}: only in the file" for name in sorted(found.keys() - expected.keys())]

@@ -36,7 +36,8 @@ def _base(sizes: Sizes, loss: Loss) -> Stage:
     if not model.has_queries:
         whole = of_heads + of_finest
         return Stage("region loss", kept=volumes * whole, forward=2.0 * of_finest, backward=2.0 * of_finest)
-    masks = (model.decoder_layers + 1) * of_finest
+    predictions = model.decoder_layers + 1 if loss.query_predictions == "all" else 1
+    masks = predictions * of_finest
     features = FP32 * sizes.width(0) * sizes.voxels(0)
     return Stage(
         "query loss",

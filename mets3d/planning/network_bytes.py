@@ -135,6 +135,7 @@ def _heads(sizes: Sizes) -> Stage:
     """Logits at full resolution, without queries or frozen beside them, and of the deep heads."""
     model = sizes.model
     trained = 0 if model.has_queries else 1
+    bias = 0 if model.head_bias is None else 1
     full = sizes.channels * sizes.voxels(0) * (1 if trained or model.frozen_cnn_head else 0)
     logits = sizes.number * (full + sizes.channels * sum(sizes.voxels(level) for level in sizes.deep))
     read = {*sizes.deep, *(sizes.attended if model.has_queries else ())} - {0}
@@ -146,7 +147,7 @@ def _heads(sizes: Sizes) -> Stage:
         forward=WORKSPACE * finest,
         backward=(1 + WORKSPACE) * finest,
         gradient=finest + sum(sizes.map(level) for level in read),
-        parameters=sizes.channels * (trained * sizes.width(0) + sum(sizes.width(level) for level in sizes.deep)),
+        parameters=sum(sizes.channels * (sizes.width(level) + bias) for level in (*range(trained), *sizes.deep)),
     )
 
 

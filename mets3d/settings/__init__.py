@@ -137,6 +137,10 @@ class Loss(Section):
     query_pairing: Literal["correct", "reference"] = Field(
         "correct", description="each mask with its own matched query, or in the order of both, as published by mistake"
     )
+    query_predictions: Literal["all", "final"] = Field(
+        "all",
+        description="predictions of the query decoder in the loss: (final + mean of the earlier) / 2, or the final one",
+    )
     no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
     query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
     boundary: Literal[
@@ -301,6 +305,11 @@ class Config(Section):
             raise ValueError(
                 f"loss.batch_dice has no effect in mode {self.model.mode} without deep heads: the queries' Dice is of "
                 "each mask; set loss.batch_dice=false, or model.deep_supervision=true with at least three strides"
+            )
+        if self.data.target == "labels" and self.model.head_bias is not None and self.model.head_bias * labels >= 1:
+            raise ValueError(
+                f"model.head_bias is {self.model.head_bias:g}, of each of {labels} labels; expected less than "
+                f"1/{labels}, for the background has the rest"
             )
         if self.train.batch_size % self.train.accumulation:
             raise ValueError(

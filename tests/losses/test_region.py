@@ -4,9 +4,19 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from monai.losses import DiceLoss
 
-from mets3d.losses.region import batch_dice_loss, cross_entropy, dice_sums, downsampled, region_loss, soft_dice_loss
+from mets3d.losses.region import (
+    batch_dice_loss,
+    cross_entropy,
+    dice_sums,
+    downsampled,
+    maximum,
+    region_loss,
+    soft_dice_loss,
+)
+from mets3d.regions import Target
 
 
 def case(channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,3 +108,37 @@ def test_downsampling_keeps_the_masks_boolean_and_in_place() -> None:
     small = downsampled(target, torch.Size((4, 4, 2)))
     assert small.dtype == torch.bool
     assert small[0, 0, :, 0, 0].tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 2), (2, 3, 8), (1, 1, 1)])
+def test_the_maximum_of_masks_is_that_of_max_pooling(shape: tuple[int, int, int]) -> None:
+    target = torch.rand(2, 3, 8, 12, 8, generator=torch.Generator().manual_seed(0)) > 0.95
+    factors = tuple(n // m for n, m in zip(target.shape[2:], shape, strict=True))
+    small = maximum(target, torch.Size(shape))
+    assert small.dtype == torch.bool
+    assert torch.equal(small, F.max_pool3d(target.float(), factors) > 0)
+
+
+def test_a_lesion_of_one_voxel_is_in_every_deep_target_by_maximum_and_in_none_by_the_nearest() -> None:
+    target = torch.zeros(1, 1, 16, 16, 16, dtype=torch.bool)
+    target[0, 0, 6, 2, 12] = True
+    for n in (8, 4, 2):
+        assert maximum(target, torch.Size((n, n, n))).sum() == 1
+        assert maximum(target, torch.Size((n, n, n)))[0, 0, 6 * n // 16, 2 * n // 16, 12 * n // 16]
+        assert downsampled(target, torch.Size((n, n, n))).sum() == 0
+
+
+@pytest.mark.parametrize("cavity", [False, True])
+def test_the_maximum_of_labels_says_what_the_regions_say(cavity: bool) -> None:
+    """One label a voxel, the innermost one: painted from the coarse masks of the nested regions, outermost first."""
+    labels, regions = Target("labels", cavity), Target("regions", cavity)
+    drawn = torch.rand(2, 8, 8, 4, generator=torch.Generator().manual_seed(0))
+    scan = (drawn * 40).long() % 10 * (drawn * 40 % 10 < labels.channels)
+    coarse = torch.Size((4, 4, 2))
+    outside_in = [region.decoded_as for region in labels.regions]
+    found = maximum(torch.stack(labels.masks(scan), 1), coarse, outside_in=outside_in)
+    assert (found.sum(1) == 1).all()
+    masks = maximum(torch.stack(regions.masks(scan), 1), coarse)
+    for sample in range(2):
+        assert torch.equal(found[sample].float().argmax(0), regions.decode(masks[sample].float()).long())
+    assert found.transpose(0, 1).flatten(1).any(1).all(), "the case is only of use if every label wins somewhere"

@@ -1,9 +1,11 @@
 """How the parts of the loss come together."""
 
-from typing import get_args
+from dataclasses import replace
+from typing import Literal, get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mets3d import losses
 from mets3d.config import Loss
@@ -16,15 +18,16 @@ from mets3d.losses.hausdorff import (
     hausdorff_log_loss,
 )
 from mets3d.losses.queries import query_loss
-from mets3d.losses.region import downsampled, region_loss
+from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_loss
 from mets3d.losses.value import StepContext
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
-from mets3d.shapes import SegOutput
+from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
 STRIDES = ((2, 2, 2), (2, 2, 2))
+VIT = {"vit_depth": 1, "vit_width": 24, "vit_mlp": 24, "vit_heads": 2, "vit_dropout": 0.0}
 
 
 def network(mode: str, **arguments: object) -> TransUNet:
@@ -53,6 +56,71 @@ def test_heads_weigh_one_half_quarter_over_their_sum() -> None:
     ]
     by_hand = sum(weight * sum(head.values()) for weight, head in zip((4 / 7, 2 / 7, 1 / 7), heads, strict=True))
     torch.testing.assert_close(sum(base_loss(output, target).values()), by_hand)
+
+
+@pytest.mark.parametrize("mode", ["decoder", "both"])
+def test_beside_queries_deep_heads_weigh_half_of_dice_and_half_of_cross_entropy(mode: str) -> None:
+    """The original's total: w0 L + sum w_i (0.5 CE_i + 0.5 Dice_i), with w = 4/7, 2/7, 1/7."""
+    output, target = output_of(mode, strides=((2, 2, 2),) * 3, deep_heads=2, **VIT), target_masks()
+    parts = base_loss(output, target)
+    expected = 4 / 7 * query_loss(output, target, pairing="correct")
+    for weight, logits in zip((2 / 7, 1 / 7), output.deep, strict=True):
+        p, g = logits.sigmoid(), downsampled(target, logits.shape[2:]).float()
+        entropy = -(g * p.log() + (1 - g) * (1 - p).log()).mean()
+        overlap, sizes = (p * g).sum((2, 3, 4)), (p + g).sum((2, 3, 4))
+        dice = (1 - (2 * overlap + 1) / (sizes + 1)).mean()
+        expected = expected + weight * (0.5 * entropy + 0.5 * dice)
+    torch.testing.assert_close(sum(parts.values()), expected)
+    assert set(parts) == {"query_class", "query_bce", "query_dice", "deep"}
+
+
+def test_the_final_prediction_alone_is_a_value_and_reaches_every_parameter() -> None:
+    net, target = network("decoder", decoder_layers=3), target_masks()
+    output = net(torch.randn(2, 4, 16, 16, 16, generator=torch.Generator().manual_seed(2)))
+    loss = built(queries=True, query_predictions="final")
+    masks = target.flatten(2).any(-1).sum().float()
+    value = loss(output, target, StepContext(0, masks=masks))
+    alone = replace(output, queries=output.queries[-1:], _mask_logits={})
+    torch.testing.assert_close(value.total, query_loss(alone, target, pairing="correct"))
+    every = built(queries=True)(output, target, StepContext(0, masks=masks))
+    assert abs(every.total - value.total) > 1e-4
+    value.total.backward()
+    trained = {name: weight.grad for name, weight in net.named_parameters() if weight.requires_grad}
+    assert [name for name, gradient in trained.items() if gradient is None] == []
+    empty = loss(net(torch.zeros(2, 4, 16, 16, 16)), torch.zeros_like(target), StepContext(0, masks=masks))
+    net.zero_grad(set_to_none=True)
+    empty.total.backward()
+    assert all(weight.grad is not None for weight in net.parameters() if weight.requires_grad)
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("kind", ["regions", "labels"])
+def test_targets_of_deep_heads_by_maximum_are_a_value(kind: Literal["regions", "labels"], batch_dice: bool) -> None:
+    target_kind = Target(kind)
+    activation = "sigmoid" if kind == "regions" else "softmax"
+    output = output_of(
+        "cnn", strides=((2, 2, 2),) * 3, deep_heads=2, channels=target_kind.channels, activation=activation
+    )
+    labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
+    labels *= torch.rand(labels.shape, generator=torch.Generator().manual_seed(4)) > 0.95
+    target = torch.stack(target_kind.masks(labels), 1)
+    assert output.logits is not None
+    expected = torch.zeros(())
+    for share, logits in zip((4 / 7, 2 / 7, 1 / 7), (output.logits, *output.deep), strict=True):
+        # Nested regions by max pooling; of labels, those decoded from them.
+        pooled = F.max_pool3d(torch.stack(Target().masks(labels), 1).float(), 16 // logits.shape[-1])
+        coarse = torch.stack([Target().decode(sample) for sample in pooled])
+        masks = torch.stack(target_kind.masks(coarse), 1)
+        sums = dice_sums(logits, masks, exclusive=kind == "labels") if batch_dice else None
+        head = region_loss(logits, masks, exclusive=kind == "labels", sums=sums)
+        expected = expected + share * sum(head.values())
+    values = {}
+    for how in ("max", "nearest"):
+        loss = built(target_kind, batch_dice=batch_dice, deep_targets=how)
+        dice = loss.dice_sums(output, target).detach() if batch_dice else None
+        values[how] = loss(output, target, StepContext(0, dice=dice)).total
+    torch.testing.assert_close(values["max"], expected)
+    assert abs(values["nearest"] - expected) > 1e-3
 
 
 def test_query_modes_have_the_query_loss_in_the_place_of_the_full_resolution_head() -> None:
@@ -204,6 +272,29 @@ def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
     assert list(by_label) == ["NETC", "SNFH", "ET"]
 
 
+@pytest.mark.parametrize("kind", ["hausdorff_distance", "hausdorff_log"])
+def test_the_predicted_label_is_that_of_the_scores(kind: str) -> None:
+    """Background 1.10 and ET 1.80: the boundary term's predicted mask is ET, which a clamp at 1 would hide."""
+    scores = torch.zeros(1, 4, 8, 8, 8)
+    scores[:, 0], scores[:, 3, 2:5] = 1.10, 1.80
+    certain = torch.full((1, 8, 5), -40.0)
+    certain[0, torch.arange(8), torch.arange(8) // 2] = 0.0
+    logits = (scores / 2).repeat_interleave(2, 1).logit(1e-9)
+    pixels = PixelEmbedding(logits, torch.eye(8), torch.zeros(8))
+    output = SegOutput("softmax", queries=(QueryOutput(certain, torch.eye(8)[None]),), pixels=pixels)
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.long)
+    labels[:, 2:4] = 3
+    target = torch.stack(Target("labels").masks(labels), 1)
+    value, _ = term_of(kind, Target("labels"))(output, target)
+    predicted = torch.zeros(1, 3, 8, 8, 8, dtype=torch.bool)
+    predicted[:, 2, 2:5] = True
+    bounded = scores / scores.sum(1, keepdim=True).clamp(min=1)
+    expected = BY_KIND[kind](bounded[:, 1:], target[:, 1:], (1, 1, 2), predicted=predicted)
+    torch.testing.assert_close(value, expected.mean())
+    nothing = BY_KIND[kind](bounded[:, 1:], target[:, 1:], (1, 1, 2), predicted=torch.zeros_like(predicted))
+    assert abs(nothing.mean() - value) > 1e-4
+
+
 def test_ramp_by_hand() -> None:
     ramp = BoundaryWeight(peak=7.0, steps=10, ramp=(0.2, 0.6))
     assert [ramp.share(step) for step in (0, 2, 3, 4, 6, 9)] == pytest.approx([0, 0, 0.25, 0.5, 1, 1])
@@ -261,12 +352,16 @@ def test_the_normaliser_reaches_the_query_loss() -> None:
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("mode", ["cnn", "decoder"])
+@pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
 def test_batch_dice_of_parts_has_the_loss_and_gradient_of_the_whole(mode: str, channels: int) -> None:
     """Two parts of one sample each, the second without foreground, as two processes would see them."""
     target_kind = Target() if channels == 3 else Target("labels")
     net = network(
-        mode, strides=((2, 2, 2),) * 3, channels=channels, activation="sigmoid" if channels == 3 else "softmax"
+        mode,
+        strides=((2, 2, 2),) * 3,
+        channels=channels,
+        activation="sigmoid" if channels == 3 else "softmax",
+        **VIT,
     ).double()
     image = torch.randn(2, 4, 16, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))

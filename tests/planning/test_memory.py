@@ -98,6 +98,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "many queries": {"model": {"queries": 40, "memory_levels": [-2, -1]}},
     "no deep heads": {"mode": "both", "model": {"deep_supervision": False}},
+    "final prediction": {"loss": {"query_predictions": "final"}},
     "erosion": {"loss": {"boundary": "hausdorff_erosion"}},
     "erosion, cnn": {"mode": "cnn", "loss": {"boundary": "hausdorff_erosion", "boundary_erosions": 4}},
     "convolution": {"loss": {"boundary": "hausdorff_convolution", "boundary_radii_mm": [2, 4]}},
@@ -118,7 +119,7 @@ def test_what_is_kept_is_as_counted(case: dict[str, Any]) -> None:
     [
         {},
         {"deep_supervision": False},
-        {"deep_heads": 1, "features": 12},
+        {"deep_heads": 1, "features": 12, "head_bias": None},
         {"kernels": [[1, 3, 3], [3, 3, 3], [5, 3, 1], [3, 3, 3]], "strides": [[1, 2, 2], [2, 2, 2], [2, 2, 1]]},
         {"memory_fpn": 2},
         {"memory_levels": [-3], "decoder_layers": 2},

@@ -189,22 +189,19 @@ def base_loss(
     final one alone. coarse: makes the targets of the deep heads.
     """
     context = StepContext(0) if context is None else context
-    shares = [0.5**level for level in range(1 + len(output.deep))]
-    exclusive, total = output.activation == "softmax", sum(shares)
-    matching = None
+    exclusive, weights = output.activation == "softmax", {"dice_weight": dice_weight, "ce_weight": ce_weight}
     if query_predictions == "final":
         output = replace(output, queries=output.queries[-1:], _mask_logits={})
+    matching = None
     if output.pixels is not None:
         # Started first: the host solves it while the device is busy with the deep heads.
         of_query = (query_class, query_bce, query_dice)
         matching = start_matching(output.queries, output.pixels, target, weights=of_query, pairing=query_pairing)
     losses = []
     for head, (logits, masks) in enumerate(_heads(output, target, coarse)):
-        sums = None
-        if batch_dice:
-            own = dice_sums(logits, masks, exclusive=exclusive)
-            sums = own if context.dice is None else _with_gradient_of(own, context.dice[head], context.parts)
-        weights = {"dice_weight": dice_weight, "ce_weight": ce_weight}
+        sums = dice_sums(logits, masks, exclusive=exclusive) if batch_dice else None
+        if sums is not None and context.dice is not None:
+            sums = _with_gradient_of(sums, context.dice[head], context.parts)
         losses.append(region_loss(logits, masks, exclusive=exclusive, sums=sums, **weights))
     if matching is not None:
         parts = query_parts(
@@ -222,10 +219,19 @@ def base_loss(
         )
     else:
         parts = losses.pop(0)
-    parts = {name: part / total for name, part in parts.items()}
-    total = total if matching is None else total / DEEP_BESIDE_QUERIES
-    deep = [share / total * part for share, head in zip(shares[1:], losses, strict=True) for part in head.values()]
-    return parts | ({"deep": torch.stack(deep).sum()} if deep else {})
+    return _weighed(parts, losses, 1.0 if matching is None else DEEP_BESIDE_QUERIES)
+
+
+def _weighed(finest: Parts, deep: Sequence[Parts], of_deep: float) -> Parts:
+    """Returns the parts times their weights: 1 of the finest, `of_deep` times 1/2, 1/4, ..., over 1 + 1/2 + ..."""
+    shares = [0.5**level for level in range(1 + len(deep))]
+    parts = {name: shares[0] / sum(shares) * part for name, part in finest.items()}
+    weighted = [
+        of_deep * share / sum(shares) * part
+        for share, head in zip(shares[1:], deep, strict=True)
+        for part in head.values()
+    ]
+    return parts | ({"deep": torch.stack(weighted).sum()} if weighted else {})
 
 
 def _heads(output: SegOutput, target: Masks, coarse: Coarse) -> list[tuple[Tensor, Tensor]]:

@@ -56,10 +56,12 @@ class Augment(Section):
     rotation: Probability = Field(0.2, description="probability of a rotation")
     rotation_degrees: float = Field(30.0, ge=0, le=180, description="largest rotation about each axis")
     scaling: Probability = Field(0.2, description="probability of a scaling")
-    scale: Factors = Field((0.7, 1.4), description="range of its factor; above 1 enlarges")
+    scale: Factors = Field((0.7, 1.4), description="range of its factor on distances; as in nnU-Net, above 1 shrinks")
     scale_per_axis: Probability = Field(0.0, description="probability that a scaling has a factor for each axis")
     elastic: Probability = Field(0.0, description="probability of an elastic deformation")
-    elastic_scale: Sizes = Field((0.0, 0.25), description="range of its strength")
+    elastic_scale: Sizes = Field(
+        (0.0, 0.25), description="range of its smoothness, and of its strength, in sides of the patch"
+    )
     noise: Probability = Field(0.1, description="probability of Gaussian noise")
     noise_std: float = Field(
         0.1, ge=0, description="largest standard deviation of the noise, in brain standard deviations"

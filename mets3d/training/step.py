@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mets3d.augment.changes import augment
 from mets3d.data.loader import Batch, keys_on_device
 from mets3d.losses.value import LossValue, StepContext, count_masks
 from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Keys, Lesions
 from mets3d.training import optim
+from mets3d.training.augmented import augmented
 from mets3d.training.blame import fault_name, faults_of
 from mets3d.training.profile import part
 from mets3d.training.schedule import learning_rate
@@ -111,20 +111,9 @@ def loss_of(session: Session, network: nn.Module, inputs: Inputs, context: StepC
 
 def _on_device(session: Session, batch: Batch) -> Inputs:
     job = session.job
-    batch = batch.to(session.accelerator.device)
-    images = [image.float() for image in batch.image]
-    labels: Sequence[Tensor] = batch.labels
-    if batch.lesions is not None:  # so that both move alike
-        labels = [torch.cat([own[None].to(n.dtype), n]) for own, n in zip(labels, batch.lesions, strict=True)]
-    if job.config.augment.enabled:
-        image, kept = augment(images, labels, batch.drawn, job.config.data.patch, batch.spacing_mm)
-    else:
-        image, kept = torch.stack(images), torch.stack(list(labels))
-    lesions = None
-    if batch.lesions is not None:
-        kept, lesions = kept[:, 0], Lesions(kept[:, 1:], batch.most_lesions)
+    image, labels, lesions = augmented(batch, job.samples.patch, session.accelerator.device)
     keys = keys_on_device(job.config.seed, batch.keys).to(image.device, non_blocking=True)
-    target = torch.stack(job.target.masks(kept), dim=1)
+    target = torch.stack(job.target.masks(labels), dim=1)
     return Inputs(in_layout(job, image), target, keys, batch.spacing_mm, lesions)
 
 

@@ -120,7 +120,11 @@ def test_a_movement_of_a_larger_read_is_the_one_of_the_whole_case(name: str) -> 
         at += np.stack([map_coordinates(part, at.astype(int), order=0) for part in field])
     middle = (np.array(patch) - 1)[:, None, None, None] / 2
     size = np.array(SPACING)[:, None, None, None]
-    read_mm = np.tensordot(np.array(moves.matrix_mm), (at - middle) * size, axes=1)
+    turned = np.eye(3)
+    for change in drawn.spatial:
+        turned = np.array(change.matrix) @ turned if isinstance(change, Rotation) else turned
+        turned = np.diag(change.factors) @ turned if isinstance(change, Scaling) else turned
+    read_mm = np.tensordot(turned, (at - middle) * size, axes=1)
     at = read_mm / size + middle + np.array(origin)[:, None, None, None]
     for channel in range(2):
         expected = map_coordinates(image[channel], at, order=1)

@@ -5,8 +5,8 @@
 Patches lie anywhere in a case as large as a head's box at 1 mm. Samples are drawn as the preset says until enough of
 them move by more than a mirror. Counted are the voxels of a moved patch that lie inside the case, which has no 0, and
 are 0 nevertheless: with a read of the patch alone, and with the loader's. Beside it stand the voxels that the loader
-reads and, as `Samples.bytes` counts memory, their mean and one standard deviation, both in patches and over all samples;
-and the CPU milliseconds of one thread for a movement of four sequences and labels. Writes benchmarks/results/reads.json.
+reads and, as `Samples.bytes` counts memory, their mean and one standard deviation, both in patches, over all samples;
+and the CPU milliseconds of one thread for a movement of four sequences and labels. Writes results/reads.json.
 """
 
 from __future__ import annotations

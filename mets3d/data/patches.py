@@ -40,7 +40,10 @@ def box_around(
 ) -> tuple[Box, tuple[int, int, int]]:
     """Returns what of the box of a size around the patch's centre lies inside the case, and how much lies before it."""
     starts = [start - (read - own) // 2 for start, own, read in zip(origin, patch, size, strict=True)]
-    x, y, z = (slice(max(start, 0), min(start + read, n)) for start, read, n in zip(starts, size, shape, strict=True))
+    # The centre of a patch that is larger than the case may lie beyond it, and then what is read may be nothing.
+    lows = [min(max(start, 0), n) for start, n in zip(starts, shape, strict=True)]
+    highs = [max(low, min(start + read, n)) for low, start, read, n in zip(lows, starts, size, shape, strict=True)]
+    x, y, z = (slice(low, high) for low, high in zip(lows, highs, strict=True))
     a, b, c = (max(-start, 0) for start in starts)
     return (x, y, z), (a, b, c)
 

@@ -106,7 +106,7 @@ def make_data(place: Place, *, jobs: int, nnunet: bool, tiny: bool) -> None:
     if nnunet and not (place.nnunet / "ready").exists():
         from recipe_nnunet import prepare
 
-        prepare(place)
+        prepare(place, jobs)
         (place.nnunet / "ready").write_text("", encoding="utf-8")
 
 

@@ -22,10 +22,11 @@ from mets3d.data.convert.convert import convert
 from mets3d.files import write_json
 
 NUMBER, NAME, CONFIGURATION = 12, "Dataset012_Recipe", "3d_fullres"
+GPU_WORKERS = 3  # a GPU would wait for one; they do not draw the same samples in two runs of a seed
 EPOCHS = 40  # the schedule falls once an epoch; of its own 1000 epochs each would have one step
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Place, jobs: int) -> None:
     """Converts the heads and has nnU-Net take their fingerprint, plan and preprocess them."""
     _environment(place)
     from nnunetv2.experiment_planning import plan_and_preprocess_api as nnunet
@@ -40,7 +41,7 @@ def prepare(place: Place) -> None:
     nnunet.plan_experiments([NUMBER])
     folder = place.nnunet / "preprocessed" / NAME
     _set_topology(folder / "nnUNetPlans.json", SCALES["compare"])
-    nnunet.preprocess_dataset(NUMBER, "nnUNetPlans", (CONFIGURATION,), [1])
+    nnunet.preprocess_dataset(NUMBER, "nnUNetPlans", (CONFIGURATION,), [jobs])
     (folder / "splits_final.json").write_bytes(place.split.read_bytes())
 
 
@@ -61,13 +62,14 @@ def _set_topology(plans_file: Path, scale: Scale) -> None:
     write_json(plans_file, plans)
 
 
-def train(place: Place, seed: int, steps: int) -> dict[str, Any]:
+def train(place: Place, seed: int, steps: int, device: str) -> dict[str, Any]:
     """Trains over so many steps, going on from nnU-Net's own checkpoint where there is one."""
-    trainer = _trainer(place, seed)
+    trainer = _trainer(place, seed, device)
     epochs = min(EPOCHS, steps)
     trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, steps // epochs
     trainer.num_val_iterations_per_epoch = 1  # these choose checkpoint_best alone, which is not used
     trainer.save_every = max(1, epochs // 10)
+    trainer.logger.plot_progress_png = lambda _folder: None  # a picture after each epoch, which nobody looks at
     trainer.initialize()
     folder = Path(trainer.output_folder)
     if not (folder / "checkpoint_final.pth").exists():
@@ -86,14 +88,14 @@ def train(place: Place, seed: int, steps: int) -> dict[str, Any]:
     }
 
 
-def predict(place: Place, seed: int, out: Path, *, mirror: bool) -> None:
+def predict(place: Place, seed: int, out: Path, device: str, *, mirror: bool) -> None:
     """Predicts the held-out heads by nnU-Net's own sliding windows, with its mirrored copies or without."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    trainer = _trainer(place, seed)
+    trainer = _trainer(place, seed, device)
     predictor = nnUNetPredictor(
-        tile_step_size=0.5, use_gaussian=True, use_mirroring=mirror, perform_everything_on_device=False,
-        device=torch.device("cpu"), allow_tqdm=False,
+        tile_step_size=0.5, use_gaussian=True, use_mirroring=mirror, perform_everything_on_device=device == "cuda",
+        device=torch.device(device), allow_tqdm=False,
     )  # fmt: skip
     predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,), "checkpoint_final.pth")
     raw = place.nnunet / "raw" / NAME / "imagesTr"
@@ -105,23 +107,23 @@ def predict(place: Place, seed: int, out: Path, *, mirror: bool) -> None:
     )
 
 
-def _trainer(place: Place, seed: int) -> Any:
+def _trainer(place: Place, seed: int, device: str) -> Any:
     """Returns nnU-Net's own trainer, with folders of this seed."""
-    _environment(place, seed)
+    _environment(place, seed, workers=0 if device == "cpu" else GPU_WORKERS)
     _seed(seed)
     from nnunetv2.run.run_training import get_trainer_from_args
 
-    return get_trainer_from_args(str(NUMBER), CONFIGURATION, 0, device=torch.device("cpu"))
+    return get_trainer_from_args(str(NUMBER), CONFIGURATION, 0, device=torch.device(device))
 
 
-def _environment(place: Place, seed: int | None = None) -> None:
-    """Sets the variables that nnU-Net reads; while it trains, the training process augments by itself."""
+def _environment(place: Place, seed: int | None = None, workers: int = 1) -> None:
+    """Sets the variables that nnU-Net reads. workers: processes that augment, 0: the training process itself."""
     results = "none" if seed is None else f"seed_{seed}"
     os.environ |= {
         "nnUNet_raw": str(place.nnunet / "raw"),
         "nnUNet_preprocessed": str(place.nnunet / "preprocessed"),
         "nnUNet_results": str(place.nnunet / "results" / results),
-        "nnUNet_n_proc_DA": "1" if seed is None else "0",
+        "nnUNet_n_proc_DA": str(workers),
         "nnUNet_def_n_proc": "1",
         "nnUNet_compile": "false",
     }

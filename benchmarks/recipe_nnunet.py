@@ -27,15 +27,15 @@ EPOCHS = 40  # the schedule falls once an epoch; of its own 1000 epochs each wou
 
 
 def prepare(place: Place, jobs: int) -> None:
-    """Converts the heads and has nnU-Net take their fingerprint, plan and preprocess them."""
+    """Converts the heads in so many processes, and has nnU-Net take their fingerprint, plan and preprocess them."""
     _environment(place)
     from nnunetv2.experiment_planning import plan_and_preprocess_api as nnunet
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
-    converted = convert(place.cases, place.nnunet / "raw" / NAME, "nnunet-v2")
+    converted = convert(place.cases, place.nnunet / "raw" / NAME, "nnunet-v2", jobs=jobs)
     if converted.faults:
         raise SystemExit(f"cases that nnU-Net cannot have: {converted.faults}")
-    fingerprint = DatasetFingerprintExtractor(NUMBER, 1)
+    fingerprint = DatasetFingerprintExtractor(NUMBER, jobs)
     fingerprint.num_foreground_voxels_for_intensitystats = 1e6  # only CT reads these numbers; 1e8 take 5 GB
     fingerprint.run(overwrite_existing=True)
     nnunet.plan_experiments([NUMBER])

@@ -15,6 +15,7 @@ from torch import Tensor
 import train as script
 from mets3d.config import Loss, load_file
 from mets3d.data.loader import batches
+from mets3d.settings.augment import INTENSITIES, MOVEMENTS
 from mets3d.training import optim
 from mets3d.training.balance import Balance
 from mets3d.training.ema import averages
@@ -132,3 +133,9 @@ def test_no_boundary_term_waits(
     loss = {"boundary": boundary, "boundary_ramp": [0.0, 0.0]}
     waits = step_on_device(tmp_path, phantom_store, monkeypatch, loss=loss)
     assert waits == []
+
+
+def test_no_change_of_augmentation_waits(tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Noise is drawn by a generator of the device, which is not there.
+    always = dict.fromkeys((*MOVEMENTS, *INTENSITIES), 1.0) | {"noise": 0.0, "sequence_dropout": 0.5}
+    assert step_on_device(tmp_path, phantom_store, monkeypatch, augment=always) == []

@@ -37,6 +37,7 @@ from recipe_run import Request, finish, finish_all
 def main() -> int:
     options = _options()
     place = Place(options.work)
+    start = time.time()
     if options.command == "arms":
         for name, arm in ARMS.items():
             print(f"{name:28} {arm.what}")
@@ -49,7 +50,7 @@ def main() -> int:
     make_data(place, jobs=options.jobs, nnunet=not options.ours, tiny=options.tiny)
     if options.command == "data":
         return 0
-    until = time.time() + 60 * options.minutes if options.minutes else None
+    until = start + 60 * options.minutes if options.minutes else None
     if options.command == "run":
         arms, seeds = [options.arm], [options.seed]
     else:

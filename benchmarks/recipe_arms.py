@@ -48,6 +48,7 @@ def _changes(mode: Literal["cnn", "decoder"], against: str, rows: Mapping[str, t
     return {f"{mode}-{name}": Arm(what, tuple(words), mode, against=against) for name, (what, *words) in rows.items()}
 
 
+SGD = ("optim.name=sgd", "optim.lr=0.01", "optim.schedule=poly", "optim.warmup_steps=0")
 ARMS: dict[str, Arm] = {
     "nnunet": Arm("nnU-Net v2 itself", scale="compare", side="nnunet", mirrored=True),
     "cnn": Arm("our recipe, mode cnn", mode="cnn", scale="compare", mirrored=True, against="nnunet"),
@@ -62,13 +63,9 @@ ARMS: dict[str, Arm] = {
             "batch-dice": ("Dice of the batch, not of each sample", "loss.batch_dice=true"),
             "deep-targets-max": ("targets of the deep heads by maximum", "loss.deep_targets=max"),
             "deep-supervision-off": ("no deep supervision", "model.deep_supervision=false"),
-            "sgd": (
-                "SGD 0.99 with poly, nnU-Net's rate",
-                "optim.name=sgd",
-                "optim.lr=0.01",
-                "optim.schedule=poly",
-                "optim.warmup_steps=0",
-            ),
+            "rate-half": ("rate 0.001", "optim.lr=0.001"),
+            "rate-double": ("rate 0.004", "optim.lr=0.004"),
+            "sgd": ("SGD 0.99 with poly, nnU-Net's rate", *SGD),
         },
     ),
     **_changes(
@@ -97,13 +94,9 @@ ARMS: dict[str, Arm] = {
             "decay-on-all": ("weight decay on norms, biases, embeddings too", "optim.weight_decay_on=all"),
             "decay-strong": ("weight decay 0.05", "optim.weight_decay=0.05"),
             "adam": ("Adam, decay in the gradient", "optim.name=adam"),
-            "sgd": (
-                "SGD 0.99 with poly, nnU-Net's rate",
-                "optim.name=sgd",
-                "optim.lr=0.01",
-                "optim.schedule=poly",
-                "optim.warmup_steps=0",
-            ),
+            "rate-half": ("rate 0.001", "optim.lr=0.001"),
+            "rate-double": ("rate 0.004", "optim.lr=0.004"),
+            "sgd": ("SGD 0.99 with poly, nnU-Net's rate", *SGD),
         },
     ),
 }

@@ -9,7 +9,7 @@ Subcommands, all with `--work DIR` (default runs/recipe):
 
     data            48 training and 12 held-out heads at 1.5 mm, our store, and nnU-Net's own preprocessing of them
     run ARM SEED    one training, its predictions of the held-out heads and their scores: results/ARM-SEED.json
-    all             every run that has no result yet: groups `compare` and `ablate`, or `--arms A B ...`
+    all             every run of `--arms` that has no result yet; by default the groups `compare` and `ablate`
     table           what docs/recipe.md shows, of the results of one or more folders and of those kept before
     arms            lists the arms and what each changes
 
@@ -87,7 +87,13 @@ def _options() -> argparse.Namespace:
             command.add_argument("arm", choices=ARMS, metavar="ARM")
             command.add_argument("seed", type=int)
         if name == "all":
-            command.add_argument("--arms", nargs="+", default=list(GROUPS), metavar="ARM", help="names or groups")
+            command.add_argument(
+                "--arms",
+                nargs="+",
+                default=["compare", "ablate"],
+                metavar="ARM",
+                help="names or groups; a third group is `long`, for a GPU",
+            )
             command.add_argument("--seeds", type=int, nargs="+", help="by default those that each arm is to have")
         command.add_argument("--jobs", type=int, default=1, help="processes")
         command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

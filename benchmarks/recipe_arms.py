@@ -25,6 +25,7 @@ class Scale:
 
 SCALES = {
     "compare": Scale(patch=48, batch=2, steps=1000, seeds=3),
+    "long": Scale(patch=48, batch=2, steps=5000, seeds=3),  # for a GPU
     "ablate": Scale(patch=32, batch=2, steps=700, seeds=2),
     "tiny": Scale(patch=16, batch=2, steps=4, seeds=1),
 }
@@ -37,10 +38,20 @@ class Arm:
     what: str
     settings: tuple[str, ...] = ()
     mode: Literal["cnn", "decoder"] = "decoder"
-    scale: Literal["compare", "ablate"] = "ablate"
+    scale: Literal["compare", "long", "ablate"] = "ablate"
     side: Literal["ours", "nnunet"] = "ours"
     mirrored: bool = False
     against: str | None = None  # the arm that it is compared with
+
+
+def _rivals(scale: Literal["compare", "long"], ending: str) -> dict[str, Arm]:
+    """Returns nnU-Net and our modes with the recommended recipe."""
+    nnunet = f"nnunet{ending}"
+    return {
+        nnunet: Arm("nnU-Net v2 itself", scale=scale, side="nnunet", mirrored=True),
+        f"cnn{ending}": Arm("our recipe, mode cnn", mode="cnn", scale=scale, mirrored=True, against=nnunet),
+        f"decoder{ending}": Arm("our recipe, mode decoder", scale=scale, mirrored=True, against=nnunet),
+    }
 
 
 def _changes(mode: Literal["cnn", "decoder"], against: str, rows: Mapping[str, tuple[str, ...]]) -> dict[str, Arm]:
@@ -50,9 +61,8 @@ def _changes(mode: Literal["cnn", "decoder"], against: str, rows: Mapping[str, t
 
 SGD = ("optim.name=sgd", "optim.lr=0.01", "optim.schedule=poly", "optim.warmup_steps=0")
 ARMS: dict[str, Arm] = {
-    "nnunet": Arm("nnU-Net v2 itself", scale="compare", side="nnunet", mirrored=True),
-    "cnn": Arm("our recipe, mode cnn", mode="cnn", scale="compare", mirrored=True, against="nnunet"),
-    "decoder": Arm("our recipe, mode decoder", scale="compare", mirrored=True, against="nnunet"),
+    **_rivals("compare", ""),
+    **_rivals("long", "-long"),
     "base": Arm("the recommended recipe", mirrored=True),
     "base-cnn": Arm("the recommended recipe", mode="cnn", mirrored=True),
     **_changes(
@@ -100,7 +110,9 @@ ARMS: dict[str, Arm] = {
         },
     ),
 }
-GROUPS = {scale: tuple(name for name, arm in ARMS.items() if arm.scale == scale) for scale in ("compare", "ablate")}
+GROUPS = {
+    scale: tuple(name for name, arm in ARMS.items() if arm.scale == scale) for scale in ("compare", "long", "ablate")
+}
 
 
 def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:

@@ -62,9 +62,10 @@ def _set_topology(plans_file: Path, scale: Scale) -> None:
     write_json(plans_file, plans)
 
 
-def train(place: Place, seed: int, steps: int, device: str) -> dict[str, Any]:
+def train(place: Place, name: str, seed: int, steps: int, device: str) -> dict[str, Any]:
     """Trains over so many steps, going on from nnU-Net's own checkpoint where there is one."""
-    trainer = _trainer(place, seed, device)
+    _seed(seed)
+    trainer = _trainer(place, name, device)
     epochs = min(EPOCHS, steps)
     trainer.num_epochs, trainer.num_iterations_per_epoch = epochs, steps // epochs
     trainer.num_val_iterations_per_epoch = 1  # these choose checkpoint_best alone, which is not used
@@ -88,11 +89,11 @@ def train(place: Place, seed: int, steps: int, device: str) -> dict[str, Any]:
     }
 
 
-def predict(place: Place, seed: int, out: Path, device: str, *, mirror: bool) -> None:
+def predict(place: Place, name: str, out: Path, device: str, *, mirror: bool) -> None:
     """Predicts the held-out heads by nnU-Net's own sliding windows, with its mirrored copies or without."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    trainer = _trainer(place, seed, device)
+    trainer = _trainer(place, name, device)
     predictor = nnUNetPredictor(
         tile_step_size=0.5, use_gaussian=True, use_mirroring=mirror, perform_everything_on_device=device == "cuda",
         device=torch.device(device), allow_tqdm=False,
@@ -107,22 +108,20 @@ def predict(place: Place, seed: int, out: Path, device: str, *, mirror: bool) ->
     )
 
 
-def _trainer(place: Place, seed: int, device: str) -> Any:
-    """Returns nnU-Net's own trainer, with folders of this seed."""
-    _environment(place, seed, workers=0 if device == "cpu" else GPU_WORKERS)
-    _seed(seed)
+def _trainer(place: Place, name: str, device: str) -> Any:
+    """Returns nnU-Net's own trainer, with a folder of the run's name."""
+    _environment(place, name, workers=0 if device == "cpu" else GPU_WORKERS)
     from nnunetv2.run.run_training import get_trainer_from_args
 
     return get_trainer_from_args(str(NUMBER), CONFIGURATION, 0, device=torch.device(device))
 
 
-def _environment(place: Place, seed: int | None = None, workers: int = 1) -> None:
+def _environment(place: Place, name: str = "none", workers: int = 1) -> None:
     """Sets the variables that nnU-Net reads. workers: processes that augment, 0: the training process itself."""
-    results = "none" if seed is None else f"seed_{seed}"
     os.environ |= {
         "nnUNet_raw": str(place.nnunet / "raw"),
         "nnUNet_preprocessed": str(place.nnunet / "preprocessed"),
-        "nnUNet_results": str(place.nnunet / "results" / results),
+        "nnUNet_results": str(place.nnunet / "results" / name),
         "nnUNet_n_proc_DA": str(workers),
         "nnUNet_def_n_proc": "1",
         "nnUNet_compile": "false",

@@ -158,9 +158,9 @@ def _of_ours(request: Request, arm: Arm, scale: Scale, out: Path) -> dict[str, A
 def _of_nnunet(request: Request, scale: Scale, out: Path) -> dict[str, Any]:
     import recipe_nnunet
 
-    made = recipe_nnunet.train(request.place, request.seed, scale.steps, request.device)
+    made = recipe_nnunet.train(request.place, request.name, request.seed, scale.steps, request.device)
     for kind in (PLAIN, MIRRORED):
-        recipe_nnunet.predict(request.place, request.seed, out / kind, request.device, mirror=kind == MIRRORED)
+        recipe_nnunet.predict(request.place, request.name, out / kind, request.device, mirror=kind == MIRRORED)
     return made
 
 

@@ -31,10 +31,11 @@ SCORES = {"dice": "whole-volume Dice", "lesion_wise_dice": "lesion-wise Dice", "
 def make_tables(places: Sequence[Place]) -> None:
     """Merges the results of the folders into benchmarks/results/recipe.json and writes the tables into the page."""
     runs = _one_data_set(_merged(places))
-    tables = {"compare": _compare(runs), "ablate": _ablate(runs)}
+    tables = {"compare": _compare(runs, "compare"), "long": _compare(runs, "long"), "ablate": _ablate(runs)}
     _keep(runs, tables)
     page = PAGE.read_text(encoding="utf-8")
-    for name, text in {"compare": _compare_text(tables["compare"]), "ablate": _ablate_text(tables["ablate"])}.items():
+    for name, rows in tables.items():
+        text = (_ablate_text if name == "ablate" else _compare_text)(rows)
         print(f"\n{text}")
         mark = rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)"
         page = re.sub(mark, lambda found, text=text: f"{found[1]}\n{text}\n{found[2]}", page, flags=re.DOTALL)
@@ -128,10 +129,10 @@ def _difference(
 # ---------------------------------------------------------------- nnU-Net and ours
 
 
-def _compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _compare(runs: Sequence[Run], group: str) -> list[dict[str, Any]]:
     rows = []
     for kind in (MIRRORED, PLAIN):
-        for name in GROUPS["compare"]:
+        for name in GROUPS[group]:
             own = [run for run in runs if run["arm"] == name]
             if not own:
                 continue
@@ -146,7 +147,7 @@ def _compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _row(name: str, own: Sequence[Run]) -> dict[str, Any]:
-    seconds = [run["train_cpu_s"] for run in own if run.get("train_cpu_s") and "cuda" not in run["torch"]]
+    seconds = [run["train_cpu_s"] for run in own if run.get("train_cpu_s") and "NVIDIA" not in run["device"]]
     return {
         "arm": name,
         "seeds": [run["seed"] for run in own],

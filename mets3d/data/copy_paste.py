@@ -53,27 +53,23 @@ class CopyPaste:
     patch: Shape3
     lesions_of: tuple[str, ...] = ()
 
-    def apply(
-        self, own: Voxels, case: StoredCase, read: Callable[[str], StoredCase], rng: np.random.Generator
-    ) -> Voxels:
-        """Returns the voxels of a sample of `case` with a lesion pasted in, or as they are.
+    def apply(self, own: Voxels, case: StoredCase, read: Callable[[str], StoredCase], rng: np.random.Generator) -> None:
+        """Writes a lesion into the voxels of a sample of `case`, or leaves them as they are.
 
         They stay where no lesion of another case fits within DONORS x TRIES draws: one that lacks a sequence which the
         sample has does not, nor one that is not finite.
         """
         if rng.random() >= self.probability:
-            return own
+            return
         for _ in range(DONORS):
             lesion = self.places.lesion(rng.random(), not_of=case.name)
             if lesion is None:
-                return own
+                return
             piece = self._piece(read(lesion.case), lesion.number, case.entry.stored_spacing_mm)
-            if piece is None or not _shows(piece, own.image):
-                continue
-            start = _free_place(piece, own, self.patch, rng)
-            if start is not None:
-                return _pasted(piece, own, start)
-        return own
+            box = None if piece is None else _free_place(piece, own, self.patch, rng)
+            if piece is not None and box is not None and _shows(piece, own.image[(slice(None), *box)]):
+                _paste(piece, own, box)
+                return
 
     def _piece(self, donor: StoredCase, lesion: int, spacing_mm: Spacing) -> Piece | None:
         voxels = _connected(donor, lesion_voxels(donor, lesion)[0])
@@ -169,19 +165,10 @@ def _edge_mm(spacing_mm: Sequence[float] | np.ndarray) -> float:
 # ---------------------------------------------------------------- in the sample
 
 
-def _shows(piece: Piece, image: Tensor) -> bool:
-    """Returns whether the piece has every sequence that the sample has."""
-    return bool((piece.image.any(axis=(1, 2, 3)) | ~_there(image)).all())
-
-
-def _there(image: Tensor) -> Bool[np.ndarray, " C"]:
-    return np.asarray(image.flatten(1).any(dim=1).numpy())
-
-
 def _free_place(piece: Piece, own: Voxels, patch: Shape3, rng: np.random.Generator) -> Box | None:
     """Draws a box for the piece: its lesion inside the brain, and no lesion or cavity where it has a weight."""
-    brain, healthy = own.image.any(dim=0).numpy(), own.labels.numpy() == 0
-    shape, touched, lesion = np.array(brain.shape), piece.weight > 0, piece.lesion
+    image, labels = own.image.numpy(), own.labels.numpy()
+    shape, touched, lesion = np.array(labels.shape), piece.weight > 0, piece.lesion
     around = np.array([(places.min(), places.max() + 1) for places in lesion.nonzero()])
     middle = (shape - patch) // 2
     low = np.maximum(middle - around[:, 0], 0)
@@ -191,27 +178,29 @@ def _free_place(piece: Piece, own: Voxels, patch: Shape3, rng: np.random.Generat
     for draws in rng.random((TRIES, 3)):
         start = low + (draws * (high - low + 1)).astype(int)
         x, y, z = (slice(int(at), int(at) + n) for at, n in zip(start, lesion.shape, strict=True))
-        if healthy[x, y, z][touched].all() and brain[x, y, z][lesion].all():
+        if not labels[x, y, z][touched].any() and image[:, x, y, z][:, lesion].any(axis=0).all():
             return x, y, z
     return None
 
 
-def _pasted(piece: Piece, own: Voxels, box: Box) -> Voxels:
-    """Returns copies of a sample's voxels with the piece in a box."""
+def _shows(piece: Piece, around: Num[Tensor, "C x y z"]) -> bool:
+    """Returns whether the piece has every sequence that the sample has where it would lie."""
+    return bool((piece.image.any(axis=(1, 2, 3)) | ~around.numpy().any(axis=(1, 2, 3))).all())
+
+
+def _paste(piece: Piece, own: Voxels, box: Box) -> None:
     inside = (slice(None), *box)
-    image, labels, lesions = own.image.clone(), own.labels.clone(), own.lesions
-    there = image[inside].float().numpy()
+    there = own.image[inside].float().numpy()
     brain = there.any(axis=0)
     edge = (piece.weight > 0) & ~piece.lesion & brain
     shift = there[:, edge].mean(axis=1) - piece.image[:, edge].mean(axis=1) if edge.any() else np.zeros(len(there))
-    weight = piece.weight * brain * _there(image)[:, None, None, None]
+    # A sequence that the sample lacks stays 0.
+    weight = piece.weight * brain * there.any(axis=(1, 2, 3), keepdims=True)
     blended = there + weight * (piece.image + shift[:, None, None, None] - there)
-    image[inside] = torch.from_numpy(np.asarray(blended, dtype=np.float32)).to(image.dtype)
+    own.image[inside] = torch.from_numpy(np.asarray(blended, dtype=np.float32)).to(own.image.dtype)
     lesion = torch.from_numpy(piece.lesion)
-    labels[box] = torch.where(lesion, torch.from_numpy(piece.labels), labels[box])
-    if lesions is not None:
-        lesions = lesions.clone()
-        last = lesions.flatten(1).amax(dim=1)[:, None, None, None]
-        numbers = torch.from_numpy(piece.numbers).to(lesions.dtype)
-        lesions[inside] = torch.where(numbers > 0, numbers + last, lesions[inside])
-    return Voxels(image, labels, lesions)
+    own.labels[box] = torch.where(lesion, torch.from_numpy(piece.labels), own.labels[box])
+    if own.lesions is not None:
+        last = own.lesions.flatten(1).amax(dim=1)[:, None, None, None]
+        numbers = torch.from_numpy(piece.numbers).to(own.lesions.dtype)
+        own.lesions[inside] = torch.where(numbers > 0, numbers + last, own.lesions[inside])

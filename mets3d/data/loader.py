@@ -229,16 +229,16 @@ class Samples:
         spacing_mm = self.plan.spacing_of(case.entry.spacing_mm)
         size = read_shape(case.shape, origin, self.patch, drawn, spacing_mm)
         voxels = self._voxels(case, *box_around(origin, self.patch, size, case.shape), size)
-        pasted = self.copy_paste.apply(voxels, case, self._case, generator(self.seed, *key, "copy_paste"))
+        self.copy_paste.apply(voxels, case, self._case, generator(self.seed, *key, "copy_paste"))
         return {
             "key": key,
-            "image": pasted.image,
-            "labels": pasted.labels,
+            "image": voxels.image,
+            "labels": voxels.labels,
             "drawn": drawn,
             "case": case.name,
             "origin": origin,
             "spacing_mm": spacing_mm,
-            "lesions": pasted.lesions,
+            "lesions": voxels.lesions,
         }
 
     def _voxels(self, case: StoredCase, inside: Box, before: Sequence[int], size: Shape3) -> Voxels:

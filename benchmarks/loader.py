@@ -1,12 +1,14 @@
 """Compares the loader with nnU-Net v2's own: patches of 128^3 voxels and four sequences by two workers, in turns.
 
     .venv/bin/python -m pip install --no-deps -r benchmarks/requirements.txt
-    .venv/bin/python benchmarks/loader.py [--cases 4] [--patch 128] [--workers 2] [--patches 100] [--rounds 5]
+    .venv/bin/python benchmarks/loader.py [--cases 6] [--patch 128] [--workers 2] [--patches 100] [--rounds 5]
 
-Phantoms of 240x240x155 voxels at 1 mm are prepared by either tool. Each contestant then loads batches of two in a
-process of its own, which starts the workers, takes a few batches, and counts from there:
+Phantoms of 240x240x155 voxels at 1 mm (`mets3d synth --difficulty mets`) are prepared by either tool. Each contestant
+then loads batches of two in a process of its own, which starts the workers, takes a few batches, and counts from there:
 
     mets3d                    the training's loader, without augmentation
+    mets3d, as it trains      the same with what the default augmentation reads; it is applied on the device
+    mets3d, copy-paste        the first with a lesion of another case in every patch
     nnU-Net without           nnUNetTrainerNoDA, nnU-Net's own trainer without augmentation
     nnU-Net, larger patches   the patches of nnUNetTrainer as it reads them, with room for rotations, not augmented
     nnU-Net as it trains      nnUNetTrainer, with its augmentation
@@ -36,7 +38,8 @@ from harness import Measures, print_table, ratios, save, shape_name, shape_of, s
 
 from mets3d.phantoms.synth import synthesise
 
-OURS, WITHOUT, LARGER, AUGMENTED = "mets3d", "nnU-Net without", "nnU-Net, larger patches", "nnU-Net as it trains"
+OURS, TRAINING, PASTING = "mets3d", "mets3d, as it trains", "mets3d, copy-paste"
+WITHOUT, LARGER, AUGMENTED = "nnU-Net without", "nnU-Net, larger patches", "nnU-Net as it trains"
 BATCH = 2
 WARM_UP = 8  # batches until the workers have started and every case has been read
 
@@ -63,7 +66,7 @@ def main() -> None:
 
 def _prepare(folder: Path, options: argparse.Namespace) -> None:
     """Makes phantoms, and prepares them by the commands of either tool."""
-    synthesise(folder / "data", options.cases, 0)
+    synthesise(folder / "data", options.cases, 1, difficulty="mets")
     program = str(Path(sys.executable).parent / "nnUNetv2_plan_and_preprocess")
     ours = [sys.executable, "-m", "mets3d"]
     for command in (
@@ -119,12 +122,16 @@ Following = Callable[[], Any]  # takes the next batch
 
 
 @contextmanager
-def _ours(options: argparse.Namespace) -> Iterator[Following]:
+def _ours(options: argparse.Namespace, *, augmented: bool = False, copy_paste: float = 0.0) -> Iterator[Following]:
+    from mets3d import augment
+    from mets3d.config import Augment
     from mets3d.data.loader import Samples, batches
     from mets3d.data.store import open_store
 
     store = options.folder / "store"
-    samples = Samples(store, open_store(store).cases, patch=options.patch, seed=0)
+    draw = augment.build(Augment(), sequences=4) if augmented else None
+    cases = open_store(store).cases
+    samples = Samples(store, cases, patch=options.patch, seed=0, draw=draw, copy_paste=copy_paste)
     loaded = batches(samples, steps=range(10**4), batch_size=BATCH, workers=options.workers)
     try:
         yield lambda: next(loaded)
@@ -164,6 +171,8 @@ def _trainer(options: argparse.Namespace, module: str) -> Any:
 
 CONTESTANTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     OURS: _ours,
+    TRAINING: lambda options: _ours(options, augmented=True),
+    PASTING: lambda options: _ours(options, copy_paste=1.0),
     WITHOUT: lambda options: _theirs(options, "variants.data_augmentation.nnUNetTrainerNoDA"),
     LARGER: lambda options: _theirs(options, bare=True),
     AUGMENTED: _theirs,
@@ -192,7 +201,7 @@ def _show(measured: dict[str, Measures], options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--patch", type=shape_of, default=shape_of("128"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--patches", type=int, default=100, help="counted in a round, by each")

@@ -23,15 +23,14 @@ class Site:
     bias: float  # spread of the coil's sensitivity over the head
     scale: tuple[float, float]  # range of the intensity of white matter on T1
     contrast: tuple[float, float, float, float]  # exponent of the intensities
-    enhancement: float  # of what takes up contrast agent: dose, delay and field strength
 
 
 SITES = (
-    Site("A", 3.0, (1.0, 1.0, 1.0, 1.0), 0.40, 0.015, 0.10, (400, 700), (1.00, 1.00, 1.00, 1.00), 1.00),
-    Site("B", 3.0, (1.0, 1.0, 2.0, 2.0), 0.55, 0.018, 0.18, (90, 160), (1.10, 1.05, 0.90, 1.05), 0.95),
-    Site("C", 1.5, (2.0, 1.5, 2.5, 3.0), 0.65, 0.028, 0.08, (200, 350), (0.85, 0.90, 1.00, 0.90), 0.90),
-    Site("D", 1.5, (3.0, 1.0, 3.0, 3.0), 0.50, 0.024, 0.12, (1200, 2400), (0.95, 1.00, 0.85, 1.10), 1.05),
-    Site("E", 1.5, (3.0, 3.0, 3.0, 3.0), 0.80, 0.032, 0.22, (600, 900), (0.80, 0.85, 1.10, 0.85), 0.85),
+    Site("A", 3.0, (1.0, 1.0, 1.0, 1.0), 0.40, 0.015, 0.10, (400, 700), (1.00, 1.00, 1.00, 1.00)),
+    Site("B", 3.0, (1.0, 1.0, 2.0, 2.0), 0.55, 0.018, 0.18, (90, 160), (1.10, 1.05, 0.90, 1.05)),
+    Site("C", 1.5, (2.0, 1.5, 2.5, 3.0), 0.65, 0.028, 0.08, (200, 350), (0.85, 0.90, 1.00, 0.90)),
+    Site("D", 1.5, (3.0, 1.0, 3.0, 3.0), 0.50, 0.024, 0.12, (1200, 2400), (0.95, 1.00, 0.85, 1.10)),
+    Site("E", 1.5, (3.0, 3.0, 3.0, 3.0), 0.80, 0.032, 0.22, (600, 900), (0.80, 0.85, 1.10, 0.85)),
 )
 HELD_OUT = SITES[-1]  # thick slices, strong bias, flat contrast: what a network meets in a new hospital
 

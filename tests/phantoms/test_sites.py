@@ -39,7 +39,7 @@ def test_a_site_has_its_noise_and_its_scale() -> None:
     frame = frame_of((70, 90, 68), (2.0, 2.0, 2.0))
     shape = tuple(len(axis) for axis in frame.axes)
     brain = np.ones(shape, dtype=bool)
-    plain = Site("X", 3.0, (1.0,) * 4, 0.0, 0.08, 0.0, (500, 500.1), (1.0,) * 4, 1.0)
+    plain = Site("X", 3.0, (1.0,) * 4, 0.0, 0.08, 0.0, (500, 500.1), (1.0,) * 4)
     images = np.ones((4, *shape), dtype=np.float32)
     scanned = scan(np.random.default_rng(0), plain, images, brain, frame).astype(float)
     np.testing.assert_allclose(scanned.mean((1, 2, 3)), 500, rtol=0.01)

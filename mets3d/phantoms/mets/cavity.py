@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from mets3d.phantoms.anatomy import FLUID, Frame, Volume, blend, soft, varied
+from mets3d.phantoms.anatomy import Frame, Volume, blend, soft, varied
 from mets3d.phantoms.lesions import OEDEMA
-from mets3d.phantoms.mets.head import Anatomy, Images
+from mets3d.phantoms.mets.head import FLUID, Anatomy, Images
 from mets3d.phantoms.mets.places import Places
 from mets3d.phantoms.mets.shapes import Blob, blob, patch_around, waves
 from mets3d.phantoms.mets.tumour import Labels

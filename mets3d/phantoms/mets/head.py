@@ -12,7 +12,6 @@ from mets3d.data.case import SEQUENCES
 from mets3d.phantoms.anatomy import (
     AGED_WHITE,
     DEEP_GREY,
-    FLUID,
     GREY,
     WHITE,
     Frame,
@@ -30,6 +29,7 @@ Images = Float32[np.ndarray, "4 X Y Z"]
 LATERAL = [(7, 33, 6), (9, 20, 13), (9, 0, 17), (12, -20, 17), (21, -36, 9), (28, -28, -5), (31, -8, -15)]
 LATERAL_RADII = (3.0, 4.5, 4.0, 4.2, 6.0, 3.2, 2.2)
 HINDMOST = [(20, -36, 9), (16, -56, 6)]
+FLUID = (0.26, 0.28, 2.05, 0.20)  # darker and brighter than that of easy phantoms, as on real scans
 LACUNA = (0.40, 0.42, 1.45, 0.45)
 
 
@@ -57,9 +57,9 @@ def make_anatomy(rng: np.random.Generator, frame: Frame) -> Anatomy:
     folds = np.abs(random_field(rng, frame, 13, 24)) * 3.3
     sulci = folds + 0.3 * np.maximum(cerebrum - 14 - 4 * bend, 0)  # they end some 20 mm below the surface
     fissure = np.abs(x + 0.8 * bend) + 30 * np.maximum(1 - np.sqrt((y / 48) ** 2 + ((z - 2) / 30) ** 2), 0)
-    sylvian = _sylvian(mesh, bend)
+    sylvian = _sylvian(mesh, 4 * bend + 3 * random_field(rng, frame, 20, 50))
     in_cerebrum = np.minimum(np.minimum(np.minimum(sulci, fissure), sylvian), cerebrum)
-    folia = np.abs(fine_field(rng, frame, 5, 9)) * 1.3 + 0.14 * np.maximum(cerebellum, 0)
+    folia = _folia(mesh, fine_field(rng, frame, 9, 20), frame) + 0.14 * np.maximum(cerebellum, 0)
     in_cerebellum = np.minimum(np.minimum(np.minimum(folia, cerebellum), -cerebrum), np.float32(1e3)) + 0.6
     from_fluid = np.where(cerebrum > 0, in_cerebrum, np.where(stem > cerebellum, stem + 4, in_cerebellum))
     depth = np.maximum(np.maximum(cerebrum, cerebellum), stem).astype(np.float32)
@@ -81,12 +81,23 @@ def _cerebrum(mesh: tuple[Any, Any, Any], bend: Volume) -> Volume:
     return np.asarray(np.maximum(upper, temporal) + 1.5 * bend, dtype=np.float32)
 
 
-def _sylvian(mesh: tuple[Any, Any, Any], bend: Volume) -> Volume:
-    """Returns the distance to the fissure between the temporal lobe and the rest of the hemisphere."""
+def _sylvian(mesh: tuple[Any, Any, Any], winding: Volume) -> Volume:
+    """Returns the distance to the fissure between the temporal lobe and the rest of the hemisphere.
+
+    `winding` moves its sheet, in mm.
+    """
     x, y, z = mesh
-    sheet = np.abs(0.8 * (y - 4 + 4 * bend) + 0.6 * (z + 8))
+    sheet = np.abs(0.8 * (y - 4 + winding) + 0.6 * (z + 8))
     ends = np.maximum(36 - np.abs(x), np.maximum(-30 - z, z - 14))
     return np.asarray(sheet + np.maximum(ends, 0), dtype=np.float32)
+
+
+def _folia(mesh: tuple[Any, Any, Any], winding: Volume, frame: Frame) -> Volume:
+    """Returns the distance to the clefts between the leaves of the cerebellum, which fan out from its front."""
+    x, y, z = mesh
+    apart = max(4.0, 3 * max(frame.spacing_mm) / frame.scale)
+    leaf = np.arctan2(z + 34, -(y + 30)) * 26 + 0.12 * np.abs(x) + 1.1 * winding
+    return np.asarray(np.abs(np.sin(np.pi * leaf / apart)) * apart / np.pi, dtype=np.float32)
 
 
 def _ventricles(frame: Frame, size: float) -> Volume:
@@ -107,7 +118,12 @@ def paint_tissue(rng: np.random.Generator, head: Anatomy, frame: Frame) -> Image
     for image, value in zip(images, varied(rng, WHITE, 0.02), strict=True):
         image[:] = value
     _paint_disease(rng, head, frame, images)
-    nuclei = [((11, -12, 4), (9, 14, 9)), ((25, 4, 2), (6, 16, 10)), ((14, 19, 6), (5, 9, 8))]
+    nuclei = [  # thalamus, lentiform nucleus, head of the caudate, brain stem
+        ((11, -12, 4), (9, 14, 9)),
+        ((25, 4, 2), (6, 16, 10)),
+        ((14, 19, 6), (5, 9, 8)),
+        ((0, -24, -40), (13, 12, 30)),
+    ]
     deep = np.maximum.reduce([ball((np.abs(x), y, z), centre, radii) for centre, radii in nuclei])
     blend(images, 0.85 * soft(deep, 2.5 * edge) * soft(-head.ventricle, edge), varied(rng, DEEP_GREY, 0.03))
     blend(images, head.grey, varied(rng, GREY, 0.04))

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from mets3d.phantoms.anatomy import CHOROID, DURA, VESSEL, Frame, Volume, ball, blend, random_field, soft, varied
+from mets3d.phantoms.anatomy import CHOROID, DURA, Frame, Volume, ball, blend, random_field, soft, varied
 from mets3d.phantoms.mets.head import Anatomy, Images
 from mets3d.phantoms.mets.shapes import blob, centre_of, fine_field, patch_around, tube
 
+VESSEL = (0.78, 2.55, 0.42, 0.52)  # on t1c brighter than that of easy phantoms, as on real scans
 GLAND = (0.82, 1.70, 0.70, 0.78)  # pineal body and stalk of the pituitary
 SLOW_VESSEL = (0.78, 1.75, 0.75, 0.72)  # small veins in which blood flows slowly: no signal is lost on t2w
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from mets3d.training.sharding import as_part, whole
@@ -52,13 +54,20 @@ def _parts(states: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> dic
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {
         index: {
-            name: as_part(value, parameters[index])
+            name: _laid_out(as_part(value, parameters[index]), parameters[index])
             if isinstance(value, Tensor) and value.shape == parameters[index].shape
             else value
             for name, value in state.items()
         }
         for index, state in states.items()
     }
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """Returns the tensor in the memory layout of its parameter: on a GPU the fused optimizers refuse another one."""
+    if isinstance(like, DTensor) or value.stride() == like.stride():
+        return value
+    return torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _on_host(value: Any, *, keep: bool, copy: bool = False) -> Any:

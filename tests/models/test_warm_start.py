@@ -61,13 +61,15 @@ def test_a_new_query_decoder_stays_as_initialised(small):
 
 
 def test_a_bias_that_the_weights_lack_is_zero(small):
-    theirs, ours = copied(small("cnn", seed=1)), small("cnn", seed=2)
-    biases = [name for name in theirs if "head" in name and name.endswith(".bias")]
-    theirs = {name: value for name, value in theirs.items() if name not in biases}
+    theirs, ours = copied(small("cnn", seed=1)), small("cnn", seed=2, head_bias=0.01)
+    biases = {name for name in ours.state_dict() if "head" in name and name.endswith(".bias")}
+    assert biases
+    assert all(ours.state_dict()[name].any() for name in biases)
     matched = warm_start(ours, theirs, SOURCE)
-    assert set(matched.zero) == set(biases)
-    assert all(not ours.state_dict()[name].any() for name in biases)
+    assert set(matched.zero) == biases
+    assert not any(ours.state_dict()[name].any() for name in biases)
     assert same(ours, theirs, theirs)
+    assert "without a bias there, so 0: head (1), deep_heads (1)" in matched.line(SOURCE, ours)
 
 
 def test_a_position_embedding_is_resampled_to_another_patch(small):

@@ -87,11 +87,14 @@ def _leaves_weights_whole(session: Session) -> tuple[type[Exception], ...]:
 
 
 def _made(session: Session, step: int, micro_batches: Sequence[Batch]) -> Mapping[str, Tensor]:
-    """Makes a step and returns its numbers. Raises NoMemoryError where memory ran out, of the device or the host."""
+    """Makes a step and returns its numbers. Raises NoMemoryError where memory ran out, of the device or the host.
+
+    In the middle of the update, where some weights may have moved, the error stays what it is: no checkpoint follows.
+    """
     try:
         return train_step(session, step, micro_batches)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error) or session.updating:
             raise
         message = out_of_memory_message(error)
     # Raised out here it does not hold the step's feature maps, whose memory the checkpoint may need.

@@ -10,6 +10,7 @@ import torch
 
 from mets3d.rundir import RunDir
 from mets3d.training import loop
+from mets3d.training.ema import Ema
 from mets3d.training.failure import message_of
 from mets3d.training.memory import is_out_of_memory
 from mets3d.training.validation import HeldOutCases
@@ -68,6 +69,25 @@ def test_a_step_without_memory_leaves_a_checkpoint_of_those_before(
     monkeypatch.undo()
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert train(config) == 0, "the same command goes on"
+
+
+def test_an_update_without_memory_leaves_no_checkpoint_of_its_step(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Ema.update
+    steps: list[int] = []
+
+    def short_of_memory(averages: Ema, skipped: torch.Tensor) -> None:
+        steps.append(len(steps))
+        if len(steps) == 3:  # the weights have moved, the averages have not
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(averages, skipped)
+
+    monkeypatch.setattr(Ema, "update", short_of_memory)
+    config = write_config(tmp_path, phantom_store, optim={"ema": 0.9}, train={"checkpoint_every": 100})
+    assert train(config) == 1
+    assert RunDir(tmp_path / "runs" / "run").checkpoint_steps() == [], "not one of weights that have half moved"
+    assert capsys.readouterr().err.startswith("train.py: the device's memory ran out")
 
 
 def test_a_validation_without_memory_leaves_a_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,24 @@ from mets3d.files import read_json
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.due import Due, due, ended_early
 from mets3d.training.progress import Progress
+from mets3d.training.stop import StopWish
+from mets3d.training.validation import HeldOutCases
 from tests.builders.runs import train, write_config
 
 STILL = {"lr": 1e-9, "warmup_steps": 0}  # so that the score does not rise after the first
 
 
 def test_a_run_without_a_better_score_ends_as_its_last_step_would(
-    tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    scored: list[dict[str, torch.Tensor]] = []
+    original = HeldOutCases.__call__
+
+    def watched(cases: HeldOutCases, network: torch.nn.Module, wish: StopWish) -> Mapping[str, float] | None:
+        scored.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return original(cases, network, wish)
+
+    monkeypatch.setattr(HeldOutCases, "__call__", watched)
     config = write_config(
         tmp_path,
         phantom_store,
@@ -38,8 +49,11 @@ def test_a_run_without_a_better_score_ends_as_its_last_step_would(
         assert (run.pointer("last"), run.pointer("best")) == (6, 2)
         assert read_json(run.environment)["exit_code"] == 0
         assert read_json(run.environment)["finished"]
-        best = load_file(CheckpointDir(run.checkpoint(2)).averaged)
+        best, raw = (load_file(getattr(CheckpointDir(run.checkpoint(2)), file)) for file in ("averaged", "weights"))
         assert all(torch.equal(tensor, best[name]) for name, tensor in load_file(run.weights).items())
+        assert len(scored) == 3, attempt
+        assert all(torch.equal(tensor, best[name]) for name, tensor in scored[0].items()), "averages are scored"
+        assert not all(torch.equal(tensor, scored[0][name]) for name, tensor in raw.items())
         run.weights.unlink()  # as if a kill had left it out
     assert train(config, "--validate.patience=3") == 0
     assert "ended at step 8 of 30" in capsys.readouterr().out

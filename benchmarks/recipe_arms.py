@@ -26,7 +26,7 @@ class Scale:
 SCALES = {
     "compare": Scale(patch=48, batch=2, steps=1000, seeds=3),
     "long": Scale(patch=48, batch=2, steps=5000, seeds=3),  # for a GPU
-    "ablate": Scale(patch=32, batch=2, steps=700, seeds=2),
+    "ablate": Scale(patch=32, batch=2, steps=600, seeds=2),
     "tiny": Scale(patch=16, batch=2, steps=4, seeds=1),
 }
 
@@ -136,5 +136,6 @@ def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
         # The last weights are used: no held-out case chooses any, nor does it for nnU-Net.
         f"--validate.every={scale.steps}",
         "--validate.cases=1",
+        "--predict.window_batch=8",
         *(f"--{setting.format(third=scale.steps // 3)}" for setting in arm.settings),
     ]

@@ -24,7 +24,7 @@ class Scale:
 
 
 SCALES = {
-    "compare": Scale(patch=48, batch=2, steps=1000, seeds=3),
+    "compare": Scale(patch=48, batch=2, steps=1500, seeds=3),
     "long": Scale(patch=48, batch=2, steps=5000, seeds=3),  # for a GPU
     "ablate": Scale(patch=32, batch=2, steps=600, seeds=2),
     "tiny": Scale(patch=16, batch=2, steps=4, seeds=1),

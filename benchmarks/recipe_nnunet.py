@@ -23,7 +23,7 @@ from mets3d.files import write_json
 
 NUMBER, NAME, CONFIGURATION = 12, "Dataset012_Recipe", "3d_fullres"
 GPU_WORKERS = 3  # a GPU would wait for one; they do not draw the same samples in two runs of a seed
-EPOCHS = 40  # the schedule falls once an epoch; of its own 1000 epochs each would have one step
+EPOCHS = 50  # the schedule falls once an epoch; of its own 1000 epochs each would have one step
 
 
 def prepare(place: Place, jobs: int) -> None:

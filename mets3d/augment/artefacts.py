@@ -120,7 +120,7 @@ def _along_axes(volume: Float[Tensor, "X Y Z"], operators: Sequence[Tensor]) -> 
     """Multiplies a volume with a matrix [in, out] along each axis, in place.
 
     A dense product does more arithmetic than a short convolution, but it is the arithmetic for which both kinds of
-    device are built: on a core it takes a fifth of the time, on a GPU it is three kernels.
+    device are built: on a core it takes a fraction of the time, on a GPU it is three kernels.
     """
     x, y, z = operators
     moved = (x.T @ volume.flatten(1)).view_as(volume)

@@ -78,12 +78,7 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     # A run that has checkpoints goes on from them, also after the weights that it began with are gone.
     fresh = config.weights is not None and not run.checkpoint_steps()
     begun, origin = begin_from(config, network) if fresh else ([], None)
-    queries = network.has_queries
-    # Where every case has its own, each batch says which.
-    spacing_mm = None if store.plan.spacing_mm == "in_plane" else store.plan.spacing_mm
-    loss = losses.build(
-        config.loss, target=target, spacing_mm=spacing_mm, steps=config.train.curve_steps, queries=queries
-    )
+    loss = losses.build(config.loss, target=target, steps=config.train.curve_steps, queries=network.has_queries)
     draw = augment.build(config.augment, sequences=len(channels), parents=[parents(name) for name in channels])
     samples = Samples(
         store.path,

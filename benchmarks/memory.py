@@ -198,7 +198,7 @@ def two_steps(config: Config, device: torch.device) -> Any:
     network = models.build(config.model, in_channels=SEQUENCES, target=TARGET, patch=config.data.patch).to(device)
     network.recompute(config.train.recompute)
     optimizer = optim.build(network, config.optim)
-    loss = losses.build(config.loss, target=TARGET, spacing_mm=(1.0, 1.0, 1.0), steps=2, queries=network.has_queries)
+    loss = losses.build(config.loss, target=TARGET, steps=2, queries=network.has_queries)
     half = TYPES[config.precision or "no"]
     for number in range(2):
         parts = [scene(config, device) for _ in range(config.train.accumulation)]
@@ -207,7 +207,8 @@ def two_steps(config: Config, device: torch.device) -> Any:
             with torch.autocast(device.type, half, enabled=half is not None):
                 output = network(image)
             masks = count_masks(target).clamp_min(1)
-            context = StepContext(number, masks=masks, ratio=torch.ones_like(masks))
+            sizes_mm = [(1.0, 1.0, 1.0)] * len(image)
+            context = StepContext(number, masks=masks, ratio=torch.ones_like(masks), spacing_mm=sizes_mm)
             value = loss(output, target, context).total / len(parts)
             del output
             value.backward()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mets3d.config import Loss
     from mets3d.losses.total import BoundaryLoss, Coarse
     from mets3d.losses.value import LossValue, StepContext
-    from mets3d.ops.voxels import Spacing
     from mets3d.regions import Target
     from mets3d.shapes import SegOutput
 
@@ -59,10 +58,8 @@ class LossFunction(Protocol):
         ...
 
 
-def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: int, queries: bool) -> LossFunction:
-    """Builds the loss that the settings describe, for a run of `steps` optimizer steps on voxels of `spacing_mm`.
-
-    spacing_mm: None where voxels differ in size from sample to sample: `StepContext` then has that of each.
+def build(settings: Loss, *, target: Target, steps: int, queries: bool) -> LossFunction:
+    """Builds the loss that the settings describe, for a run of `steps` optimizer steps.
 
     queries: whether the network has a query decoder, whose loss is normalised by the masks of the global batch.
     """
@@ -80,7 +77,7 @@ def build(settings: Loss, *, target: Target, spacing_mm: Spacing | None, steps: 
         base=partial(base_loss, coarse=coarse, **weights),
         term=None
         if loss is None
-        else BoundaryTerm(loss, target.names, spacing_mm, settings.boundary_reduction, settings.boundary_label_weights),
+        else BoundaryTerm(loss, target.names, settings.boundary_reduction, settings.boundary_label_weights),
         weight=BoundaryWeight(
             settings.boundary_weight,
             steps,

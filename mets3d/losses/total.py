@@ -90,13 +90,11 @@ class BoundaryTerm:
     """A boundary loss on the full-resolution probabilities of all regions or labels, combined into one number.
 
     names: of the channels. reduction: sum or mean over channels, weighted by label_weights where given (the mean by
-    their sum). In label mode the background is left out and the predicted mask is the argmax. spacing_mm: of all
-    samples; None: the call has one for each.
+    their sum). In label mode the background is left out and the predicted mask is the argmax.
     """
 
     loss: BoundaryLoss
     names: Sequence[str]
-    spacing_mm: Spacing | None
     reduction: Literal["mean", "sum"] = "mean"
     label_weights: Sequence[float] | None = None
 
@@ -104,18 +102,18 @@ class BoundaryTerm:
         self,
         output: SegOutput,
         target: Masks,
-        spacing_mm: Sequence[Spacing] | None = None,
+        spacing_mm: Sequence[Spacing] | None,
         lesions: Lesions | None = None,
     ) -> tuple[Scalar, Parts]:
         """Returns the term without its weight, and the detached value of each channel by name.
 
         lesions: of the target's channels, the background left out. spacing_mm: of each sample. Its numbers stay on the
-        host, so nothing waits for the device. Raises ValueError where neither the call nor the term has any spacing.
+        host, so nothing waits for the device. Raises ValueError where it is None.
         """
         exclusive = output.activation == "softmax"
         first = 1 if exclusive else 0
         predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
-        size_mm = self._spacing(spacing_mm)
+        size_mm = _spacing(spacing_mm)
         per_item = self.loss(output.probabilities[:, first:], target[:, first:], size_mm, predicted, lesions)
         per_label = per_item.mean(0)
         weights = torch.tensor([1.0] * len(per_label) if self.label_weights is None else list(self.label_weights))
@@ -123,15 +121,6 @@ class BoundaryTerm:
             weights = weights / weights.sum()
         term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
         return term, dict(zip(self.names[first:], per_label.detach(), strict=True))
-
-    def _spacing(self, spacing_mm: Sequence[Spacing] | None) -> SpacingLike:
-        """Returns three numbers where the samples are alike, else a row for each sample."""
-        if spacing_mm is None:
-            if self.spacing_mm is None:
-                raise ValueError("spacing_mm: expected one for each sample, as voxels differ in size, found None")
-            return self.spacing_mm
-        first, *others = spacing_mm
-        return first if all(other == first for other in others) else tuple(spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -159,6 +148,14 @@ class BoundaryWeight:
         if position <= start:
             return 0.0
         return min(1.0, (position - start) / (end - start)) if end > start else 1.0
+
+
+def _spacing(spacing_mm: Sequence[Spacing] | None) -> SpacingLike:
+    """Returns three numbers where the samples are alike, else a row for each sample."""
+    if spacing_mm is None:
+        raise ValueError("spacing_mm: expected the voxel size of each sample, which a boundary term needs, found None")
+    first, *others = spacing_mm
+    return first if all(other == first for other in others) else tuple(spacing_mm)
 
 
 def base_loss(

@@ -27,7 +27,7 @@ class StepContext:
     keys: of the micro-batch's samples, from which a loss draws; None: from torch's global generator.
     parts: processes x accumulation, into which the global batch is split.
     lesions: of each channel of the micro-batch's target, for losses with `needs_lesions`; None: its components.
-    spacing_mm: voxel size of each of the micro-batch's samples; None: the one that the loss was built for.
+    spacing_mm: voxel size of each of the micro-batch's samples, for losses with a boundary term.
     """
 
     step: int

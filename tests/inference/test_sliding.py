@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mets3d.inference import sliding
 from mets3d.inference.sliding import Threads, window_probabilities
 from mets3d.inference.windows import window_starts
+from mets3d.models.transunet import TransUNet
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
 PATCH = (8, 6, 8)
@@ -116,6 +117,33 @@ def test_mirrored_copies_of_one_window_are_the_plain_mean_over_the_flips() -> No
     found = window_probabilities(network, image, patch=PATCH, window_batch=8, mirror=(0, 1, 2))
     assert network.asked[len(flips) :] == [8], "the copies of one window go in one batch"
     torch.testing.assert_close(found, torch.stack(answers).mean(0), rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("mode", ["cnn", "encoder", "decoder", "both"])
+def test_mirrored_copies_of_every_mode_are_averaged_as_probabilities(mode: Any, activation: Any) -> None:
+    """The mean of what prediction uses of each copy: bounded before, so that one copy counts as much as another."""
+    torch.manual_seed(0)
+    small: dict[str, Any] = {
+        "features": 4,
+        "width": 12,
+        "decoder_heads": 2,
+        "vit_depth": 1,
+        "vit_width": 12,
+        "vit_mlp": 12,
+    }
+    network = TransUNet(
+        mode, patch=PATCH, strides=((2, 2, 2),), channels=4, activation=activation, queries=9, vit_heads=2, **small
+    ).eval()
+    image = torch.randn(4, *PATCH, generator=torch.Generator().manual_seed(1))
+    for classes in ("product", "claimed"):
+        copies = []
+        with torch.no_grad():
+            for axes in ((), (2,), (4,), (2, 4)):
+                copies.append(network(image[None].flip(axes)).region_probabilities(classes).flip(axes)[0])
+        found = window_probabilities(network, image, patch=PATCH, mirror=(0, 2), query_classes=classes)
+        torch.testing.assert_close(found, torch.stack(copies).mean(0), rtol=0, atol=1e-5)
+        assert (found - copies[0]).abs().max() > 1e-3
 
 
 @pytest.mark.usefixtures("rolling")

@@ -26,6 +26,7 @@ from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
+SIZES = [(1.0, 1.0, 2.0)] * 2  # mm, of each sample
 STRIDES = ((2, 2, 2), (2, 2, 2))
 VIT = {"vit_depth": 1, "vit_width": 24, "vit_mlp": 24, "vit_heads": 2, "vit_dropout": 0.0}
 
@@ -135,7 +136,7 @@ def test_query_modes_have_the_query_loss_in_the_place_of_the_full_resolution_hea
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_boundary_term_combines_labels_and_names_each(reduction: str) -> None:
     output, target = output_of("cnn"), target_masks()
-    value, by_label = term_of("hausdorff_distance", reduction=reduction)(output, target)
+    value, by_label = term_of("hausdorff_distance", reduction=reduction)(output, target, SIZES)
     per_label = hausdorff_distance_loss(output.probabilities, target, (1, 1, 2)).mean(0)
     torch.testing.assert_close(value, per_label.mean() if reduction == "mean" else per_label.sum())
     assert list(by_label) == ["WT", "TC", "ET"]
@@ -159,12 +160,10 @@ def test_every_value_of_the_setting_is_known_here() -> None:
 
 
 def built(target: Target | None = None, *, queries: bool = False, **settings: object) -> LossFunction:
-    """The loss of these settings over 100 steps, on voxels of 1 x 1 x 2 mm."""
-    spacing_mm = (1.0, 1.0, 2.0)
+    """The loss of these settings over 100 steps."""
     return losses.build(
         Loss(**settings),  # type: ignore[arg-type]
         target=target or Target(),
-        spacing_mm=spacing_mm,
         steps=100,
         queries=queries,
     )
@@ -185,10 +184,10 @@ def test_each_kind_is_its_loss_weighted_over_labels(kind: str, weights: tuple[fl
     target[0, 2] = False
     per_label = BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(0)
     factors = torch.tensor(weights or (1.0, 1.0, 1.0))
-    mean, by_label = term_of(kind, label_weights=weights)(output, target)
+    mean, by_label = term_of(kind, label_weights=weights)(output, target, SIZES)
     torch.testing.assert_close(mean, (per_label * factors).sum() / factors.sum())
     torch.testing.assert_close(by_label["ET"], per_label[2])
-    total, _ = term_of(kind, label_weights=weights, reduction="sum")(output, target)
+    total, _ = term_of(kind, label_weights=weights, reduction="sum")(output, target, SIZES)
     torch.testing.assert_close(total, (per_label * factors).sum())
 
 
@@ -205,15 +204,15 @@ def test_samples_with_voxels_of_their_own_have_the_loss_of_each_alone(kind: str)
     torch.testing.assert_close(found, torch.stack(alone).mean())
     again, _ = term_of(kind)(output, target, sizes)
     assert torch.equal(found, again)
-    alike, _ = term_of(kind)(output, target, [(1.0, 1.0, 2.0)] * 2)
-    assert torch.equal(alike, term_of(kind)(output, target)[0])
+    alike, _ = term_of(kind)(output, target, SIZES)
+    torch.testing.assert_close(alike, BY_KIND[kind](probabilities, target, (1, 1, 2)).mean())
 
 
-def test_a_term_without_voxel_size_is_told_those_of_the_samples() -> None:
+def test_a_term_is_told_the_voxel_size_of_each_sample() -> None:
     output, target = output_of("cnn"), target_masks()
     settings = Loss(boundary="hausdorff_distance", boundary_schedule="constant")
-    loss = losses.build(settings, target=Target(), spacing_mm=None, steps=100, queries=False)
-    with pytest.raises(ValueError, match="spacing_mm: expected one for each sample"):
+    loss = losses.build(settings, target=Target(), steps=100, queries=False)
+    with pytest.raises(ValueError, match="spacing_mm: expected the voxel size of each sample"):
         loss(output, target, StepContext(0))
     sizes = [(0.5, 0.5, 1.0), (1.0, 1.0, 2.0)]
     value = loss(output, target, StepContext(0, spacing_mm=sizes))
@@ -241,7 +240,7 @@ def test_options_reach_the_loss_from_the_settings(
     target[0, 2] = False
     named = {f"boundary_{name}": value for name, value in options.items()}
     loss = built(boundary=kind, boundary_schedule="constant", boundary_weight=2.0, **named)
-    value = loss(output, target, StepContext(0))
+    value = loss(output, target, StepContext(0, spacing_mm=SIZES))
     expected = BY_KIND[kind](output.probabilities, target, (1, 1, 2), **(as_loss or options)).mean()  # type: ignore[arg-type]
     torch.testing.assert_close(value.boundary, expected.detach())
     assert not torch.isclose(expected, BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(), rtol=1e-4)
@@ -255,7 +254,7 @@ def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
     target = torch.stack(Target("labels").masks(labels), 1)
-    value, _ = term_of(kind, Target("labels"))(output, target)
+    value, _ = term_of(kind, Target("labels"))(output, target, SIZES)
     expected = BY_KIND[kind](output.probabilities[:, 1:], target[:, 1:], (1, 1, 2))
     torch.testing.assert_close(value, expected.mean())
 
@@ -264,7 +263,7 @@ def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
     target = torch.stack(Target("labels").masks(labels), 1)
-    value, by_label = term_of("hausdorff_distance", Target("labels"))(output, target)
+    value, by_label = term_of("hausdorff_distance", Target("labels"))(output, target, SIZES)
     winner = output.probabilities.argmax(1)
     predicted = torch.stack([winner == label for label in (1, 2, 3)], 1)
     expected = hausdorff_distance_loss(output.probabilities[:, 1:], target[:, 1:], (1, 1, 2), predicted=predicted)
@@ -285,7 +284,7 @@ def test_the_predicted_label_is_that_of_the_scores(kind: str) -> None:
     labels = torch.zeros(1, 8, 8, 8, dtype=torch.long)
     labels[:, 2:4] = 3
     target = torch.stack(Target("labels").masks(labels), 1)
-    value, _ = term_of(kind, Target("labels"))(output, target)
+    value, _ = term_of(kind, Target("labels"))(output, target, SIZES)
     predicted = torch.zeros(1, 3, 8, 8, 8, dtype=torch.bool)
     predicted[:, 2, 2:5] = True
     bounded = scores / scores.sum(1, keepdim=True).clamp(min=1)
@@ -310,7 +309,7 @@ def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) 
     term = {"boundary": "hausdorff_distance", "boundary_weight": 3.0, "boundary_ramp": (0.0, 0.5)}
     loss = built(boundary_schedule="ramp", **term)
     output = net(image)
-    value = loss(output, target, StepContext(25))
+    value = loss(output, target, StepContext(25, spacing_mm=SIZES))
     assert value.boundary is not None
     base = sum(value.base.values())
     torch.testing.assert_close(value.total.detach(), base + 3.0 * 0.5 * value.boundary)
@@ -318,10 +317,10 @@ def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) 
     without = [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
     assert not without
     balanced = built(boundary_schedule="balanced", **term)
-    weighed = balanced(output, target, StepContext(25, ratio=torch.tensor(7.0)))
+    weighed = balanced(output, target, StepContext(25, ratio=torch.tensor(7.0), spacing_mm=SIZES))
     torch.testing.assert_close(weighed.total.detach(), base + 3.0 * 0.5 * 7.0 * value.boundary)
     with pytest.raises(ValueError, match="ratio: expected"):
-        balanced(output, target, StepContext(25))
+        balanced(output, target, StepContext(25, spacing_mm=SIZES))
     early = loss(net(image), target, StepContext(0))
     assert early.boundary is None
     torch.testing.assert_close(early.total.detach(), torch.stack(list(early.base.values())).sum())

@@ -64,9 +64,7 @@ def kept_bytes(config: Config) -> int:
     torch.manual_seed(0)
     network = models.build(config.model, in_channels=SEQUENCES, target=TARGET, patch=config.data.patch)
     network.recompute(config.train.recompute)
-    loss = losses.build(
-        config.loss, target=TARGET, spacing_mm=(1.0, 1.0, 1.0), steps=2, queries=config.model.has_queries
-    )
+    loss = losses.build(config.loss, target=TARGET, steps=2, queries=config.model.has_queries)
     image = torch.randn(config.train.batch_size, SEQUENCES, *config.data.patch)
     target = torch.zeros(config.train.batch_size, TARGET.channels, *config.data.patch, dtype=torch.bool)
     target[..., 4:12, 4:12, 4:12] = True
@@ -83,7 +81,8 @@ def kept_bytes(config: Config) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
             output = network(image)
-        value = loss(output, target, StepContext(1, masks=torch.tensor(6.0), ratio=torch.tensor(1.0)))
+        context = StepContext(1, masks=torch.tensor(6.0), ratio=torch.tensor(1.0), spacing_mm=[(1.0, 1.0, 1.0)] * 2)
+        value = loss(output, target, context)
     assert torch.isfinite(value.total)
     return sum(size for address, size in found.items() if address not in there)
 
@@ -98,7 +97,10 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "many queries": {"model": {"queries": 40, "memory_levels": [-2, -1]}},
     "no deep heads": {"mode": "both", "model": {"deep_supervision": False}},
-    "final prediction": {"loss": {"query_predictions": "final"}},
+    "final prediction": {
+        "model": {"features": 4, "decoder_layers": 6, "deep_supervision": False},
+        "loss": {"query_predictions": "final"},
+    },
     "erosion": {"loss": {"boundary": "hausdorff_erosion"}},
     "erosion, cnn": {"mode": "cnn", "loss": {"boundary": "hausdorff_erosion", "boundary_erosions": 4}},
     "convolution": {"loss": {"boundary": "hausdorff_convolution", "boundary_radii_mm": [2, 4]}},

@@ -79,7 +79,7 @@ def test_a_planned_network_makes_a_step(data: Path, planned: Planner) -> None:
     _, out, _ = planned(data, "--model.features=4", "--model.max_features=8", "--model.width=24", "--model.queries=4")
     config = load_file(out)
     network = models.build(config.model, in_channels=4, target=Target(), patch=config.data.patch)
-    loss = losses.build(config.loss, target=Target(), spacing_mm=(1.0, 1.0, 1.0), steps=2, queries=True)
+    loss = losses.build(config.loss, target=Target(), steps=2, queries=True)
     masks = torch.zeros(1, 3, *config.data.patch, dtype=torch.bool)
     masks[..., 4:9, 4:9, 4:9] = True
     value = loss(network(torch.randn(1, 4, *config.data.patch)), masks, StepContext(0, masks=torch.tensor(3.0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from mets3d.files import read_json
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.due import Due, due, ended_early
 from mets3d.training.progress import Progress
-from mets3d.training.stop import StopWish
 from mets3d.training.validation import HeldOutCases
 from tests.builders.runs import train, write_config
 
@@ -27,9 +27,9 @@ def test_a_run_without_a_better_score_ends_as_its_last_step_would(
     scored: list[dict[str, torch.Tensor]] = []
     original = HeldOutCases.__call__
 
-    def watched(cases: HeldOutCases, network: torch.nn.Module, wish: StopWish) -> Mapping[str, float] | None:
+    def watched(cases: HeldOutCases, network: torch.nn.Module, *others: Any) -> Mapping[str, float] | None:
         scored.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        return original(cases, network, wish)
+        return original(cases, network, *others)
 
     monkeypatch.setattr(HeldOutCases, "__call__", watched)
     config = write_config(

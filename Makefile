@@ -25,7 +25,7 @@ setup: .venv/.ready  ## the environment alone, in .venv
 	@touch $@
 
 train: .venv/.ready  ## quickstart: phantoms, training, held-out prediction, scores and a page, in runs/quickstart
-	$(BIN)/mets3d synth $(DATA)/cases --cases 20 --seed 0 --shape 64 64 48 --spacing 2.75
+	$(BIN)/mets3d synth $(DATA)/cases --cases 36 --seed 0 --shape 64 64 48 --spacing 2.75
 	$(BIN)/mets3d preprocess $(DATA)/cases $(DATA)/store --config configs/quickstart.yaml --jobs 2
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml train.py --config configs/quickstart.yaml
 	$(BIN)/mets3d predict $(RUN) $(DATA)/cases --held-out --probabilities

@@ -11,6 +11,17 @@ def test_unfinished_training_and_skipped_steps_are_named(make_run):
     assert "No validation in metrics.jsonl: no validation curve." in notes
 
 
+def test_a_run_that_ended_early_is_not_called_unfinished(make_run):
+    rows = [{"step": step, "kind": "train", "loss": 1.0} for step in range(1, 31)]
+    settings = {"train": {"steps": 40}, "validate": {"rules": "brats2023", "patience": 2}}
+    for name, code in (("early", 0), ("stopped", 143)):
+        run = make_run(name, metrics=rows, settings=settings, environment={"exit_code": code})
+        notes = [note.text for note in read_run(run).notes]
+        early = "Training ended early: 30 of 40 steps, then validations found no better score."
+        assert (early in notes) is (code == 0)
+        assert ("Training has not reached its end: 30 of 40 steps are logged." in notes) is (code != 0)
+
+
 def test_rows_are_in_order_of_steps(make_run):
     rows = [{"step": step, "kind": "train", "loss": float(step)} for step in (40, 10, 30)]
     record = read_run(make_run(metrics=rows))

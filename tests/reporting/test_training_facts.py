@@ -1,5 +1,6 @@
 from mets3d.reporting.read_run import read_run
-from mets3d.reporting.training_facts import facts, lede, loss_in_words
+from mets3d.reporting.training_facts import facts, lede, loss_in_words, optimizer_in_words
+from mets3d.settings import Optim
 
 
 def test_the_loss_in_words(make_run):
@@ -28,6 +29,17 @@ def test_the_loss_in_words(make_run):
         "; plus blob loss, with weight 2, mean over labels"
     )
     assert "to count 0.5 times as much as" in words("g", loss=balanced | {"boundary_weight": 0.5})
+
+
+def test_the_optimizer_in_words():
+    assert optimizer_in_words(Optim()) == ("AdamW, peak learning rate 0.0003, 500 warm-up steps, then half a cosine")
+    poly = Optim(name="sgd", lr=0.01, schedule="poly", warmup_steps=0)
+    assert optimizer_in_words(poly).endswith("0 warm-up steps, then (1 - step / steps)^0.9")
+    step = Optim(name="adam", schedule="step", step_every=1000, layer_decay=0.75, ema=0.999)
+    assert optimizer_in_words(step).endswith(
+        "then times 0.1 every 1,000 steps, times 0.75 for each layer down in the transformers, weights averaged with "
+        "decay 0.999"
+    )
 
 
 def test_what_was_trained_in_words(make_run, scores_of):

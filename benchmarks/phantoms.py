@@ -1,6 +1,6 @@
 """Measures how hard phantoms are, easy ones and those as hard as metastases.
 
-    .venv/bin/python benchmarks/phantoms.py [--difficulty mets] [--cases 40] [--rule-cases 40] [--crop-cases 20]
+    .venv/bin/python benchmarks/phantoms.py [--difficulty mets] [--tables rules] [--cases 40] [--crop-cases 20]
 
 Four tables, beside what is known of the training set of BraTS-METS 2025. Lesions are 26-connected.
 
@@ -36,10 +36,11 @@ from mets3d.phantoms.synth import Phantom, phantom, synthesise
 from mets3d.regions import ET, NETC, RC, SNFH, TC, scored_regions
 from mets3d.settings import Data, Preprocess
 
+TABLES = ("lesions", "rules", "crops")
 SEED = 7
 WHOLE, COARSE = (240, 240, 155), (104, 130, 100)  # at 1 mm, at 1.4 mm
 COARSE_MM = 1.4
-CROPS = (("128^3 at 1 mm", 128, 1.0, (144, 180, 140)), ("64^3 at 1.4 mm", 64, COARSE_MM, COARSE))
+CROPS = (("64^3 at 1.4 mm", 64, COARSE_MM, COARSE), ("128^3 at 1 mm", 128, 1.0, (144, 180, 140)))
 METS = {  # 10,119 lesions of 1,296 patients
     "ET, mm3: 5 %": 2.6,
     "ET, mm3: 50 %": 39.7,
@@ -69,9 +70,12 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     for difficulty in options.difficulty:
-        _show_lesions(difficulty, _lesions(difficulty, options.cases))
-        _show_rules(difficulty, _best_rules(difficulty, options.rule_cases))
-        _show_crops(difficulty, {name: _crops(difficulty, options, *how) for name, *how in CROPS})
+        if "lesions" in options.tables:
+            _show_lesions(difficulty, _lesions(difficulty, options.cases))
+        if "rules" in options.tables:
+            _show_rules(difficulty, _best_rules(difficulty, options.rule_cases))
+        for name, *how in CROPS if "crops" in options.tables else ():
+            _show_crops(difficulty, name, _crops(difficulty, options, *how))
 
 
 # ---------------------------------------------------------------- lesions
@@ -220,15 +224,16 @@ def _show_rules(difficulty: str, rules: dict[str, dict[str, Any]]) -> None:
     save("phantoms", f"{difficulty}, rules", {"seed": SEED, "rules": rules}, torch.device("cpu"))
 
 
-def _show_crops(difficulty: str, crops: dict[str, dict[str, float]]) -> None:
-    rows = [[name, *(f"{value:.3f}" for value in row.values())] for name, row in crops.items()]
-    print_table(f"{difficulty}: training crops without", ["crops", *next(iter(crops.values()))], rows)
-    save("phantoms", f"{difficulty}, crops", {"seed": SEED, "crops": crops}, torch.device("cpu"))
+def _show_crops(difficulty: str, name: str, shares: dict[str, float]) -> None:
+    rows = [[what, f"{share:.3f}"] for what, share in shares.items()]
+    print_table(f"{difficulty}: share of training crops of {name} without", ["", ""], rows)
+    save("phantoms", f"{difficulty}, crops of {name}", {"seed": SEED, "shares": shares}, torch.device("cpu"))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--difficulty", nargs="+", choices=("easy", "mets"), default=("mets", "easy"))
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--cases", type=int, default=40, help="patients at 1 mm")
     parser.add_argument("--rule-cases", type=int, default=40, help="patients for the rules")
     parser.add_argument("--crop-cases", type=int, default=20, help="patients for the crops")

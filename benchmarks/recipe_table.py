@@ -35,7 +35,7 @@ def make_tables(places: Sequence[Place]) -> None:
     _keep(runs, tables)
     page = PAGE.read_text(encoding="utf-8")
     for name, rows in tables.items():
-        text = (_ablate_text if name == "ablate" else _compare_text)(rows)
+        text = (_ablate_text if name == "ablate" else _compare_text)(rows) if rows else "No run is finished yet.\n"
         print(f"\n{text}")
         mark = rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)"
         page = re.sub(mark, lambda found, text=text: f"{found[1]}\n{text}\n{found[2]}", page, flags=re.DOTALL)

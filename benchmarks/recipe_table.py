@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from harness import RESULTS
-from recipe_arms import ARMS, GROUPS
+from recipe_arms import ARMS, GROUPS, SCALES
 from recipe_data import ROOT, Place
 from recipe_run import MIRRORED, PLAIN, REGIONS
 
@@ -49,9 +49,18 @@ def _merged(places: Sequence[Place]) -> list[Run]:
     """Returns the runs that were kept and those of the folders, which replace runs of the same arm and seed."""
     kept = json.loads(KEPT.read_text(encoding="utf-8"))["runs"] if KEPT.exists() else []
     new = [json.loads(file.read_text(encoding="utf-8")) for place in places for file in place.results.glob("*.json")]
-    runs = {(run["arm"], run["seed"]): run for run in [*kept, *new] if run["arm"] in ARMS}
+    runs = {(run["arm"], run["seed"]): run for run in [*kept, *new] if run["arm"] in ARMS and _is_whole(run)}
     order = list(ARMS)
     return [runs[key] for key in sorted(runs, key=lambda key: (order.index(key[0]), key[1]))]
+
+
+def _is_whole(run: Run) -> bool:
+    """Returns whether a run has the patch, batch and steps that its arm has now; says which has not."""
+    scale = SCALES[ARMS[run["arm"]].scale]
+    whole: bool = run["scale"] == {"patch": scale.patch, "batch": scale.batch, "steps": scale.steps}
+    if not whole:
+        print(f"left out, for it is of another length or patch: {run['arm']}-{run['seed']}")
+    return whole
 
 
 def _one_data_set(runs: list[Run]) -> list[Run]:

@@ -108,7 +108,7 @@ def test_the_copy_runs_beside_the_kernels_and_the_host_waits_for_neither() -> No
     try:
         for number in range(3):
             # Kernels of the step before are still at work when this batch is asked for.
-            torch.cuda._sleep(200_000_000)
+            torch.cuda._sleep(1_000_000_000)
             busy = torch.cuda.current_stream(device).record_event()
             (one,) = next(steps)
             assert not busy.query(), "asking for a batch waits for no kernel"
@@ -129,7 +129,7 @@ def test_a_copy_is_over_while_the_kernels_of_the_step_before_are_not() -> None:
     next(steps)
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as tracer:
-        torch.cuda._sleep(200_000_000)
+        torch.cuda._sleep(1_000_000_000)
         next(steps)  # begins the copy of the step after it
         torch.cuda.synchronize()
     events = [event for event in tracer.events() if event.device_type == torch.autograd.DeviceType.CUDA]

@@ -103,8 +103,11 @@ def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:
 def test_resuming_and_workers_change_no_sample(phantom_store: Path, workers: int) -> None:
     kept = samples(phantom_store)
     everything = flat(list(batches(kept, steps=range(6), batch_size=2)))
-    late = flat(list(batches(kept, steps=range(4, 6), batch_size=2, workers=workers)))
-    assert late == everything[8:]
+    late = list(batches(kept, steps=range(4, 6), batch_size=2, workers=workers))
+    assert flat(late) == everything[8:]
+    for tensor in (tensor for step in late for batch in step for tensor in batch.tensors):
+        assert tensor.is_shared() == bool(workers)
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes, "no more than the patch is kept or handed over"
 
 
 def test_two_processes_load_what_one_loads(phantom_store: Path) -> None:

@@ -87,6 +87,7 @@ ARMS: dict[str, Arm] = {
             "batch-dice": ("deep heads' Dice of the batch", "loss.batch_dice=true"),
             "deep-targets-max": ("targets of the deep heads by maximum", "loss.deep_targets=max"),
             "deep-supervision-off": ("no deep supervision", "model.deep_supervision=false"),
+            "query-final": ("the final query prediction alone in the loss", "loss.query_predictions=final"),
             "augment-none": ("no augmentation", "augment.preset=none"),
             "augment-spatial": ("movements alone", "augment.preset=spatial"),
             "augment-brats-regions": ("the original's list", "augment.preset=brats_regions"),

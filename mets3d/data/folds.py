@@ -13,9 +13,7 @@ from mets3d.config import Data
 from mets3d.data import DataError
 from mets3d.data.folds_file import Entry, read_split
 from mets3d.data.patients import patients_of
-from mets3d.data.store import Store
-
-BURDEN_OF = ("TC", "WT")  # lesions as the loader counts them: of the core, which oedema cannot join; else of all
+from mets3d.data.store import LESIONS_OF, Store
 
 Burden = tuple[int, float]  # lesions, and their volume in mm3
 
@@ -58,7 +56,7 @@ def split_of(store: Store, data: Data) -> Split:
     """
     patients = _patients(store, data)
     if data.split is None:
-        entries = as_entries(make_folds(patients, data.folds, data.split_seed, store.burdens(BURDEN_OF)))
+        entries = as_entries(make_folds(patients, data.folds, data.split_seed, store.burdens(LESIONS_OF)))
         remarks: list[str] = []
     else:
         entries, remarks = read_split(Path(data.split), patients, store.left_out)

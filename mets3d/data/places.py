@@ -9,11 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from mets3d.data.store import Store
+from mets3d.data.store import LESIONS_OF, Store
 from mets3d.data.stored_case import StoredCase
-
-# A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
-LESIONS_OF = ("TC", "WT")
 
 
 class Lesion(NamedTuple):

@@ -34,6 +34,9 @@ from mets3d.data.store_source import (
 from mets3d.data.stored_case import StoredCase, case_path, header_digest
 from mets3d.files import read_json
 
+# A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
+LESIONS_OF = ("TC", "WT")
+
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
 ABOUT_THE_SOURCE = ("source", "source_hash", "left_out", "not_usable")  # keys of the index
 

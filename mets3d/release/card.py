@@ -242,7 +242,7 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     if config.model.vit_pretrained is not None:
         yield "The ViT started from weights pretrained on natural images."
     if config.weights is not None:
-        yield "The training started from the weights of another run."
+        yield "The training started from other weights."
 
 
 def _chosen_by(config: Config, held_out: int) -> str:

@@ -267,6 +267,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _there_is_what_is_kept(self) -> Config:
+        if self.weights_keep and self.weights is None:
+            raise ValueError(
+                f"weights_keep is [{', '.join(self.weights_keep)}] and weights none; expected `weights` to be the run "
+                "that it is taken from"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _schedule_has_steps(self) -> Config:
         optim, steps = self.optim, self.train.curve_steps
         first_drop = optim.warmup_steps + (optim.step_every or 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from mets3d.config import Config
 from mets3d.files import MissingWeightsError
 from mets3d.models.transunet import TransUNet
@@ -13,6 +15,7 @@ from mets3d.models.warm_start import HEADS, read_weights, warm_start
 from mets3d.rundir import RunDir, open_run
 from mets3d.training import checkpoint
 from mets3d.training.checkpoint import Whole
+from mets3d.training.groups import parameter_groups
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,12 @@ def begin_from(config: Config, network: TransUNet) -> tuple[list[str], Origin | 
             )
         weights = read_weights(source, network)
     matched = warm_start(network, weights, file)
-    if origin is not None and "optimizer" in origin.keep and (matched.fresh or matched.unused or matched.resampled):
-        raise ValueError(
-            f"weights_keep: the optimizer of {source} is of another network; {matched.line(file, network)}"
-        )
+    if origin is not None and "optimizer" in origin.keep:
+        if matched.fresh or matched.unused or matched.resampled:
+            raise ValueError(
+                f"weights_keep: the optimizer of {source} is of another network; {matched.line(file, network)}"
+            )
+        _check_groups(origin.checkpoint, network, config)
     return [matched.line(file, network), *_kept(origin)], origin
 
 
@@ -90,6 +95,18 @@ def _newest(run: RunDir, config: Config) -> Origin:
             "expected the same, or weights_keep without optimizer"
         )
     return Origin(found, config.weights_keep)
+
+
+def _check_groups(found: Whole, network: TransUNet, config: Config) -> None:
+    """Raises ValueError where the optimizer of a checkpoint has its parameters in other groups than this run's."""
+    saved = torch.load(found.folder.optimizer, map_location="cpu", weights_only=True, mmap=True)["param_groups"]
+    own = parameter_groups(network, config.optim)
+    theirs, ours = ([len(group["params"]) for group in groups] for groups in (saved, own))
+    if theirs != ours:
+        raise ValueError(
+            f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "
+            f"{ours}; expected the same optim.layer_decay and optim.weight_decay_on, or weights_keep without optimizer"
+        )
 
 
 def _kept(origin: Origin | None) -> list[str]:

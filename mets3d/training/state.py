@@ -128,7 +128,7 @@ def load(state: State, found: Whole) -> None:
 def begin(state: State, origin: Origin) -> None:
     """Takes over what is kept of another run's checkpoint: optimizer, step. All processes call it; the main one reads.
 
-    How the optimizer decays and averages is said by this run. Raises ValueError if its state does not fit.
+    How the optimizer decays and averages is said by this run. That its groups fit, `begin_from` has seen.
     """
     found = origin.checkpoint
     if "optimizer" in origin.keep:
@@ -136,14 +136,6 @@ def begin(state: State, origin: Origin) -> None:
         options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
         learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
-        saved = learned.optimizer["param_groups"]
-        theirs, ours = ([len(group["params"]) for group in some] for some in (saved, groups))
-        if theirs != ours:
-            raise ValueError(
-                f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "
-                f"{ours}; expected the same optim.layer_decay and optim.weight_decay_on, or weights_keep without "
-                "optimizer"
-            )
         full_state.spread_weights(accelerator, state.network, learned.weights)
         full_state.spread_optimizer(state.optimizer, learned.optimizer)
         for group, own in zip(state.optimizer.param_groups, options, strict=True):

@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 from torch import nn
 
 from mets3d.config import Config
-from mets3d.data.folds import BURDEN_OF
 from mets3d.data.representatives import representatives
-from mets3d.data.store import Store
+from mets3d.data.store import LESIONS_OF, Store
 from mets3d.data.stored_case import StoredCase
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.region_scores import overlap
@@ -41,7 +40,7 @@ class HeldOutCases:
         self.target = Target(config.data.target, config.data.cavity)
         self.rules = rules_named(config.validate_.rules)
         self.cases = sorted(cases)
-        self.subset = representatives(cases, config.validate_.cases, store.burdens(BURDEN_OF))
+        self.subset = representatives(cases, config.validate_.cases, store.burdens(LESIONS_OF))
 
     def __call__(self, network: nn.Module, wish: StopWish, all_cases: bool = False) -> Mapping[str, float] | None:
         """Returns the means over the subset by name, empty without a case; None if a signal or an error came.

@@ -144,6 +144,7 @@ def test_a_dotted_key_in_a_file_is_told_to_be_a_section(tmp_path: Path, line: st
         ),
         (["--preprocess.spacing_mm={[]: 1}"], "preprocess.spacing_mm: input should be a valid tuple"),
         (["--config", "."], ".: is a folder; name a YAML file"),
+        (["--weights_keep=[step]"], "weights_keep is [step] and weights none"),
         (["--optim.lr=inf"], "optim.lr"),
         (["--augment.scale=[0, 1]"], "augment.scale"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),

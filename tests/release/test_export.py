@@ -227,7 +227,7 @@ def test_the_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     assert "boundary term hausdorff_distance" in text
     assert "Not a medical device" in text
     assert "| ET | 0.03 | - | 0 | no | no |" in text
-    assert "started from the weights of another run" in text
+    assert "started from other weights" in text
     assert "best mean lesion-wise Dice on 1 of the held-out cases by the rule set brats2026, so scores" in text
     assert f"torch {torch.__version__}" in text
     assert "| Dice | 0.550, n 2 | 0.500, n 1 | 0.350, n 2 |" in text  # two patients have no interval

@@ -99,6 +99,10 @@ REFUSED = {
         ["--weights_keep=[optimizer]", "--data.target=labels", "--train.steps=9"],
         "the optimizer of",
     ),
+    "an optimizer of other groups": (
+        ["--weights_keep=[optimizer]", "--optim.weight_decay_on=all"],
+        "expected the same optim.layer_decay and optim.weight_decay_on",
+    ),
     "channels in another order": (["--data.sequences=[t1c,t1n,t2w,t2f]"], "expected the same in the same order"),
 }
 

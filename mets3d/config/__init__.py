@@ -74,7 +74,7 @@ def overridden(config: Config, words: Sequence[str], *, sections: Sequence[str])
     ]
     tree = as_dict(config)
     known = {key for key, _, _ in leaves()}
-    for key, value in overrides:
+    for key, value in _presets_first(overrides):
         if key in known and not any(key == name or key.startswith(f"{name}.") for name in sections):
             faults.append(f"{key}: belongs to the training; only {' and '.join(sections)} can be changed now")
         else:

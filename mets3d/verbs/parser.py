@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+TOP = ("name", "output", "seed", "precision", "resume", "weights", "weights_keep")  # settings without a section
+
 
 class VerbParser(argparse.ArgumentParser):
     """A verb's arguments; where it takes overrides, words like `--section.key=value` become `overrides`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mets3d.console import progress_of
 from mets3d.verbs.configuration import configuration
-from mets3d.verbs.parser import VerbParser, output_file
+from mets3d.verbs.parser import TOP, VerbParser, output_file
 
 if TYPE_CHECKING:
     from mets3d.config import Config
@@ -20,7 +20,6 @@ SUMMARY = "write a configuration for a data set and a memory size, with the reas
 ORDER = 28
 WITHOUT_GPU_GB = 16.0
 BASE = "base.yaml"
-TOP = ("name", "output", "seed", "precision", "resume", "weights")
 SECTIONS = ("data", "preprocess", "augment", "model", "loss", "optim", "train", "validate", "predict", "track")
 
 

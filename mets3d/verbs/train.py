@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mets3d.verbs.parser import VerbParser
+from mets3d.verbs.parser import TOP, VerbParser
 
 SUMMARY = "train a network; the same command again goes on from the newest checkpoint"
 ORDER = 38
@@ -28,7 +28,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--print-config", action="store_true", help="print the complete configuration and leave")
     parser.takes_overrides(
         "settings to change, as --loss.boundary=blob or --name=second; `--config base --print-config` lists them",
-        also=["name", "output", "seed", "precision", "resume", "weights"],
+        also=TOP,
     )
 
 

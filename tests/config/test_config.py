@@ -357,6 +357,13 @@ def test_the_complete_configuration_with_a_preset_is_read_back(tmp_path: Path, p
     assert (loaded.augment.noise, loaded.augment.scaling) == (0.3, 0)
 
 
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_order_of_overrides_has_no_meaning_over_a_configuration_either(swap: bool) -> None:
+    words = ["--augment.preset=spatial", "--augment.noise=0.2"]
+    changed = config.overridden(load([]), words[::-1] if swap else words, sections=["augment"]).augment
+    assert (changed.preset, changed.noise, changed.blur) == ("spatial", 0.2, 0)
+
+
 def test_a_preset_that_does_not_exist_is_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
         load(["--augment.preset=heavy"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mets3d.__main__ import main
-from mets3d.verbs.parser import VerbParser
+from mets3d.config import leaves
+from mets3d.verbs.parser import TOP, VerbParser
 
 
 def parser() -> VerbParser:
@@ -36,6 +37,16 @@ def test_an_override_without_a_value_is_not_taken_for_something_else(
         parser().parse_args(["DATA", word, "0.5"])
     assert leaving.value.code == 2
     assert f"{word}: a value is missing; expected {word}=VALUE" in capsys.readouterr().err
+
+
+def test_every_setting_without_a_section_is_an_override_of_training_and_plan(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert set(TOP) == {key for key, _, _ in leaves() if "." not in key}
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", "--config", "base", "--weights=runs/a", "--weights_keep=[step]", "--print-config"])
+    assert leaving.value.code == 0
+    assert "weights_keep: [step]" in capsys.readouterr().out
 
 
 def test_a_verb_without_a_configuration_takes_none(capsys: pytest.CaptureFixture[str]) -> None:

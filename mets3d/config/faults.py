@@ -38,10 +38,19 @@ def wrong_value(fault: Any) -> str:
     names = {name for key, _, _ in leaves() for name in key.split(".")}
     # Beside keys and positions in lists pydantic names the kinds that it tried, such as "literal['median']".
     path = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part in names)
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error":
-        return f"{path}: {message}" if path else message
-    return f"{path}: {message[0].lower()}{message[1:]}; found {fault['input']!r}"
+    message, found = fault["msg"].removeprefix("Value error, "), fault["input"]
+    match fault["type"]:
+        case "value_error":
+            return f"{path}: {message}" if path else message
+        case "missing":  # a list ends before this position; no other setting is without a default
+            return f"{path.rpartition('.')[0]}: expected a longer list; found {found!r}"
+        case "too_long":
+            return f"{path}: expected a list of {fault['ctx']['max_length']}; found {found!r}"
+        case "tuple_type":
+            return f"{path}: input should be a valid tuple, written as a list in brackets; found {found!r}"
+        case "model_type":
+            return f"{path}: is a section; expected a value for one of its keys, as {path}.KEY; found {found!r}"
+    return f"{path}: {message[0].lower()}{message[1:]}; found {found!r}"
 
 
 def _unknown_keys(tree: Any, section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str | None]]:

@@ -82,6 +82,8 @@ def _named(file: Path, cases: Collection[str]) -> Iterator[tuple[str, Named]]:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{file}: data.split: expected {_FORMS}; found no text") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"data.split: {file}: no such file; expected {_FORMS}") from None
     if text.lstrip()[:1] in ("[", "{"):
         yield from _of_json(file, text)
     else:

@@ -140,6 +140,8 @@ def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: data.patients: expected a UTF-8 text file ({error})") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"data.patients: {file}: no such file; expected one with lines case,patient") from None
     head = text.lstrip().partition("\n")[0]
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
     case, patient, columns = 0, 1, 0

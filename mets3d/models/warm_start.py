@@ -42,7 +42,8 @@ class Matched:
         own = {name: tensor.numel() for name, tensor in network.state_dict().items()}
         taken = (*self.taken, *self.resampled)
         numbers = sum(own[name] for name in taken) / max(1, sum(own.values()))
-        parts = [f"weights of {source}: {len(taken)} of {len(own)} tensors, {numbers:.1%} of the numbers"]
+        shown = numbers if len(taken) == len(own) else min(numbers, 0.999)  # 100.0% is said of all alone
+        parts = [f"weights of {source}: {len(taken)} of {len(own)} tensors, {shown:.1%} of the numbers"]
         parts += [f"resampled to this patch: {_grouped(self.resampled)}"] if self.resampled else []
         parts += [f"without a bias there, so 0: {_grouped(self.zero)}"] if self.zero else []
         parts += [f"as initialised: {_grouped(self.fresh)}"] if self.fresh else []

@@ -57,9 +57,11 @@ def frame_of(shape: Shape3, spacing_mm: Spacing) -> Frame:
     scale = min(1.0, *(field / (2 * half) for field, half in zip(fields, HALF_HEAD_MM, strict=True)))
     across = [2 * half * scale / size for half, size in zip(HALF_HEAD_MM, spacing_mm, strict=True)]
     if min(across) < FEWEST_VOXELS:
+        coarse = min(across) < FEWEST_VOXELS * scale  # so few also where the whole head has room
+        remedy = ["a smaller spacing"] * coarse + ["a larger shape"] * (scale < 1)
         raise ValueError(
             f"shape {shape} at {spacing_mm} mm leaves {min(across):.0f} voxels across the head; expected at least "
-            f"{FEWEST_VOXELS} per axis: choose a larger shape or a smaller spacing"
+            f"{FEWEST_VOXELS} per axis: choose {' and '.join(remedy)}"
         )
     centres = [(np.arange(n) - (n - 1) / 2) * size / scale for n, size in zip(shape, spacing_mm, strict=True)]
     inside = [np.flatnonzero(np.abs(c) <= half) for c, half in zip(centres, HALF_HEAD_MM, strict=True)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
@@ -20,3 +20,19 @@ class Section(BaseModel):
     """A group of settings that refuses unknown keys and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_are_no_numbers(cls, value: Any, info: Any) -> Any:
+        # Pydantic would read true as 1: a patience that is switched on would end a run at its first worse score.
+        if _has_switch(value) and _has_number(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(f"true and false are no numbers; found {value!r}")
+        return value
+
+
+def _has_switch(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_has_switch, value)))
+
+
+def _has_number(kind: Any) -> bool:
+    return kind in (int, float) or any(map(_has_number, get_args(kind)))

@@ -58,7 +58,8 @@ def begin_from(config: Config, network: TransUNet) -> tuple[list[str], Origin | 
     if origin is not None and "optimizer" in origin.keep:
         if matched.fresh or matched.unused or matched.resampled:
             raise ValueError(
-                f"weights_keep: the optimizer of {source} is of another network; {matched.line(file, network)}"
+                f"weights_keep: the optimizer of {source} is of another network; expected the same, or weights_keep "
+                f"without optimizer; {matched.line(file, network)}"
             )
         _check_groups(origin.checkpoint, network, config)
     return [matched.line(file, network), *_kept(origin)], origin

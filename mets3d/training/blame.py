@@ -18,6 +18,7 @@ from mets3d.training.progress import Progress
 
 LOSS, IMAGE = 1.0, 2.0
 NAMED_AFTER = 3  # skipped steps
+AUGMENTED = "where augmentation made it so, as the lines of these steps say, narrow its ranges under `augment`"
 
 
 def faults_of(image: Float[Tensor, "B C X Y Z"], loss: Float[Tensor, ""]) -> Float[Tensor, " B"]:
@@ -120,7 +121,7 @@ def named_cases(progress: Progress) -> list[str]:
     """
     lines = [
         f"{case} caused {times} skipped steps: its image is not finite. Look at it with `mets3d check` and preprocess "
-        "again, or leave the case out"
+        f"again, or leave the case out; {AUGMENTED}"
         for case, times in sorted(progress.bad_images.items())
         if times >= NAMED_AFTER
     ]
@@ -138,7 +139,7 @@ def verdict(row: Sequence[Skipped]) -> str:
         cases = sorted({case for skipped in row if skipped.data for case in skipped.cases})
         return (
             f"It is the data: in {steps} of them an image is not finite, of {', '.join(cases)}. Look at them with "
-            "`mets3d check` and preprocess again, or leave the cases out"
+            f"`mets3d check` and preprocess again, or leave the cases out; {AUGMENTED}"
         )
     cases = sorted({case for skipped in row for case in skipped.cases})
     among = f", among them of {len(cases)} cases" if cases else ""

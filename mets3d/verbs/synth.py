@@ -56,5 +56,5 @@ def run(options: argparse.Namespace) -> int:
     if options.difficulty == "mets":
         print(f"their sites are in {options.out / SITES_FILE}")
         if (options.out / SPLITS_FILE).exists():
-            print(f"--data.split={options.out / SPLITS_FILE} trains on four sites and holds the fifth out")
+            print(f"--data.split={options.out / SPLITS_FILE} holds one site out and trains on the others")
     return 0

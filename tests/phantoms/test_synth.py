@@ -163,9 +163,15 @@ def test_a_small_field_of_view_scales_the_head_down() -> None:
 
 def test_no_room_for_a_head() -> None:
     with pytest.raises(
-        ValueError, match=r"shape \(16, 64, 64\).*leaves 16 voxels across the head; expected at least 24"
+        ValueError,
+        match=r"shape \(16, 64, 64\).*leaves 16 voxels across the head; expected at least 24 per axis: choose a larger shape$",
     ):
         phantom(0, 0, (16, 64, 64), (1.0, 1.0, 1.0))
+    # Here the whole head has room: a larger shape would change nothing.
+    with pytest.raises(ValueError, match=r"leaves 22 voxels .*: choose a smaller spacing$"):
+        phantom(0, 0, (32, 40, 24), (6.0, 6.0, 6.0))
+    with pytest.raises(ValueError, match=r"leaves 12 voxels .*: choose a smaller spacing and a larger shape$"):
+        phantom(0, 0, (16, 16, 16), (10.0, 10.0, 10.0))
     with pytest.raises(ValueError, match="expected 1 to 9999 cases, found 0"):
         synthesise(Path("nowhere"), 0, 0)
     with pytest.raises(ValueError, match=r"spacing: expected voxel sizes of at least 0.001 mm, found \(1e-320"):

@@ -141,7 +141,7 @@ def test_faults_of_a_split_are_named_by_line_or_entry(tmp_path: Path, content: A
 
 def test_a_split_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "splits_final.pkl"
-    with pytest.raises(FileNotFoundError, match="data.split: .*: no such file; expected a list of"):
+    with pytest.raises(FileNotFoundError, match=r"data.split: .*: no such file; expected a list of"):
         read_split(file, SIX)
     file.write_bytes(b"\x80\x04\xff")
     with pytest.raises(DataError, match="found no text"):

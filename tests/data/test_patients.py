@@ -120,5 +120,5 @@ def test_tables_of_another_form_are_refused(tmp_path: Path, text: str, said: str
     file.write_bytes(b"A,\xff\n")
     with pytest.raises(DataError, match="expected a UTF-8 text file"):
         patients_of(["A"], str(file))
-    with pytest.raises(FileNotFoundError, match="data.patients: .*: no such file; expected one with lines"):
+    with pytest.raises(FileNotFoundError, match=r"data.patients: .*: no such file; expected one with lines"):
         patients_of(["A"], str(tmp_path / "absent.csv"))

@@ -60,6 +60,15 @@ def test_a_new_query_decoder_stays_as_initialised(small):
     assert all(name.startswith("head.") for name in matched.unused)
 
 
+def test_a_hundred_percent_is_said_of_all_alone(small):
+    theirs, ours = copied(small("cnn", seed=1)), small("cnn", seed=2)
+    least = min((name for name in theirs if "head" in name), key=lambda name: theirs[name].numel())
+    assert theirs.pop(least).numel() < 0.0005 * sum(value.numel() for value in ours.state_dict().values())
+    assert f"{len(theirs)} of {len(theirs) + 1} tensors, 99.9% of the numbers" in warm_start(ours, theirs, SOURCE).line(
+        SOURCE, ours
+    )
+
+
 def test_a_bias_that_the_weights_lack_is_zero(small):
     theirs, ours = copied(small("cnn", seed=1)), small("cnn", seed=2, head_bias=0.01)
     biases = {name for name in ours.state_dict() if "head" in name and name.endswith(".bias")}

@@ -97,7 +97,7 @@ REFUSED = {
     "another network": (["--model.features=8"], "another network"),
     "the optimizer of another network": (
         ["--weights_keep=[optimizer]", "--data.target=labels", "--train.steps=9"],
-        "the optimizer of",
+        "is of another network; expected the same, or weights_keep without optimizer",
     ),
     "an optimizer of other groups": (
         ["--weights_keep=[optimizer]", "--optim.weight_decay_on=all"],

@@ -23,6 +23,7 @@ from mets3d.rundir import ExportDir, RunDir
 from mets3d.settings.channels import sequences_of
 from mets3d.statistics.cohort import numbers_shown_in
 from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.training.selection import all_choose
 
 MODES = {
     "cnn": "a plain convolutional U-Net",
@@ -248,7 +249,7 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
 def _chosen_by(config: Config, held_out: int) -> str:
     """Says by which score, and on how many of the held-out cases, the weights were chosen."""
     settings = config.validate_
-    cases = held_out if settings.cases is None or settings.all_every is not None else settings.cases
+    cases = held_out if settings.cases is None or all_choose(config) else settings.cases
     some = f"{cases} of " if cases < held_out else ""
     return (
         f"The weights are those of the validated step with the best mean {SCORES[settings.best_by]} on "

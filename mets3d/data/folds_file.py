@@ -78,12 +78,12 @@ def _faults_of_sides(where: str, entry: Entry, patients: Mapping[str, str]) -> l
 
 def _named(file: Path, cases: Collection[str]) -> Iterator[tuple[str, Named]]:
     """Yields where each entry stands, and its names. Raises DataError for another form."""
+    if not file.is_file():
+        raise FileNotFoundError(f"data.split: {file}: no such file; expected {_FORMS}")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{file}: data.split: expected {_FORMS}; found no text") from None
-    except FileNotFoundError:
-        raise FileNotFoundError(f"data.split: {file}: no such file; expected {_FORMS}") from None
     if text.lstrip()[:1] in ("[", "{"):
         yield from _of_json(file, text)
     else:

@@ -136,12 +136,12 @@ def _from_file(file: Path, names: Sequence[str], also_known: Collection[str]) ->
 
 def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
     """Yields number, case and patient of every line. Raises DataError for a table of another form."""
+    if not file.is_file():
+        raise FileNotFoundError(f"data.patients: {file}: no such file; expected one with lines case,patient")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: data.patients: expected a UTF-8 text file ({error})") from None
-    except FileNotFoundError:
-        raise FileNotFoundError(f"data.patients: {file}: no such file; expected one with lines case,patient") from None
     head = text.lstrip().partition("\n")[0]
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
     case, patient, columns = 0, 1, 0

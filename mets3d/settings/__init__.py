@@ -278,16 +278,17 @@ class Config(Section):
     @model_validator(mode="after")
     def _schedule_has_steps(self) -> Config:
         optim, steps = self.optim, self.train.curve_steps
+        length = "train.steps" if self.train.schedule_steps is None else "train.schedule_steps"
         first_drop = optim.warmup_steps + (optim.step_every or 0)
         if optim.schedule == "poly" and optim.warmup_steps >= steps:
             raise ValueError(
                 f"optim.schedule is poly, and {optim.warmup_steps} steps of warm-up leave it none of {steps}; lower "
-                "optim.warmup_steps, or raise train.steps"
+                f"optim.warmup_steps, or raise {length}"
             )
         if optim.schedule == "step" and first_drop >= steps:
             raise ValueError(
-                f"optim.schedule is step, and its first drop would come after {first_drop} of {steps} steps; lower "
-                "optim.step_every or optim.warmup_steps, or use constant"
+                f"optim.schedule is step, and its first drop would come after {first_drop} of {steps} steps "
+                f"({length}); lower optim.step_every or optim.warmup_steps, or use constant"
             )
         return self
 

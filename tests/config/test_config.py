@@ -150,6 +150,10 @@ def test_a_dotted_key_in_a_file_is_told_to_be_a_section(tmp_path: Path, line: st
         (["--validate.patience=true"], "validate.patience: true and false are no numbers; found True"),
         (["--data.patch=[true, 32, 32]"], "data.patch: true and false are no numbers; found [True, 32, 32]"),
         (["--config", "."], ".: is a folder; name a YAML file"),
+        (
+            ["--optim.schedule=poly", "--train.steps=4", "--train.schedule_steps=2", "--optim.warmup_steps=3"],
+            "leave it none of 2; lower optim.warmup_steps, or raise train.schedule_steps",
+        ),
         (["--weights_keep=[step]"], "weights_keep is [step] and weights none"),
         (["--optim.lr=inf"], "optim.lr"),
         (["--augment.scale=[0, 1]"], "augment.scale"),

@@ -143,6 +143,8 @@ def test_a_split_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None
     file = tmp_path / "splits_final.pkl"
     with pytest.raises(FileNotFoundError, match=r"data.split: .*: no such file; expected a list of"):
         read_split(file, SIX)
+    with pytest.raises(FileNotFoundError, match=r"data.split: "):
+        read_split(tmp_path, SIX)
     file.write_bytes(b"\x80\x04\xff")
     with pytest.raises(DataError, match="found no text"):
         read_split(file, SIX)

@@ -53,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
         progress=progress_of("synth"),
     )
     print(f"{len(names)} case{'s' * (len(names) != 1)} in {options.out}")
+    others = [path for path in options.out.glob("BraTS-MET-*") if path.is_dir() and path.name not in names]
+    if others:
+        print(f"{len(others)} more there from before, left as found: for one set of phantoms name an empty folder")
     if options.difficulty == "mets":
         print(f"their sites are in {options.out / SITES_FILE}")
         if (options.out / SPLITS_FILE).exists():

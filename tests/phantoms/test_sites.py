@@ -88,7 +88,9 @@ def test_the_truth_lies_beside_noisy_references(data: Path) -> None:
     assert differ >= 3
 
 
-def test_a_later_call_leaves_no_wrong_sites_or_truth(data: Path, tmp_path: Path) -> None:
+def test_a_later_call_leaves_no_wrong_sites_or_truth(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [str(tmp_path), "--shape", "30", "36", "30", "--spacing", "5", "--cases"]
     assert main(["synth", *words, "1", "--difficulty", "mets", "--annotation-noise", "0.2"]) == 0
     names = {path.name for path in tmp_path.iterdir()}
@@ -96,6 +98,10 @@ def test_a_later_call_leaves_no_wrong_sites_or_truth(data: Path, tmp_path: Path)
     assert main(["synth", *words, "1"]) == 0
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and "BraTS" not in path.name] == []
     assert not list((tmp_path / "truth").iterdir())
+    (tmp_path / "BraTS-MET-90002-000").mkdir()
+    capsys.readouterr()
+    assert main(["synth", *words, "1"]) == 0
+    assert "\n1 more there from before, left as found" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from mets3d.settings.kinds import Factors, Section
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Sizes = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+Size = Annotated[float, Field(ge=0, le=1)]  # of a deformation; beyond it a patch would read far more than its case
+Sizes = tuple[Size, Size]
 Zoom = Annotated[float, Field(gt=0, le=1)]
 
 INTENSITIES = (
@@ -84,7 +85,7 @@ class Augment(Section):
     gamma: Probability = Field(0.3, description="probability of a gamma curve that keeps mean and deviation")
     gamma_range: Factors = Field((0.7, 1.5), description="range of both exponents, drawn per sequence")
     bias_field: Probability = Field(0.0, description="probability of a smooth factor over space, as a coil's")
-    bias_field_strength: float = Field(0.3, ge=0, description="largest logarithm of that factor, up or down")
+    bias_field_strength: float = Field(0.3, ge=0, le=3, description="largest logarithm of that factor, up or down")
     sequence_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability that a sequence is zero, per sequence; at least one stays"
     )

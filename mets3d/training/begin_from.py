@@ -34,26 +34,11 @@ def begin_from(config: Config, network: TransUNet) -> tuple[list[str], Origin | 
     of another network, and where settings contradict each other.
     """
     source = Path(str(config.weights))
-    if source.is_dir():
-        run = open_run(source, needs=("config",))
-        before = _checked(run, config)
-        origin = _newest(run, config) if config.weights_keep else None
-        file = run.weights if origin is None else origin.checkpoint.folder.weights
-        if not file.is_file():
-            raise MissingWeightsError(f"{run.path} has no {file.name}; the run has not written its weights yet")
-        weights = read_weights(file, network)
-        if before.data.target != config.data.target or before.data.cavity != config.data.cavity:
-            # Channels of another meaning may have the same shape: four regions, or background and three labels.
-            weights = {name: value for name, value in weights.items() if not name.startswith(HEADS)}
-    else:
-        origin, file = None, source
-        if config.weights_keep:
-            kept = " and ".join(config.weights_keep)
-            raise ValueError(
-                f"weights_keep: expected `weights` to be a run directory, which has checkpoints with {kept}; found the "
-                f"file {source}"
-            )
-        weights = read_weights(source, network)
+    file, origin = _file_of(source, config)
+    weights = read_weights(file, network)
+    if _learned_otherwise(source, config):
+        # Channels of another meaning may have the same shape: four regions, or background and three labels.
+        weights = {name: value for name, value in weights.items() if not name.startswith(HEADS)}
     matched = warm_start(network, weights, file)
     if origin is not None and "optimizer" in origin.keep:
         if matched.fresh or matched.unused or matched.resampled:
@@ -65,16 +50,40 @@ def begin_from(config: Config, network: TransUNet) -> tuple[list[str], Origin | 
     return [matched.line(file, network), *_kept(origin)], origin
 
 
-def _checked(run: RunDir, config: Config) -> Config:
-    """Returns the configuration of a run. Raises ValueError where its network saw other channels."""
-    before: Config = run.load_config()
-    theirs, ours = before.data.sequences, config.data.sequences
+def _file_of(source: Path, config: Config) -> tuple[Path, Origin | None]:
+    """Returns the file of weights that a run or path means, and the checkpoint that is kept of the run."""
+    if source.is_dir():
+        run = open_run(source, needs=("config",))
+        origin = _newest(run, config) if config.weights_keep else None
+        file = run.weights if origin is None else origin.checkpoint.folder.weights
+        if not file.is_file():
+            raise MissingWeightsError(f"{run.path} has no {file.name}; the run has not written its weights yet")
+        return file, origin
+    if config.weights_keep:
+        kept = " and ".join(config.weights_keep)
+        raise ValueError(
+            f"weights_keep: expected `weights` to be a run directory, which has checkpoints with {kept}; found the "
+            f"file {source}"
+        )
+    return source, None
+
+
+def _learned_otherwise(source: Path, config: Config) -> bool:
+    """Returns whether a run, or the run that a file lies in, learned other regions or labels than this one is to.
+
+    Raises ValueError where its network saw other channels. Of a file alone neither is known.
+    """
+    run = RunDir(source if source.is_dir() else source.parent)
+    if not run.config.is_file():
+        return False
+    before = open_run(run.path, needs=("config",)).load_config().data
+    theirs, ours = before.sequences, config.data.sequences
     if theirs != ours:
         raise ValueError(
             f"weights: {run.path} was trained with data.sequences [{', '.join(theirs)}], and here they are "
             f"[{', '.join(ours)}]; expected the same in the same order"
         )
-    return before
+    return before.target != config.data.target or before.cavity != config.data.cavity
 
 
 def _newest(run: RunDir, config: Config) -> Origin:

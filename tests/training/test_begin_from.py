@@ -119,6 +119,15 @@ def test_what_does_not_fit_is_one_line_before_anything_is_written(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_in_a_run_is_looked_at_as_its_run_is(
+    first: tuple[Path, RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run = first
+    words = ("--name=new", f"--weights={run.weights}", f"--output={tmp_path}", "--data.sequences=[t1c,t1n,t2w,t2f]")
+    assert train(config, *words) == 2
+    assert "expected the same in the same order" in capsys.readouterr().err
+
+
 def test_a_file_has_no_optimizer_to_keep(
     first: tuple[Path, RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ LABEL_NAMES = {
     RC_LABEL: "RC",  # resection cavity, 2024 onward
 }
 KNOWN_LABELS = tuple(LABEL_NAMES)
+IllegalLabels = Literal["error", "background"]  # what a label that is none of them is: an error, or no region
 BACKGROUNDS = ("t1c", "t2f", "t2w", "t1n")  # of pictures where a region's own is not there
 
 

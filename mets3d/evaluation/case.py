@@ -16,7 +16,7 @@ from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores,
 from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.evaluation.scores import score_of
 from mets3d.evaluation.tables import Row
-from mets3d.regions import KNOWN_LABELS
+from mets3d.regions import KNOWN_LABELS, IllegalLabels
 
 if TYPE_CHECKING:
     from mets3d.data.nifti import LabelVolume
@@ -36,13 +36,17 @@ class Scoring:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case. label_map: the integers of the reference's file to our labels."""
+    """The files of one case.
+
+    label_map: the integers of the reference's file to our labels. illegal_labels: as the setting data.illegal_labels.
+    """
 
     case: str
     prediction: Path | None  # None where there is none and the rules count that
     reference: Path
     probabilities: Path | None = None
     label_map: Mapping[int, int] = field(default_factory=dict)
+    illegal_labels: IllegalLabels = "error"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     from mets3d.data.nifti import read_labels
 
     try:
-        expected = read_labels(files.reference, beyond=BEYOND, mapped=files.label_map)
+        expected = reference_labels(files.reference, files.label_map, files.illegal_labels)
         predicted = expected if files.prediction is None else read_labels(files.prediction, beyond=BEYOND)
         differs = _grids_differ(predicted, expected)
         if differs:
@@ -83,6 +87,16 @@ def score_case(files: CaseFiles, scoring: Scoring) -> CaseResult:
     rows, lesions, froc = ([{"case": files.case} | row for row in table] for table in (scores, scores.lesions, froc))
     found = [label for label in KNOWN_LABELS[1:] if (expected.labels == label).any()]
     return CaseResult(files.case, rows, lesions, froc, problems, found)
+
+
+def reference_labels(file: Path, label_map: Mapping[int, int], illegal_labels: IllegalLabels) -> LabelVolume:
+    """Reads a reference with our labels; one that is none of them is background where `illegal_labels` says so."""
+    from mets3d.data.nifti import read_labels
+
+    volume = read_labels(file, beyond=BEYOND, mapped=label_map)
+    if illegal_labels == "error":
+        return volume
+    return replace(volume, labels=np.where(np.isin(volume.labels, KNOWN_LABELS), volume.labels, np.uint8(0)))
 
 
 def _failed(files: CaseFiles, reason: str) -> CaseResult:

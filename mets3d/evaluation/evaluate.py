@@ -24,7 +24,7 @@ from mets3d.evaluation.scores import PATIENT, score_columns
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_text
 from mets3d.processes import worker_processes
-from mets3d.regions import ET_LABEL
+from mets3d.regions import ET_LABEL, IllegalLabels
 from mets3d.rundir import scan_name
 
 LESION_COLUMNS = (
@@ -92,7 +92,7 @@ def evaluate(
     for table in filter(None, (tables.scores, tables.lesions, tables.froc)):
         if table.is_dir():
             raise IsADirectoryError(f"{table} is a folder, and a table is to be written there; move it away")
-    work = _cases(found, probabilities, counts_missing=counts_missing)
+    work = _cases(found, probabilities, counts_missing=counts_missing, illegal_labels=references.illegal_labels)
     names = [files.case for files in work]
     if references.patients is None:
         patient = recorded_patients(predictions, references, names)
@@ -112,7 +112,9 @@ def evaluate(
     return report
 
 
-def _cases(found: Pairs, probabilities: Path | None, *, counts_missing: bool) -> list[CaseFiles]:
+def _cases(
+    found: Pairs, probabilities: Path | None, *, counts_missing: bool, illegal_labels: IllegalLabels
+) -> list[CaseFiles]:
     """Returns the files of the cases to score, sorted by case."""
     cases = [
         CaseFiles(
@@ -121,12 +123,13 @@ def _cases(found: Pairs, probabilities: Path | None, *, counts_missing: bool) ->
             pair.reference,
             None if probabilities is None else probabilities / scan_name(pair.case),
             found.label_maps.get(pair.case, {}),
+            illegal_labels,
         )
         for pair in found.pairs
     ]
     if counts_missing:
         cases += [
-            CaseFiles(case, None, reference, label_map=found.label_maps.get(case, {}))
+            CaseFiles(case, None, reference, None, found.label_maps.get(case, {}), illegal_labels)
             for case, reference in found.unpredicted.items()
         ]
     return sorted(cases, key=lambda files: files.case)

@@ -15,6 +15,7 @@ from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, excluded_cases, find_cases, visible_files
 from mets3d.data.patients import patient_of
 from mets3d.files import OBJECT, read_json, read_object
+from mets3d.regions import IllegalLabels
 from mets3d.rundir import PREDICTION_NOTE, runs_of_predictions
 
 
@@ -24,13 +25,14 @@ class References:
 
     find: `find_cases`, with the settings by which labels, corrected references and cases to leave out are known.
     patients: as the setting data.patients; None: see `recorded_patients`. labels: as data.labels, for the files of a
-    flat folder; cases of a data set have a map of their own.
+    flat folder; cases of a data set have a map of their own. illegal_labels: as data.illegal_labels.
     """
 
     folder: Path
     find: Callable[[Path], CaseList] = find_cases
     patients: str | None = None
     labels: Mapping[int, int] = field(default_factory=dict)
+    illegal_labels: IllegalLabels = "error"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mets3d.data.cases import find_cases
 from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
+from mets3d.regions import IllegalLabels
 from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
 from mets3d.settings import Data
 
@@ -24,6 +25,7 @@ class HeldOutCase:
     reference: Path
     patient: str
     label_map: Mapping[int, int]  # the integers of the reference's file to our labels
+    illegal_labels: IllegalLabels = "error"  # as data.illegal_labels
 
 
 def held_out_cases(run: RunDir, data: Path, settings: Data) -> tuple[list[HeldOutCase], str | None]:
@@ -51,7 +53,7 @@ def held_out_cases(run: RunDir, data: Path, settings: Data) -> tuple[list[HeldOu
     patients = {name: found_cases[name].patient for name in names} | split.get("patients", {})
     found = [(name, predictions.probability_map(name), references[name]) for name in names]
     return [
-        HeldOutCase(name, ours, theirs, patients[name], found_cases[name].label_map)
+        HeldOutCase(name, ours, theirs, patients[name], found_cases[name].label_map, settings.illegal_labels)
         for name, ours, theirs in found
         if theirs is not None
     ], weights

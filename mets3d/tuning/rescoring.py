@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from mets3d.data.grids import lie_apart, sizes_differ
-from mets3d.evaluation.case import BEYOND
+from mets3d.evaluation.case import reference_labels
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
 from mets3d.inference.decoding_settings import Decoding, RegionDecoding
@@ -60,11 +60,11 @@ class PreparedCase:
 
 def prepare(case: HeldOutCase, file: Path, *, target: Target, thresholds: Sequence[float], rules: str) -> str | None:
     """Reads a case and writes it to `file` as `score` reads it. Returns its fault, if any, naming the case."""
-    from mets3d.data.nifti import read_labels, read_probabilities
+    from mets3d.data.nifti import read_probabilities
 
     try:
         ours = read_probabilities(case.probabilities)
-        theirs = read_labels(case.reference, beyond=BEYOND, mapped=case.label_map)
+        theirs = reference_labels(case.reference, case.label_map, case.illegal_labels)
     except (OSError, ValueError) as error:
         return f"{case.name}: {error}"
     fault = _fault(ours, theirs, target, rules)

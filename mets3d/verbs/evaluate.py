@@ -112,7 +112,7 @@ def _references(options: argparse.Namespace) -> Any:
     keys = [key.removeprefix("data.") for key in READING]
     alike = all(getattr(data, key) == getattr(default, key) for key in keys)
     find = find_cases if alike else partial(find_cases, data=data)
-    return References(options.references, find, data.patients, data.labels or {})
+    return References(options.references, find, data.patients, data.labels or {}, data.illegal_labels)
 
 
 def _check_paths(options: argparse.Namespace, beside: list[Path]) -> None:

@@ -194,7 +194,7 @@ def test_a_full_shared_memory_is_an_error_and_no_end_without_a_word(phantom_stor
     script = tmp_path / "script.py"
     script.write_text(FULL, encoding="utf-8")
     command = f"mount -t tmpfs -o size=4m tmpfs /dev/shm && exec {sys.executable} {script} {phantom_store}"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=100,
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=400,
                           check=False, env=ENVIRONMENT)  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "/dev/shm is full" in done.stderr

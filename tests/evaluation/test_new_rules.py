@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import nibabel
 import numpy as np
@@ -16,6 +18,7 @@ from mets3d.evaluation.evaluate import Tables, evaluate
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import BRATS_2024, BRATS_2026, RULE_SETS, RuleSet
 from mets3d.regions import scored_regions
+from mets3d.settings import Validate
 from mets3d.statistics.cohort import cohort_table, cohort_text
 from mets3d.statistics.comparison import compare_methods
 from mets3d.statistics.comparison_tables import comparison_text
@@ -96,10 +99,13 @@ def test_a_case_has_the_columns_that_the_table_gives_to_its_rules(rules: RuleSet
 
 
 def test_nothing_else_in_the_package_knows_a_rule_set_by_its_name() -> None:
-    """A default is DEFAULT_RULES. Only the help of arguments names them, for `--help` imports no rule set."""
+    """A default is DEFAULT_RULES. Only the help of arguments names them, for `--help` imports no rule set, and the
+    setting validate.rules, whose literals are the names that there are.
+    """
+    assert list(get_args(Validate.model_fields["rules"].annotation)) == [rules.name for rules in RULE_SETS]
     package = Path(known.__file__).parents[1]
     for file in package.rglob("*.py"):
-        if file == Path(known.__file__):
+        if file in (Path(known.__file__), Path(str(inspect.getsourcefile(Validate)))):
             continue
         for line in file.read_text(encoding="utf-8").splitlines():
             for name in ('"brats2023"', '"brats2024"', '"brats2026"'):

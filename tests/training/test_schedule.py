@@ -80,6 +80,8 @@ def test_a_schedule_without_steps_and_its_like_are_one_line_each(optim: dict[str
 def test_schedules_with_steps_pass() -> None:
     step = {"schedule": "step", "step_every": 7, "warmup_steps": 2}
     for optim in (step, {"schedule": "poly", "warmup_steps": 9}, {"schedule": "cosine", "warmup_steps": 500}):
-        validate({"optim": optim, "train": {"steps": 10}}, [])
+        config = validate({"optim": optim, "train": {"steps": 10}}, [])
+        assert config.optim.model_dump(include=set(optim)) == optim
     # What counts is the length of the curves.
-    validate({"optim": step | {"step_every": 700}, "train": {"steps": 10, "schedule_steps": 1000}}, [])
+    config = validate({"optim": step | {"step_every": 700}, "train": {"steps": 10, "schedule_steps": 1000}}, [])
+    assert (config.optim.step_every, config.train.curve_steps) == (700, 1000)

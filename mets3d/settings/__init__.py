@@ -7,13 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mets3d.settings.augment import PRESETS, Augment
+from mets3d.settings.augment import Augment
 from mets3d.settings.data import READING, Data, Preprocess
 from mets3d.settings.kinds import Count, Counts, Length, Range, Section
 from mets3d.settings.training import Axes, Optim, Train, Validate
 
 __all__ = [
-    "PRESETS",
     "READING",
     "Augment",
     "Config",

@@ -116,7 +116,8 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     )
     from mets3d.losses.signed_distance import signed_distance_loss
 
-    alpha, absent = settings.boundary_alpha, settings.boundary_absent
+    alpha = 2.0 if settings.boundary_alpha is None else settings.boundary_alpha
+    absent = settings.boundary_absent
     distance: dict[str, Any] = {
         "alpha": alpha,
         "sides": settings.boundary_sides,
@@ -124,7 +125,9 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
         "cap_mm": settings.boundary_cap_mm,
         "class_balanced": settings.boundary_class_balanced,
     }
-    erosion = partial(hausdorff_erosion_loss, alpha=alpha, erosions=settings.boundary_erosions)
+    erosion = partial(
+        hausdorff_erosion_loss, alpha=alpha, erosions=settings.boundary_erosions, rescale=settings.boundary_rescale
+    )
     convolution = partial(hausdorff_convolution_loss, alpha=alpha, radii_mm=settings.boundary_radii_mm)
     # Without a distance a term that is linear in it leaves the label out.
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)

@@ -54,7 +54,7 @@ def _boundary(config: Config) -> str:
         case "balanced":
             share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
             weight = f"weighed by their running ratio to count {share} the base loss, rising from 0 {ramped}"
-    exponent = f", exponent {loss.boundary_alpha:g}" if loss.boundary.startswith("hausdorff") else ""
+    exponent = f", exponent {loss.boundary_alpha or 2:g}" if loss.boundary.startswith("hausdorff") else ""
     return f"plus {boundary_name(config)} loss, {weight}{exponent}, {loss.boundary_reduction} over labels"
 
 

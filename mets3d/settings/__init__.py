@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from mets3d.settings.augment import Augment
 from mets3d.settings.data import READING, Data, Preprocess
-from mets3d.settings.kinds import Count, Counts, Length, Range, Section
+from mets3d.settings.kinds import Count, Counts, Section
+from mets3d.settings.loss import Loss
 from mets3d.settings.training import Axes, Optim, Train, Validate
 
 __all__ = [
@@ -113,88 +114,6 @@ class Model(Section):
             raise ValueError(f"vit_width {self.vit_width} is not a multiple of vit_heads {self.vit_heads}")
         if self.has_queries and (self.width % 6 or self.width % self.decoder_heads):
             raise ValueError(f"width {self.width} is not a multiple of 6 and of decoder_heads {self.decoder_heads}")
-        return self
-
-
-class Loss(Section):
-    """What is minimised: the base loss and the boundary term."""
-
-    dice_weight: float = Field(1.0, ge=0, description="weight of soft Dice in the base loss")
-    ce_weight: float = Field(1.0, ge=0, description="weight of cross-entropy in the base loss (BCE on regions)")
-    batch_dice: bool = Field(
-        False, description="Dice of the global batch, not of each sample; the queries' Dice is of each mask in any case"
-    )
-    deep_targets: Literal["nearest", "max"] = Field(
-        "nearest",
-        description="masks of the deep heads: the nearest voxel, or any voxel of the region, for small lesions",
-    )
-    query_class: float = Field(
-        2.0, ge=0, description="matching cost and, divided by 10, loss weight of the query's class"
-    )
-    query_bce: float = Field(5.0, ge=0, description="the same for the mask's cross-entropy")
-    query_dice: float = Field(5.0, ge=0, description="the same for the mask's Dice")
-    query_pairing: Literal["correct", "reference"] = Field(
-        "correct", description="each mask with its own matched query, or in the order of both, as published by mistake"
-    )
-    query_predictions: Literal["all", "final"] = Field(
-        "all",
-        description="predictions of the query decoder in the loss: (final + mean of the earlier) / 2, or the final one",
-    )
-    no_object_weight: float | None = Field(None, gt=0, description="class weight of `no object`; none: 1")
-    query_points: int = Field(0, ge=0, description="sampled points per mask in the mask loss; 0: every voxel")
-    boundary: Literal[
-        "none",
-        "hausdorff_distance",
-        "hausdorff_log",
-        "hausdorff_erosion",
-        "hausdorff_convolution",
-        "signed_distance",
-        "blob",
-    ] = Field("none", description="term added to the base loss; docs/losses.md has the formulas")
-    boundary_schedule: Literal["constant", "ramp", "balanced"] = Field(
-        "balanced", description="its weight: constant, ramped, or ramped and times the running ratio base loss / term"
-    )
-    boundary_weight: float = Field(
-        0.1, ge=0, description="its weight; balanced: in multiples of the base loss, 1 as published"
-    )
-    boundary_ramp: Range = Field(
-        (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"
-    )
-    boundary_reduction: Literal["mean", "sum"] = Field("mean", description="how the term's labels are combined")
-    boundary_label_weights: tuple[float, ...] | None = Field(
-        None, description="weight of each region or label in it, background left out; none: all alike"
-    )
-    boundary_alpha: float = Field(2.0, gt=0, description="exponent of a Hausdorff term's distance, depth or radius")
-    boundary_sides: Literal["both", "target", "directed"] = Field(
-        "both", description="distances to target and prediction, to the target alone, or of each to the other"
-    )
-    boundary_absent: Length | Literal["diagonal", "zero", "skip"] = Field(
-        "diagonal", description="distance of an absent label: the patch diagonal, zero or mm; skip: no loss for it"
-    )
-    boundary_cap_mm: float | None = Field(None, gt=0, description="distances above count as this; none: no cap")
-    boundary_class_balanced: bool = Field(
-        False, description="mean of the means inside and outside the target, not over all voxels (distance, log)"
-    )
-    boundary_erosions: int = Field(10, ge=1, description="erosions of hausdorff_erosion")
-    boundary_radii_mm: tuple[Length, ...] = Field(
-        (3, 6, 9, 12, 15, 18), min_length=1, description="balls of hausdorff_convolution"
-    )
-
-    @model_validator(mode="after")
-    def _boundary_fits(self) -> Loss:
-        start, end = self.boundary_ramp
-        if not 0 <= start <= end <= 1:
-            raise ValueError(
-                f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
-            )
-        if self.boundary_schedule == "balanced" and self.boundary_weight > 10:
-            raise ValueError(
-                f"boundary_weight is {self.boundary_weight:g} and boundary_schedule balanced, where 1 counts as much "
-                "as the base loss; expected at most 10, or boundary_schedule ramp or constant for a plain factor"
-            )
-        weights = self.boundary_label_weights
-        if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
-            raise ValueError(f"boundary_label_weights is {weights}; expected numbers from 0, not all of them 0")
         return self
 
 

@@ -112,7 +112,7 @@ def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
         "loss.boundry: unknown key; did you mean loss.boundary?",
         "patch: unknown key; did you mean data.patch?",
         "optim.lr: input should be a valid number",
-        "'signed_distance' or 'blob'; found 'x'",
+        "loss.boundary: expected none, one of hausdorff_distance",
         "fold is 9, but folds are numbered 0 to 4",
     ):
         assert part in found

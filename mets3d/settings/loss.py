@@ -11,16 +11,10 @@ from mets3d.settings.kinds import Length, Range, Section
 BoundaryName = Literal[
     "hausdorff_distance",
     "hausdorff_log",
-    "hausdorff_conditioned",
     "hausdorff_erosion",
     "hausdorff_convolution",
     "signed_distance",
-    "generalized_surface",
-    "region_wise",
     "blob",
-    "cc_dice",
-    "focal_tversky",
-    "top_k",
 ]
 
 

@@ -24,6 +24,7 @@ from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_lo
 from mets3d.losses.value import StepContext
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
+from mets3d.settings.loss import BoundaryName
 from mets3d.shapes import PixelEmbedding, QueryOutput, SegOutput
 
 SIZES = [(1.0, 1.0, 2.0)] * 2  # mm, of each sample
@@ -156,7 +157,7 @@ BY_KIND = {
 
 
 def test_every_value_of_the_setting_is_known_here() -> None:
-    assert set(get_args(Loss.model_fields["boundary"].annotation)) == {"none", *BY_KIND}
+    assert set(get_args(BoundaryName)) == set(BY_KIND)
 
 
 def built(target: Target | None = None, *, queries: bool = False, **settings: object) -> LossFunction:

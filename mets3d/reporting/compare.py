@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mets3d.config import differing_keys
 from mets3d.reporting.run_record import Note, RunRecord
-from mets3d.statistics.against_reference import Difference, MethodTables, against_reference, compared_scores
+from mets3d.statistics.against_reference import Difference, against_reference, compared_scores
+from mets3d.statistics.pooled_runs import MethodTables
 from mets3d.statistics.shared_cases import shared_cases
 
 NO_DIFFERENCE = ("name", "output", "track", "resume")  # settings that say nothing about the network

@@ -23,6 +23,11 @@ def score_number(column: str, value: float | None, *, sign: bool = False) -> str
     return number(value, UNKNOWN_DIGITS if score is None else score.digits, sign=sign)
 
 
+def amount(value: float) -> str:
+    """Writes a count: whole as it is, a mean of counts with one decimal."""
+    return number(value, 0 if abs(value - round(value)) < 1e-9 else 1)
+
+
 def percent(share: float | None) -> str:
     """Writes a share in whole percent; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.0f} %"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import numpy as np
 
 from mets3d.evaluation.scores import Score, shown_in
 from mets3d.evaluation.tables import Row
@@ -12,6 +14,7 @@ from mets3d.statistics.comparison import Paired, paired
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 from mets3d.statistics.paired_tests import holm
+from mets3d.statistics.pooled_runs import MethodTables
 from mets3d.statistics.score_table import CaseValues, patients_in, values_of
 from mets3d.statistics.shared_lesions import means_of_shared_lesions
 
@@ -23,22 +26,23 @@ Verdict = Literal["too few cases", "better", "worse", "no difference shown"]
 
 
 @dataclass(frozen=True)
-class MethodTables:
-    """The tables of one method: rows of scores.csv, and of lesions.csv where there is one."""
-
-    scores: Sequence[Row]
-    lesions: Sequence[Row] = ()
-
-
-@dataclass(frozen=True)
 class Difference:
-    """`method` minus the reference in one region by one score; `p_holm` is corrected over all tests of the family."""
+    """`method` minus the reference in one region by one score; `p_holm` is corrected over all tests of the family.
+
+    by_seed: of arms with several runs, the mean difference in each seed that both have.
+    """
 
     method: str
     region: str
     score: Score
     found: Paired
     p_holm: float
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def seed_sd(self) -> float | None:
+        """Standard deviation (n - 1) of the seeds' differences; None below two seeds."""
+        return spread_of(self.by_seed)
 
     @property
     def verdict(self) -> Verdict:
@@ -61,29 +65,50 @@ def compared_scores() -> list[Score]:
     return [*means_shown_in("page"), SHARED_LESIONS, *(score for score in shown_in("page") if score in COUNTS)]
 
 
+def spread_of(by_seed: Mapping[int, float]) -> float | None:
+    """Returns the standard deviation (n - 1) over seeds; None below two."""
+    return float(np.std(list(by_seed.values()), ddof=1)) if len(by_seed) > 1 else None
+
+
 def against_reference(
-    reference: MethodTables, methods: Mapping[str, MethodTables], regions: Sequence[str], scores: Sequence[Score]
+    reference: MethodTables,
+    methods: Mapping[str, MethodTables],
+    regions: Sequence[str],
+    scores: Sequence[Score],
+    family: Collection[str] = (),
 ) -> list[Difference]:
     """Compares every method with the reference by every score in every region, paired by case (`comparison.paired`).
 
     The cases are those of the tables' rows that both have. What no case has a value for in both is left out. Holm's
-    correction is over all the tests that are made.
+    correction is over all the tests that are made; with `family`, columns of scores, over the tests by these, and over
+    those by the others.
     """
     differences = []
     patients = patients_in(reference.scores, *(method.scores for method in methods.values()))
     for name, method in methods.items():
         for score in scores:
             for region in regions:
-                before, after = _values(reference, method, region, score)
+                before, after = values_of_both(reference, method, region, score)
                 found = paired(before, after, patients, lower_is_better=score.better == "lower")
                 if found is not None:
                     differences.append(Difference(name, region, score, found, 1.0))
-    corrected = holm([difference.found.p for difference in differences])
-    return [replace(difference, p_holm=p) for difference, p in zip(differences, corrected, strict=True)]
+    return _corrected(differences, family)
 
 
-def _values(reference: MethodTables, method: MethodTables, region: str, score: Score) -> tuple[CaseValues, CaseValues]:
-    """Returns case -> value of the reference and of the method."""
+def _corrected(differences: Sequence[Difference], family: Collection[str]) -> list[Difference]:
+    """Corrects the tests of the family together, and the others."""
+    p_holm = [1.0] * len(differences)
+    for declared in (True, False):
+        places = [at for at, test in enumerate(differences) if (test.score.column in family) == declared]
+        for at, p in zip(places, holm([differences[at].found.p for at in places]), strict=True):
+            p_holm[at] = p
+    return [replace(difference, p_holm=p) for difference, p in zip(differences, p_holm, strict=True)]
+
+
+def values_of_both(
+    reference: MethodTables, method: MethodTables, region: str, score: Score
+) -> tuple[CaseValues, CaseValues]:
+    """Returns case -> value of a score in a region, of the reference and of the method."""
     if score == SHARED_LESIONS:
         return means_of_shared_lesions(_of(reference.lesions, region), _of(method.lesions, region), "hd95")
     return values_of(_of(reference.scores, region), score.column), values_of(_of(method.scores, region), score.column)

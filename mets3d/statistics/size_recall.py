@@ -12,6 +12,7 @@ from mets3d.evaluation.region_scores import size_class, size_classes
 from mets3d.evaluation.scores import split_by_size
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, proportion_interval
+from mets3d.statistics.pooled_runs import RUN
 from mets3d.statistics.score_table import columns_of, finite, patients_in, values_of
 
 CaseCounts = dict[str, float]  # case -> lesions
@@ -19,17 +20,20 @@ CaseCounts = dict[str, float]  # case -> lesions
 
 @dataclass(frozen=True)
 class SizeRecall:
-    """Lesions of one size class over all cases: `interval` as in `intervals.proportion_interval`."""
+    """Lesions of one size class over all cases: `interval` as in `intervals.proportion_interval`.
+
+    Of an arm with several runs the counts are means over them, and need not be whole.
+    """
 
     size_class: str
-    found: int
-    missed: int
+    found: float
+    missed: float
     cases: int  # with a lesion of this class
     interval: Interval | None
 
     @property
-    def lesions(self) -> int:
-        """Lesions of the reference, found or missed; at least one."""
+    def lesions(self) -> float:
+        """Lesions of the reference, found or missed; above 0."""
         return self.found + self.missed
 
     @property
@@ -57,7 +61,7 @@ def recall_by_size(
         hits = np.array([found.get(case, 0) for case in cases], np.float64)
         totals = hits + np.array([missed.get(case, 0) for case in cases], np.float64)
         interval = proportion_interval(hits, totals, cases, patients, fewest=fewest)
-        recalls.append(SizeRecall(name, int(hits.sum()), int((totals - hits).sum()), len(cases), interval))
+        recalls.append(SizeRecall(name, float(hits.sum()), float((totals - hits).sum()), len(cases), interval))
     return recalls
 
 
@@ -84,16 +88,20 @@ def _counted_columns(rows: Sequence[Row]) -> dict[str, tuple[CaseCounts, CaseCou
 
 
 def _counted_lesions(rows: Sequence[Row], lesion_rows: Sequence[Row]) -> dict[str, tuple[CaseCounts, CaseCounts]]:
-    """Returns class -> (case -> found, case -> missed) from one row per lesion."""
+    """Returns class -> (case -> found, case -> missed) from one row per lesion, and per run where there are several."""
     cases = {row["case"] for row in rows}
+    counting = [row for row in lesion_rows if row["case"] in cases and row["kind"] in ("found", "missed")]
+    runs: dict[str, set[object]] = {}
+    for row in counting:
+        runs.setdefault(row["case"], set()).add(row.get(RUN))
     counted: dict[str, tuple[CaseCounts, CaseCounts]] = {}
-    for row in lesion_rows:
+    for row in counting:
         volume_mm3 = finite(row.get("reference_volume_mm3"))
-        if row["case"] not in cases or row["kind"] not in ("found", "missed") or volume_mm3 is None:
+        if volume_mm3 is None:
             continue
         by_kind = counted.setdefault(row.get("size_class") or size_class(volume_mm3, SIZE_EDGES_MM3), ({}, {}))
         kind = by_kind[row["kind"] == "missed"]
-        kind[row["case"]] = kind.get(row["case"], 0) + 1
+        kind[row["case"]] = kind.get(row["case"], 0) + 1 / len(runs[row["case"]])
     return counted
 
 

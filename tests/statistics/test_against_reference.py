@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.scores import Score, score_of
-from mets3d.statistics.against_reference import (
-    SHARED_LESIONS,
-    Difference,
-    MethodTables,
-    against_reference,
-    compared_scores,
-)
+from mets3d.statistics.against_reference import SHARED_LESIONS, Difference, against_reference, compared_scores
 from mets3d.statistics.paired_tests import holm
+from mets3d.statistics.pooled_runs import MethodTables
 
 Row = dict[str, Any]
 CASES = tuple("ABCDEFGH")

@@ -25,7 +25,7 @@ from mets3d.reporting.charts.style import (
     unit_interval,
 )
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import size_class_name
+from mets3d.reporting.sentences import amount, size_class_name
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size, size_classes_of, size_edges_mm3
 
 FEWEST_WITH_INTERVAL = 2  # patients; a picture may show an interval where the cohort's table says nothing yet
@@ -90,7 +90,7 @@ def _recall(axis: Axes, x: float, size: SizeRecall, colour: str) -> None:
 def _class_label(name: str, recalls: Sequence[dict[str, SizeRecall]]) -> str:
     """Names a size class and its number of lesions, of each run where they differ."""
     amounts = sorted({own[name].lesions if name in own else 0 for own in recalls})
-    return f"{size_class_name(name, '–')}\nn = {'/'.join(map(str, amounts))}"
+    return f"{size_class_name(name, '–')}\nn = {'/'.join(map(amount, amounts))}"
 
 
 def _legend_of_kinds(axes: Sequence[Axes]) -> None:

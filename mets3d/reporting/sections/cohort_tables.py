@@ -8,7 +8,7 @@ from mets3d.evaluation.tables import Row
 from mets3d.regions import Region
 from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import number, size_class_name
+from mets3d.reporting.sentences import amount, number, size_class_name
 from mets3d.statistics.cohort import NUMBERS, cohort_table
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
@@ -71,7 +71,7 @@ def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
         for size in classes:
             interval = f" ({spanned(size.interval, RECALL_DIGITS)})" if size.interval else ""
             share = number(size.recall, RECALL_DIGITS) + interval
-            cells = (size_class_name(size.size_class), str(size.found), str(size.lesions), share, str(size.cases))
+            cells = (size_class_name(size.size_class), amount(size.found), amount(size.lesions), share, str(size.cases))
             rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
     headings = ["Region", "Volume in mm3", "Found", "Lesions", "Recall", "Cases"]
     return table("Recall by lesion size", headings, rows) if rows else ""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mets3d.shapes import SegOutput
 
 
+# Terms that look at the lesions of the target one by one.
+LOOK_AT_LESIONS = frozenset({"blob", "cc_dice"})
+
+
 @runtime_checkable
 class LossFunction(Protocol):
     """A loss as the training loop sees it: what it needs to be given at a step, and the call."""
@@ -87,7 +91,7 @@ def build(settings: Loss, *, target: Target, steps: int, queries: bool) -> LossF
         needs_mask_count=queries,
         needs_dice_sums=settings.batch_dice,
         coarse=coarse,
-        needs_lesions=settings.boundary == "blob" and target.kind == "regions",
+        needs_lesions=not LOOK_AT_LESIONS.isdisjoint(settings.boundary_terms) and target.kind == "regions",
     )
 
 
@@ -108,6 +112,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     of the target where they are known.
     """
     from mets3d.losses.blob import blob_loss
+    from mets3d.losses.cc_dice import cc_dice_loss
     from mets3d.losses.hausdorff import (
         hausdorff_convolution_loss,
         hausdorff_distance_loss,
@@ -131,6 +136,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     convolution = partial(hausdorff_convolution_loss, alpha=alpha, radii_mm=settings.boundary_radii_mm)
     # Without a distance a term that is linear in it leaves the label out.
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
+    inside = settings.boundary_inside
     return {
         "none": None,
         "hausdorff_distance": lambda p, g, mm, mask, _: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
@@ -138,5 +144,6 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
         "hausdorff_erosion": lambda p, g, mm, *_: erosion(p, g, mm),
         "hausdorff_convolution": lambda p, g, mm, *_: convolution(p, g, mm),
         "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
-        "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, lesions=lesions),
+        "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, inside=inside, lesions=lesions),
+        "cc_dice": lambda p, g, mm, _, lesions: cc_dice_loss(p, g, mm, inside=inside, lesions=lesions),
     }

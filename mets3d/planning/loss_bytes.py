@@ -15,7 +15,8 @@ BOUNDARY = {
     "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one for each erosion
     "hausdorff_convolution": (5.0, 8.0, 3.3),  # and four for each radius, and its transforms
     "signed_distance": (1.0, 4.2, 2.0),
-    "blob": (0.3, 1.5, 2.0),
+    "blob": (1.3, 2.5, 2.0),
+    "cc_dice": (1.3, 2.5, 2.0),
 }
 
 

@@ -15,6 +15,7 @@ BoundaryName = Literal[
     "hausdorff_convolution",
     "signed_distance",
     "blob",
+    "cc_dice",
 ]
 
 

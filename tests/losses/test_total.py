@@ -1,6 +1,7 @@
 """How the parts of the loss come together."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from mets3d import losses
 from mets3d.config import Loss
 from mets3d.losses import LossFunction
 from mets3d.losses.blob import blob_loss
+from mets3d.losses.cc_dice import cc_dice_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
     hausdorff_distance_loss,
@@ -152,7 +154,8 @@ BY_KIND = {
     "hausdorff_erosion": hausdorff_erosion_loss,
     "hausdorff_convolution": hausdorff_convolution_loss,
     "signed_distance": signed_distance_loss,
-    "blob": blob_loss,
+    "blob": partial(blob_loss, inside="dice_ce"),
+    "cc_dice": partial(cc_dice_loss, inside="dice_ce"),
 }
 
 
@@ -230,6 +233,8 @@ OPTIONS = [
     ("hausdorff_convolution", {"alpha": 1.0, "radii_mm": (2.0, 4.0)}, {}),
     ("signed_distance", {"absent": 4.0}, {}),
     ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
+    ("blob", {"inside": "dice"}, {}),
+    ("cc_dice", {"inside": "dice"}, {}),
 ]
 
 
@@ -250,7 +255,7 @@ def test_options_reach_the_loss_from_the_settings(
     assert value.weight == 2
 
 
-@pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"])
+@pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob", "cc_dice"])
 def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mets3d.ops import segments
 from mets3d.ops.segments import segment_sizes, segment_sums
 
 
@@ -44,3 +45,31 @@ def test_a_gpu_repeats_to_the_last_bit_and_equals_the_cpu() -> None:
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[0].cpu(), segment_sums(values, numbers, 5))
+
+
+def test_numbers_beyond_are_refused_on_the_cpu() -> None:
+    values = torch.zeros(1, 4)
+    for numbers in (torch.tensor([[0, 1, 2, 3]]), torch.tensor([[0, 1, -1, 2]])):
+        with pytest.raises(ValueError, match="numbers: expected 0 to 2"):
+            segment_sums(values, numbers, 2)
+        with pytest.raises(ValueError, match="numbers: expected 0 to 2"):
+            segment_sizes(numbers, 2)
+
+
+def test_torch_gives_the_bits_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(4)
+    values = (torch.rand(3, 400, generator=generator) * 2 - 1).requires_grad_()
+    numbers = torch.randint(0, 6, (3, 400), generator=generator, dtype=torch.int32)
+    results = []
+    for fast in (True, False):
+        if not fast:
+            monkeypatch.setattr(segments, "fast_for_device", lambda _device: None)
+        sums = segment_sums(values, numbers, 7)
+        (gradient,) = torch.autograd.grad((sums * torch.arange(7)).sum(), values)
+        results.append((sums.detach(), gradient, segment_sizes(numbers, 7)))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_not_a_number_is_not_lost() -> None:
+    sums = segment_sums(torch.tensor([[0.5, float("nan")], [0.5, 0.5]]), torch.tensor([[1, 2], [1, 2]]), 2)
+    assert sums.isnan().tolist() == [[True, True], [False, False]]

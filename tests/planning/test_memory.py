@@ -15,7 +15,7 @@ from mets3d.planning import loss_bytes, network_bytes
 from mets3d.planning.memory import CONTEXT_BYTES, GB, Need, need
 from mets3d.planning.stages import Stage, worst_moment
 from mets3d.regions import Target
-from mets3d.settings import Loss
+from mets3d.settings.loss import BoundaryName
 
 SEQUENCES, TARGET = 4, Target()
 SMALL = {
@@ -200,4 +200,4 @@ def test_the_step_that_was_measured_on_a_gpu() -> None:
 
 def test_names_that_are_said_twice_agree() -> None:
     assert network_bytes.DEFAULT_MEMORY_LEVELS == DEFAULT_MEMORY_LEVELS
-    assert {*get_args(Loss.model_fields["boundary"].annotation)} == {"none", *loss_bytes.BOUNDARY}
+    assert {*get_args(BoundaryName)} == {*loss_bytes.BOUNDARY}

@@ -1,7 +1,7 @@
 """Builds the loss that the settings describe: from a network's output and target masks to a `LossValue`.
 
-A new boundary loss is a function in a file of its own, one line in `_boundary_losses` below, and one literal of
-`loss.boundary` in the settings.
+A new boundary loss is a function in a file of its own, one line in `_boundary_losses` below, one in `_units` if it is
+not of order one, and one literal of `loss.boundary` in the settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mets3d.config import Loss
-    from mets3d.losses.total import BoundaryLoss, Coarse
+    from mets3d.losses.boundary import BoundaryLoss
+    from mets3d.losses.total import Coarse
+    from mets3d.losses.units import Unit
     from mets3d.losses.value import LossValue, StepContext
     from mets3d.regions import Target
     from mets3d.shapes import SegOutput
@@ -36,7 +38,7 @@ class LossFunction(Protocol):
 
     @property
     def needs_ratio(self) -> bool:
-        """Returns whether `StepContext.ratio` must be given."""
+        """Returns whether `StepContext.ratio` must be given, one for each boundary term."""
         ...
 
     @property
@@ -67,7 +69,9 @@ def build(settings: Loss, *, target: Target, steps: int, queries: bool) -> LossF
 
     queries: whether the network has a query decoder, whose loss is normalised by the masks of the global batch.
     """
-    from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_loss
+    from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
+    from mets3d.losses.total import TotalLoss, base_loss
+    from mets3d.losses.units import unity
 
     weights = settings.model_dump(
         include={
@@ -76,17 +80,20 @@ def build(settings: Loss, *, target: Target, steps: int, queries: bool) -> LossF
         }
     )
     coarse = _deep_targets(settings, target)
-    loss = _boundary_losses(settings)[settings.boundary]
+    functions, units = _boundary_losses(settings), _units(settings)
+    combined = target.names, settings.boundary_reduction, settings.boundary_label_weights
     return TotalLoss(
         base=partial(base_loss, coarse=coarse, **weights),
-        term=None
-        if loss is None
-        else BoundaryTerm(loss, target.names, settings.boundary_reduction, settings.boundary_label_weights),
+        terms={
+            name: BoundaryTerm(functions[name], *combined, unit=units.get(name, unity))
+            for name in settings.boundary_terms
+        },
         weight=BoundaryWeight(
             settings.boundary_weight,
             steps,
             ramp=None if settings.boundary_schedule == "constant" else settings.boundary_ramp,
-            balanced=settings.boundary_schedule == "balanced",
+            balanced=settings.boundary_schedule in ("balanced", "gradient"),
+            shares=settings.boundary_shares,
         ),
         needs_mask_count=queries,
         needs_dice_sums=settings.batch_dice,
@@ -105,8 +112,8 @@ def _deep_targets(settings: Loss, target: Target) -> Coarse:
     return partial(maximum, outside_in=outside_in if target.kind == "labels" else None)
 
 
-def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
-    """Returns the function behind each value of `loss.boundary`, the only place where the two meet.
+def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
+    """Returns the function behind each term of `loss.boundary`, the only place where the two meet.
 
     Each takes probabilities p, target masks g, the spacing in mm, the predicted masks (None: p > 0.5) and the lesions
     of the target where they are known.
@@ -138,7 +145,6 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
     inside = settings.boundary_inside
     return {
-        "none": None,
         "hausdorff_distance": lambda p, g, mm, mask, _: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
         "hausdorff_log": lambda p, g, mm, mask, _: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
         "hausdorff_erosion": lambda p, g, mm, *_: erosion(p, g, mm),
@@ -146,4 +152,20 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss | None]:
         "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
         "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, inside=inside, lesions=lesions),
         "cc_dice": lambda p, g, mm, _, lesions: cc_dice_loss(p, g, mm, inside=inside, lesions=lesions),
+    }
+
+
+def _units(settings: Loss) -> Mapping[str, Unit]:
+    """Returns the unit of each term of `loss.boundary` that is not of order one as published."""
+    from mets3d.losses.units import of_balls, of_depths, of_distances, of_log
+
+    alpha = 2.0 if settings.boundary_alpha is None else settings.boundary_alpha
+    balanced = settings.boundary_class_balanced
+    lasting = settings.boundary_rescale == "peak"
+    return {
+        "hausdorff_distance": partial(of_distances, alpha=alpha, class_balanced=balanced),
+        "hausdorff_log": partial(of_log, alpha=alpha, class_balanced=balanced),
+        "hausdorff_erosion": partial(of_depths, alpha=alpha, erosions=settings.boundary_erosions, lasting=lasting),
+        "hausdorff_convolution": partial(of_balls, alpha=alpha, radii_mm=settings.boundary_radii_mm),
+        "signed_distance": partial(of_distances, alpha=1.0),
     }

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from mets3d.losses.gradients import Sizes, note
 from mets3d.losses.matching import Matching, Pairing, TargetMasks, start_matching
-from mets3d.losses.value import count_masks
+from mets3d.losses.value import BASE, count_masks
 from mets3d.ops.keyed import keyed_uniform, random_keys, stream_of
 from mets3d.ops.points import values_at
 from mets3d.shapes import Keys, PixelEmbedding, QueryOutput, SegOutput, raised
@@ -73,6 +74,7 @@ def query_parts(
     keys: Keys | None = None,
     pairing: Pairing = "reference",
     matching: Matching | None = None,
+    sizes: Sizes | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Returns the parts `query_class`, `query_bce` and `query_dice`, weighted so that their sum is the loss.
 
@@ -92,6 +94,7 @@ def query_parts(
     match only the set of queries is kept, and in ascending order they are given the present channels in ascending
     order. Both agree where the match is in that order.
     matching: the one of this output and target, started before with the same weights and pairing; None: it starts here.
+    sizes: where the backward pass adds the sum of |dL/dz| over the final prediction's mask logits.
 
     Without any mask the loss is the class term alone, and all other parameters have a gradient of zero. Raises
     ValueError for an output without queries and for a target with another number of channels or another size.
@@ -111,7 +114,7 @@ def query_parts(
                 _sampled, points=points, keys=random_keys(len(target), target.device) if keys is None else keys
             )
         entropy = _class_losses(output.queries, assigned, number, no_object_weight)
-        bce, dice = _mask_losses(output.queries, pixels, target, assigned, sample)
+        bce, dice = _mask_losses(output.queries, pixels, target, assigned, sample, sizes)
         each = torch.stack([class_weight * entropy, bce_weight * bce / number, dice_weight * dice / number]) / 10
         total = (each[:, -1] + each[:, :-1].mean(1)) / 2 if len(assigned) > 1 else each[:, -1]
     return dict(zip(("query_class", "query_bce", "query_dice"), total, strict=True))
@@ -146,6 +149,7 @@ def _mask_losses(
     target: Float[Tensor, "B R X Y Z"],
     assigned: Integer[Tensor, "P B R"],
     sample: Sampler | None,
+    sizes: Sizes | None,
 ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Returns BCE and Dice summed over the matched queries, at the points that `sample` takes, or at every voxel.
 
@@ -157,6 +161,8 @@ def _mask_losses(
     # All predictions in one product: its gradient is added to the features once, not once a prediction.
     chosen = embeddings.gather(2, index).transpose(0, 1).flatten(1, 2)
     logits = torch.unflatten(pixels.product(chosen), 1, (len(predictions), -1))
+    if sizes is not None and logits.requires_grad:
+        note(logits, sizes, BASE, lambda gradient: gradient[:, -1])
     targets = target[:, None].expand_as(logits)
     if sample is not None:
         logits, targets = sample(logits, targets)

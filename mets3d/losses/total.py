@@ -1,31 +1,29 @@
-"""Puts the whole loss of a step together: the base loss of every head, and the boundary term times its weight."""
+"""Puts the whole loss of a step together: the base loss of every head, and each boundary term times its weight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
+from mets3d.losses.gradients import Sizes, measured, weighed
 from mets3d.losses.matching import start_matching
 from mets3d.losses.queries import query_parts
 from mets3d.losses.region import dice_sums, downsampled, region_loss
-from mets3d.losses.value import LossValue, Scalar, StepContext
-from mets3d.ops.distance import SpacingLike
-from mets3d.ops.voxels import Spacing
-from mets3d.shapes import Lesions, Masks, SegOutput
+from mets3d.losses.value import BASE, LossValue, Scalar, StepContext, TermValue
+from mets3d.shapes import Masks, SegOutput, raised
 
 Parts = dict[str, Scalar]
 # Masks of all channels and the size of a coarser grid to the masks there.
 Coarse = Callable[[Masks, torch.Size], Masks]
 # Output, target masks and the numbers of the step to the parts of the base loss.
 BaseLoss = Callable[[SegOutput, Masks, StepContext], Parts]
-# Probabilities and target [B, R, X, Y, Z], spacing in mm, of all items or of each, and the predicted masks where they
-# are not probability > 0.5, and the lesions of the target where they are known, to the loss of each item and channel.
-BoundaryLoss = Callable[[Tensor, Tensor, SpacingLike, Tensor | None, Lesions | None], Tensor]
 
 # Share of the deep heads' Dice and cross-entropy that counts beside queries, as published; nnU-Net's is 1.
 DEEP_BESIDE_QUERIES = 0.5
@@ -33,16 +31,16 @@ DEEP_BESIDE_QUERIES = 0.5
 
 @dataclass(frozen=True)
 class TotalLoss:
-    """The loss of a run: `base`, and from some step on `term` times its weight.
+    """The loss of a run: `base`, and from some step on the boundary `terms` by their names, each times its weight.
 
-    needs_mask_count: whether the base loss is normalised by the number of masks in the global batch.
-    needs_dice_sums: whether its Dice is that of the global batch.
+    weight: of all terms together. needs_mask_count: whether the base loss is normalised by the number of masks in the
+    global batch. needs_dice_sums: whether its Dice is that of the global batch.
     coarse: makes the targets of the deep heads, the same function as in `base`.
-    needs_lesions: whether the term looks at the target's lesions one by one.
+    needs_lesions: whether a term looks at the target's lesions one by one.
     """
 
     base: BaseLoss
-    term: BoundaryTerm | None
+    terms: Mapping[str, BoundaryTerm]
     weight: BoundaryWeight
     needs_mask_count: bool
     needs_dice_sums: bool
@@ -51,13 +49,13 @@ class TotalLoss:
 
     @property
     def needs_ratio(self) -> bool:
-        """Returns whether the weight of the boundary term is multiplied by the running ratio."""
-        return self.term is not None and self.weight.balanced
+        """Returns whether the weight of each boundary term is multiplied by its running ratio."""
+        return bool(self.terms) and self.weight.balanced
 
     def compiled(self) -> TotalLoss:
         """Returns the same loss, compiled by torch.compile on its first call."""
-        term = None if self.term is None else replace(self.term, loss=torch.compile(self.term.loss))
-        return replace(self, base=torch.compile(self.base), term=term)
+        terms = {name: replace(term, loss=torch.compile(term.loss)) for name, term in self.terms.items()}
+        return replace(self, base=torch.compile(self.base), terms=terms)
 
     def dice_sums(self, output: SegOutput, target: Masks, /) -> Float[Tensor, "H 3 K"]:
         """Returns sum pg, sum p and sum g over a micro-batch of each head with a region loss."""
@@ -66,96 +64,61 @@ class TotalLoss:
 
     def __call__(self, output: SegOutput, target: Masks, context: StepContext, /) -> LossValue:
         """Returns the loss of a micro-batch. Raises ValueError where a number that it needs is missing."""
+        self._check(context)
+        if not self.terms or self.weight.share(context.step) == 0:
+            parts = self.base(output, target, context)
+            return LossValue(torch.stack(list(parts.values())).sum(), _detached(parts))
+        sizes: Sizes = {}
+        output = _in_full(output)
+        parts = self.base(_seen_by(output, sizes, BASE), target, replace(context, sizes=sizes))
+        total = torch.stack(list(parts.values())).sum()
+        terms = {}
+        for name, weight in zip(self.terms, self._weights(context, total.detach()), strict=True):
+            seen = _seen_by(output, sizes, name, weight)
+            value, by_label = self.terms[name](seen, target, context.spacing_mm, context.lesions)
+            total = total + weighed(value, weight)
+            terms[name] = TermValue(value.detach(), weight, by_label)
+        return LossValue(total, _detached(parts), terms, sizes)
+
+    def _check(self, context: StepContext) -> None:
         if self.needs_dice_sums and context.dice is None:
             raise ValueError("dice: expected the sums over the global batch that loss.batch_dice needs, found None")
         if self.needs_mask_count and context.masks is None:
             raise ValueError("masks: expected the mask count of the global batch that the query loss needs, found None")
-        parts = self.base(output, target, context)
-        value = torch.stack(list(parts.values())).sum()
-        base = {name: part.detach() for name, part in parts.items()}
-        share = self.weight.share(context.step)
-        if self.term is None or share == 0:
-            return LossValue(value, base)
-        boundary, by_label = self.term(output, target, context.spacing_mm, context.lesions)
-        weight = torch.full_like(value.detach(), self.weight.peak * share)
-        if self.weight.balanced:
-            if context.ratio is None:
-                raise ValueError("ratio: expected the running ratio that the balanced schedule needs, found None")
-            weight = weight * context.ratio
-        return LossValue(value + weight * boundary, base, boundary.detach(), by_label, weight)
+        if self.needs_ratio and context.ratio is None and self.weight.share(context.step):
+            raise ValueError("ratio: expected the running ratio that the balanced schedule needs, found None")
+
+    def _weights(self, context: StepContext, like: Scalar) -> list[Scalar]:
+        """Returns the weight of each term at a step, on the device."""
+        weights = [torch.full_like(like, weight) for weight in self.weight.of_terms(context.step, len(self.terms))]
+        if context.ratio is None or not self.needs_ratio:
+            return weights
+        ratios = context.ratio.expand(len(weights)).unbind()
+        return [weight * ratio for weight, ratio in zip(weights, ratios, strict=True)]
 
 
-@dataclass(frozen=True)
-class BoundaryTerm:
-    """A boundary loss on the full-resolution probabilities of all regions or labels, combined into one number.
+def _detached(parts: Parts) -> Parts:
+    return {name: part.detach() for name, part in parts.items()}
 
-    names: of the channels. reduction: sum or mean over channels, weighted by label_weights where given (the mean by
-    their sum). In label mode the background is left out and the predicted mask is the argmax.
+
+def _in_full(output: SegOutput) -> SegOutput:
+    """Returns the output with logits in fp32: in fp16 the gradient of a loss that is not weighed yet would vanish."""
+    return output if output.logits is None else replace(output, logits=raised(output.logits))
+
+
+def _seen_by(output: SegOutput, sizes: Sizes, name: str, weight: Tensor | None = None) -> SegOutput:
+    """Returns the output as one loss sees it: its gradient at the logits is measured there, and for a term weighed.
+
+    These are the logits that the probabilities are made of. The mask logits of the base loss are made within it, of
+    the matched queries alone, and measured there; the other queries' have no gradient.
     """
-
-    loss: BoundaryLoss
-    names: Sequence[str]
-    reduction: Literal["mean", "sum"] = "mean"
-    label_weights: Sequence[float] | None = None
-
-    def __call__(
-        self,
-        output: SegOutput,
-        target: Masks,
-        spacing_mm: Sequence[Spacing] | None,
-        lesions: Lesions | None = None,
-    ) -> tuple[Scalar, Parts]:
-        """Returns the term without its weight, and the detached value of each channel by name.
-
-        lesions: of the target's channels, the background left out. spacing_mm: of each sample. Its numbers stay on the
-        host, so nothing waits for the device. Raises ValueError where it is None.
-        """
-        exclusive = output.activation == "softmax"
-        first = 1 if exclusive else 0
-        predicted = _argmax(output.probabilities.detach())[:, first:] if exclusive else None
-        size_mm = _spacing(spacing_mm)
-        per_item = self.loss(output.probabilities[:, first:], target[:, first:], size_mm, predicted, lesions)
-        per_label = per_item.mean(0)
-        weights = torch.tensor([1.0] * len(per_label) if self.label_weights is None else list(self.label_weights))
-        if self.reduction == "mean":
-            weights = weights / weights.sum()
-        term = (per_label * weights.to(per_label.device, non_blocking=True)).sum()
-        return term, dict(zip(self.names[first:], per_label.detach(), strict=True))
-
-
-@dataclass(frozen=True)
-class BoundaryWeight:
-    """The weight of the boundary term over a run of `steps` steps.
-
-    peak: the weight, before a balanced one is multiplied by the running ratio. ramp: shares of the run at which it
-    leaves 0 and reaches `peak`; None: `peak` from step 0.
-    """
-
-    peak: float
-    steps: int
-    ramp: tuple[float, float] | None = None
-    balanced: bool = False
-
-    def share(self, step: int) -> float:
-        """Returns the share of `peak` at a step: 0 up to start x steps, linear to 1 at end x steps.
-
-        The term cannot come first: at the start nearly all of its gradient says "background everywhere".
-        """
-        if self.ramp is None:
-            return 1.0
-        start, end = self.ramp
-        position = step / self.steps
-        if position <= start:
-            return 0.0
-        return min(1.0, (position - start) / (end - start)) if end > start else 1.0
-
-
-def _spacing(spacing_mm: Sequence[Spacing] | None) -> SpacingLike:
-    """Returns three numbers where the samples are alike, else a row for each sample."""
-    if spacing_mm is None:
-        raise ValueError("spacing_mm: expected the voxel size of each sample, which a boundary term needs, found None")
-    first, *others = spacing_mm
-    return first if all(other == first for other in others) else tuple(spacing_mm)
+    see = partial(measured, sizes=sizes, name=name, weight=weight)
+    if not output.queries:
+        return output if output.logits is None else replace(output, logits=see(output.logits))
+    *earlier, final = output.queries
+    final = replace(final, class_logits=see(raised(final.class_logits)))
+    masks = {} if weight is None else {len(earlier): see(output.mask_logits(-1))}
+    return replace(output, queries=(*earlier, final), _mask_logits=masks)
 
 
 def base_loss(
@@ -213,6 +176,7 @@ def base_loss(
             points=query_points,
             pairing=query_pairing,
             matching=matching,
+            sizes=context.sizes,
         )
     else:
         parts = losses.pop(0)
@@ -244,8 +208,3 @@ def _with_gradient_of(own: Tensor, whole: Tensor, parts: int) -> Tensor:
     The mean over the parts' gradients, which accumulation and DDP take, is then the gradient of one process.
     """
     return whole + parts * (own - own.detach())
-
-
-def _argmax(probabilities: Float[Tensor, "B R X Y Z"]) -> Masks:
-    channels = torch.arange(probabilities.shape[1], device=probabilities.device)
-    return probabilities.argmax(1, keepdim=True) == channels[:, None, None, None]

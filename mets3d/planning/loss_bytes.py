@@ -12,7 +12,7 @@ from mets3d.settings import Loss
 BOUNDARY = {
     "hausdorff_distance": (1.0, 4.0, 2.0),  # the weighted error; two fields of two masks each
     "hausdorff_log": (1.0, 4.0, 2.0),
-    "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one for each erosion
+    "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one or two for each erosion
     "hausdorff_convolution": (5.0, 8.0, 3.3),  # and four for each radius, and its transforms
     "signed_distance": (1.0, 4.2, 2.0),
     "blob": (1.3, 2.5, 2.0),
@@ -21,10 +21,10 @@ BOUNDARY = {
 
 
 def loss_stages(sizes: Sizes, loss: Loss) -> list[Stage]:
-    """Returns the base loss and, where there is one, the boundary term."""
+    """Returns the base loss and each boundary term, which has probabilities of its own."""
     stages = [_base(sizes, loss)]
-    if loss.boundary != "none":
-        stages += [_probabilities(sizes), _boundary(sizes, loss)]
+    for name in loss.boundary_terms:
+        stages += [_probabilities(sizes), _boundary(sizes, loss, name)]
     return stages
 
 
@@ -66,16 +66,16 @@ def _probabilities(sizes: Sizes) -> Stage:
     )
 
 
-def _boundary(sizes: Sizes, loss: Loss) -> Stage:
+def _boundary(sizes: Sizes, loss: Loss, name: str) -> Stage:
     volume = float(FP32 * sizes.channels * sizes.voxels(0))
-    kept, forward, backward = BOUNDARY[loss.boundary]
-    if loss.boundary == "hausdorff_erosion":
-        kept += loss.boundary_erosions
-    if loss.boundary == "hausdorff_convolution":
+    kept, forward, backward = BOUNDARY[name]
+    if name == "hausdorff_erosion":
+        kept += loss.boundary_erosions * (2 if loss.boundary_rescale == "peak" else 1)
+    if name == "hausdorff_convolution":
         # A transform is of the patch and the reach of the largest ball beside it, taken as voxels of 1 mm.
         transform = math.prod(1 + max(loss.boundary_radii_mm) / size for size in sizes.patch)
         # The balls' are of one channel: of each sample in the product, and of one more in the cache.
         balls = transform / sizes.channels * (1 + 1 / sizes.samples)
         kept += transform + len(loss.boundary_radii_mm) * (4 + balls)
         forward += 4 * transform
-    return Stage(f"boundary term {loss.boundary}", kept * volume, 0.0, forward * volume, backward * volume)
+    return Stage(f"boundary term {name}", kept * volume, 0.0, forward * volume, backward * volume)

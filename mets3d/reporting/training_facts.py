@@ -46,23 +46,42 @@ def _boundary(config: Config) -> str:
         return "no boundary term"
     start, end = (round(share * steps) for share in loss.boundary_ramp)
     ramped = f"between steps {start:,} and {end:,}"
+    several = len(loss.boundary_terms) > 1
+    share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
     match loss.boundary_schedule:
         case "constant":
             weight = f"with weight {loss.boundary_weight:g}"
         case "ramp":
-            weight = f"its weight rising from 0 to {loss.boundary_weight:g} {ramped}"
+            weight = f"{'their' if several else 'its'} weight rising from 0 to {loss.boundary_weight:g} {ramped}"
         case "balanced":
-            share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
             weight = f"weighed by their running ratio to count {share} the base loss, rising from 0 {ramped}"
-    exponent = f", exponent {loss.boundary_alpha or 2:g}" if loss.boundary.startswith("hausdorff") else ""
-    return f"plus {boundary_name(config)} loss, {weight}{exponent}, {loss.boundary_reduction} over labels"
+        case "gradient":
+            weight = (
+                f"weighed by the running ratio of gradients at the logits to pull {share} the base loss, rising from 0 "
+                f"{ramped}"
+            )
+    hausdorff = [name for name in loss.boundary_terms if name.startswith("hausdorff")]
+    exponents = {f"{_exponent(loss, name):g}" for name in hausdorff}
+    exponent = f", exponent {' and '.join(sorted(exponents))}" if hausdorff else ""
+    losses = "losses" if several else "loss"
+    if several and loss.boundary_shares:
+        losses += f", {' to '.join(f'{share:g}' for share in loss.boundary_shares)}"
+    return f"plus {boundary_name(config)} {losses}, {weight}{exponent}, {loss.boundary_reduction} over labels"
+
+
+def _exponent(loss: Loss, name: str) -> float:
+    """Returns the exponent of a Hausdorff term; without a value of its own the conditioned form has another one."""
+    return loss.boundary_alpha or (1.0 if name == "hausdorff_conditioned" else 2.0)
 
 
 def boundary_name(config: Config) -> str:
-    """Names the boundary term, with its variant where that is not the default."""
-    loss = config.loss
-    name = loss.boundary.replace("_", " ").replace("hausdorff", "Hausdorff")
-    if loss.boundary in ("hausdorff_distance", "hausdorff_log"):
+    """Names the boundary term or terms, each with its variant where that is not the default."""
+    return " and ".join(_term_name(config.loss, term) for term in config.loss.boundary_terms)
+
+
+def _term_name(loss: Loss, term: str) -> str:
+    name = term.replace("_", " ").replace("hausdorff", "Hausdorff")
+    if term in ("hausdorff_distance", "hausdorff_log"):
         name = {"both": "", "target": "one-sided ", "directed": "directed "}[loss.boundary_sides] + name
     return name
 

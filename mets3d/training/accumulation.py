@@ -106,7 +106,7 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
     """Makes two steps on the share of one of `processes` processes."""
     from mets3d.data.loader import batches
     from mets3d.training import optim
-    from mets3d.training.balance import Balance
+    from mets3d.training.balance import balance_of
     from mets3d.training.ema import averages
     from mets3d.training.progress import Progress
     from mets3d.training.readback import Readback
@@ -122,7 +122,7 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
     optimizer = optim.build(job.network, job.config.optim)
     job, network = tuned(job)
     network, optimizer = accelerator.prepare(network, optimizer)
-    balance = Balance(accelerator.device) if job.loss.needs_ratio else None
+    balance = balance_of(job.config.loss, accelerator.device) if job.loss.needs_ratio else None
     tracker = Tracker(job.config, accelerator, job.run, step=0, silent=True)
     boundary, readback, ema = StepBoundary(accelerator), Readback(lag=0), averages(job)
     session = Session(

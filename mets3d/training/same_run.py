@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file
-from mets3d.losses.total import BoundaryWeight
+from mets3d.losses.boundary import BoundaryWeight
 from mets3d.rundir import RunDir
 from mets3d.training.progress import Record
 from mets3d.training.schedule import learning_rate

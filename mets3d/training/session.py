@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from mets3d.training import launch, optim, sharding, state
 from mets3d.training.agree import from_main
-from mets3d.training.balance import Balance
+from mets3d.training.balance import Balance, balance_of
 from mets3d.training.blame import Skipped
 from mets3d.training.deterministic import deterministic
 from mets3d.training.ema import Ema, averages
@@ -39,7 +39,7 @@ class Session:
     wish: true from the first signal or error of this process on.
     boundary: where all processes agree whether to make the next step.
     readback: the numbers of steps on their way from the device to the host, where a GPU's arrive one step late.
-    balance: the running ratio of base loss and boundary term, None unless the loss needs it.
+    balance: the running ratios of base loss and boundary terms, None unless the loss needs it.
     ema: the averages of the weights, None without optim.ema.
     saved_step: the step of the newest checkpoint.
     updating: whether a step changes the state right now, so that it is neither that before nor after the step.
@@ -128,7 +128,7 @@ def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) 
     optimizer = optim.build(job.network, job.config.optim)
     job, network = tuned(job)
     network, optimizer = sharding.prepared(accelerator, network, optimizer)
-    balance = Balance(accelerator.device) if job.loss.needs_ratio else None
+    balance = balance_of(job.config.loss, accelerator.device) if job.loss.needs_ratio else None
     ema = averages(job)
     progress = start.progress
     if start.found is not None:

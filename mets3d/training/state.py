@@ -93,7 +93,7 @@ def _record(job: Job, state: State) -> Record:
         processes=accelerator.num_processes,
         store=job.store.digest,
         scored=scored_under(job.config),
-        balance=None if balance is None else balance.averages.tolist(),
+        balance=None if balance is None else balance.averages.flatten().tolist(),
         scaler=None if accelerator.scaler is None else accelerator.scaler.state_dict(),
         averaged_steps=None if state.ema is None else int(state.ema.steps),
     )
@@ -110,9 +110,9 @@ def load(state: State, found: Whole) -> None:
     wanted = (state.balance, accelerator.scaler, state.ema)
     if [one is None for one in there] != [one is None for one in wanted]:
         raise ValueError(
-            f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced, no averages for "
-            "optim.ema, or no state of a loss scaler, that this configuration needs, or one that it does not use; use "
-            "another --name"
+            f"{found.folder.path} holds no running ratio for loss.boundary_schedule=balanced or gradient, no averages "
+            "for optim.ema, or no state of a loss scaler, that this configuration needs, or one that it does not use; "
+            "use another --name"
         )
     learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
     full_state.spread_weights(accelerator, state.network, learned.weights)
@@ -120,7 +120,10 @@ def load(state: State, found: Whole) -> None:
     if state.ema is not None:
         state.ema.load(learned.averaged or {}, record.averaged_steps or 0)
     if state.balance is not None:
-        state.balance.load_state_dict({"averages": torch.tensor(record.balance)})
+        try:
+            state.balance.load_state_dict({"averages": torch.tensor(record.balance)})
+        except ValueError as error:
+            raise ValueError(f"{found.folder.path}: {error}; use another --name") from None
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(dict(record.scaler or {}))
 

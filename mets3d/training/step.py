@@ -46,7 +46,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
             value = loss_of(session, network, inputs, context)
             with part("backward"):
                 accelerator.backward(value.total / len(parts))
-        rows.append(value.as_row())
+        rows.append(value.as_row(_scale(session) / len(parts)))
         faults.append(faults_of(inputs.image, value.total.detach()))
     norm = whole(accelerator.clip_grad_norm_(network.parameters(), job.config.optim.clip_norm))
     means, fault = _averaged(session, rows, micro_batches, faults)
@@ -71,6 +71,12 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
     session.updating = False
     of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
     return value.named() | of_step | fault
+
+
+def _scale(session: Session) -> Tensor | float:
+    """Returns what the loss scaler multiplies a loss by before its backward pass."""
+    scaler = session.accelerator.scaler
+    return 1.0 if scaler is None else scaler.scale(torch.ones((), device=session.accelerator.device))
 
 
 class Inputs(NamedTuple):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from mets3d import losses
 from mets3d.config import Loss
 from mets3d.losses import LossFunction
 from mets3d.losses.blob import blob_loss
+from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
 from mets3d.losses.cc_dice import cc_dice_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
@@ -22,7 +24,8 @@ from mets3d.losses.hausdorff import (
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.signed_distance import signed_distance_loss
-from mets3d.losses.total import BoundaryTerm, BoundaryWeight, TotalLoss, base_loss
+from mets3d.losses.total import TotalLoss, base_loss
+from mets3d.losses.units import unity
 from mets3d.losses.value import StepContext
 from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
@@ -148,10 +151,11 @@ def test_boundary_term_combines_labels_and_names_each(reduction: str) -> None:
     assert not by_label["TC"].requires_grad
 
 
+# As the settings have them by default.
 BY_KIND = {
     "hausdorff_distance": hausdorff_distance_loss,
     "hausdorff_log": hausdorff_log_loss,
-    "hausdorff_erosion": hausdorff_erosion_loss,
+    "hausdorff_erosion": partial(hausdorff_erosion_loss, rescale="peak"),
     "hausdorff_convolution": hausdorff_convolution_loss,
     "signed_distance": signed_distance_loss,
     "blob": partial(blob_loss, inside="dice_ce"),
@@ -174,11 +178,18 @@ def built(target: Target | None = None, *, queries: bool = False, **settings: ob
 
 
 def term_of(kind: str, target: Target | None = None, **settings: object) -> BoundaryTerm:
-    """The boundary term that is built for a value of the setting."""
+    """The boundary term that is built for a value of the setting, without its unit."""
     loss = built(target, boundary=kind, **{f"boundary_{name}": value for name, value in settings.items()})
     assert isinstance(loss, TotalLoss)
-    assert loss.term is not None
-    return loss.term
+    return replace(loss.terms[kind], unit=unity)
+
+
+def in_unit(kind: str, value: torch.Tensor, **settings: object) -> torch.Tensor:
+    """A value of the term in its unit, for the samples of these tests."""
+    loss = built(boundary=kind, **{f"boundary_{name}": value for name, value in settings.items()})
+    assert isinstance(loss, TotalLoss)
+    (unit,) = loss.terms[kind].unit((16, 16, 16), np.array([[1.0, 1.0, 2.0]]))
+    return value / unit
 
 
 @pytest.mark.parametrize("kind", BY_KIND)
@@ -220,9 +231,11 @@ def test_a_term_is_told_the_voxel_size_of_each_sample() -> None:
         loss(output, target, StepContext(0))
     sizes = [(0.5, 0.5, 1.0), (1.0, 1.0, 2.0)]
     value = loss(output, target, StepContext(0, spacing_mm=sizes))
-    assert value.boundary is not None
-    expected = hausdorff_distance_loss(output.probabilities, target, torch.tensor(sizes)).mean()
-    torch.testing.assert_close(value.boundary, expected)
+    # In lesions of 5 mm radius that are wrong at 10 mm from what is right.
+    volumes, diagonals = torch.tensor([16**3 * 0.25, 16**3 * 2]), torch.tensor([384.0, 1536.0]).sqrt()
+    unit = 4 / 3 * torch.pi * 5**3 / volumes * (10 / diagonals) ** 2
+    expected = hausdorff_distance_loss(output.probabilities, target, torch.tensor(sizes)) / unit[:, None]
+    torch.testing.assert_close(value.terms["hausdorff_distance"].value, expected.mean())
 
 
 OPTIONS = [
@@ -230,6 +243,7 @@ OPTIONS = [
     ("hausdorff_distance", {"absent": "skip"}, {}),
     ("hausdorff_log", {"alpha": 1.5, "absent": 4.0}, {}),
     ("hausdorff_erosion", {"alpha": 1.0, "erosions": 2}, {}),
+    ("hausdorff_erosion", {"rescale": "fixed"}, {}),
     ("hausdorff_convolution", {"alpha": 1.0, "radii_mm": (2.0, 4.0)}, {}),
     ("signed_distance", {"absent": 4.0}, {}),
     ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
@@ -248,11 +262,11 @@ def test_options_reach_the_loss_from_the_settings(
     loss = built(boundary=kind, boundary_schedule="constant", boundary_weight=2.0, **named)
     value = loss(output, target, StepContext(0, spacing_mm=SIZES))
     expected = BY_KIND[kind](output.probabilities, target, (1, 1, 2), **(as_loss or options)).mean()  # type: ignore[arg-type]
-    torch.testing.assert_close(value.boundary, expected.detach())
+    torch.testing.assert_close(value.terms[kind].value, in_unit(kind, expected.detach(), **options))
     assert not torch.isclose(expected, BY_KIND[kind](output.probabilities, target, (1, 1, 2)).mean(), rtol=1e-4)
     base = sum(base_loss(output, target).values())
-    torch.testing.assert_close(value.total, base + 2.0 * expected)
-    assert value.weight == 2
+    torch.testing.assert_close(value.total, base + 2.0 * in_unit(kind, expected, **options))
+    assert value.terms[kind].weight == 2
 
 
 @pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob", "cc_dice"])
@@ -316,19 +330,18 @@ def test_built_loss_adds_the_ramped_term_and_reaches_every_parameter(mode: str) 
     loss = built(boundary_schedule="ramp", **term)
     output = net(image)
     value = loss(output, target, StepContext(25, spacing_mm=SIZES))
-    assert value.boundary is not None
-    base = sum(value.base.values())
-    torch.testing.assert_close(value.total.detach(), base + 3.0 * 0.5 * value.boundary)
+    base, boundary = sum(value.base.values()), value.terms["hausdorff_distance"].value
+    torch.testing.assert_close(value.total.detach(), base + 3.0 * 0.5 * boundary)
     value.total.backward()
     without = [name for name, parameter in net.named_parameters() if parameter.requires_grad and parameter.grad is None]
     assert not without
     balanced = built(boundary_schedule="balanced", **term)
-    weighed = balanced(output, target, StepContext(25, ratio=torch.tensor(7.0), spacing_mm=SIZES))
-    torch.testing.assert_close(weighed.total.detach(), base + 3.0 * 0.5 * 7.0 * value.boundary)
+    weighed = balanced(output, target, StepContext(25, ratio=torch.tensor([7.0]), spacing_mm=SIZES))
+    torch.testing.assert_close(weighed.total.detach(), base + 3.0 * 0.5 * 7.0 * boundary)
     with pytest.raises(ValueError, match="ratio: expected"):
         balanced(output, target, StepContext(25, spacing_mm=SIZES))
     early = loss(net(image), target, StepContext(0))
-    assert early.boundary is None
+    assert early.terms == {}
     torch.testing.assert_close(early.total.detach(), torch.stack(list(early.base.values())).sum())
 
 

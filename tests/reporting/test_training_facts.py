@@ -29,6 +29,18 @@ def test_the_loss_in_words(make_run):
         "; plus blob loss, with weight 2, mean over labels"
     )
     assert "to count 0.5 times as much as" in words("g", loss=balanced | {"boundary_weight": 0.5})
+    by_gradient = balanced | {"boundary_schedule": "gradient", "boundary_weight": 0.1}
+    assert words("h", loss=by_gradient, train={"steps": 1000}).endswith(
+        "; plus one-sided Hausdorff log loss, weighed by the running ratio of gradients at the logits to pull 0.1 "
+        "times as much as the base loss, rising from 0 between steps 100 and 500, exponent 2, mean over labels"
+    )
+    joined = constant | {"boundary": "blob+hausdorff_erosion", "boundary_reduction": "sum"}
+    assert words("i", loss=joined).endswith(
+        "; plus blob and Hausdorff erosion losses, with weight 2, exponent 2, sum over labels"
+    )
+    assert "losses, 3 to 1, their weight rising from 0 to 2 between" in words(
+        "j", loss=joined | {"boundary_shares": [3, 1], "boundary_schedule": "ramp"}
+    )
 
 
 def test_the_optimizer_in_words():

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 MODES, TARGETS = ("cnn", "encoder", "decoder", "both"), ("regions", "labels")
 WORLDS, ACCUMULATIONS = (1, 2, 4), (1, 2)
+JOINED = "hausdorff_distance+blob"
 STEP = 2  # of which some crop has no foreground
 BARS = {"fp64": 1e-12, "fp32": 1e-5}
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
@@ -36,9 +37,9 @@ Gradients = dict[str, Tensor]
 
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration."""
-    from mets3d.config import Loss
+    from mets3d.settings.loss import BoundaryName
 
-    boundaries = get_args(Loss.model_fields["boundary"].annotation)
+    boundaries = ("none", *get_args(BoundaryName), JOINED)
     for number, (precision, mode, boundary, target) in enumerate(itertools.product(BARS, MODES, boundaries, TARGETS)):
         if precision == "fp32" and boundary != "none":
             continue
@@ -156,7 +157,7 @@ def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
     import train as script
     from mets3d.config import load_file
     from mets3d.training import optim
-    from mets3d.training.balance import Balance
+    from mets3d.training.balance import balance_of
 
     config = load_file(file)
     job = script.compose(config, accelerator)
@@ -164,8 +165,8 @@ def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
     prepared, optimizer = accelerator.prepare(network, optim.build(network, config.optim))
     balance = None
     if job.loss.needs_ratio:
-        balance = Balance(accelerator.device)
-        balance.averages += torch.tensor([1.0, 0.5])
+        balance = balance_of(config.loss, accelerator.device)
+        balance.averages += torch.tensor([[1.0], [0.5], [0.5]])
     return SimpleNamespace(
         job=replace(job, network=network),
         accelerator=accelerator,

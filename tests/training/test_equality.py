@@ -10,9 +10,9 @@ from typing import get_args
 
 import pytest
 
-from mets3d.config import Loss
+from mets3d.settings.loss import BoundaryName
 from tests.builders.runs import ROOT
-from tests.training.equality import BARS, MODES, TARGETS
+from tests.training.equality import BARS, JOINED, MODES, TARGETS
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_any_split_of_the_batch_has_the_gradient_of_one_process(tmp_path: Path) 
     assert out.exists(), done.stderr
     found = json.loads(out.read_text())
     assert set(found) == {"1x2", "2x1", "2x2", "4x1", "4x2"}, "processes x accumulation"
-    boundaries = get_args(Loss.model_fields["boundary"].annotation)
+    boundaries = ("none", *get_args(BoundaryName), JOINED)
     for split, cases in found.items():
         exact = {tuple(case.split("/")[1:4]) for case in cases if case.startswith("fp64/")}
         assert exact == {(m, b, t) for m in MODES for b in boundaries for t in TARGETS}

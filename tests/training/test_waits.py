@@ -13,11 +13,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 import train as script
-from mets3d.config import Loss, load_file
+from mets3d.config import load_file
 from mets3d.data.loader import batches
 from mets3d.settings.augment import INTENSITIES, MOVEMENTS
+from mets3d.settings.loss import BoundaryName
 from mets3d.training import optim
-from mets3d.training.balance import Balance
+from mets3d.training.balance import balance_of
 from mets3d.training.ema import averages
 from mets3d.training.session import Session
 from mets3d.training.step import train_step
@@ -98,7 +99,7 @@ def step_on_device(folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch, *
             network = moved(job.network)
             monkeypatch.setattr(accelerator.state, "device", DEVICE)
             optimizer = optim.build(network, config.optim)
-            balance = Balance(DEVICE) if job.loss.needs_ratio else None
+            balance = balance_of(config.loss, DEVICE) if job.loss.needs_ratio else None
             session = object.__new__(Session)  # without a run directory
             session.job, session.accelerator, session.network = job, accelerator, network
             session.optimizer, session.balance, session.ema = optimizer, balance, averages(job)
@@ -126,11 +127,11 @@ def test_the_host_waits_once_a_micro_batch_with_queries_and_never_without(
     assert waits == (["copy to the host"] * 2 if mode in ("decoder", "both") else [])
 
 
-@pytest.mark.parametrize("boundary", get_args(Loss.model_fields["boundary"].annotation))
+@pytest.mark.parametrize("boundary", [*get_args(BoundaryName), "hausdorff_distance+blob"])
 def test_no_boundary_term_waits(
     tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch, boundary: str
 ) -> None:
-    loss = {"boundary": boundary, "boundary_ramp": [0.0, 0.0]}
+    loss = {"boundary": boundary, "boundary_ramp": [0.0, 0.0], "boundary_schedule": "gradient"}
     waits = step_on_device(tmp_path, phantom_store, monkeypatch, loss=loss)
     assert waits == []
 

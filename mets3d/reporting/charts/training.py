@@ -10,15 +10,16 @@ from matplotlib.axes import Axes
 
 from mets3d.evaluation.tables import Row
 from mets3d.log_names import (
-    BOUNDARY,
     BOUNDARY_WEIGHT,
     DICE,
     LESION_WISE_DICE,
     LOSS,
     MEAN,
     SCORES,
+    is_boundary,
     loss_parts,
     score_name,
+    terms_below,
 )
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.charts.style import INK, legend_of_runs, panels, run_colours
@@ -77,7 +78,7 @@ def total_loss(rows: Sequence[Row]) -> Curve:
 
 def base_loss(rows: Sequence[Row]) -> Curve:
     """Returns the sum of the logged parts without the boundary term: common to runs with and without one."""
-    return summed_curve(rows, [name for name in _part_names(rows) if name != BOUNDARY])
+    return summed_curve(rows, [name for name in _part_names(rows) if not is_boundary(name)])
 
 
 # ---------------------------------------------------------------- panels
@@ -132,8 +133,13 @@ def _scored(axis: Axes, rows: Sequence[Row], score: str, of: str, **style: Any) 
 
 
 def _schedule(axis: Axes, rows: Sequence[Row]) -> None:
-    """Draws learning rate and boundary weight, each as a share of its peak, so that one axis serves both."""
-    for key, name, colour in (("lr", "learning rate", INK), (BOUNDARY_WEIGHT, "boundary weight", "#D55E00")):
+    """Draws learning rate and boundary weights, each as a share of its peak, so that one axis serves all."""
+    weights = terms_below(BOUNDARY_WEIGHT, (name for row in rows for name in row))
+    drawn = [("lr", "learning rate", INK)]
+    for key, colour in zip(weights, PART_COLOURS[1:], strict=False):
+        of = key.removeprefix(BOUNDARY_WEIGHT).replace("/", ": ").replace("_", " ")
+        drawn.append((key, f"boundary weight{of}", colour))
+    for key, name, colour in drawn:
         steps, values = thinned(curve(rows, key), RAW_POINTS)
         peak = float(values.max()) if len(values) else 0.0
         if peak > 0:

@@ -20,6 +20,37 @@ def test_the_base_loss_is_the_sum_of_the_parts_without_the_boundary_term():
     assert values.tolist() == [3.0, 1.0]
 
 
+def test_each_of_several_terms_is_drawn_and_none_is_in_the_base_loss(make_run, monkeypatch):
+    names = {"loss/boundary/blob": 0.5, "loss/boundary/blob/WT": 0.5, "loss/boundary/top_k": 4.0}
+    names |= {"loss/boundary/top_k/WT": 4.0, "boundary_weight/blob": 0.2, "boundary_weight/top_k": 0.1}
+    rows = [{"step": step, "kind": "train", "loss": 3.0, "loss/dice": 1.0, "lr": 1.0, **names} for step in (1, 2)]
+    assert base_loss(rows)[1].tolist() == [1, 1]
+    axes = drawn_by(monkeypatch, lambda: training_figure(read_run(make_run(metrics=rows))))
+    parts = axes["Parts of the loss"].lines
+    assert {line.get_label(): line.get_ydata().tolist() for line in parts} == {
+        "dice": [1, 1],
+        "boundary: blob": [0.5, 0.5],
+        "boundary: top k": [4, 4],
+    }
+    weights = [line.get_label() for line in axes["Schedule, share of the peak"].lines]
+    assert weights == ["learning rate, peak 1", "boundary weight: blob, peak 0.2", "boundary weight: top k, peak 0.1"]
+
+
+def drawn_by(monkeypatch, draw_figure):
+    """The axes of a figure by their titles."""
+    drawn = {}
+
+    def panels(rows, columns, draw, **_):
+        axes = list(Figure().subplots(rows, columns).flat)
+        draw(axes)
+        drawn.update({axis.get_title(loc="left") or axis.get_title(): axis for axis in axes})
+        return b""
+
+    monkeypatch.setattr(training, "panels", panels)
+    draw_figure()
+    return drawn
+
+
 def colours_in(svg):
     text = svg.decode()
     return {region.name for region in scored_regions(cavity=True) if f"stroke: {region.colour.lower()}" in text}
@@ -37,17 +68,9 @@ def test_validation_curves_have_the_colours_of_their_regions(make_run):
 def test_scores_of_all_cases_are_marks_beside_the_curves_of_the_subset(make_run, monkeypatch):
     rows = [{"step": step, "kind": "validation", "lesion_wise_dice/WT": 0.01 * step} for step in (10, 20, 40)]
     record = read_run(make_run(metrics=[*rows[:2], rows[2] | {"all/lesion_wise_dice/WT": 0.3}]))
-    drawn = []
-
-    def panels(rows, columns, draw, **_):
-        axes = list(Figure().subplots(rows, columns).flat)
-        draw(axes)
-        drawn.append({axis.get_title(loc="left") or axis.get_title(): axis for axis in axes})
-        return b""
-
-    monkeypatch.setattr(training, "panels", panels)
-    training_figure(record)
-    overlay_figure([record])
+    drawn = [
+        drawn_by(monkeypatch, draw) for draw in (lambda: training_figure(record), lambda: overlay_figure([record]))
+    ]
     for axes, title in zip(drawn, ("Validation: lesion-wise Dice", "Validation: lesion-wise Dice, WT"), strict=True):
         curve, marks = axes[title].lines
         assert curve.get_ydata().tolist() == [0.1, 0.2, 0.4]

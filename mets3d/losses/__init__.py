@@ -120,6 +120,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
     """
     from mets3d.losses.blob import blob_loss
     from mets3d.losses.cc_dice import cc_dice_loss
+    from mets3d.losses.focal_tversky import focal_tversky_loss
     from mets3d.losses.hausdorff import (
         hausdorff_convolution_loss,
         hausdorff_distance_loss,
@@ -127,6 +128,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         hausdorff_log_loss,
     )
     from mets3d.losses.signed_distance import signed_distance_loss
+    from mets3d.losses.top_k import top_k_loss
 
     alpha = 2.0 if settings.boundary_alpha is None else settings.boundary_alpha
     absent = settings.boundary_absent
@@ -144,6 +146,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
     # Without a distance a term that is linear in it leaves the label out.
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
     inside = settings.boundary_inside
+    tversky = partial(focal_tversky_loss, weights=settings.boundary_tversky, focus=settings.boundary_focus)
     return {
         "hausdorff_distance": lambda p, g, mm, mask, _: hausdorff_distance_loss(p, g, mm, predicted=mask, **distance),
         "hausdorff_log": lambda p, g, mm, mask, _: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
@@ -151,6 +154,8 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         "hausdorff_convolution": lambda p, g, mm, *_: convolution(p, g, mm),
         "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
         "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, inside=inside, lesions=lesions),
+        "focal_tversky": lambda p, g, mm, *_: tversky(p, g, mm),
+        "top_k": lambda p, g, mm, *_: top_k_loss(p, g, mm, top=settings.boundary_top),
         "cc_dice": lambda p, g, mm, _, lesions: cc_dice_loss(p, g, mm, inside=inside, lesions=lesions),
     }
 

@@ -17,6 +17,8 @@ BOUNDARY = {
     "signed_distance": (1.0, 4.2, 2.0),
     "blob": (1.3, 2.5, 2.0),
     "cc_dice": (1.3, 2.5, 2.0),
+    "focal_tversky": (1.3, 2.5, 2.0),
+    "top_k": (1.8, 4.0, 3.0),
 }
 
 

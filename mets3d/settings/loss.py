@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,8 @@ BoundaryName = Literal[
     "signed_distance",
     "blob",
     "cc_dice",
+    "focal_tversky",
+    "top_k",
 ]
 
 
@@ -131,6 +134,9 @@ class Loss(Section):
         weights = self.boundary_label_weights
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
             raise ValueError(f"boundary_label_weights is {weights}; expected numbers from 0, not all of them 0")
+        tversky = self.boundary_tversky
+        if not (min(tversky) >= 0 and 0 < sum(tversky) < math.inf):
+            raise ValueError(f"boundary_tversky is {tversky}; expected two numbers from 0, not both 0")
         shares, terms = self.boundary_shares, self.boundary_terms
         if shares is not None and (len(shares) != len(terms) or min(shares, default=0) <= 0):
             raise ValueError(

@@ -286,6 +286,16 @@ def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> No
     assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/lesion_wise_dice/mean", "goal": "maximize"})
 
 
+def test_settings_of_the_terms_have_ranges() -> None:
+    assert Config(loss={"boundary_tversky": [0, 1.5], "boundary_top": 1}).loss.boundary_tversky == (0, 1.5)
+    for bad in ([0, 0], [-0.1, 1], [0.5], [0.3, float("nan")], [0.3, float("inf")]):
+        with pytest.raises(ValueError, match="boundary_tversky"):
+            Config(loss={"boundary_tversky": bad})
+    for key, value in (("boundary_top", 0), ("boundary_top", 1.1), ("boundary_focus", 0), ("boundary_inside", "ce")):
+        with pytest.raises(ValueError, match=key):
+            Config(loss={key: value})
+
+
 def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:
     assert Config(loss={"boundary_label_weights": [1, 0, 2]}).loss.boundary_label_weights == (1, 0, 2)
     assert Config(data={"cavity": True}, loss={"boundary_label_weights": [1, 1, 1, 1]})

@@ -71,3 +71,44 @@ def test_a_batch_without_a_lesion_has_the_gradient_of_its_false_positives() -> N
     loss.sum().backward()
     assert p.grad is not None
     torch.testing.assert_close(p.grad, torch.full_like(p, 1 / (27 * 0.5 + 1) ** 2))
+
+
+def waves() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three items, the second without a lesion."""
+    g = torch.zeros(3, 1, 12, 10, 8, dtype=torch.bool)
+    g[0, 0, 1:4, 1:4, 1:4] = g[0, 0, 8:10, 6:9, 5:7] = g[0, 0, 6, 2, 6] = True
+    g[2, 0, 4:7, 4:7, 3:6] = g[2, 0, 10, 1, 1] = True
+    x, y, z = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in g.shape[2:]], indexing="ij")
+    phase = torch.arange(3, dtype=torch.float64)[:, None, None, None]
+    return (0.5 + 0.45 * torch.sin(0.7 * x + 1.3 * y + 0.4 * z + phase))[:, None], g
+
+
+def test_parity_is_the_authors_value() -> None:
+    """Their `compute_blob_loss_multi`, commit 10cf0e8, with MONAI's DiceLoss and torch's BCELoss on probabilities."""
+    p, g = waves()
+    dice, entropy = 0.9739175951623732, 1.0109142668447377
+    assert blob_loss(p, g, parity="kofler").mean().item() == pytest.approx(dice, rel=1e-12)
+    both = blob_loss(p, g, inside="dice_ce", parity="kofler")
+    assert both.mean().item() == pytest.approx(dice + entropy, rel=1e-12)
+    assert both[1] == 0
+    ours = blob_loss(p, g, inside="dice_ce")
+    assert ours[1] > 1, "an item without a lesion counts in ours"
+    assert not blob_loss(p, torch.zeros_like(g), parity="kofler").any()
+
+
+def test_cross_entropy_inside_equals_a_loop_in_value_and_gradient() -> None:
+    p, g = waves()
+    p.requires_grad_()
+    found = blob_loss(p, g, inside="dice_ce")
+    for b in range(3):
+        lesions, count = ndimage.label(g[b, 0].numpy(), ndimage.generate_binary_structure(3, 3))
+        labels = torch.from_numpy(lesions)
+        each = []
+        for lesion in range(1, count + 1) if count else [-1]:
+            kept, own = (labels == 0) | (labels == lesion), labels == lesion
+            entropy = torch.nn.functional.binary_cross_entropy(p[b, 0] * kept, own.double())
+            each.append(soft_dice_loss((p[b, 0] * kept)[None, None], own[None, None]) + entropy)
+        expected = torch.stack(each).mean()
+        torch.testing.assert_close(found[b, 0], expected)
+        gradients = [torch.autograd.grad(value, p, retain_graph=True)[0] for value in (found[b, 0], expected)]
+        torch.testing.assert_close(*gradients)

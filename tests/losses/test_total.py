@@ -15,6 +15,7 @@ from mets3d.losses import LossFunction
 from mets3d.losses.blob import blob_loss
 from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
 from mets3d.losses.cc_dice import cc_dice_loss
+from mets3d.losses.focal_tversky import focal_tversky_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
     hausdorff_distance_loss,
@@ -24,6 +25,7 @@ from mets3d.losses.hausdorff import (
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.signed_distance import signed_distance_loss
+from mets3d.losses.top_k import top_k_loss
 from mets3d.losses.total import TotalLoss, base_loss
 from mets3d.losses.units import unity
 from mets3d.losses.value import StepContext
@@ -160,6 +162,8 @@ BY_KIND = {
     "signed_distance": signed_distance_loss,
     "blob": partial(blob_loss, inside="dice_ce"),
     "cc_dice": partial(cc_dice_loss, inside="dice_ce"),
+    "focal_tversky": focal_tversky_loss,
+    "top_k": top_k_loss,
 }
 
 
@@ -249,6 +253,8 @@ OPTIONS = [
     ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
     ("blob", {"inside": "dice"}, {}),
     ("cc_dice", {"inside": "dice"}, {}),
+    ("focal_tversky", {"tversky": (0.6, 0.4), "focus": 2.0}, {"weights": (0.6, 0.4), "focus": 2.0}),
+    ("top_k", {"top": 0.25}, {}),
 ]
 
 
@@ -269,7 +275,7 @@ def test_options_reach_the_loss_from_the_settings(
     assert value.terms[kind].weight == 2
 
 
-@pytest.mark.parametrize("kind", ["hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob", "cc_dice"])
+@pytest.mark.parametrize("kind", sorted(BY_KIND.keys() - {"hausdorff_distance", "hausdorff_log"}))
 def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))

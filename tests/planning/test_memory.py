@@ -106,6 +106,9 @@ CASES: dict[str, dict[str, Any]] = {
     "convolution": {"loss": {"boundary": "hausdorff_convolution", "boundary_radii_mm": [2, 4]}},
     "signed": {"mode": "cnn", "loss": {"boundary": "signed_distance"}},
     "blob": {"loss": {"boundary": "blob"}},
+    "cell": {"mode": "cnn", "loss": {"boundary": "cc_dice", "boundary_inside": "dice"}},
+    "tversky": {"mode": "cnn", "loss": {"boundary": "focal_tversky"}},
+    "top": {"mode": "cnn", "loss": {"boundary": "top_k"}},
 }
 
 

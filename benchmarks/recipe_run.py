@@ -195,7 +195,7 @@ def _record(request: Request, scale: Scale) -> dict[str, Any]:
         "data": {name: request.place.what()[name] for name in ("phantoms", "content")},
         "cases": request.place.held_out(),
         "rules": RULES,
-        "commit": _commit(),
+        "commit": commit(),
         "code": source_digest("mets3d"),
         "device": device,
         "torch": torch.__version__,
@@ -203,7 +203,7 @@ def _record(request: Request, scale: Scale) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Returns the commit of the working tree; None where there is no repository."""
     words = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     try:

@@ -20,6 +20,7 @@ WEIGHTS = (0.03, 0.1, 0.3)  # shares of the base loss's gradient at the logits t
 PUBLISHED_WEIGHT = 0.1  # of a family for which nothing was chosen
 
 Mode = Literal["cnn", "decoder"]
+MODES: tuple[Mode, ...] = ("cnn", "decoder")
 BASE = "base"
 # Each is one term beside the base loss, in its own setting's default form unless settings follow.
 FAMILIES: Mapping[str, tuple[str, str]] = {
@@ -68,7 +69,7 @@ class Arm:
 def arms() -> dict[str, Arm]:
     """Returns every arm by name, in the order in which they are shown."""
     of_study: dict[str, Arm] = {}
-    for mode in ("cnn", "decoder"):
+    for mode in MODES:
         of_study[f"{mode}-{BASE}"] = Arm("base loss", mode, seeds=5)
         for family, (_, what) in FAMILIES.items():
             of_study[f"{mode}-{family}"] = Arm(what, mode, family, seeds=5 if family in FIVE_SEEDS else 3)

@@ -5,7 +5,7 @@ Only imported; run by itself it does nothing.
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import statistics
 import threading
@@ -27,6 +27,8 @@ from study_data import Place, source_digest
 from mets3d.evaluation.case import Scoring
 from mets3d.evaluation.evaluate import Tables, evaluate
 from mets3d.files import write_json, write_text
+from mets3d.log_names import GRADIENT_SHARE
+from mets3d.statistics.study_table import step_seconds
 
 SCORES, LESIONS, CONFIG, RECORD = "scores.csv", "lesions.csv", "config.yaml", "run.json"
 
@@ -177,18 +179,12 @@ def _record(request: Request, run: Path) -> dict[str, Any]:
 
 
 def _of_training(run: Path) -> dict[str, Any]:
-    """Returns medians over the steps after the ramp: seconds a step, and the term's share of the gradient."""
-    import json
-
-    GRADIENT_SHARE = "boundary_gradient_share"
-
+    """Returns medians over the second half of the steps: seconds a step, and the term's share of the gradient."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
     late = steps[len(steps) // 2 :]
-    batch = 2
-    numbers = {"step_s": round(statistics.median(batch / row["samples_per_second"] for row in late), 4)}
+    step_s = step_seconds(late, FULL.batch)
     shares = [row[GRADIENT_SHARE] for row in late if row.get(GRADIENT_SHARE) is not None]
-    return numbers | ({"gradient_share": round(statistics.median(shares), 4)} if shares else {})
-
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ({} if step_s is None else {"step_s": round(step_s, 4)}) | (
+        {"gradient_share": round(statistics.median(shares), 4)} if shares else {}
+    )

@@ -47,6 +47,7 @@ from mets3d.losses.hausdorff import (
     hausdorff_erosion_loss,
     hausdorff_log_loss,
 )
+from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
 from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.losses.total import base_loss
 from mets3d.models import build
@@ -106,7 +107,9 @@ def contestants(device: torch.device) -> dict[str, Loss]:
         "distance": under(first, hausdorff_distance_loss),
         "distance, directed": under(first, hausdorff_distance_loss, sides="directed"),
         "distance, target only": under(first, hausdorff_distance_loss, sides="target"),
+        "conditioned": under(first, hausdorff_conditioned_loss),
         "signed distance": under(first, signed_distance_loss),
+        "erosion, fixed": under(first, hausdorff_erosion_loss, rescale="fixed"),
         "erosion": under(first, hausdorff_erosion_loss),
         "convolution": under(first, hausdorff_convolution_loss),
         "blob": under(first, blob_loss),

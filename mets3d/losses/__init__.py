@@ -127,6 +127,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         hausdorff_erosion_loss,
         hausdorff_log_loss,
     )
+    from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
     from mets3d.losses.signed_distance import signed_distance_loss
     from mets3d.losses.top_k import top_k_loss
 
@@ -139,6 +140,12 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         "cap_mm": settings.boundary_cap_mm,
         "class_balanced": settings.boundary_class_balanced,
     }
+    conditioned = partial(
+        hausdorff_conditioned_loss,
+        alpha=1.0 if settings.boundary_alpha is None else settings.boundary_alpha,
+        cap_mm=20.0 if settings.boundary_cap_mm is None else settings.boundary_cap_mm,
+        absent="cap" if absent == "diagonal" else absent,
+    )
     erosion = partial(
         hausdorff_erosion_loss, alpha=alpha, erosions=settings.boundary_erosions, rescale=settings.boundary_rescale
     )
@@ -152,6 +159,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         "hausdorff_log": lambda p, g, mm, mask, _: hausdorff_log_loss(p, g, mm, predicted=mask, **distance),
         "hausdorff_erosion": lambda p, g, mm, *_: erosion(p, g, mm),
         "hausdorff_convolution": lambda p, g, mm, *_: convolution(p, g, mm),
+        "hausdorff_conditioned": lambda p, g, mm, mask, _: conditioned(p, g, mm, predicted=mask),
         "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
         "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, inside=inside, lesions=lesions),
         "focal_tversky": lambda p, g, mm, *_: tversky(p, g, mm),

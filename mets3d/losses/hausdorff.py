@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mets3d.losses.distance_weight import Absent, DistanceWeight, Sides
-from mets3d.losses.volumes import checked, checked_positive, diagonal_mm, per_item
+from mets3d.losses.volumes import checked, checked_positive, checked_predicted, diagonal_mm, per_item
 from mets3d.ops.distance import SpacingLike
 from mets3d.ops.soft import ball_means, soft_erosion, soft_threshold
 from mets3d.shapes import raised
@@ -87,7 +87,7 @@ def hausdorff_distance_loss(
     with torch.autocast(probability.device.type, enabled=False):
         p = raised(probability)
         with torch.no_grad():
-            mask = p.detach() > 0.5 if predicted is None else _checked_mask(predicted, truth)
+            mask = p.detach() > 0.5 if predicted is None else checked_predicted(predicted, truth)
             weight = weights.field(truth, mask, spacing)
         loss: Tensor = _WeightedSquare.apply(p, truth, weight)  # type: ignore[no-untyped-call]
     return loss
@@ -116,14 +116,15 @@ def hausdorff_erosion_loss(
     alpha: float | int = 2.0,
     erosions: int = 10,
     normalise: bool = True,
-    rescale: Literal["fixed", "peak"] = "fixed",
+    rescale: Literal["fixed", "peak"] = "peak",
 ) -> Float[Tensor, "B R"]:
     """Returns Loss_ER of each item and channel, which penalises thick errors whatever their distance to the target.
 
     erosions: K. An erosion is the mean over a voxel and its six neighbours (0 outside), soft-thresholded at 0.5.
-    rescale: how an erosion is brought back to [0, 1]. `fixed`: by (x - 0.5)+ / 0.5. `peak`: by minimum and maximum of
-    the volume, as PatRyg99's and kornia's code do; one strong error then hides the weak ones. Without either, nothing
-    would survive two erosions.
+    rescale: how an erosion is brought back to [0, 1]; without it nothing would survive two. `peak`: by the minimum and
+    maximum of the volume, as PatRyg99's and kornia's code do; one strong error then hides the weak ones. Where every
+    error is weak, they count as shares of the largest square. `fixed`: by (x - 0.5)+ / 0.5; value and gradient are 0
+    where no |p - g| is above 0.707.
     One erosion counts as a depth of s mm, the cube root of the voxel's volume: the factor k^alpha is (k s)^alpha,
     divided by D0^alpha with `normalise`.
     Shapes, types and errors as `hausdorff_distance_loss`; ValueError for erosions below 1.
@@ -182,15 +183,6 @@ def hausdorff_convolution_loss(
             missed = false_negative * (soft_threshold(of_g) + soft_threshold(1 - of_p))
             total = total + radius**alpha * (false_alarm + missed).mean((-3, -2, -1))
         return total * per_item(_in_unit(np.ones(len(spacing)), truth, spacing, normalise) ** alpha, total)
-
-
-def _checked_mask(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Returns the predicted mask. Raises ValueError unless it is boolean and has the target's shape."""
-    if predicted.shape != truth.shape or predicted.dtype != torch.bool:
-        raise ValueError(
-            f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
-        )
-    return predicted
 
 
 def _in_unit(

@@ -50,6 +50,15 @@ def checked(
     return mask, checked_mask_and_spacing(spacing_mm, mask)
 
 
+def checked_predicted(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Returns the predicted mask. Raises ValueError unless it is boolean and has the target's shape."""
+    if predicted.shape != truth.shape or predicted.dtype != torch.bool:
+        raise ValueError(
+            f"predicted: expected bool {tuple(truth.shape)}, found {predicted.dtype} {tuple(predicted.shape)}"
+        )
+    return predicted
+
+
 def checked_positive(name: str, value: Any) -> Any:
     """Returns the value; raises ValueError unless it is a finite number above 0."""
     if not isinstance(value, Real) or not (math.isfinite(value) and float(value) > 0):

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float, Shaped
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+VOXELS = (-3, -2, -1)
 Volumes = Float[Tensor, "B R X Y Z"]
 
 
@@ -24,17 +26,17 @@ def soft_threshold(values: Float[Tensor, "..."], threshold: float = 0.5) -> Floa
 def soft_erosion(values: Volumes, rescale: Literal["fixed", "peak"] = "fixed") -> Volumes:
     """Erodes once by the seven-voxel cross: the mean over a voxel and its six neighbours, soft-thresholded at 0.5.
 
-    Outside the volume is 0. rescale: `fixed` maps [0.5, 1] to [0, 1]; `peak` each volume's range to [0, 1], a volume
-    without a range staying as it is.
+    Outside the volume is 0. rescale: `fixed` maps [0.5, 1] to [0, 1], so that what is below 0.5 leaves nothing. `peak`
+    maps each volume's range to [0, 1]. Where no mean is above 0.5, it takes the volume as if its largest value were 1,
+    and gives back that share: weak values count in proportion and not as zero. A volume of zeros stays one.
     """
-    mean: Tensor = _CrossMean.apply(values)  # type: ignore[no-untyped-call]
     if rescale == "fixed":
+        mean: Tensor = _CrossMean.apply(values)  # type: ignore[no-untyped-call]
         return soft_threshold(mean)
     if rescale != "peak":
         raise ValueError(f"rescale: expected fixed or peak, found {rescale!r}")
-    kept = (mean - 0.5).clamp_min(0)
-    low, high = kept.amin((-3, -2, -1), keepdim=True), kept.amax((-3, -2, -1), keepdim=True)
-    return torch.where(high > low, (kept - low) / torch.where(high > low, high - low, 1.0), kept)
+    eroded: Tensor = _PeakErosion.apply(values)  # type: ignore[no-untyped-call]
+    return eroded
 
 
 class _CrossMean(torch.autograd.Function):
@@ -42,16 +44,82 @@ class _CrossMean(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        for axis, n in enumerate(values.shape[-3:], start=values.ndim - 3):
-            total.narrow(axis, 1, n - 1).add_(values.narrow(axis, 0, n - 1))
-            total.narrow(axis, 0, n - 1).add_(values.narrow(axis, 1, n - 1))
-        return total.div_(7)
+        return _cross_mean(values)
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         mean: Tensor = _CrossMean.apply(gradient)  # type: ignore[no-untyped-call]
         return mean
+
+
+class _PeakErosion(torch.autograd.Function):
+    """Erodes once to u (mean - u / 2 - low)+ / (high - low), where low and high are the extremes of (mean - u / 2)+.
+
+    u is 1, or the largest value of a volume without a mean above 0.5. u, low and high pass a gradient on, to equal
+    shares where several voxels have that value, as `amax` does. The result alone is kept, and where u is not 1 a mask;
+    operations would keep five volumes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        mean = _cross_mean(values)
+        least, most = mean.amin(VOXELS, keepdim=True), mean.amax(VOXELS, keepdim=True)
+        strong = most > 0.5
+        unit, at_largest = torch.ones_like(most), None
+        if _perhaps(~strong):
+            largest = values.amax(VOXELS, keepdim=True)
+            unit, at_largest = torch.where(strong, unit, largest), values == largest
+        low, high = ((extreme - 0.5 * unit).clamp_min(0) for extreme in (least, most))
+        spread = high > low
+        low, between = torch.where(spread, low, 0.0), torch.where(spread, high - low, 1.0)
+        stretch = torch.where(spread, unit / between, 1.0)
+        floor = 0.5 * unit + low
+        eroded = mean.sub_(floor).clamp_min_(0).mul_(stretch)
+        # By the same steps as every voxel, so that the largest ones are found by equality.
+        top = (most - floor).clamp_min(0) * stretch
+        ctx.save_for_backward(eroded, at_largest, strong, unit, low, between, spread, top)
+        return eroded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        eroded, at_largest, strong, unit, low, between, spread, top = ctx.saved_tensors
+        # By the sum of gradient x result, u and the range between low and high reach the loss.
+        product = (gradient * eroded).sum(VOXELS, keepdim=True)
+        of_range = torch.where(spread, product / between, 0.0)
+        stretch = torch.where(spread, unit / between, 1.0)
+        of_mean = gradient * stretch
+        of_mean -= _shared(of_range, eroded == top)
+        above = eroded > 0
+        if _perhaps(low > 0):
+            whole = gradient.sum(VOXELS, keepdim=True)
+            of_low = torch.where(low > 0, of_range - stretch * whole, 0.0)
+            of_mean += _shared(of_low, eroded == 0)
+            above = above | (low > 0)
+        of_mean *= above
+        if at_largest is None:
+            return _cross_mean(of_mean)
+        of_unit = torch.where(spread, product / torch.where(spread, unit, 1.0), 0.0)
+        of_unit = torch.where(strong, 0.0, of_unit - 0.5 * of_mean.sum(VOXELS, keepdim=True))
+        return _cross_mean(of_mean).add_(_shared(of_unit, at_largest))
+
+
+def _cross_mean(values: Tensor) -> Tensor:
+    total = values.clone()
+    for axis, n in enumerate(values.shape[-3:], start=values.ndim - 3):
+        total.narrow(axis, 1, n - 1).add_(values.narrow(axis, 0, n - 1))
+        total.narrow(axis, 0, n - 1).add_(values.narrow(axis, 1, n - 1))
+    return total.div_(7)
+
+
+def _perhaps(flags: Tensor) -> bool:
+    """Tells whether any flag may be set. On a GPU the answer is yes: to look would make the host wait."""
+    return flags.device.type != "cpu" or bool(flags.any())
+
+
+def _shared(amount: Tensor, among: Tensor) -> Tensor:
+    """Gives each of the marked voxels of a volume an equal share of its amount, and the others 0."""
+    return amount / among.sum(VOXELS, keepdim=True).clamp_min(1) * among
 
 
 def ball_means(values: Volumes, spacing_mm: Float[np.ndarray, "N 3"], radii_mm: Sequence[float]) -> Iterator[Volumes]:

@@ -14,6 +14,7 @@ BOUNDARY = {
     "hausdorff_log": (1.0, 4.0, 2.0),
     "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one or two for each erosion
     "hausdorff_convolution": (5.0, 8.0, 3.3),  # and four for each radius, and its transforms
+    "hausdorff_conditioned": (1.0, 4.0, 2.0),
     "signed_distance": (1.0, 4.2, 2.0),
     "blob": (1.3, 2.5, 2.0),
     "cc_dice": (1.3, 2.5, 2.0),

@@ -14,6 +14,7 @@ BoundaryName = Literal[
     "hausdorff_log",
     "hausdorff_erosion",
     "hausdorff_convolution",
+    "hausdorff_conditioned",
     "signed_distance",
     "blob",
     "cc_dice",

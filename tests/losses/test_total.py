@@ -22,6 +22,7 @@ from mets3d.losses.hausdorff import (
     hausdorff_erosion_loss,
     hausdorff_log_loss,
 )
+from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import dice_sums, downsampled, region_loss
 from mets3d.losses.signed_distance import signed_distance_loss
@@ -159,6 +160,7 @@ BY_KIND = {
     "hausdorff_log": hausdorff_log_loss,
     "hausdorff_erosion": partial(hausdorff_erosion_loss, rescale="peak"),
     "hausdorff_convolution": hausdorff_convolution_loss,
+    "hausdorff_conditioned": hausdorff_conditioned_loss,
     "signed_distance": signed_distance_loss,
     "blob": partial(blob_loss, inside="dice_ce"),
     "cc_dice": partial(cc_dice_loss, inside="dice_ce"),
@@ -249,6 +251,9 @@ OPTIONS = [
     ("hausdorff_erosion", {"alpha": 1.0, "erosions": 2}, {}),
     ("hausdorff_erosion", {"rescale": "fixed"}, {}),
     ("hausdorff_convolution", {"alpha": 1.0, "radii_mm": (2.0, 4.0)}, {}),
+    ("hausdorff_conditioned", {"alpha": 2.0, "cap_mm": 3.0}, {}),
+    ("hausdorff_conditioned", {"absent": "skip"}, {}),
+    ("hausdorff_conditioned", {"absent": "zero"}, {}),
     ("signed_distance", {"absent": 4.0}, {}),
     ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
     ("blob", {"inside": "dice"}, {}),

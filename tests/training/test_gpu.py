@@ -49,6 +49,7 @@ def test_every_mode_trains_in_every_precision(tmp_path: Path, phantom_store: Pat
         {"boundary": "hausdorff_log", "boundary_cap_mm": 9.0, "boundary_sides": "directed"},
         {"boundary": "hausdorff_distance", "boundary_class_balanced": True, "boundary_absent": "skip"},
         {"boundary": "hausdorff_erosion"},
+        {"boundary": "hausdorff_conditioned"},
         {"boundary": "hausdorff_convolution"},
         {"boundary": "signed_distance"},
     ],

@@ -12,7 +12,7 @@ from mets3d.settings import Loss
 BOUNDARY = {
     "hausdorff_distance": (1.0, 4.0, 2.0),  # the weighted error; two fields of two masks each
     "hausdorff_log": (1.0, 4.0, 2.0),
-    "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one or two for each erosion
+    "hausdorff_erosion": (1.0, 4.0, 2.3),  # and one for each erosion, with a mask where it is by peak
     "hausdorff_convolution": (5.0, 8.0, 3.3),  # and four for each radius, and its transforms
     "hausdorff_conditioned": (1.0, 4.0, 2.0),
     "signed_distance": (1.0, 4.2, 2.0),
@@ -73,7 +73,7 @@ def _boundary(sizes: Sizes, loss: Loss, name: str) -> Stage:
     volume = float(FP32 * sizes.channels * sizes.voxels(0))
     kept, forward, backward = BOUNDARY[name]
     if name == "hausdorff_erosion":
-        kept += loss.boundary_erosions * (2 if loss.boundary_rescale == "peak" else 1)
+        kept += loss.boundary_erosions * (1.25 if loss.boundary_rescale == "peak" else 1)
     if name == "hausdorff_convolution":
         # A transform is of the patch and the reach of the largest ball beside it, taken as voxels of 1 mm.
         transform = math.prod(1 + max(loss.boundary_radii_mm) / size for size in sizes.patch)

@@ -280,7 +280,10 @@ def test_options_reach_the_loss_from_the_settings(
     assert value.terms[kind].weight == 2
 
 
-@pytest.mark.parametrize("kind", sorted(BY_KIND.keys() - {"hausdorff_distance", "hausdorff_log"}))
+BY_PREDICTED_MASK = ["hausdorff_distance", "hausdorff_log", "hausdorff_conditioned"]
+
+
+@pytest.mark.parametrize("kind", sorted(BY_KIND.keys() - set(BY_PREDICTED_MASK)))
 def test_label_mode_leaves_the_background_out_of_each(kind: str) -> None:
     output = output_of("cnn", channels=4, activation="softmax")
     labels = torch.randint(4, (2, 16, 16, 16), generator=torch.Generator().manual_seed(3))
@@ -302,7 +305,7 @@ def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
     assert list(by_label) == ["NETC", "SNFH", "ET"]
 
 
-@pytest.mark.parametrize("kind", ["hausdorff_distance", "hausdorff_log"])
+@pytest.mark.parametrize("kind", BY_PREDICTED_MASK)
 def test_the_predicted_label_is_that_of_the_scores(kind: str) -> None:
     """Background 1.10 and ET 1.80: the boundary term's predicted mask is ET, which a clamp at 1 would hide."""
     scores = torch.zeros(1, 4, 8, 8, 8)

@@ -49,7 +49,7 @@ def split_of(store: Store, data: Data) -> Split:
 
     Patients are those of `data.patients`, or without it those that the store was made with. With `data.split` the file
     decides and `data.folds` and `data.split_seed` do not count: `data.fold` is the entry that is used. Without it there
-    are `data.folds` folds, see `make_folds`.
+    are `data.folds` folds, see `make_folds`. With `data.inner_folds` the training cases alone are parted once more.
 
     Raises FileNotFoundError for a file that is not there, ValueError for fewer patients than folds, and DataError for a
     fold that a file does not have, and as `patients_of` and `read_split`.
@@ -66,13 +66,21 @@ def split_of(store: Store, data: Data) -> Split:
             f"{'entry' if len(entries) == 1 else 'entries'}, numbered from 0"
         )
     chosen = entries[data.fold]
+    if data.inner_folds is not None:
+        chosen = _inner(chosen, patients, data, store)
     both = {name: patients[name] for name in sorted({*chosen["train"], *chosen["val"]})}
     unused = sorted(patients.keys() - both.keys())
     if unused:
-        remarks.append(
-            f"{data.split}: {_counted(unused)} of the store neither trained on nor held out: {_some(unused)}"
-        )
+        whose = data.split if data.inner_folds is None else "data.inner_folds"
+        remarks.append(f"{whose}: {_counted(unused)} of the store neither trained on nor held out: {_some(unused)}")
     return Split(data.fold, chosen["train"], chosen["val"], both, entries, remarks)
+
+
+def _inner(outer: Entry, patients: Mapping[str, str], data: Data, store: Store) -> Entry:
+    """Parts the training cases of an entry once more; what it holds out is touched by no run that chooses settings."""
+    known = {name: patients[name] for name in outer["train"]}
+    inner = make_folds(known, data.inner_folds or 2, data.split_seed, store.burdens(LESIONS_OF))
+    return as_entries(inner)[0]
 
 
 def _patients(store: Store, data: Data) -> dict[str, str]:

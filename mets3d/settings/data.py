@@ -57,6 +57,11 @@ class Data(Section):
     )
     folds: int = Field(5, ge=2, description="number of folds; patients never cross folds")
     fold: int = Field(0, ge=0, description="the fold held out for validation")
+    inner_folds: int | None = Field(
+        None,
+        ge=2,
+        description="choose on the training cases alone: hold out one of so many parts of them instead; none: the fold",
+    )
     split_seed: int = Field(12345, ge=0, description="shuffles patients into folds")
     lesion_fraction: float = Field(
         1 / 3, ge=0, le=1, description="share of samples centred on a lesion, lesions being equally likely"

@@ -29,7 +29,9 @@ CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EML
 
 
 class LockError(ValueError):
-    """A run directory that another training works in."""
+    """A run directory that another training works in, or a study's in which another sweep does."""
+
+    holder: Holder | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,22 @@ def check_held(run: RunDir) -> None:
         raise LockError(f"{run.path} was taken over by {holder} while this process slept or could not reach the disk")
 
 
+def holder_of(lock: Path) -> Holder | None:
+    """Returns the process that holds a lock and may be alive, None where there is none. Takes nothing over."""
+    holder, touched = _read(lock)
+    if holder is None or touched is None:
+        return None
+    if _is_of_this_machine(holder):
+        return holder if _is_running(holder) else None
+    now = lock.with_name(f".{os.getpid()}.tmp.now")
+    try:
+        now.touch()  # the file system's own time, not this host's
+        age_s = now.stat().st_mtime - touched
+    finally:
+        remove(now)
+    return holder if age_s < FORGOTTEN_S else None
+
+
 # ---------------------------------------------------------------- taking
 
 
@@ -142,14 +160,14 @@ def _create_without_links(lock: Path, content: bytes) -> bool:
 
 def _why_stale(lock: Path, holder: Holder | None, draft: Path, say: Callable[[str], None]) -> str:
     """Returns why the holder is known to be dead. Raises LockError if it is alive."""
-    in_use = (
+    in_use = LockError(
         f"{lock.parent} is being trained by {holder or 'a process that cannot be named'}, "
         f"since {holder.since if holder else 'some time'}; wait for it, stop it, or use another --name"
     )
-    if holder is not None and holder.machine == _machine() and (holder.machine or holder.host == platform.node()):
-        born = _born(holder.process)
-        if born != -1 and (born == holder.born or 0 in (born, holder.born)):
-            raise LockError(in_use)
+    in_use.holder = holder
+    if holder is not None and _is_of_this_machine(holder):
+        if _is_running(holder):
+            raise in_use
         return "which is dead"
     _, touched = _read(lock)
     os.utime(draft)  # the file system's own time, not this host's
@@ -160,7 +178,7 @@ def _why_stale(lock: Path, holder: Holder | None, draft: Path, say: Callable[[st
         while time.monotonic() < end:
             time.sleep(min(1.0, WATCH_S / 10))
             if _read(lock)[1] != touched:
-                raise LockError(in_use)
+                raise in_use
     return f"which has not touched it for {max(age_s, WATCH_S):.0f} s"
 
 
@@ -208,6 +226,16 @@ _NEEDS = {"host": TEXT, "machine": TEXT, "process": COUNT, "born": Kind("a numbe
 
 
 # ---------------------------------------------------------------- who a process is
+
+
+def _is_of_this_machine(holder: Holder) -> bool:
+    return holder.machine == _machine() and bool(holder.machine or holder.host == platform.node())
+
+
+def _is_running(holder: Holder) -> bool:
+    """Returns whether the holder, of this machine, is alive; its number may be another process's by now."""
+    born = _born(holder.process)
+    return born != -1 and (born == holder.born or 0 in (born, holder.born))
 
 
 def _machine() -> str:

@@ -1,6 +1,5 @@
 """Files, overrides as sweep agents print them, and faults that are listed together."""
 
-import json
 import re
 import subprocess
 import sys
@@ -264,6 +263,7 @@ def test_help_and_print_config() -> None:
     assert yaml.safe_load(printed)["seed"] == 7
 
 
+<<<<<<< HEAD
 def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> None:
     import itertools
     import shlex
@@ -296,6 +296,8 @@ def test_settings_of_the_terms_have_ranges() -> None:
             Config(loss={key: value})
 
 
+=======
+>>>>>>> 60850e2 (mets3d sweep: a W&B sweep file without a server, to its page; sweep files; data.inner_folds)
 def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:
     assert Config(loss={"boundary_label_weights": [1, 0, 2]}).loss.boundary_label_weights == (1, 0, 2)
     assert Config(data={"cavity": True}, loss={"boundary_label_weights": [1, 1, 1, 1]})

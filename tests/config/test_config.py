@@ -263,41 +263,6 @@ def test_help_and_print_config() -> None:
     assert yaml.safe_load(printed)["seed"] == 7
 
 
-<<<<<<< HEAD
-def test_every_combination_of_the_shipped_sweep_is_a_valid_configuration() -> None:
-    import itertools
-    import shlex
-
-    sweep = yaml.safe_load((ROOT / "configs" / "sweeps" / "loss_variants.yaml").read_text())
-    command = sweep["command"]
-    assert command[-1] == "${args}"
-    assert (ROOT / sweep["program"]).exists()
-    assert (ROOT / command[command.index("--config_file") + 1]).exists()
-    fixed = command[command.index("train.py") + 1 : -1]
-    keys = list(sweep["parameters"])
-    names = set()
-    for values in itertools.product(*(sweep["parameters"][key]["values"] for key in keys)):
-        # As the agent prints them: --key=value in Python's notation.
-        printed = [f"--{key}={value}" for key, value in zip(keys, values, strict=True)]
-        loaded = load([*fixed, *shlex.split(" ".join(printed))])
-        assert (loaded.loss.boundary, loaded.data.fold) == values
-        names.add(loaded.name)
-    assert len(names) == 7 * 5, "each run has a directory of its own"
-    assert json.dumps(sweep["metric"]) == json.dumps({"name": "validation/lesion_wise_dice/mean", "goal": "maximize"})
-
-
-def test_settings_of_the_terms_have_ranges() -> None:
-    assert Config(loss={"boundary_tversky": [0, 1.5], "boundary_top": 1}).loss.boundary_tversky == (0, 1.5)
-    for bad in ([0, 0], [-0.1, 1], [0.5], [0.3, float("nan")], [0.3, float("inf")]):
-        with pytest.raises(ValueError, match="boundary_tversky"):
-            Config(loss={"boundary_tversky": bad})
-    for key, value in (("boundary_top", 0), ("boundary_top", 1.1), ("boundary_focus", 0), ("boundary_inside", "ce")):
-        with pytest.raises(ValueError, match=key):
-            Config(loss={key: value})
-
-
-=======
->>>>>>> 60850e2 (mets3d sweep: a W&B sweep file without a server, to its page; sweep files; data.inner_folds)
 def test_label_weights_are_one_a_label_and_not_all_nothing() -> None:
     assert Config(loss={"boundary_label_weights": [1, 0, 2]}).loss.boundary_label_weights == (1, 0, 2)
     assert Config(data={"cavity": True}, loss={"boundary_label_weights": [1, 1, 1, 1]})

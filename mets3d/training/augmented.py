@@ -19,8 +19,9 @@ def augmented(
 ) -> tuple[Float[Tensor, "B C X Y Z"], Integer[Tensor, "B X Y Z"], Lesions | None]:
     """Copies a batch to the device, without waiting, and applies what was drawn for each of its samples.
 
-    Returns images in fp32, labels, and the numbers of the lesions where the samples have them, which move alike. Any
-    sample of a run is made again from its step and index by `augmented(job.samples.batch([(step, index)]), ...)`.
+    Returns images in fp32, labels, and the numbers of the lesions where the samples have them, which move alike and
+    change neither images nor labels: runs with and without them see the same, to the last bit. Any sample of a run is
+    made again from its step and index by `augmented(job.samples.batch([(step, index)]), ...)`.
     """
     batch = batch.to(device)
     labels: Sequence[Tensor] = batch.labels
@@ -30,4 +31,4 @@ def augmented(
     image, kept = augment([image.float() for image in batch.image], labels, drawn, patch, batch.spacing_mm)
     if batch.lesions is None:
         return image, kept, None
-    return image, kept[:, 0], Lesions(kept[:, 1:], batch.most_lesions)
+    return image, kept[:, 0].to(batch.labels[0].dtype), Lesions(kept[:, 1:], batch.most_lesions)

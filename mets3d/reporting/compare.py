@@ -1,14 +1,15 @@
-"""Compares several runs: the one that the others are compared with, their shared cases, and how they differ."""
+"""Compares several runs or arms: the one that the others are compared with, their shared cases, and how they differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from mets3d.config import differing_keys
-from mets3d.reporting.run_record import Note, RunRecord
-from mets3d.statistics.against_reference import Difference, against_reference, compared_scores
-from mets3d.statistics.pooled_runs import MethodTables
+from mets3d.reporting.arms import arm_tables
+from mets3d.reporting.run_record import RunRecord
+from mets3d.statistics.against_reference import Difference
 from mets3d.statistics.shared_cases import shared_cases
+from mets3d.statistics.study_table import StudyTable, study_table
 
 NO_DIFFERENCE = ("name", "output", "track", "resume")  # settings that say nothing about the network
 
@@ -22,20 +23,29 @@ def reference_first(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 def cases_in_all(records: Sequence[RunRecord]) -> list[str]:
     """Returns the cases held out and scored in every run that has scores; none where these are by several rule sets."""
-    if len(_rule_sets(records)) > 1:
+    if len(rule_sets(records)) > 1:
         return []
     return shared_cases(record.held_out for record in records if record.scores)
 
 
+def compared(records: Sequence[RunRecord], cases: Sequence[str]) -> StudyTable | None:
+    """Compares the runs or arms that have scores on `cases` with the first; None where that one has none, or no case.
+
+    By every score of the page, in the regions of the first.
+    """
+    if not cases or not records[0].scores:
+        return None
+    reference, *others = records
+    arms = {record.label: arm_tables(record, cases) for record in others if record.scores}
+    first = reference.label if reference.label not in arms else f"{reference.label} (reference)"
+    regions = [region.name for region in reference.regions]
+    return study_table({first: arm_tables(reference, cases), **arms}, regions=regions)
+
+
 def differences_of(records: Sequence[RunRecord], cases: Sequence[str]) -> list[Difference]:
-    """Compares every run with the first on `cases`, by every score of the page, in the regions of the first."""
-    first, *others = records
-    return against_reference(
-        _tables(first, cases),
-        {record.label: _tables(record, cases) for record in others},
-        [region.name for region in first.regions],
-        compared_scores(),
-    )
+    """Returns the differences of every run or arm from the first, as `compared`; empty without a comparison."""
+    table = compared(records, cases)
+    return table.differences if table else []
 
 
 def configuration_differences(records: Sequence[RunRecord]) -> list[str]:
@@ -45,50 +55,10 @@ def configuration_differences(records: Sequence[RunRecord]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def comparison_notes(records: Sequence[RunRecord]) -> list[Note]:
-    """Says why the runs are hard to compare: other held-out cases, steps, seeds, rules or targets."""
-    notes = []
-    shared = cases_in_all(records)
-    every = {case for record in records if record.scores for case in record.held_out}
-    if len(rules := _rule_sets(records)) > 1:
-        said = "; ".join(f"{label}: {name}" for name, labels in rules.items() for label in labels)
-        text = f"The runs are scored by different rule sets ({said}), so no score is compared: evaluate them by one."
-        notes.append(Note(text))
-    elif len(shared) < len(every):
-        notes.append(
-            Note(
-                f"The runs were not scored on the same held-out cases: {len(shared)} of {len(every)} are in all runs, "
-                "and only these are compared."
-            )
-        )
-    splits = {tuple(sorted(record.split["validation"])) for record in records if "validation" in record.split}
-    if len(splits) > 1:
-        notes.append(Note("The runs held out different cases, so they were not trained on the same ones."))
-    return notes + _different_facts(records)
-
-
-def _different_facts(records: Sequence[RunRecord]) -> list[Note]:
-    facts: dict[str, list[str]] = {
-        "numbers of training steps": [f"{record.config.train.steps:,}" for record in records],
-        "seeds": [str(record.config.seed) for record in records],
-        "targets": [record.config.data.target for record in records],
-    }
-    notes = []
-    for name, values in facts.items():
-        if len(set(values)) > 1:
-            by_run = "; ".join(f"{record.label}: {value}" for record, value in zip(records, values, strict=True))
-            notes.append(Note(f"The runs have different {name} ({by_run})."))
-    return notes
-
-
-def _rule_sets(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+def rule_sets(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """Returns the runs that are scored by each rule set, by label."""
     found: dict[str, list[str]] = {}
     for record in records:
         if record.scores:
             found.setdefault(record.rules, []).append(record.label)
     return found
-
-
-def _tables(record: RunRecord, cases: Sequence[str]) -> MethodTables:
-    return MethodTables(record.score_rows(cases=cases), record.lesion_rows(cases=cases))

@@ -10,82 +10,104 @@ from pathlib import Path
 from mets3d import __version__
 from mets3d.data import Progress, quiet
 from mets3d.files import replacing
-from mets3d.reporting.compare import cases_in_all, comparison_notes, differences_of, reference_first
+from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
+from mets3d.reporting.compare import cases_in_all, compared
+from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import PageKind, page_html
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sections.arms import arms_section
 from mets3d.reporting.sections.case_dots import case_dots
 from mets3d.reporting.sections.case_list import case_list
 from mets3d.reporting.sections.case_pictures import case_pictures
 from mets3d.reporting.sections.cohort_figures import cohort_figures
 from mets3d.reporting.sections.configuration import all_settings, differences_section, facts_section
-from mets3d.reporting.sections.notes import notes_section
+from mets3d.reporting.sections.notes import notes_section, own_notes
 from mets3d.reporting.sections.pairs import pair_sections
 from mets3d.reporting.sections.ranks import ranks_section
 from mets3d.reporting.sections.scores import scores_section
 from mets3d.reporting.sections.threshold import threshold_section
 from mets3d.reporting.sections.tiles import tiles
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
+from mets3d.reporting.sentences import count
 from mets3d.reporting.training_facts import lede
 from mets3d.rundir import ReportDir
 
 REPORT = PageKind("mets3d report")
+MOST_NAMED = 5  # arms beside the reference in the title and the head of the page
 
 
-def report(runs: Sequence[Path], out: Path, *, progress: Progress | None = None) -> Path:
+def report(runs: Sequence[Path], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None) -> Path:
     """Writes OUT/index.html and OUT/figures/*.svg for one run, or for several compared; returns the path of the page.
 
-    A piece that a run lacks (scores, curves, predictions ...) is named on the page. Several runs are compared on the
+    A piece that a run lacks (scores, curves, predictions ...) is named on the page. Runs that differ in seed and fold
+    alone are one arm, of which a case's score is its mean over the runs (`arms.as_arms`). Arms are compared on the
     cases that all held out; the first without a boundary term, else the first, is what the others are compared with.
-    OUT appears whole or not at all; a former report there is replaced. `progress` is called with each case drawn.
+    OUT appears whole or not at all; a former report there is replaced. remarks: sentences for the head of the page, as
+    of a study whose test set was used before. `progress` is called with each case drawn.
 
     Raises FileNotFoundError if one of `runs` is not a run directory, ValueError for no runs or the same run twice, and
     FileExistsError if OUT exists and is anything but a report.
     """
+    return write_page(read_arms(runs), out, remarks=remarks, progress=progress)
+
+
+def read_arms(runs: Sequence[Path]) -> list[RunRecord]:
+    """Reads run directories and groups them into arms, the reference first; raises as `report`."""
     if not runs:
         raise ValueError("report: expected at least one run directory, found none")
     if len({run.resolve() for run in runs}) < len(runs):
         raise ValueError(f"report: the same run directory is named twice: {', '.join(map(str, runs))}")
-    records = reference_first(read_runs(runs))
+    return as_arms(read_runs(runs))
+
+
+def write_page(
+    records: Sequence[RunRecord], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None
+) -> Path:
+    """Writes the page of runs that are read, as `report` does; raises FileExistsError as that."""
     folder = ReportDir(out)
     refuse_strangers(out, REPORT, "report", folder.page.name, {folder.figures.name})
-    others = ", ".join(record.label for record in records[1:])
-    title = f"{others} against {records[0].label}" if others else records[0].label
+    title = _title(records)
     with replacing(out) as temporary:
         figures = Figures(ReportDir(temporary).figures)
-        pictures = case_pictures(records, figures, progress or quiet)  # first, for what it cannot draw becomes a note
-        body = _one_run(records[0], figures, pictures) if len(records) == 1 else _compared(records, figures, pictures)
+        # First, for what it cannot draw becomes a note.
+        pictures = case_pictures([pictured_run(record) for record in records], figures, progress or quiet)
+        said = [Note(remark) for remark in remarks]
+        body = (_one if len(records) == 1 else _compared)(records, said, figures, pictures)
         html = page_html(REPORT, escape(title), f"{_header(title, records)}{body}{_footer()}")
         ReportDir(temporary).page.write_text(html, encoding="utf-8")
     return ReportDir(out).page
 
 
-def _one_run(record: RunRecord, figures: Figures, pictures: str) -> str:
-    """Returns the sections on one run, in their order on the page."""
+def _one(records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: str) -> str:
+    """Returns the sections on one run, or on one arm of several, in their order on the page."""
+    (record,) = records
     sections = (
-        notes_section(record.notes),
+        notes_section([*remarks, *own_notes(records)]),
         tiles(record),
         scores_section(record),
+        arms_section(records, compared(records, record.held_out), fair=True),
         threshold_section([record]),
         cohort_figures([record], record.held_out, figures),
         pictures,
         facts_section([record]),
-        training_curves(record, figures),
+        overlaid_curves([record], figures) if record.runs else training_curves(record, figures),
         case_list(record),
         all_settings(record),
     )
     return "".join(sections)
 
 
-def _compared(records: Sequence[RunRecord], figures: Figures, pictures: str) -> str:
-    """Returns the sections on several runs, in their order on the page; the first run is the reference."""
+def _compared(records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: str) -> str:
+    """Returns the sections on several runs or arms, in their order on the page; the first is the reference."""
     cases = cases_in_all(records)
-    own = [Note(f"{record.label}: {note.text}", note.command) for record in records for note in record.notes]
+    table = compared(records, cases)
     sections = (
-        notes_section(comparison_notes(records) + own),
-        pair_sections(records, cases, differences_of(records, cases)),
+        notes_section([*remarks, *comparison_notes(records), *own_notes(records)]),
+        arms_section(records, table, fair=not study_differences(records)),
+        pair_sections(records, cases, table.differences if table else []),
         ranks_section(records, cases),
         case_dots(records, cases, figures),
         threshold_section(records),
@@ -99,8 +121,21 @@ def _compared(records: Sequence[RunRecord], figures: Figures, pictures: str) -> 
     return "".join(sections)
 
 
+def _title(records: Sequence[RunRecord]) -> str:
+    first, *others = (record.label for record in records)
+    if len(others) > MOST_NAMED:
+        return f"{count(len(others), 'arm')} against {first}"
+    return f"{', '.join(others)} against {first}" if others else first
+
+
 def _header(title: str, records: Sequence[RunRecord]) -> str:
-    lines = [lede(records[0])] if len(records) == 1 else [f"{record.label}: {lede(record)}" for record in records]
+    lines = []
+    for record in records[: MOST_NAMED + 1]:
+        named = f"{record.label}: " if len(records) > 1 else ""
+        several = f"{runs_in_words(record)}; seed {record.key[0]}, fold {record.key[1]}: " if record.runs else ""
+        lines.append(f"{named}{several}{lede(record)}")
+    if len(records) > MOST_NAMED + 1:
+        lines.append(f"And {count(len(records) - MOST_NAMED - 1, 'other')}, see below.")
     return f"<header><h1>{escape(title)}</h1>{''.join(f'<p>{escape(line)}</p>' for line in lines)}</header>"
 
 

@@ -98,6 +98,7 @@ def _read_predictions(record: RunRecord) -> None:
         record.notes.append(Note("No predictions: no slices.", command))
         return
     note = _json(record, folder / PREDICTION_NOTE, "the scans that were predicted are unknown, so there are no slices")
+    record.predicted = note
     if "data" in note:
         record.data = Path(note["data"])
         if not record.data.is_dir():

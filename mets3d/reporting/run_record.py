@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from mets3d.config import Config
 from mets3d.evaluation.tables import Row
 from mets3d.regions import Region, Target, scored_regions
 from mets3d.rundir import RunDir
+from mets3d.statistics.pooled_runs import RunKey
 from mets3d.statistics.score_table import CaseValues, patients_in, values_of
 
 
@@ -28,6 +29,10 @@ class RunRecord:
 
     `scores`, `lesions` and `froc` are the rows of the tables of these names; cells without a finite number are absent.
     Rows of `scores` and `froc` say whose case it is, as far as the table or the run's record of its split does.
+
+    predicted: the note of the folder of predictions: how they were made.
+    runs: of an arm, whose tables are pooled (`arms.as_arms`), the runs by seed and fold; all else is that of the one
+    which is pictured. Empty for a single run.
     """
 
     run: RunDir
@@ -43,8 +48,20 @@ class RunRecord:
     lesions: list[Row] = field(default_factory=list)
     froc: list[Row] = field(default_factory=list)
     predictions: dict[str, Path] = field(default_factory=dict)
+    predicted: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
     notes: list[Note] = field(default_factory=list)
+    runs: Mapping[RunKey, RunRecord] = field(default_factory=dict)
+
+    @property
+    def key(self) -> RunKey:
+        """Seed and fold of the run."""
+        return self.config.seed, self.config.data.fold
+
+    @property
+    def members(self) -> Mapping[RunKey, RunRecord]:
+        """The runs of an arm by seed and fold; a single run is its own."""
+        return self.runs or {self.key: self}
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -70,8 +87,8 @@ class RunRecord:
 
     @property
     def trained_on(self) -> set[str]:
-        """Scored cases that the network has seen in training."""
-        return set(self.cases) & set(self.split.get("training", ()))
+        """Scored cases that the network has seen in training; none of an arm, whose runs keep what they held out."""
+        return set() if self.runs else set(self.cases) & set(self.split.get("training", ()))
 
     @property
     def held_out(self) -> list[str]:

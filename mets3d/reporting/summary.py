@@ -14,11 +14,15 @@ from mets3d.statistics.lesion_counts import COUNTS, total
 
 
 def summary_text(run: Path) -> str:
+    """Returns `summary_of` a run directory. Raises FileNotFoundError if it is none."""
+    return summary_of(read_run(run))
+
+
+def summary_of(record: RunRecord) -> str:
     """Returns means per region over the held-out cases, and the Dice that a threshold reaches, as text lines.
 
-    Without scores it says which command makes them. Raises FileNotFoundError if `run` is not a run directory.
+    Without scores it says which command makes them.
     """
-    record = read_run(run)
     if not record.scores:
         note = next(note for note in record.notes if "scores" in note.text)
         return f"{record.label}: {note.text}" + (f"\n  {note.command}" if note.command else "")

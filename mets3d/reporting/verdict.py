@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mets3d.evaluation.scores import Score
+from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, number
+from mets3d.reporting.sentences import amount, count, number
 from mets3d.reporting.training_facts import boundary_name
 from mets3d.statistics.against_reference import SHARED_LESIONS, Difference
 from mets3d.statistics.comparison_tables import p_text
@@ -65,8 +66,21 @@ def caveat(reference: RunRecord, run: RunRecord, cases: int) -> str:
     return (
         f"Differences are {run.label} minus {reference.label} with 95 % intervals; for HD95 negative is better. "
         "Lesion-wise HD95 holds a penalty for each missed and each false lesion, so it moves with detection as well as "
-        f"with boundaries.{narrow} Each run is one training: the intervals cover the choice of cases, not the chance "
-        "in training, and other seeds may differ by as much."
+        f"with boundaries.{narrow} {_chance(reference, run)}"
+    )
+
+
+def _chance(reference: RunRecord, run: RunRecord) -> str:
+    """Says what the intervals do not cover."""
+    if not (reference.runs or run.runs):
+        return (
+            "Each run is one training: the intervals cover the choice of cases, not the chance in training, and other "
+            "seeds may differ by as much."
+        )
+    return (
+        f"{reference.label} is {runs_in_words(reference)}, {run.label} {runs_in_words(run)}; a case's score is its "
+        "mean over the runs. The intervals cover the choice of cases, not the chance in training, which the spread "
+        "over seeds shows."
     )
 
 
@@ -128,7 +142,7 @@ def _changes(differences: Sequence[Difference], cases: int) -> str:
 
 def _totals(difference: Difference) -> str:
     before, after = difference.sums
-    return f"{before:g} → {after:g}"
+    return f"{amount(before)} → {amount(after)}"
 
 
 def _listed(differences: Sequence[Difference], text: Callable[[Difference], str]) -> str:

@@ -30,6 +30,15 @@ def summed_curve(rows: Sequence[Row], keys: Sequence[str]) -> Curve:
     return curve(sums, "sum")
 
 
+def mean_curve(curves: Sequence[Curve]) -> tuple[ShorterCurve, ShorterCurve, ShorterCurve]:
+    """Returns mean, lowest and highest of several curves at the steps that all of them have; none of no curve."""
+    own = [dict(zip(steps.tolist(), values.tolist(), strict=True)) for steps, values in curves] or [{}]
+    shared = sorted(set.intersection(*(set(points) for points in own)))
+    steps = np.array(shared, np.float64)
+    table = np.array([[points[step] for step in shared] for points in own], np.float64).reshape(len(own), len(shared))
+    return (steps, table.mean(0)), (steps, table.min(0)), (steps, table.max(0))
+
+
 def thinned(points: Curve, most: int) -> ShorterCurve:
     """Returns at most `most` points: means over neighbouring groups of as equal a size as can be."""
     steps, values = points

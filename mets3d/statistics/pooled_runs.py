@@ -46,13 +46,15 @@ def pooled(runs: ArmRuns, cases: Iterable[str] | None = None) -> MethodTables:
 
 def pooled_scores(tables: Sequence[Sequence[Row]]) -> list[Row]:
     """Returns a row per case and region of any table, each number the mean over the tables that have one."""
-    grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in (row for rows in tables for row in rows):
-        grouped.setdefault((row["case"], row["region"]), []).append(row)
     rules = sorted({str(row["rules"]) for rows in tables for row in rows if "rules" in row})
     if len(rules) > 1:
         raise ValueError(f"expected the runs of an arm to be scored by one rule set, found {', '.join(rules)}")
     patients = patients_in(*tables)
+    if len(tables) == 1:
+        return [row | {PATIENT: patients[row["case"]]} for row in tables[0]]
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in (row for rows in tables for row in rows):
+        grouped.setdefault((row["case"], row["region"]), []).append(row)
     return [_mean_row(rows, patients[case]) for (case, _), rows in sorted(grouped.items())]
 
 

@@ -35,6 +35,8 @@ def numbers(row: Mapping[str, object]) -> dict[str, float]:
 
 def finite(cell: object) -> float | None:
     """Returns the number in a cell, or None where it holds none."""
+    if type(cell) is float:  # of rows that were read before, millions for a study
+        return cell if math.isfinite(cell) else None
     if not isinstance(cell, str | Real):
         return None
     try:

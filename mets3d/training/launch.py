@@ -198,11 +198,14 @@ def check_loader(job: Job, accelerator: Accelerator) -> None:
     )
 
 
-def note_start(run: RunDir, accelerator: Accelerator, parameters: int) -> None:
-    """Writes environment.json for this start, and keeps the seconds of earlier sessions of the same run."""
-    before = _before(run)
+def note_start(job: Job, accelerator: Accelerator, parameters: int) -> None:
+    """Writes environment.json for this start, and keeps the seconds of earlier sessions of the same run.
+
+    `store` is the digest of the training data, by which the report sees whether runs share them.
+    """
+    before = _before(job.run)
     kept = {"first_started": before.get("first_started", _now()), "seconds": before.get("seconds", 0.0)}
-    write_json(run.environment, environment(accelerator, parameters) | kept)
+    write_json(job.run.environment, environment(accelerator, parameters) | {"store": job.store.digest} | kept)
 
 
 def _before(run: RunDir) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def _begin(job: Job, accelerator: Accelerator, stack: ExitStack) -> Start:
 def _prepared(job: Job, accelerator: Accelerator, wish: StopWish, start: Start) -> Session:
     """Puts the job on its devices, in the state of the checkpoint that it starts from."""
     if accelerator.is_main_process:
-        launch.note_start(job.run, accelerator, state.count_parameters(job.network))
+        launch.note_start(job, accelerator, state.count_parameters(job.network))
     if is_sharded():
         sharding.shard(job.network, accelerator)
     optimizer = optim.build(job.network, job.config.optim)

@@ -19,14 +19,15 @@ def arguments(parser: VerbParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from mets3d.reporting import report, summary_text
+    from mets3d.reporting import read_arms, summary_of, write_page
     from mets3d.rundir import RunDir
 
     if options.out is None and len(options.runs) > 1:
         raise ValueError(f"--out: expected a folder for the page that compares {len(options.runs)} runs, found none")
     out = options.out or RunDir(options.runs[0]).report
-    page = report(options.runs, out, progress=progress_of("report"))
-    for directory in options.runs:
-        print(summary_text(directory))
+    records = read_arms(options.runs)
+    page = write_page(records, out, progress=progress_of("report"))
+    for record in records:
+        print(summary_of(record))
     print(page)
     return 0

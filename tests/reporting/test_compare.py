@@ -1,5 +1,6 @@
 from mets3d.reporting import report
-from mets3d.reporting.compare import cases_in_all, comparison_notes, configuration_differences, reference_first
+from mets3d.reporting.compare import cases_in_all, configuration_differences, reference_first
+from mets3d.reporting.fair import comparison_notes
 from mets3d.reporting.read_run import read_runs
 
 

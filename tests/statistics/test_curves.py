@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mets3d.statistics.curves import curve, summed_curve, thinned
+from mets3d.statistics.curves import curve, mean_curve, summed_curve, thinned
 
 
 def test_a_curve_leaves_out_what_has_no_finite_value() -> None:
@@ -34,3 +34,13 @@ def test_thinning_takes_means_of_neighbours() -> None:
     assert few_steps.tolist() == [2, 5, 8, 11]
     assert few_values.tolist() == [float(np.mean(part)) for part in np.split(values, 4)]
     assert thinned((steps, values), 12)[1] is values
+
+
+def test_the_mean_of_curves_is_at_the_steps_that_all_have() -> None:
+    one = (np.array([1.0, 2.0, 4.0]), np.array([0.0, 1.0, 5.0]))
+    two = (np.array([2.0, 3.0, 4.0]), np.array([3.0, 9.0, 1.0]))
+    mean, low, high = mean_curve([one, two])
+    assert [points.tolist() for points in mean] == [[2.0, 4.0], [2.0, 3.0]]
+    assert low[1].tolist() == [1.0, 1.0]
+    assert high[1].tolist() == [3.0, 5.0]
+    assert [len(steps) for steps, _ in mean_curve([])] == [0, 0, 0]

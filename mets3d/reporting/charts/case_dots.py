@@ -14,6 +14,8 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import shortened
 from mets3d.statistics.cohort import summarise
 
+MOST_BESIDE = 4  # names of runs that stand beside each other; those of more stand upright
+
 
 def dots_figure(records: Sequence[RunRecord], cases: Sequence[str], scores: Sequence[Score]) -> bytes:
     """Draws every case as a dot in each run, joined by a line, the mean as a bar: a panel per score and region."""
@@ -40,7 +42,12 @@ def _dots(axis: Axes, records: Sequence[RunRecord], cases: Sequence[str], score:
         summary = summarise(column)
         if summary:
             axis.hlines(summary.mean, place - 0.22, place + 0.22, color=colour, linewidth=2.4, zorder=3)
-    axis.set_xticks(range(len(records)), [shortened(record.label, 45 // len(records)) for record in records])
+    if len(records) <= MOST_BESIDE:
+        names = [shortened(record.label, 45 // len(records)) for record in records]
+        axis.set_xticks(range(len(records)), names)
+    else:
+        names = [shortened(record.label, 24) for record in records]
+        axis.set_xticks(range(len(records)), names, rotation=90, fontsize=6)
     axis.set_xlim(-0.5, len(records) - 0.5)
     axis.grid(visible=False, axis="x")
     unit = f" [{score.unit}]" if score.unit else ""

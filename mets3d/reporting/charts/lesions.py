@@ -41,11 +41,11 @@ def recall_figure(records: Records, cases: Cases) -> bytes | None:
         for place, (own, colour) in enumerate(zip(recalls, colours_of(records, region), strict=True)):
             for at, name in enumerate(classes):
                 if name in own:
-                    _recall(axis, at + offset(place, len(records), 0.2), own[name], colour)
+                    _recall(axis, at + offset(place, len(records), min(0.2, 0.8 / len(records))), own[name], colour)
         axis.set_xticks(range(len(classes)), [_class_label(name, recalls) for name in classes], fontsize=8)
         axis.set_xlim(-0.6, len(classes) - 0.4)
         axis.grid(visible=False, axis="x")
-        total = max(len(_counted_lesions(record, region, cases)) for record in records)
+        total = max(len(_reference_lesions(record, region, cases)) for record in records)
         axis.set_title(f"{region.name}: recall, {total} lesions")
         unit_interval(axis)
 
@@ -121,6 +121,11 @@ def _counted_lesions(record: RunRecord, region: Region, cases: Cases) -> list[Ro
     """Returns the reference lesions of a region that count: found and missed ones with a volume."""
     rows = record.lesion_rows(region.name, cases)
     return [row for row in rows if row["kind"] in KINDS_THAT_COUNT and "reference_volume_mm3" in row]
+
+
+def _reference_lesions(record: RunRecord, region: Region, cases: Cases) -> set[tuple[str, str]]:
+    """Returns the lesions that count, each once also where several runs found or missed it."""
+    return {(row["case"], row["lesion"]) for row in _counted_lesions(record, region, cases)}
 
 
 def _volumes(rows: Sequence[Row]) -> list[float]:

@@ -24,7 +24,7 @@ from mets3d.log_names import (
 from mets3d.regions import Region, scored_regions
 from mets3d.reporting.charts.style import INK, legend_of_runs, panels, run_colours
 from mets3d.reporting.run_record import RunRecord
-from mets3d.statistics.curves import Curve, curve, summed_curve, thinned
+from mets3d.statistics.curves import Curve, curve, mean_curve, summed_curve, thinned
 
 PART_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 OVERLAID = (LESION_WISE_DICE, DICE)  # scores of the validation with a panel a region where runs are compared
@@ -48,7 +48,7 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
     """Draws loss, loss without the boundary term, and scores of the validation per region, one colour a run."""
     coloured = list(zip(records, run_colours(len(records)), strict=True))
     every = [(score, region) for score in OVERLAID for region in scored_regions(cavity=True)]
-    validated = [pair for pair in every if any(_validated(record, *pair) for record in records)]
+    validated = [pair for pair in every if any(_validated(run, *pair) for run in _all_runs(records))]
     bounded = any(record.config.loss.boundary != "none" for record in records)
 
     def draw(axes: Sequence[Axes]) -> None:
@@ -59,7 +59,11 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
         for score, region in validated:
             axis = next(axes_left)
             for record, colour in coloured:
-                _scored(axis, record.validation, score, region.name, color=colour, linewidth=1.3)
+                if record.runs:
+                    runs = [curve(run.validation, score_name(score, region.name)) for run in record.runs.values()]
+                    _band(axis, runs, color=colour, linewidth=1.3)
+                else:
+                    _scored(axis, record.validation, score, region.name, color=colour, linewidth=1.3)
             axis.set_title(f"Validation: {SCORES[score]}, {region.name}")
             axis.set_ylim(0, 1)
         for axis in axes_left:
@@ -91,11 +95,24 @@ def _loss(
     points_of: Callable[[Sequence[Row]], Curve],
 ) -> None:
     for record, colour in coloured:
+        if record.runs:
+            curves = [points_of(run.training) for run in record.runs.values()]
+            _band(axis, curves, color=colour, linewidth=1.6)
+            continue
         points = points_of(record.training)
         axis.plot(*thinned(points, RAW_POINTS), color=colour, linewidth=0.7, alpha=0.3)
         axis.plot(*thinned(points, SMOOTH_POINTS), color=colour, linewidth=1.6)
     axis.set_title(title)
     _no_curve(axis)
+
+
+def _band(axis: Axes, curves: Sequence[Curve], **style: Any) -> None:
+    """Draws the mean of an arm's runs as a line, and as a band what lies between the lowest and the highest."""
+    found = mean_curve([points for points in curves if len(points[0])])
+    (steps, mean), (_, low), (_, high) = (thinned(points, SMOOTH_POINTS) for points in found)
+    if len(steps):
+        axis.plot(steps, mean, **style)
+        axis.fill_between(steps, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def _parts(axis: Axes, rows: Sequence[Row]) -> None:
@@ -159,6 +176,10 @@ def _no_curve(axis: Axes) -> None:
 def _part_names(rows: Sequence[Row]) -> dict[str, str]:
     """Returns the names of the loss's parts in any row, and how they are called in a figure."""
     return loss_parts(name for row in rows for name in row)
+
+
+def _all_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
+    return [run for record in records for run in record.members.values()]
 
 
 def _validated(record: RunRecord, score: str, region: Region) -> bool:

@@ -18,6 +18,8 @@ from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
 from mets3d.reporting.sentences import count, score_number
 
+MOST_CASES = 6
+MOST_PREDICTIONS = 18  # of all arms together: more arms are pictured by fewer cases
 MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
 
 
@@ -26,7 +28,7 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
     first = records[0]
     available = predicted_cases(records)
     dice = first.values(first.regions[0].name, "dice", list(available))
-    chosen = chosen_cases(dice, sorted(available))
+    chosen = chosen_cases(dice, sorted(available), most=max(1, min(MOST_CASES, MOST_PREDICTIONS // len(records))))
     drawn = []
     for done, (name, standing) in enumerate(chosen, 1):
         try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from mets3d.config import as_dict, flatten, to_yaml
+from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.compare import configuration_differences
 from mets3d.reporting.html_table import table, table_row, text_cell
 from mets3d.reporting.run_record import RunRecord
@@ -16,7 +17,12 @@ ONE_CELL = ("Command", "Software", "Hardware")  # facts that are written once wh
 
 def facts_section(records: Sequence[RunRecord]) -> str:
     """Writes a table of facts, a column a run."""
-    return f"<h2>What was trained</h2>{facts_table([facts(record) for record in records], _labels(records))}"
+    return f"<h2>What was trained</h2>{facts_table([_facts(record) for record in records], _labels(records))}"
+
+
+def _facts(record: RunRecord) -> dict[str, str]:
+    """Returns the facts of a run; of an arm those of the one that is pictured, with the seeds and folds of all."""
+    return facts(record) | {"Seed": runs_in_words(record)} if record.runs else facts(record)
 
 
 def facts_table(columns: Sequence[dict[str, str]], labels: Sequence[str]) -> str:

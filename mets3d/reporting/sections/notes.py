@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from mets3d.reporting.run_record import Note
+from mets3d.reporting.run_record import Note, RunRecord
+
+MOST_NAMED = 3  # runs before the same note
 
 
 def notes_section(notes: Sequence[Note]) -> str:
@@ -14,6 +16,28 @@ def notes_section(notes: Sequence[Note]) -> str:
         return ""
     items = "".join(f"<li>{note_html(note)}</li>" for note in notes)
     return f'<section class="notes"><h2>Read this first</h2><ul>{items}</ul></section>'
+
+
+def own_notes(records: Sequence[RunRecord]) -> list[Note]:
+    """Returns the notes of all runs, each text once, with the names of its runs where there are several."""
+    runs = [run for record in records for run in record.members.values()]
+    if len(runs) == 1:
+        return list(runs[0].notes)
+    by_text: dict[str, list[tuple[str, Note]]] = {}
+    for run in runs:
+        for note in run.notes:
+            by_text.setdefault(note.text, []).append((run.label, note))
+    return [
+        Note(f"{_named([label for label, _ in told], len(runs))}: {text}", told[0][1].command)
+        for text, told in by_text.items()
+    ]
+
+
+def _named(labels: Sequence[str], runs: int) -> str:
+    if len(labels) == runs:
+        return f"All {runs} runs"
+    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return ", ".join(labels[:MOST_NAMED]) + more
 
 
 def note_lines(notes: Sequence[Note]) -> str:

@@ -10,7 +10,7 @@ from mets3d.reporting.html_table import number_cell, region_cell, score_title, s
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
 from mets3d.reporting.verdict import Family, caveat, digits_of_difference, question, verdict
-from mets3d.statistics.against_reference import Difference, compared_scores
+from mets3d.statistics.against_reference import Difference
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import RESAMPLES
 from mets3d.statistics.lesion_counts import COUNTS
@@ -55,23 +55,25 @@ def _tables(reference: RunRecord, run: RunRecord, family: Family) -> str:
     own = {(test.score.column, test.region): test for test in family if test.method == run.label}
     names = [shortened(record.label, 14) for record in (reference, run)]
     headings = ["Region", *names, "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n", "Better/worse"]
+    seeds = any(len(test.by_seed) > 1 for test in own.values())
+    headings += ["SD over seeds"] if seeds else []
     tables = []
-    for score in compared_scores():
+    for score in dict.fromkeys(test.score for test in family):
         tests = [own.get((score.column, region.name)) for region in reference.regions]
         if any(tests):
             rows = [
-                table_row([region_cell(region), *map(number_cell, _cells(test, score))])
+                table_row([region_cell(region), *map(number_cell, _cells(test, score, seeds=seeds))])
                 for region, test in zip(reference.regions, tests, strict=True)
             ]
             tables.append(table(score_title(score, per_case=score in COUNTS), headings, rows))
     return "".join(tables)
 
 
-def _cells(test: Difference | None, score: Score) -> Sequence[str]:
+def _cells(test: Difference | None, score: Score, *, seeds: bool) -> Sequence[str]:
     if test is None:
-        return ["–"] * 9
+        return ["–"] * (9 + seeds)
     found, digits = test.found, digits_of_difference(score)
-    return (
+    cells = (
         number(found.reference_mean, digits),
         number(found.method_mean, digits),
         number(found.difference, digits, sign=True),
@@ -82,3 +84,4 @@ def _cells(test: Difference | None, score: Score) -> Sequence[str]:
         str(found.n),
         f"{found.improved}/{found.worsened}",
     )
+    return (*cells, number(test.seed_sd, digits)) if seeds else cells

@@ -10,6 +10,7 @@ from mets3d.reporting.figures import Figures
 from mets3d.reporting.run_record import RunRecord
 
 CAPTION = "Thin line: as logged; thick line: mean over neighbouring steps."
+OF_ARMS = "Of an arm of several runs: their mean, and as a band what lies between the lowest and the highest."
 
 
 def training_curves(record: RunRecord, figures: Figures) -> str:
@@ -21,9 +22,10 @@ def training_curves(record: RunRecord, figures: Figures) -> str:
 
 def overlaid_curves(records: Sequence[RunRecord], figures: Figures) -> str:
     """Draws the curves of several runs on shared axes, with a heading; empty where none logged anything."""
-    if not any(record.training or record.validation for record in records):
+    if not any(run.training or run.validation for record in records for run in record.members.values()):
         return ""
-    return f"<h2>Training</h2>{figures.add('training', overlay_figure(records), CAPTION)}"
+    caption = f"{CAPTION} {OF_ARMS}" if any(record.runs for record in records) else CAPTION
+    return f"<h2>Training</h2>{figures.add('training', overlay_figure(records), caption)}"
 
 
 def _validated_on(record: RunRecord) -> str:

@@ -35,6 +35,7 @@ SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
 NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases that could not be used, and why
 WEIGHTS = "model.safetensors"
+LEDGER = "ledger.json"  # in the folder of a study: every use of test cases
 
 
 class Inside:

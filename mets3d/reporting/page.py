@@ -15,6 +15,7 @@ from mets3d.reporting.compare import cases_in_all, compared
 from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import PageKind, page_html
+from mets3d.reporting.ledger import ledger_remarks
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
@@ -45,8 +46,8 @@ def report(runs: Sequence[Path], out: Path, *, remarks: Sequence[str] = (), prog
     A piece that a run lacks (scores, curves, predictions ...) is named on the page. Runs that differ in seed and fold
     alone are one arm, of which a case's score is its mean over the runs (`arms.as_arms`). Arms are compared on the
     cases that all held out; the first without a boundary term, else the first, is what the others are compared with.
-    OUT appears whole or not at all; a former report there is replaced. remarks: sentences for the head of the page, as
-    of a study whose test set was used before. `progress` is called with each case drawn.
+    OUT appears whole or not at all; a former report there is replaced. remarks: sentences for the head of the page,
+    beside those of the ledger of the study that the runs lie in. `progress` is called with each case drawn.
 
     Raises FileNotFoundError if one of `runs` is not a run directory, ValueError for no runs or the same run twice, and
     FileExistsError if OUT exists and is anything but a report.
@@ -74,7 +75,8 @@ def write_page(
         figures = Figures(ReportDir(temporary).figures)
         # First, for what it cannot draw becomes a note.
         pictures = case_pictures([pictured_run(record) for record in records], figures, progress or quiet)
-        said = [Note(remark) for remark in remarks]
+        every = [run.run.path for record in records for run in record.members.values()]
+        said = [Note(remark) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
         body = (_one if len(records) == 1 else _compared)(records, said, figures, pictures)
         html = page_html(REPORT, escape(title), f"{_header(title, records)}{body}{_footer()}")
         ReportDir(temporary).page.write_text(html, encoding="utf-8")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from mets3d.evaluation.scores import Score, score_of
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.comparison import Compared, Comparison
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval
+from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.ranking import Ranking, RankTest, is_official
+from mets3d.statistics.study_table import study_table
 
 COMPARISON_COLUMNS = (
     *("reference", "method", "region", "rules", "score", "cases", "patients", "reference_mean", "method_mean"),
@@ -104,6 +107,30 @@ def _cells(test: Compared) -> tuple[str, ...]:
     numbers = (f"{found.reference_mean:.3f}", f"{found.method_mean:.3f}", f"{found.difference:+.3f}", interval)
     wins, effect = f"{found.improved}/{found.worsened}", f"{found.effect:+.2f}"
     return (test.region, test.score, *numbers, wins, effect, p_text(found.p), p_text(test.p_holm), str(found.n))
+
+
+def seeds_text(comparison: Comparison, arms: Mapping[str, ArmRuns]) -> list[str]:
+    """Returns the lines on the spread over seeds of methods that are arms of several runs; none without such."""
+    if not any(len(runs) > 1 for runs in arms.values()):
+        return []
+    chosen = [score_of(test.score) or Score(test.score, test.score) for test in comparison.tests]
+    own = {
+        arm: {key: _of_cases(tables, comparison.cases) for key, tables in runs.items()} for arm, runs in arms.items()
+    }
+    table = study_table(own, scores=list(dict.fromkeys(chosen)))
+    rows = [("method", "region", "score", "mean", "SD over seeds", "mean of each seed")]
+    for found in table.scores:
+        seeds = ", ".join(f"{mean:.3f}" for mean in found.by_seed.values())
+        spread = "-" if found.seed_sd is None else f"{found.seed_sd:.3f}"
+        rows.append((found.arm, found.region, found.score.column, f"{found.mean:.3f}", spread, seeds))
+    head = (
+        "Spread over seeds: a case's score above is its mean over the runs of an arm, and the intervals hold no chance"
+    )
+    return ["", f"{head} in training", *_aligned(rows)]
+
+
+def _of_cases(tables: MethodTables, cases: Sequence[str]) -> MethodTables:
+    return MethodTables([row for row in tables.scores if row["case"] in set(cases)])
 
 
 def p_text(p: float) -> str:

@@ -12,7 +12,13 @@ ORDER = 80
 
 
 def arguments(parser: VerbParser) -> None:
-    parser.add_argument("tables", type=Path, nargs="+", metavar="SCORES.csv", help="score tables, or run directories")
+    parser.add_argument(
+        "tables",
+        type=Path,
+        nargs="+",
+        metavar="SCORES.csv",
+        help="score tables, or run directories; runs that differ in seed and fold alone are one method",
+    )
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what the methods are called, in the same order")
     parser.add_argument("--scores", nargs="+", metavar="COLUMN",
                         help="scores to test (default those that the rule set ranks by, f1, dice, hd95)")  # fmt: skip
@@ -21,14 +27,13 @@ def arguments(parser: VerbParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.files import write_text
-    from mets3d.statistics.comparison import compare_methods, method_names
-    from mets3d.statistics.comparison_tables import comparison_csv, comparison_text
-    from mets3d.statistics.score_table import read_scores
+    from mets3d.reporting.compared_tables import compared_tables
+    from mets3d.statistics.comparison import compare_methods
+    from mets3d.statistics.comparison_tables import comparison_csv, comparison_text, seeds_text
 
-    names = method_names(options.tables, options.names)
-    tables = dict(zip(names, map(read_scores, options.tables), strict=True))
-    comparison = compare_methods(tables, scores=options.scores)
-    print(comparison_text(comparison))
+    tables = compared_tables(options.tables, options.names)
+    comparison = compare_methods(tables.scores, scores=options.scores)
+    print("\n".join([*tables.remarks, comparison_text(comparison), *seeds_text(comparison, tables.arms)]))
     if options.out is not None:
         write_text(options.out, comparison_csv(comparison))
         print(f"comparison in {options.out}")

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -63,8 +64,11 @@ def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, h
 
 
 def run_colours(amount: int) -> list[str]:
-    """Returns a colour per run; from the fourth on they are grey, and only the legend's order distinguishes them."""
-    return [RUN_COLOURS[min(index, len(RUN_COLOURS) - 1)] for index in range(amount)]
+    """Returns a colour per run; of more than RUN_COLOURS has black for the first, then hues from blue to red."""
+    if amount <= len(RUN_COLOURS):
+        return list(RUN_COLOURS[:amount])
+    hues = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, amount - 1))
+    return [INK, *(to_hex(hue) for hue in hues)]
 
 
 def millimetres(axis: Axes, largest: float) -> None:

@@ -57,11 +57,14 @@ def of_depths(
 ) -> Float[np.ndarray, "N"]:
     """Returns v / V (2 mm / D0)^alpha of an erosion loss: the middle of the reference error is about so deep.
 
-    lasting: something is left after each of the erosions, about eight voxels, whatever the error's thickness.
+    lasting: rescaled by its peak an error may leave about eight voxels after every erosion, however thin it is, or
+    nothing, as chance has it. The unit is then the geometric mean of both.
     """
-    depth, diagonal = spacing_mm.prod(-1) ** (1 / 3), diagonal_mm(shape, spacing_mm)
-    left = 8 * depth**3 / VOLUME_MM3 * sum((k * depth) ** alpha for k in range(1, erosions + 1)) if lasting else 0.0
-    unit: Float[np.ndarray, "N"] = _share(shape, spacing_mm) * (DEPTH_MM**alpha + left) / diagonal**alpha
+    depth = spacing_mm.prod(-1) ** (1 / 3)
+    unit: Float[np.ndarray, "N"] = _share(shape, spacing_mm) * (DEPTH_MM / diagonal_mm(shape, spacing_mm)) ** alpha
+    if lasting:
+        left = 8 * depth**3 / VOLUME_MM3 * sum((k * depth / DEPTH_MM) ** alpha for k in range(1, erosions + 1))
+        unit = unit * np.sqrt(1 + left)
     return unit
 
 

@@ -65,6 +65,7 @@ def _sections(precision: str, mode: str, boundary: str, target: str, batch_dice:
         },
         "loss": {
             "boundary": boundary,
+            "boundary_schedule": "gradient" if boundary == JOINED else "balanced",
             "boundary_weight": 1.0,
             "boundary_ramp": [0.0, 0.0],
             "batch_dice": batch_dice,

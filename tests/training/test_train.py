@@ -16,6 +16,7 @@ from mets3d.config import load_file as load_config
 from mets3d.files import read_json
 from mets3d.losses import LossFunction
 from mets3d.losses.value import LossValue
+from mets3d.training.balance import Balance
 from mets3d.rundir import CheckpointDir, RunDir, open_run
 from mets3d.training import checkpoint, state
 from tests.builders.runs import launch, train, write_config
@@ -58,19 +59,24 @@ def test_a_run_directory_holds_what_the_contract_says(trained_run: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "optim"),
+    ("mode", "boundary", "optim"),
     [
-        ("encoder", {"name": "sgd", "momentum": 0.9, "weight_decay_on": "all"}),
-        ("both", {"name": "adam", "betas": [0.8, 0.99], "schedule": "poly", "layer_decay": 0.7, "ema": 0.9}),
+        ("encoder", "hausdorff_distance", {"name": "sgd", "momentum": 0.9, "weight_decay_on": "all"}),
+        (
+            "both",
+            "hausdorff_distance+blob",
+            {"name": "adam", "betas": [0.8, 0.99], "schedule": "poly", "layer_decay": 0.7, "ema": 0.9},
+        ),
     ],
 )
 def test_resumed_equals_uninterrupted_bit_for_bit(
-    tmp_path: Path, phantom_store: Path, mode: str, optim: dict[str, Any]
+    tmp_path: Path, phantom_store: Path, mode: str, boundary: str, optim: dict[str, Any]
 ) -> None:
     # Both modes have dropout, so this also shows that its masks depend on the step alone.
     model = {"mode": mode, "vit_dropout": 0.2}
-    # The running ratio of the balanced weight is the one number that a step does not follow from.
-    loss = {"boundary": "hausdorff_distance", "boundary_ramp": [0.0, 0.25]}
+    # The running ratios of the balanced weights are the one thing that a step does not follow from.
+    loss = {"boundary": boundary, "boundary_ramp": [0.0, 0.25]}
+    loss |= {"boundary_schedule": "gradient" if "+" in boundary else "balanced"}
     config = write_config(
         tmp_path, phantom_store, model=model, loss=loss, optim=optim, train={"steps": 4, "checkpoint_every": 2}
     )
@@ -142,6 +148,41 @@ def test_the_balanced_weight_is_the_ratio_of_what_was_logged_before(tmp_path: Pa
         parts = [value for name, value in row.items() if name.startswith("loss/") and "boundary" not in name]
         assert row["loss"] == pytest.approx(sum(parts) + row["boundary_weight"] * row["loss/boundary"], rel=1e-5)
         base, boundary = 0.99 * base + sum(parts), 0.99 * boundary + row["loss/boundary"]
+
+
+def test_the_weight_by_gradient_is_the_ratio_of_what_was_measured_before(
+    tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In two micro-batches of one sample each, as in one of two."""
+    loss = {"boundary": "hausdorff_distance+blob", "boundary_schedule": "gradient", "boundary_ramp": [0.2, 0.2]}
+    config = write_config(tmp_path, phantom_store, loss=loss, train={"steps": 5, "checkpoint_every": 5})
+    measured: list[dict[str, float]] = []
+    update = Balance.update
+
+    def note(self: Balance, value: LossValue) -> None:
+        measured.append({name: float(size) for name, size in value.sizes.items()})
+        update(self, value)
+
+    monkeypatch.setattr(Balance, "update", note)
+    of_runs = []
+    for accumulation in (1, 2):
+        measured.clear()
+        assert train(config, f"--name={accumulation}", f"--train.accumulation={accumulation}") == 0
+        rows = [row for row in RunDir(tmp_path / "runs" / str(accumulation)).read_metrics() if row["kind"] == "train"]
+        of_runs.append([*measured])
+        assert measured[:2] == [{}, {}], "no term yet"
+        for term in ("hausdorff_distance", "blob"):
+            base = size = 0.0
+            for row, sizes in zip(rows[2:], measured[2:], strict=True):
+                weight = row[f"boundary_weight/{term}"]
+                assert weight == pytest.approx(0.05 * base / size if size else 0, rel=1e-5), "half of 0.1 each"
+                share = weight * sizes[term] / sizes["base"]
+                assert row[f"boundary_share/gradient/{term}"] == pytest.approx(share, rel=1e-5)
+                parts = sum(value for name, value in row.items() if name in ("loss/dice", "loss/bce", "loss/deep"))
+                of_value = weight * row[f"loss/boundary/{term}"] / parts
+                assert row[f"boundary_share/value/{term}"] == pytest.approx(of_value, rel=1e-5)
+                base, size = 0.99 * base + sizes["base"], 0.99 * size + sizes[term]
+    assert of_runs[1][2] == pytest.approx(of_runs[0][2], rel=1e-3)
 
 
 def test_accumulation_equals_one_large_batch(tmp_path: Path, phantom_store: Path) -> None:

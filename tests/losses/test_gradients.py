@@ -197,7 +197,9 @@ def test_nothing_is_measured_where_nothing_learns() -> None:
 
 def test_weights_and_shares_of_joined_terms_by_hand() -> None:
     output, target = SegOutput("sigmoid", logits=torch.zeros(2, 3, 16, 16, 16)), target_masks()
-    loss = built(boundary="hausdorff_distance+blob", boundary_shares=(3, 1), boundary_weight=2, boundary_schedule="ramp")
+    loss = built(
+        boundary="hausdorff_distance+blob", boundary_shares=(3, 1), boundary_weight=2, boundary_schedule="ramp"
+    )
     value = loss(output, target, StepContext(30, spacing_mm=SIZES))  # the middle of the ramp from 10 to 50
     weights = {name: float(term.weight) for name, term in value.terms.items()}
     assert weights == pytest.approx({"hausdorff_distance": 2 * 0.5 * 3 / 4, "blob": 2 * 0.5 / 4})

@@ -46,7 +46,8 @@ def test_a_reference_error_is_of_order_one_in_every_patch(kind: str, spacing: tu
         output = SegOutput("sigmoid", logits=logits)
         values.append(float(loss.terms[kind](output, target.expand(1, 3, *shape), [spacing])[0]))
     assert all(0.02 < value < 50 for value in values), values
-    assert max(values) < 2 * min(values), "eight times the patch"
+    # The mean over a share of all voxels falls with their number, for an error that is smaller than the share.
+    assert kind == "top_k" or max(values) < 2 * min(values), "eight times the patch"
 
 
 # ---------------------------------------------------------------- labels
@@ -96,17 +97,21 @@ Batches = list[tuple[Tensor, Tensor]]
 
 
 def scenes(count: int) -> Batches:
-    """Batches of two samples with one to three lesions of three nested regions, and a noisy image of them."""
+    """Batches of two samples with lesions of three nested regions, and a noisy image of them.
+
+    Of each sample one lesion is not in the image and another one is in the image alone, so that errors are thick.
+    """
     random, batches = np.random.default_rng(3), []
     for _ in range(count):
-        target = torch.zeros(2, 3, SIZE, SIZE, SIZE, dtype=torch.bool)
+        target, seen = torch.zeros(2, 2, 3, SIZE, SIZE, SIZE, dtype=torch.bool)
         for sample in range(2):
-            for _ in range(random.integers(1, 4)):
-                centre, radius = tuple(random.uniform(-12, 12, 3)), random.uniform(4, 10)
-                for region, share in enumerate((1.0, 0.8, 0.6)):
-                    target[sample, region] |= ball((SIZE,) * 3, SPACING_MM, centre, share * radius)
+            for masks in ((target,), (seen,), (target, seen), (target, seen)):
+                centre, radius = tuple(random.uniform(-12, 12, 3)), random.uniform(7, 10)
+                for region, share in enumerate((1.0, 0.8, 0.7)):
+                    for mask in masks:
+                        mask[sample, region] |= ball((SIZE,) * 3, SPACING_MM, centre, share * radius)
         noise = torch.from_numpy(random.normal(size=target.shape)).float()
-        batches.append((target + 0.4 * noise, target))
+        batches.append((seen + 0.4 * noise, target))
     return batches
 
 

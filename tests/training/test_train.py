@@ -16,9 +16,9 @@ from mets3d.config import load_file as load_config
 from mets3d.files import read_json
 from mets3d.losses import LossFunction
 from mets3d.losses.value import LossValue
-from mets3d.training.balance import Balance
 from mets3d.rundir import CheckpointDir, RunDir, open_run
 from mets3d.training import checkpoint, state
+from mets3d.training.balance import Balance
 from tests.builders.runs import launch, train, write_config
 
 

@@ -11,6 +11,10 @@ BOUNDARY_WEIGHT = "boundary_weight"
 VALUE_SHARE = "boundary_share/value"  # weight x term / base loss
 # Weight x sum of |d term / dz| / sum of |d base / dz|. z are the logits that the probabilities are made of.
 GRADIENT_SHARE = "boundary_share/gradient"
+TRAIN, VALIDATION = "train", "validation"  # kinds of lines
+SKIPPED = "skipped"  # steps that changed no weight, so far
+DATA_WAIT = "data_wait"  # share of the step's time for which the training waited for the loader
+MEMORY_GB = "memory_gb"  # of the main process: peak on its GPU; without one, what the process holds of the host's
 
 # Scores of held-out cases by which a run can choose its best weights: validate.best_by has these words.
 LESION_WISE_DICE, LESION_F1, DICE = "lesion_wise_dice", "lesion_f1", "dice"
@@ -48,6 +52,11 @@ def terms_below(name: str, names: Iterable[str]) -> list[str]:
 def score_name(score: str, of: str = MEAN, *, all_cases: bool = False) -> str:
     """Returns the name of a score of a region, or of the mean over the regions."""
     return f"{ALL_CASES if all_cases else ''}{score}/{of}"
+
+
+def score_prefixes(score: str) -> tuple[str, str]:
+    """Returns what the names of a score begin with, of the subset of cases and of all cases."""
+    return f"{score}/", f"{ALL_CASES}{score}/"
 
 
 def loss_parts(names: Iterable[str]) -> dict[str, str]:

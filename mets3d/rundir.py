@@ -9,6 +9,8 @@ runs/NAME/
     baseline.json      what the best single threshold on t2f reaches on the held-out cases
     metrics.jsonl      one JSON object a line, `step` in each
     tracking.json      under which id W&B knows the run
+    validation/        step_00001000/ ...: slices with masks and tables of that validation, for W&B and the like
+    wandb/, tensorboard/, trackio.json   written by these loggers
     checkpoints/       step_00000500/ ..., and the pointers `last` and `best`
     train.lock         while a training runs: by which process
     model.safetensors  weights for prediction: the best validated ones
@@ -36,6 +38,7 @@ PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the 
 NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases that could not be used, and why
 WEIGHTS = "model.safetensors"
 LEDGER = "ledger.json"  # in the folder of a study: every use of test cases
+OF_STEP = "step_{:08d}"  # a checkpoint, a validation
 
 
 class Inside:
@@ -63,6 +66,9 @@ class RunDir:
     baseline = Inside("baseline.json")
     metrics = Inside("metrics.jsonl")
     tracking = Inside("tracking.json")
+    validations = Inside("validation")
+    tensorboard = Inside("tensorboard")
+    trackio = Inside("trackio.json")
     weights = Inside(WEIGHTS)
     checkpoints = Inside("checkpoints")
     lock = Inside("train.lock")
@@ -87,7 +93,11 @@ class RunDir:
 
     def checkpoint(self, step: int) -> Path:
         """Returns the folder of the checkpoint at a step, whether it exists or not."""
-        return self.checkpoints / f"step_{step:08d}"
+        return self.checkpoints / OF_STEP.format(step)
+
+    def validation(self, step: int) -> ValidationDir:
+        """Returns the folder of the validation after a step, whether it exists or not."""
+        return ValidationDir(self.validations / OF_STEP.format(step))
 
     def checkpoint_steps(self) -> list[int]:
         """Lists the steps of the checkpoints, ascending, whole or damaged; a copy under another name does not count."""
@@ -109,6 +119,14 @@ class RunDir:
             file.unlink(missing_ok=True)
         else:
             write_text(file, f"{step}\n")
+
+    def pointed_weights(self, name: str) -> Path | None:
+        """Returns the weights that `last` or `best` points at, averaged where the run averages; None without any."""
+        step = self.pointer(name)
+        if step is None:
+            return None
+        folder = CheckpointDir(self.checkpoint(step))
+        return next((file for file in (folder.averaged, folder.weights) if file.is_file()), None)
 
     def load_config(self) -> Config:
         """Reads config.yaml. Raises FileNotFoundError, and ConfigError for one of another version."""
@@ -181,6 +199,19 @@ class CheckpointDir:
     optimizer = Inside("optimizer.bin")
     progress = Inside("progress.json")  # step, best score, precision
     manifest = Inside("manifest.json")  # size and SHA-256 of the others
+
+
+@dataclass(frozen=True)
+class ValidationDir:
+    """Paths inside what one validation writes for W&B and the like: whole or absent, for the folder is renamed."""
+
+    path: Path
+
+    index = Inside("index.json")  # captions and files of the slices, tables of cases and lesions
+
+    def picture(self, part: str, number: int) -> Path:
+        """Returns the path of a slice's `image`, or of its mask, `prediction` or `reference`."""
+        return self.path / f"{part}_{number}.png"
 
 
 @dataclass(frozen=True)

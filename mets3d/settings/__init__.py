@@ -11,6 +11,7 @@ from mets3d.settings.augment import Augment
 from mets3d.settings.data import READING, Data, Preprocess
 from mets3d.settings.kinds import Count, Counts, Section
 from mets3d.settings.loss import Loss
+from mets3d.settings.track import Track
 from mets3d.settings.training import Axes, Optim, Train, Validate
 
 __all__ = [
@@ -136,17 +137,6 @@ class Predict(Section):
         if len(set(self.mirror)) != len(self.mirror):
             raise ValueError(f"mirror is {list(self.mirror)}; expected each axis once")
         return self
-
-
-class Track(Section):
-    """What is logged, and where."""
-
-    wandb: Literal["auto", "offline", "disabled"] = Field(
-        "auto", description="auto: online if WANDB_API_KEY is set, else offline; disabled: W&B is not touched"
-    )
-    project: str = Field("mets3d", description="W&B project")
-    profile: int = Field(0, ge=0, description="optimizer steps to trace; `--profile` alone is 5, 0: none")
-    console_every: int = Field(10, gt=0, description="optimizer steps between console lines when not on a terminal")
 
 
 class Config(Section):

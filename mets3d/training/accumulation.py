@@ -114,7 +114,7 @@ def _try(job: Job, accelerator: Accelerator, processes: int, accumulation: int) 
     from mets3d.training.step import train_step
     from mets3d.training.stop import StopWish
     from mets3d.training.together import StepBoundary
-    from mets3d.training.track import Tracker
+    from mets3d.training.track.tracker import Tracker
     from mets3d.training.tuned import tuned
 
     train = job.config.train.model_copy(update={"accumulation": accumulation})

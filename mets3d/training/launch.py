@@ -31,6 +31,7 @@ from mets3d.training.failure import TrainingError, message_of
 from mets3d.training.job import Job
 from mets3d.training.launch_kinds import check_launch
 from mets3d.training.together import PATIENCE, is_first_to_fail, together
+from mets3d.training.track.installed import check_installed
 
 
 @contextmanager
@@ -77,6 +78,7 @@ def start(config: Config) -> Accelerator:
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes")
     check_devices(processes_here(), 0 if on_cpu else torch.cuda.device_count())
     check_launch(config)
+    check_installed(config.track)
     with sharding.hidden_from_accelerate():
         accelerator = _accelerator(config)
     check_world(int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes)

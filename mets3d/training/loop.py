@@ -12,18 +12,20 @@ from collections.abc import Generator, Mapping, Sequence
 from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
+from mets3d.log_names import DATA_WAIT, MEMORY_GB, SKIPPED
 from mets3d.training import blame, state
 from mets3d.training.ahead import on_device
 from mets3d.training.anomaly import first_bad_layer
 from mets3d.training.due import due, ended_early
 from mets3d.training.ema import in_place
 from mets3d.training.failure import TrainingError
-from mets3d.training.memory import NoMemoryError, is_out_of_memory, out_of_memory_message
+from mets3d.training.memory import NoMemoryError, is_out_of_memory, memory_gb, out_of_memory_message
 from mets3d.training.profile import part, profiled
 from mets3d.training.selection import note_if_best, scores_all, without_value
 from mets3d.training.session import Session
 from mets3d.training.sharding import gathered, is_sharded
 from mets3d.training.step import train_step
+from mets3d.training.validation import Scores
 
 
 def fit(session: Session) -> None:
@@ -137,8 +139,10 @@ def _steps(session: Session) -> Generator[tuple[int, list[Batch]], None, None]:
         coming = on_device(loaded, accelerator.device)
         for step in remaining:
             micro_batches: list[Batch] = []
+            asked = time.monotonic()
             with session.wish.noting(Exception), part("data"):
                 micro_batches = next(coming)
+            session.waits[step] = time.monotonic() - asked
             yield step, micro_batches
 
 
@@ -186,9 +190,16 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
             _note_skipped(session, step, faults)
         else:
             session.skipped_in_a_row.clear()
-        speed = config.train.batch_size / numbers.pop("seconds")
+        seconds = numbers.pop("seconds")
+        of_host = {
+            "samples_per_second": config.train.batch_size / seconds,
+            # On a GPU the batch of the next step is waited for, while this one is computed.
+            DATA_WAIT: min(session.waits.pop(step, 0.0) / seconds, 1.0),
+            MEMORY_GB: memory_gb(session.accelerator.device),
+            SKIPPED: progress.skipped,
+        }
         with session.wish.noting(OSError):
-            session.tracker.train(step + 1, numbers | {"samples_per_second": speed, "skipped": progress.skipped})
+            session.tracker.train(step + 1, numbers | of_host)
         # With train.debug_non_finite the first one ends the run in any case, with the layer's name.
         if progress.skipped_in_a_row >= config.train.max_skipped and not config.train.debug_non_finite:
             raise TrainingError(
@@ -268,7 +279,8 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     session.progress.validated = step
     if scores:
         with session.wish.noting(OSError):
-            session.tracker.validation(step, {**scores, "seconds": time.monotonic() - started})
+            details = scores.details if isinstance(scores, Scores) else None
+            session.tracker.validation(step, {**scores, "seconds": time.monotonic() - started}, details)
         if remark := without_value(job.config, step, scores):
             session.tracker.say(remark)
     return scores

@@ -1,6 +1,13 @@
-"""Recognises errors of exhausted memory, of a device or the host, and says what lowers the need. No heavy imports."""
+"""Recognises errors of exhausted memory, says what lowers the need, and measures it. No heavy imports."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
 
 # How PyTorch's allocators and libraries say it where their error is a bare RuntimeError.
 SIGNS = ("can't allocate memory", "out of memory", "not enough memory", "_STATUS_ALLOC_FAILED")
@@ -29,3 +36,15 @@ def out_of_memory_message(error: BaseException) -> str:
         "changes the run: precision bf16, a smaller data.patch or model.features, predict.window_batch if it came "
         "in validation, another loss.boundary than hausdorff_erosion"
     )
+
+
+def memory_gb(device: torch.device) -> float:
+    """Returns the memory of this process in 10^9 bytes: on a GPU its tensors' peak since the start, else what it holds.
+
+    Both are read without asking the device: the first from PyTorch's allocator, the second from the system.
+    """
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9

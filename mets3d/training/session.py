@@ -17,6 +17,7 @@ from mets3d.training.balance import Balance, balance_of
 from mets3d.training.blame import Skipped
 from mets3d.training.deterministic import deterministic
 from mets3d.training.ema import Ema, averages
+from mets3d.training.failure import message_of
 from mets3d.training.job import Job
 from mets3d.training.launch_kinds import is_sharded
 from mets3d.training.lock import held
@@ -25,7 +26,7 @@ from mets3d.training.progress import Progress
 from mets3d.training.readback import Readback
 from mets3d.training.stop import StopWish, exit_code_of, listening
 from mets3d.training.together import StepBoundary
-from mets3d.training.track import Tracker
+from mets3d.training.track.tracker import Tracker
 from mets3d.training.tuned import tuned
 
 
@@ -45,6 +46,7 @@ class Session:
     updating: whether a step changes the state right now, so that it is neither that before nor after the step.
     stopped_by: the number of the signal that ended the run, the same on every process; 0 if none did.
     skipped_in_a_row: what made the last steps fail, empty after a step that did not.
+    waits: seconds for which each step on its way waited for the loader.
     """
 
     job: Job
@@ -62,6 +64,7 @@ class Session:
     updating: bool = False
     stopped_by: int = 0
     skipped_in_a_row: list[Skipped] = field(default_factory=list)
+    waits: dict[int, float] = field(default_factory=dict)
 
     @property
     def state(self) -> state.State:
@@ -94,20 +97,21 @@ def open_session(job: Job, accelerator: Accelerator, wish: StopWish | None = Non
         session = _prepared(job, accelerator, wish, start)
         if accelerator.is_main_process:
             wish.last_words = partial(launch.note_end, job.run)
-        exit_code = 1  # of whatever raises
+        exit_code, reason = 1, None  # of whatever raises
         try:
             yield session
             exit_code = session.exit_code
             if accelerator.is_main_process:
                 launch.note_end(job.run, exit_code)
-        except Exception:
+        except Exception as error:
+            reason = message_of(error)
             if accelerator.is_main_process:
                 with suppress(OSError):  # the disk may be what failed
                     launch.note_failure(job.run)
             raise
         finally:
             wish.last_words = None
-            session.tracker.close(exit_code)
+            session.tracker.close(exit_code, reason)
         # A launcher ends the others when the first one leaves.
         accelerator.wait_for_everyone()
 

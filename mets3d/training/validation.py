@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,17 +17,27 @@ from mets3d.config import Config
 from mets3d.data.representatives import representatives
 from mets3d.data.store import LESIONS_OF, Store
 from mets3d.data.stored_case import StoredCase
+from mets3d.evaluation.lesions import CaseScores as RegionRows
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.region_scores import overlap
 from mets3d.evaluation.rules import RuleSet, rules_named
 from mets3d.inference.sliding import window_probabilities
-from mets3d.log_names import ALL_CASES, CASES, DICE, LESION_F1, LESION_WISE_DICE, SCORES, score_name
+from mets3d.log_names import ALL_CASES, CASES, SCORES, score_name
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import Region, Target
+from mets3d.training.shown import COLUMNS, Details, Slice, chosen_slices, rows_of, views_of
 from mets3d.training.stop import StopWish
+from mets3d.training.track.wandb_orders import is_read
 
 CaseScores = Mapping[str, float]  # name -> value; without the scores that have none
-COLUMNS = {LESION_WISE_DICE: "lesion_wise_dice", LESION_F1: "f1", DICE: "dice"}  # of scores.csv, by name in the log
+
+
+class Scores(dict[str, float]):
+    """Means over held-out cases by name; `details` has what a logger shows of the cases, on the main process."""
+
+    def __init__(self, means: Mapping[str, float], details: Details):
+        super().__init__(means)
+        self.details = details
 
 
 class HeldOutCases:
@@ -41,40 +52,55 @@ class HeldOutCases:
         self.rules = rules_named(config.validate_.rules)
         self.cases = sorted(cases)
         self.subset = representatives(cases, config.validate_.cases, store.burdens(LESIONS_OF))
+        self.shows = is_read(config.track)  # whether anybody is there to look at single cases
 
-    def __call__(self, network: nn.Module, wish: StopWish, all_cases: bool = False) -> Mapping[str, float] | None:
+    @cached_property
+    def slices(self) -> dict[int, Slice]:
+        """The slices that are shown at each validation, by number."""
+        return dict(enumerate(chosen_slices(self.store, self.subset, self.config.track.images if self.shows else 0)))
+
+    def __call__(self, network: nn.Module, wish: StopWish, all_cases: bool = False) -> Scores | None:
         """Returns the means over the subset by name, empty without a case; None if a signal or an error came.
 
         With `all_cases` all are scored, and the means over all of them are there too, with `all/` before their names.
         All ranks call it. An error is kept in `wish`, so that no other rank waits for the one that has it.
         """
         own = self._own_scores(network, wish, self.cases if all_cases else self.subset)
-        parts: list[dict[str, CaseScores] | None] = gather_object([own])
+        parts: list[tuple[dict[str, CaseScores], Details] | None] = gather_object([own])
         found: dict[str, CaseScores] = {}
+        details = Details()
         for part in parts:
             if part is None:
                 return None
-            found |= part
+            found |= part[0]
+            details.add(part[1])
         scores = mean_scores([found[name] for name in self.subset], self.target.regions)
         if all_cases:
             over_all = mean_scores([found[name] for name in self.cases], self.target.regions)
             scores |= {f"{ALL_CASES}{name}": value for name, value in over_all.items()}
-        return scores
+        return Scores(scores, details)
 
-    def _own_scores(self, network: nn.Module, wish: StopWish, cases: Sequence[str]) -> dict[str, CaseScores] | None:
+    def _own_scores(
+        self, network: nn.Module, wish: StopWish, cases: Sequence[str]
+    ) -> tuple[dict[str, CaseScores], Details] | None:
         """Returns the scores of this process's share of the cases; None if a signal or an error came."""
-        found = {}
+        found, details = {}, Details()
         for name in cases[self.accelerator.process_index :: self.accelerator.num_processes]:
             if not wish:
                 with wish.noting(Exception):
-                    found[name] = self._scores(network, self.store.read(name))
+                    found[name] = self._scores(network, self.store.read(name), details)
                     continue
             return None
-        return found
+        return found, details
 
-    def _scores(self, network: nn.Module, case: StoredCase) -> CaseScores:
+    def _scores(self, network: nn.Module, case: StoredCase, details: Details) -> CaseScores:
+        """Returns the scores of a case; what a logger shows of it is added to `details`."""
         predicted, expected = self.predicted(network, case), case.labels().numpy()
-        return case_scores(predicted, expected, case.entry.stored_spacing_mm, self.target.regions, self.rules)
+        rows = region_rows(predicted, expected, case.entry.stored_spacing_mm, self.target.regions, self.rules)
+        if self.shows:
+            details.add(rows_of(case.name, rows))
+            details.views |= views_of(case, self.slices, predicted, self.config)
+        return by_name(rows)
 
     def predicted(self, network: nn.Module, case: StoredCase) -> UInt8[np.ndarray, "X Y Z"]:
         """Returns the label map that a network predicts on the store's grid, decoded by one threshold."""
@@ -105,14 +131,34 @@ def case_scores(
     Lesion-wise Dice and F1 of lesions in the regions that the rules know, whole-volume Dice in all. What the rules give
     no value is left out.
     """
+    return by_name(region_rows(predicted, expected, spacing_mm, regions, rules))
+
+
+def region_rows(
+    predicted: UInt8[np.ndarray, "X Y Z"],
+    expected: UInt8[np.ndarray, "X Y Z"],
+    spacing_mm: Spacing,
+    regions: Sequence[Region],
+    rules: RuleSet,
+) -> RegionRows:
+    """Returns a row a region, with Dice alone where the rules do not know the region, and a row a lesion."""
     known = [region.name for region in regions if region in rules.regions]
     rows = lesion_scores(predicted, expected, spacing_mm, rules=rules.name, regions=known, distances=False)
-    by_region = {row["region"]: row for row in rows}
-    found: dict[str, float] = {}
     for region in regions:
-        row = by_region.get(region.name) or {"dice": _dice(region.mask(predicted), region.mask(expected), rules)}
-        found |= {score_name(name, region.name): row.get(column, math.nan) for name, column in COLUMNS.items()}
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+        if region.name not in known:
+            dice = _dice(region.mask(predicted), region.mask(expected), rules)
+            rows.append({"region": region.name, "dice": dice})
+    return rows
+
+
+def by_name(rows: RegionRows) -> CaseScores:
+    """Returns the scores of a case's rows under their names in the log; what has no value is left out."""
+    found = {
+        score_name(name, row["region"]): float(row.get(column, math.nan))
+        for row in rows
+        for name, column in COLUMNS.items()
+    }
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _dice(predicted: np.ndarray, expected: np.ndarray, rules: RuleSet) -> float:

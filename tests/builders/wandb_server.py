@@ -1,5 +1,7 @@
 """A W&B server on loopback that speaks as much of the protocol as runs and sweeps need, and fails as it is told.
 
+It takes history, summary, pictures, tables and other artefacts, alerts, and sweep files as `wandb sweep` sends them.
+
 With it the real client is tested without a network: `with WandbServer() as server`, `server.environment()` for the
 process that logs, and `server.runs` for what arrived. `server.answers` may be changed at any time.
 """
@@ -16,11 +18,25 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote
+
+import yaml
 
 Answers = Literal["normally", "401", "500", "never"]
 
 ENTITY, PROJECT = "entity", "mets3d"
 OWNER = {"id": "e", "name": ENTITY}
+
+
+@dataclass
+class Artefact:
+    """A version of weights or of a table."""
+
+    name: str
+    type: str
+    aliases: list[str]
+    files: dict[str, bytes] = field(default_factory=dict)
+    committed: bool = False
 
 
 @dataclass
@@ -31,6 +47,10 @@ class WandbRun:
     config: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)  # of UpsertBucket: displayName, program, sweep ...
     history: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    artefacts: list[Artefact] = field(default_factory=list)
     starts: int = 0
     exit_code: int | None = None
     preempting: bool = False
@@ -51,12 +71,13 @@ class WandbServer:
         self.stops = False  # set it, and every run is asked to stop
         self.questions = 0  # of the watch, answered
         self.unknown: set[str] = set()
+        self.artefacts: list[Artefact] = []
         self._awake = threading.Event()
         self._server = _Quiet(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,7 +157,7 @@ class WandbServer:
         run = self.by_name.setdefault(name, WandbRun(name))
         run.starts += 1
         run.config |= json.loads(values.get("config") or "{}")
-        run.fields |= {key: value for key, value in values.items() if isinstance(value, str)}
+        run.fields |= {key: value for key, value in values.items() if isinstance(value, str | list)}
         bucket = {
             "id": name,
             "name": name,
@@ -149,8 +170,62 @@ class WandbServer:
         return {"upsertBucket": {"bucket": bucket, "inserted": run.starts == 1}}
 
     def _create_run_files(self, values: dict[str, Any]) -> dict[str, Any]:
-        files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in values["files"]]
+        files = [{"name": name, "uploadUrl": f"{self.url}/upload/{values['run']}/{name}"} for name in values["files"]]
         return {"createRunFiles": {"runID": values["run"], "uploadHeaders": [], "files": files}}
+
+    def _notify_scriptable_run_alert(self, values: dict[str, Any]) -> dict[str, Any]:
+        self.by_name[values["runName"]].alerts.append(values)
+        return {"notifyScriptableRunAlert": {"success": True}}
+
+    # ------------------------------------------------------------ artefacts
+
+    def _artifact_type(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"artifact": None}}
+
+    def _create_artifact(self, values: dict[str, Any]) -> dict[str, Any]:
+        (name,) = values.get("artifactCollectionNames") or [values.get("artifactCollectionName")]
+        aliases = [alias["alias"] for alias in values.get("aliases") or []]
+        artefact = Artefact(name, values["artifactTypeName"], aliases)
+        self.by_name[values["runName"]].artefacts.append(artefact)
+        self.artefacts.append(artefact)
+        id_ = f"artefact{len(self.artefacts) - 1}"
+        sequence = {"id": name, "latestArtifact": None}
+        return {"createArtifact": {"artifact": {"id": id_, "state": "PENDING", "artifactSequence": sequence}}}
+
+    def _create_artifact_manifest(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"createArtifactManifest": {"artifactManifest": self._manifest(values["artifactID"])}}
+
+    def _update_artifact_manifest(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"updateArtifactManifest": {"artifactManifest": self._manifest(values["artifactManifestID"])}}
+
+    def _manifest(self, id_: str) -> dict[str, Any]:
+        upload = f"{self.url}/artefact/{id_}/manifest"
+        return {"id": id_, "file": {"id": id_, "uploadUrl": upload, "uploadHeaders": []}}
+
+    def _create_artifact_files(self, values: dict[str, Any]) -> dict[str, Any]:
+        edges = []
+        for file in values["artifactFiles"]:
+            url = f"{self.url}/artefact/{file['artifactID']}/{file['name']}"
+            node = {"storagePath": file["name"], "uploadUrl": url, "uploadHeaders": [], "uploadMultipartUrls": None}
+            edges.append({"node": {**node, "artifact": {"id": file["artifactID"]}}})
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def _commit_artifact(self, values: dict[str, Any]) -> dict[str, Any]:
+        id_ = values["artifactID"]
+        self.artefacts[int(id_.removeprefix("artefact"))].committed = True
+        return {"commitArtifact": {"artifact": {"id": id_, "digest": "d"}}}
+
+    # ------------------------------------------------------------ sweeps
+
+    def _upsert_sweep(self, values: dict[str, Any]) -> dict[str, Any]:
+        config = yaml.safe_load(values["config"])
+        grid = {name: one.get("values", [one.get("value")]) for name, one in config["parameters"].items()}
+        path = self.add_sweep(config["command"], **grid)
+        name = path.rpartition("/")[2]
+        project = {"id": "p", "name": PROJECT, "entity": OWNER}
+        return {
+            "upsertSweep": {"sweep": {"id": name, "name": name, "project": project}, "configValidationWarnings": []}
+        }
 
     def _sweep_with_runs(self, values: dict[str, Any]) -> dict[str, Any]:
         name = values["sweep"]
@@ -176,7 +251,17 @@ class WandbServer:
                 commands.append({"type": "run", "run_id": name, "args": arguments, "program": "train.py"})
         return {"agentHeartbeat": {"agent": {"id": values["id"]}, "commands": json.dumps(commands)}}
 
-    # ------------------------------------------------------------ the stream of a run
+    # ------------------------------------------------------------ what a run sends beside GraphQL
+
+    def take_file(self, path: str, data: bytes) -> bool:
+        """Takes a file of a run or of an artefact; returns whether its place is known."""
+        _, kind, owner, name = unquote(path).split("/", 3)
+        with self.lock:
+            if kind == "upload":
+                self.by_name[owner].files[name] = data
+            elif kind == "artefact":
+                self.artefacts[int(owner.removeprefix("artefact"))].files[name] = data
+        return kind in ("upload", "artefact")
 
     def file_stream(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """Takes history lines and the end of a run."""
@@ -187,6 +272,9 @@ class WandbServer:
                 lines = [json.loads(line) for line in part["content"]]
                 at = part.get("offset", len(run.history))
                 run.history[at : at + len(lines)] = lines
+            summary = (body.get("files") or {}).get("wandb-summary.json")
+            if summary is not None:
+                run.summary = json.loads(summary["content"][-1])
             run.preempting |= bool(body.get("preempting"))
             if body.get("complete"):
                 run.exit_code = body.get("exitcode")
@@ -250,7 +338,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             stream = re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path)
             if stream:
                 return server.file_stream(stream[1], json.loads(data or b"{}")), 200
-            return {}, 200 if self.path.startswith("/upload/") else 404
+            return {}, 200 if self.path.count("/") >= 3 and server.take_file(self.path, data) else 404
 
         def _body(self) -> bytes:
             data = b""

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import checkpoint, manifest
-from mets3d.training.track import Tracker
+from mets3d.training.track.tracker import Tracker
 from tests.builders.runs import LAUNCH, ROOT, train, write_config
 
 WORDS = ("--train.steps=3", "--train.checkpoint_every=1", "--train.keep_checkpoints=3", "--validate.every=100")

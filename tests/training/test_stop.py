@@ -16,7 +16,7 @@ from mets3d.processes import STOP_SIGNALS
 from mets3d.rundir import RunDir
 from mets3d.training import checkpoint, launch, loop, session, stop
 from mets3d.training.stop import exit_code_of, listening
-from mets3d.training.track import Tracker
+from mets3d.training.track.tracker import Tracker
 from mets3d.training.validation import HeldOutCases
 from tests.builders.runs import train, write_config
 

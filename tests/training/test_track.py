@@ -1,18 +1,19 @@
 """Where numbers go, with W&B and without it."""
 
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mets3d.config import Track
-from mets3d.training.track import wandb_orders
+from mets3d.training.track import installed, wandb_orders
 from tests.builders.runs import train, write_config
 
 
 @pytest.mark.parametrize(
-    ("setting", "variable", "installed", "wanted"),
+    ("setting", "variable", "there", "wanted"),
     [
         ("auto", None, True, True),
         ("offline", None, True, True),
@@ -22,12 +23,12 @@ from tests.builders.runs import train, write_config
     ],
 )
 def test_wandb_is_used_unless_disabled_or_absent(
-    monkeypatch: pytest.MonkeyPatch, setting: Any, variable: str | None, installed: bool, wanted: bool
+    monkeypatch: pytest.MonkeyPatch, setting: Any, variable: str | None, there: bool, wanted: bool
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    monkeypatch.setattr(wandb_orders, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(installed, "find_spec", lambda name: ModuleSpec(name, None, origin="here") if there else None)
     assert wandb_orders.wandb_is_wanted(Track(wandb=setting)) is wanted
 
 
@@ -55,7 +56,7 @@ def test_wandb_mode_is_that_of_the_environment_or_follows_the_key(
 def test_training_without_wandb_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phantom_store: Path) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr(wandb_orders, "find_spec", lambda name: None)
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
     config = write_config(tmp_path, phantom_store, track={"wandb": "auto"}, train={"steps": 1})
     assert train(config) == 0
 

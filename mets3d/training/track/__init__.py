@@ -1,10 +1,7 @@
-"""Logs a run's numbers to metrics.jsonl, the terminal and W&B.
+"""Logs a run's numbers to metrics.jsonl, the terminal, W&B, TensorBoard and trackio.
 
-`tracker.py` writes metrics.jsonl. W&B is a reader of that file: `wandb_process.py` runs beside the training and sends
-what the file holds, `wandb_link.py` starts, watches and, where need be, replaces it. Nothing that W&B does or fails to
-do is waited for while the network trains.
+`tracker.py` writes metrics.jsonl, and `validation_files.py` the pictures and tables of each validation. Everybody else
+reads those files, in a process of its own that runs beside the training (`sender`): `wandb_link.py` starts, watches
+and, where need be, replaces that of W&B, `other_link.py` those of the others. Nothing that they do or fail to do is
+waited for while the network trains.
 """
-
-from mets3d.training.track.tracker import Tracker
-
-__all__ = ["Tracker"]

@@ -23,11 +23,16 @@ def run_id(run: RunDir) -> str:
             return id_
         original = RunDir(Path(folder))
         if _read(original) != kept:
-            write_json(run.tracking, {"id": id_, "folder": here})
+            keep_id(run, id_)
             return id_
     id_ = f"{run.name[:100]}-{secrets.token_hex(4)}"
-    write_json(run.tracking, {"id": id_, "folder": here})
+    keep_id(run, id_)
     return id_
+
+
+def keep_id(run: RunDir, id_: str) -> None:
+    """Writes down under which id the run is known from now on."""
+    write_json(run.tracking, {"id": id_, "folder": str(run.path.resolve())})
 
 
 def _read(run: RunDir) -> tuple[str, str] | None:

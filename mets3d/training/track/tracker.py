@@ -1,4 +1,4 @@
-"""Logs a run's numbers to metrics.jsonl and the terminal, and has W&B read along."""
+"""Logs a run's numbers to metrics.jsonl and the terminal, and has W&B, TensorBoard and trackio read along."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from mets3d.config import Config
-from mets3d.log_names import ALL_CASES, CASES, MEAN
+from mets3d.log_names import ALL_CASES, CASES, MEAN, TRAIN, VALIDATION
 from mets3d.rundir import RunDir
+from mets3d.training.shown import Details
+from mets3d.training.track.other_link import OtherLink
+from mets3d.training.track.validation_files import forget_validations_after, write_validation
 from mets3d.training.track.wandb_link import WandbLink
 from mets3d.training.track.wandb_orders import wandb_is_wanted
 
@@ -29,31 +33,44 @@ class Tracker:
         self.steps = config.train.steps
         self.console_every = config.track.console_every
         self.wandb: WandbLink | None = None
+        self.others: list[OtherLink] = []
         self.file: IO[str] | None = None
         self.bar: tqdm[Any] | None = None
         if accelerator.is_main_process and not silent:
             run.forget_metrics_after(step)
+            forget_validations_after(run, step)
             self.file = run.metrics.open("a", encoding="utf-8")
             if sys.stderr.isatty():
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
 
     def connect(self, stop: Callable[[], None]) -> None:
-        """Has W&B read along, where it is wanted. `stop` is called from a thread when its page asks the run to stop."""
-        if self.file is not None and wandb_is_wanted(self.config.track):
+        """Has W&B read along, where it is wanted, and the loggers of `track.also`.
+
+        `stop` is called from a thread when W&B's page asks the run to stop.
+        """
+        if self.file is None:
+            return
+        if wandb_is_wanted(self.config.track):
             self.wandb = WandbLink(self.config, self.run, say=self.say, stop=stop)
+        self.others = [OtherLink(name, self.config, self.run, say=self.say) for name in self.config.track.also]
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         """Logs the numbers of optimizer step `step` (counted from 1)."""
-        self._write(step, "train", values)
+        self._write(step, TRAIN, values)
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
             self.bar.set_postfix_str(_line(values))
         elif self.file is not None and (step % self.console_every == 0 or step == self.steps):
             print(f"step {step}/{self.steps}  {_line(values)}", flush=True)
 
-    def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Logs the scores of held-out cases after optimizer step `step`; the terminal shows means over the regions."""
-        self._write(step, "validation", values)
+    def validation(self, step: int, values: Mapping[str, float], details: Details | None = None) -> None:
+        """Logs the scores of held-out cases after optimizer step `step`; the terminal shows means over the regions.
+
+        details: what the loggers show of the cases; it is written before the line that makes them look for it.
+        """
+        if self.file is not None and details is not None and details.cases:
+            write_validation(self.run, step, details)
+        self._write(step, VALIDATION, values)
         shown = (f"{name} {value:.3f}" for name, value in values.items() if name.endswith(f"/{MEAN}"))
         where = f"validation on {values.get(f'{ALL_CASES}{CASES}', values[CASES])} held-out cases"
         self.say(f"step {step}  {where}  {'  '.join(shown)}  {values['seconds']:.1f} s")
@@ -65,18 +82,30 @@ class Tracker:
         elif self.file is not None:
             print(text, flush=True)
 
-    def close(self, exit_code: int) -> None:
-        """Ends the log of a run that leaves with `exit_code`: closes bar and file, and lets W&B send what it has."""
+    def close(self, exit_code: int, reason: str | None = None) -> None:
+        """Ends the log of a run that leaves with `exit_code`: closes bar and file, and lets the loggers send the rest.
+
+        reason: why the run failed, for an alert.
+        """
+        # A run that a signal ended is to go on later.
         if self.wandb is not None:
-            # A run that a signal ended is to go on later.
-            self.wandb.close(exit_code, stopped=exit_code > 128)
+            weights = self._weights() if exit_code == 0 and self.config.track.weights else {}
+            self.wandb.close(exit_code, stopped=exit_code > 128, reason=reason, weights=weights)
             self.wandb = None
+        for other in self.others:
+            other.close(exit_code, reason=reason)
+        self.others = []
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:
             with suppress(OSError):  # a row that the disk did not take, which `_write` has raised
                 self.file.close()
             self.file = None
+
+    def _weights(self) -> dict[str, Path]:
+        """Returns the weights to send by alias: those of the best and of the last checkpoint."""
+        found = {alias: self.run.pointed_weights(alias) for alias in ("best", "last")}
+        return {alias: file for alias, file in found.items() if file is not None}
 
     def _write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
         if self.file is not None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,9 +19,9 @@ from typing import Any
 
 from mets3d.config import Config
 from mets3d.rundir import RunDir
-from mets3d.training.track.wandb_orders import Limits, Mode, first_order, order_for, wandb_mode
+from mets3d.training.track.sender_process import Program, spawn, write
+from mets3d.training.track.wandb_orders import Limits, Mode, first_order, limits_of, order_for, wandb_mode
 
-PROGRAM = Path(__file__).with_name("wandb_process.py")
 LIMITS = Limits()
 
 
@@ -46,25 +44,34 @@ class WandbLink:
     """
 
     def __init__(self, config: Config, run: RunDir, *, say: Callable[[str], None], stop: Callable[[], None]):
-        self.say, self.stop, self.limits = say, stop, LIMITS
+        self.say, self.stop, self.limits = say, stop, limits_of(config.track, LIMITS)
         self._first = first_order(config, run, self.limits)
         self._lock = threading.Lock()  # of the four below
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Program | None = None
         self._mode = wandb_mode(config.track)
         self._ending: dict[str, Any] | None = None
         self._closed = False
         self._offline_logs: list[str] = []  # folders of logs that stand in for the server
+        self._lost: set[str] = set()  # kinds of things that could not be sent, each said once
         self._thread = threading.Thread(target=self._accompany, args=(self._mode,), daemon=True)
         self._thread.start()
 
-    def close(self, exit_code: int, *, stopped: bool) -> None:
+    def close(
+        self, exit_code: int, *, stopped: bool, reason: str | None = None, weights: Mapping[str, Path] | None = None
+    ) -> None:
         """Tells W&B how the training ended and waits, at most `Limits.finish` seconds, until all is sent.
 
         stopped: the run was told to stop and goes on when it is started again; W&B shows it as preempted.
+        reason: why it failed, for an alert. weights: files to send, by their alias.
         """
         with self._lock:
             # A sweep hands the runs that are marked as preempted to another agent, even those that it has stopped.
-            self._ending = {"exit_code": exit_code, "preempted": stopped and "WANDB_SWEEP_ID" not in os.environ}
+            self._ending = {
+                "exit_code": exit_code,
+                "preempted": stopped and "WANDB_SWEEP_ID" not in os.environ,
+                "reason": reason,
+                "weights": {alias: str(file) for alias, file in (weights or {}).items()},
+            }
             self._tell_ending()
         self._thread.join(self.limits.finish - self.limits.flush)
         with self._lock:
@@ -94,9 +101,9 @@ class WandbLink:
     def _run(self, mode: Mode, before: Outcome | None, *, back: float | None = None) -> Outcome:
         """Runs one process to its end, after one that ended as `before` says."""
         with self._lock:
-            self._mode, process = mode, _spawn()
+            self._mode, process = mode, spawn("wandb_run")
             self._process = process
-            _write(process, order_for(mode, self._first, back=back))
+            write(process, order_for(mode, self._first, back=back))
             self._tell_ending()
         outcome, late = Outcome("its process was killed", may_return=True), threading.Event()
 
@@ -135,6 +142,9 @@ class WandbLink:
                 return Outcome(f"not all numbers could be sent within {self.limits.finish:g} s")
             case "stop":
                 self.stop()
+            case "lost" if event["what"] not in self._lost:
+                self._lost.add(event["what"])
+                self.say(f"W&B: {event['what']} could not be sent, {event['reason']}; the numbers go on")
         return before
 
     def _note_change(self, mode: Mode, folder: str, before: Outcome | None) -> None:
@@ -148,28 +158,7 @@ class WandbLink:
 
     def _tell_ending(self) -> None:
         if self._process is not None and self._ending is not None:
-            _write(self._process, self._ending)
-
-
-def _spawn() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        start_new_session=True,  # a Ctrl-C is for the training
-    )
-
-
-def _write(process: subprocess.Popen[str], order: Mapping[str, Any]) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-    except OSError:
-        pass  # it has ended, and the thread will notice
+            write(self._process, self._ending)
 
 
 def _short(folder: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mets3d.config import Config, Track, as_dict, flatten
-from mets3d.rundir import RunDir
-from mets3d.training.track.run_id import run_id
+from mets3d.rundir import OF_STEP, RunDir, ValidationDir
+from mets3d.training.track.installed import is_installed
+from mets3d.training.track.labels import labels_of
+from mets3d.training.track.run_id import keep_id, run_id
 
 Mode = Literal["online", "offline", "shared"]
 
@@ -34,13 +35,15 @@ class Limits:
     """How many seconds W&B gets before training, and the end of a run, go on without it.
 
     init: for the client to reach the server. start: until the process is ready, the import included. finish: to send
-    the rest at the end; the last `flush` of them are kept for an offline log where not all could be sent.
+    the rest at the end; the last `flush` of them are kept for an offline log where not all could be sent. weights: more
+    of them at the end, where weights are sent.
     """
 
     init: float = 15.0
     start: float = 25.0
     finish: float = 60.0
     flush: float = 12.0
+    weights: float = 600.0
     poll: float = 1.0
     watch: Watch = field(default_factory=Watch)
 
@@ -49,7 +52,12 @@ def wandb_is_wanted(settings: Track) -> bool:
     """Returns whether W&B logs: unless it is disabled, in the settings or by WANDB_MODE, or not installed."""
     if settings.wandb == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
         return False
-    return find_spec("wandb") is not None
+    return is_installed("wandb")
+
+
+def is_read(settings: Track) -> bool:
+    """Returns whether any logger reads what a run writes."""
+    return wandb_is_wanted(settings) or bool(settings.also)
 
 
 def wandb_mode(settings: Track) -> Mode:
@@ -65,15 +73,16 @@ def wandb_mode(settings: Track) -> Mode:
             return "online"
 
 
+def limits_of(settings: Track, limits: Limits) -> Limits:
+    """Returns the limits of a run, with more time at its end where it sends weights."""
+    return replace(limits, finish=limits.finish + limits.weights) if settings.weights else limits
+
+
 def first_order(config: Config, run: RunDir, limits: Limits) -> dict[str, Any]:
     """Returns what the process is to send and how, all but the mode."""
-    init: dict[str, Any] = {"name": config.name, "dir": str(run.path)}
-    if "WANDB_SWEEP_ID" not in os.environ:  # inside a sweep the agent names project and run
-        init |= {"project": config.track.project, "id": os.environ.get("WANDB_RUN_ID") or run_id(run)}
     return {
-        "metrics": str(run.metrics),
         "argv": sys.argv,
-        "init": init,
+        "init": _init(config, run),
         "settings": {
             "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT", limits.init)),
             "finish_timeout": limits.finish - 1.25 * limits.flush,
@@ -81,7 +90,28 @@ def first_order(config: Config, run: RunDir, limits: Limits) -> dict[str, Any]:
         "config": flatten(as_dict(config)),
         "poll": limits.poll,
         "watch": asdict(limits.watch),
+        **what_to_read(run),
     }
+
+
+def _init(config: Config, run: RunDir) -> dict[str, Any]:
+    """Returns what names the run in W&B; where its own variables say it otherwise, these are left to speak."""
+    labels = labels_of(config)
+    variables = {"group": "WANDB_RUN_GROUP", "job_type": "WANDB_JOB_TYPE", "tags": "WANDB_TAGS"}
+    init = {key: value for key, value in asdict(labels).items() if not os.environ.get(variables[key])}
+    init |= {"name": config.name, "dir": str(run.path)}
+    own = os.environ.get("WANDB_RUN_ID")
+    if "WANDB_SWEEP_ID" not in os.environ:  # inside a sweep the agent names project and run
+        return init | {"project": config.track.project, "id": own or run_id(run)}
+    if own:
+        keep_id(run, own)  # of a run that is continued by hand, which goes on with its curve
+    return init
+
+
+def what_to_read(run: RunDir) -> dict[str, Any]:
+    """Returns the part of an order that says where the numbers lie, and what each validation writes."""
+    folder = {"folder": str(run.validations), "name": OF_STEP, "index": ValidationDir(run.path).index.name}
+    return {"metrics": str(run.metrics), "validations": folder}
 
 
 def order_for(mode: Mode, first: dict[str, Any], *, back: float | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -11,22 +12,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from mets3d.config import load
 from mets3d.rundir import RunDir
+from mets3d.training.checkpoint import newest_whole
 from mets3d.training.loop import fit
 from mets3d.training.track import wandb_link
 from mets3d.training.track.run_id import run_id
+from mets3d.training.track.validation_files import write_validation
 from mets3d.training.track.wandb_link import WandbLink
 from mets3d.training.track.wandb_orders import Limits, Watch
 from tests.builders.runs import ROOT, train, write_config
-from tests.builders.wandb_server import WandbServer, environment
+from tests.builders.wandb_server import ENTITY, PROJECT, WandbServer, environment
+from tests.training.test_sender import DETAILS, MASK
 
 pytest.importorskip("wandb")
+pytestmark = pytest.mark.xdist_group("wandb")  # one worker: each test waits for processes of its own
 
 WANDB = [str(Path(sys.executable).with_name("wandb"))]
 # Long enough for the client to start on a busy machine, short enough for a test.
@@ -59,13 +68,13 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: WandbServer) 
 class Log:
     """A run's metrics.jsonl with W&B reading along; `said` has the lines that a user sees."""
 
-    def __init__(self, name: str = "a") -> None:
+    def __init__(self, name: str = "a", *settings: str) -> None:
         self.run = RunDir(Path("runs") / name)
         self.run.path.mkdir(parents=True, exist_ok=True)
         self.said: list[str] = []
         self.stopped = False
         self.file = self.run.metrics.open("a", encoding="utf-8")
-        self.link = WandbLink(load([f"--name={name}"]), self.run, say=self.said.append, stop=self.stop)
+        self.link = WandbLink(load([f"--name={name}", *settings]), self.run, say=self.said.append, stop=self.stop)
 
     def stop(self) -> None:
         self.stopped = True
@@ -76,9 +85,9 @@ class Log:
             self.file.write(json.dumps({"step": step, "kind": kind, **(values or {"loss": step / 10})}) + "\n")
         self.file.flush()
 
-    def close(self, exit_code: int = 0) -> list[str]:
+    def close(self, exit_code: int = 0, **ending: Any) -> list[str]:
         """Ends the run; the lines that were said."""
-        self.link.close(exit_code, stopped=exit_code > 128)
+        self.link.close(exit_code, stopped=exit_code > 128, **ending)
         self.file.close()
         return self.said
 
@@ -125,11 +134,54 @@ def test_a_run_that_is_resumed_goes_on_as_one_curve_and_is_finished_only_at_its_
     assert [row["_step"] for row in run.history] == [1, 2, 3, 4], "no step goes back"
 
 
-def test_a_run_that_failed_is_not_finished(server: WandbServer) -> None:
+def test_a_run_that_failed_is_not_finished_and_is_an_alert(server: WandbServer) -> None:
     log = Log()
     log.write(1)
-    log.close(1)
-    assert [(run.exit_code, run.preempting) for run in server.runs] == [(1, False)]
+    log.write(2, loss=None, skipped=1.0)
+    log.close(1, reason="the disk is full")
+    [run] = server.runs
+    assert (run.exit_code, run.preempting) == (1, False)
+    alerts = [(alert["title"], alert["severity"], alert["text"]) for alert in run.alerts]
+    assert alerts == [
+        ("A step was skipped", "WARN", "Step 2 changed no weight: its loss was not finite. Skipped so far: 1."),
+        ("The training failed", "ERROR", "the disk is full"),
+    ]
+
+
+def test_the_page_of_a_run_has_its_best_scores_pictures_tables_and_weights(server: WandbServer, tmp_path: Path) -> None:
+    log = Log("b", "--track.weights=true", "--track.group=study", "--data.fold=3", "--track.tags=[mine]")
+    for step, dice in ((1, 0.4), (2, 0.5), (3, 0.3)):
+        log.write(step, loss=1 - dice, lr=step)
+        write_validation(log.run, step, DETAILS)
+        log.write(step, kind="validation", **{"lesion_wise_dice/mean": dice, "all/dice/mean": -dice, "cases": step})
+    (tmp_path / "weights").write_bytes(b"best and last")
+    assert log.close(0, weights=dict.fromkeys(("best", "last"), tmp_path / "weights")) == []
+    [run] = server.runs
+    best = {"validation/lesion_wise_dice/mean": 0.5, "validation/all/dice/mean": -0.3, "train/loss": 0.5}
+    last = {"train/lr": 3, "validation/cases": 3}
+    assert {name: run.summary[name] for name in best | last} == best | last, "numbers, by which a sweep ranks"
+    assert run.series("validation/lesion_wise_dice/mean") == {1: 0.4, 2: 0.5, 3: 0.3}
+    assert [row["step"] for row in run.history] == [1, 2, 3]
+    defined = {one.get("1"): one for one in json.loads(run.fields["config"])["_wandb"]["value"]["m"]}
+    x_axis = list(defined).index("step") + 1  # definitions refer to each other by their place
+    assert defined["validation/lesion_wise_dice/mean"]["5"] == x_axis
+
+    pictures = run.history[2]["validation/slices"]
+    assert pictures["captions"] == ["a lesion"]
+    assert set(pictures["all_masks"][0]) == {"prediction", "reference"}
+    masks = [run.files[pictures["all_masks"][0][name]["path"]] for name in ("prediction", "reference")]
+    assert [np.asarray(Image.open(BytesIO(mask))).tolist() for mask in masks] == [MASK.tolist(), MASK.T.tolist()]
+    assert run.files[pictures["filenames"][0]].startswith(b"\x89PNG")
+    table = json.loads(run.files[run.history[2]["tables/cases"]["path"]])
+    assert (table["columns"], table["data"]) == (["case", "dice"], [["a", None]])
+
+    assert (run.fields["groupName"], run.fields["jobType"]) == ("study", "decoder-base")
+    assert run.fields["tags"] == ["decoder", "base", "fold-3", "seed-0", "mine"]
+    [weights] = [one for one in server.artefacts if one.type == "model"]
+    assert {"best", "last"} <= set(weights.aliases)
+    assert weights.files["model.safetensors"] == b"best and last"
+    assert weights.committed
+    assert server.unknown <= {"OrganizationCoreWeaveOrganizationID"}
 
 
 def test_a_training_that_is_killed_leaves_a_failed_run_with_all_its_numbers(
@@ -305,23 +357,94 @@ def test_a_training_that_fails_is_failed_on_the_server(
     assert [run.exit_code for run in server.runs] == [1]
 
 
+KEY = "local-" + "4b1d" * 10
+
+
 @pytest.mark.slow
-def test_an_agent_runs_a_sweep(server: WandbServer, tmp_path: Path, phantom_store: Path) -> None:
-    config = write_config(tmp_path, phantom_store, track={"wandb": "auto"}, train={"steps": 2})
-    sweep = server.add_sweep(
-        [sys.executable, str(ROOT / "train.py"), "--config", str(config), "${args}"], name=["one"], seed=[7]
+def test_a_sweep_of_two_processes_is_run_stopped_and_continued(
+    server: WandbServer, tmp_path: Path, phantom_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wandb sweep`, `wandb agent`, the launcher, two processes: one run to its end, one that the server stops."""
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    config = write_config(
+        tmp_path, phantom_store, track={"wandb": "auto"}, optim={"schedule": "constant"}, validate={"every": 1}
     )
-    done = subprocess.run(
-        [*WANDB, "agent", "--count", "1", sweep],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+    command = [sys.executable, "-m", "mets3d.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+    sweep = {
+        "program": "train.py",
+        "method": "grid",
+        "metric": {"name": "validation/lesion_wise_dice/mean", "goal": "maximize"},
+        "parameters": {"train.steps": {"values": [2, 100_000]}, "seed": {"value": 7}},
+        "command": [*command, str(ROOT / "train.py"), "--config", str(config), "--name=s{train.steps}", "${args}"],
+    }
+    Path("sweep.yaml").write_text(yaml.dump(sweep), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    made = subprocess.run(
+        [*WANDB, "sweep", "sweep.yaml"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    agent = subprocess.Popen(
+        [*WANDB, "agent", f"{ENTITY}/{PROJECT}/sweep0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    [run] = server.runs
-    assert (run.name, run.fields["sweep"], run.exit_code) == ("of-sweep-1", "sweep0", 0)
-    assert run.config["seed"]["value"] == 7
-    assert sorted(run.series("train/loss")) == [1, 2]
-    assert RunDir(tmp_path / "runs" / "one").read_metrics()
+    try:
+        wait_until(lambda: len(server.runs) == 2 and len(server.runs[1].history) >= 2, 240)
+        server.stops = True
+        output, _ = agent.communicate(timeout=120)
+    finally:
+        agent.kill()
+    assert agent.returncode == 0, output
+    finished, stopped = server.runs
+    assert (finished.name, finished.fields["sweep"], finished.exit_code) == ("of-sweep-1", "sweep0", 0)
+    assert finished.config["seed"]["value"] == 7
+    assert finished.config["loss.boundary"]["value"] == "none", "resolved, with what nobody named"
+    assert sorted(finished.series("train/loss")) == [1, 2]
+    scores = finished.series("validation/dice/mean")
+    assert finished.summary["validation/dice/mean"] == max(scores.values())
+    assert {"train/grad_norm", "train/lr", "train/samples_per_second", "train/memory_gb", "train/data_wait"} <= {
+        *finished.history[0]
+    }
+    assert finished.history[-1]["validation/slices"]["count"] == 4
+    assert finished.history[-1]["tables/lesions"]["nrows"] >= 1
+
+    assert stopped.exit_code == 143
+    assert not stopped.preempting, "the sweep would hand it to another agent"
+    run = RunDir(tmp_path / "runs" / "s100000")
+    record = json.loads(run.environment.read_text())
+    assert (record["processes"], record["exit_code"]) == (2, 143)
+    found, damaged = newest_whole(run)
+    assert found is not None
+    assert damaged == {}
+    step = found.record.progress.step
+    assert run.read_metrics()[-1]["step"] == step, "a checkpoint of all steps made"
+    # Every process has ended; one that were left would hold the run's lock, or write on.
+    assert not run.lock.exists()
+
+    server.stops = False
+    assert train(config, "--name=s100000", "--seed=7", f"--train.steps={step + 1}") == 0  # by hand, on one process
+    assert server.runs == [finished, stopped], "the curve goes on"
+    assert stopped.exit_code == 0
+    assert sorted(stopped.series("train/loss")) == list(range(1, step + 2))
+
+    hidden = [KEY.encode(), base64.b64encode(f"api:{KEY}".encode())]
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert not any(secret in content for secret in hidden), f"the key is in {file}"
+    assert not any(secret in output.encode() + made.stderr.encode() for secret in hidden)
+
+
+@pytest.mark.slow
+def test_a_parameter_of_a_sweep_that_is_no_setting_is_one_line(
+    server: WandbServer, tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, phantom_store, track={"wandb": "auto"})
+    assert train(config, "--loss.bundary=none") == 2
+    [header, line] = capsys.readouterr().err.splitlines()
+    assert "1 fault in the configuration" in header
+    assert "loss.bundary" in line
+    assert "loss.boundary" in line
+    assert server.runs == []

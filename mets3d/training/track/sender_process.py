@@ -31,10 +31,10 @@ def spawn(program: str) -> Program:
 
 
 def write(process: Program, order: Mapping[str, Any]) -> None:
-    """Writes an order; a process that has ended gets none, and who reads its output notices."""
+    """Writes an order; a process that has ended gets none, and who reads its output has noticed, or will."""
     assert process.stdin is not None
     try:
         process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()
-    except OSError:
+    except (OSError, ValueError):  # a broken pipe, or one that is closed
         pass

@@ -33,7 +33,9 @@ def write_validation(run: RunDir, step: int, details: Details) -> None:
 
 
 def forget_validations_after(run: RunDir, step: int) -> None:
-    """Removes what validations beyond a step wrote, which a resumed run makes again."""
+    """Removes what validations beyond a step wrote, which a resumed run makes again, and what a kill left half."""
+    for leftover in run.validations.glob(".*.tmp.*"):
+        remove(leftover)
     for folder in run.validations.glob("step_*"):
         number = folder.name.removeprefix("step_")
         if number.isdigit() and int(number) > step:

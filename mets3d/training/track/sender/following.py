@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mets3d.training.track.sender.pipes import Inbox, ending
 from mets3d.training.track.sender.rows import Row, Shown, Skips, follow, numbers, shown
 
 
+@runtime_checkable
 class Logger(Protocol):
     """What writes to a logger."""
 

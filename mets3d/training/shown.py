@@ -49,7 +49,7 @@ class View:
     reference: Picture
 
 
-@dataclass
+@dataclass(frozen=True)
 class Details:
     """What a validation has beside its means.
 
@@ -57,15 +57,18 @@ class Details:
     reference and a false component.
     """
 
-    views: dict[int, View] = field(default_factory=dict)
-    cases: list[dict[str, Any]] = field(default_factory=list)
-    lesions: list[dict[str, Any]] = field(default_factory=list)
+    views: Mapping[int, View] = field(default_factory=dict)
+    cases: Sequence[dict[str, Any]] = ()
+    lesions: Sequence[dict[str, Any]] = ()
 
-    def add(self, other: Details) -> None:
-        """Takes over what another process, or another case, has."""
-        self.views |= other.views
-        self.cases += other.cases
-        self.lesions += other.lesions
+
+def joined(parts: Sequence[Details]) -> Details:
+    """Returns what several cases have."""
+    return Details(
+        views={number: view for part in parts for number, view in part.views.items()},
+        cases=[row for part in parts for row in part.cases],
+        lesions=[row for part in parts for row in part.lesions],
+    )
 
 
 def chosen_slices(store: Store, cases: Sequence[str], amount: int) -> list[Slice]:
@@ -131,8 +134,8 @@ def _grey(plane: Shaped[np.ndarray, "rows columns"]) -> Picture:
     return grey
 
 
-def rows_of(case: str, scores: CaseScores) -> Details:
-    """Returns the rows of a case in both tables; a score that the rules give no value is None."""
+def details_of(case: str, scores: CaseScores, views: Mapping[int, View]) -> Details:
+    """Returns the rows of a case in both tables, with its views; a score that the rules give no value is None."""
     cases = [
         {"case": case, "region": row["region"], **{name: _finite(row.get(own)) for name, own in COLUMNS.items()}}
         for row in scores
@@ -149,7 +152,7 @@ def rows_of(case: str, scores: CaseScores) -> Details:
         }
         for row in scores.lesions
     ]
-    return Details(cases=cases, lesions=lesions)
+    return Details(views, cases, lesions)
 
 
 def _finite(value: Any) -> float | None:

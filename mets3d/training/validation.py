@@ -25,7 +25,7 @@ from mets3d.inference.sliding import window_probabilities
 from mets3d.log_names import ALL_CASES, CASES, SCORES, score_name
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import Region, Target
-from mets3d.training.shown import COLUMNS, Details, Slice, chosen_slices, rows_of, views_of
+from mets3d.training.shown import COLUMNS, Details, Slice, chosen_slices, details_of, joined, views_of
 from mets3d.training.stop import StopWish
 from mets3d.training.track.wandb_orders import is_read
 
@@ -33,10 +33,10 @@ CaseScores = Mapping[str, float]  # name -> value; without the scores that have 
 
 
 class Scores(dict[str, float]):
-    """Means over held-out cases by name; `details` has what a logger shows of the cases, on the main process."""
+    """Scores by name, of a case or means over cases; `details` has what a logger shows of the cases."""
 
-    def __init__(self, means: Mapping[str, float], details: Details):
-        super().__init__(means)
+    def __init__(self, values: Mapping[str, float], details: Details):
+        super().__init__(values)
         self.details = details
 
 
@@ -66,41 +66,36 @@ class HeldOutCases:
         All ranks call it. An error is kept in `wish`, so that no other rank waits for the one that has it.
         """
         own = self._own_scores(network, wish, self.cases if all_cases else self.subset)
-        parts: list[tuple[dict[str, CaseScores], Details] | None] = gather_object([own])
-        found: dict[str, CaseScores] = {}
-        details = Details()
+        parts: list[dict[str, Scores] | None] = gather_object([own])
+        found: dict[str, Scores] = {}
         for part in parts:
             if part is None:
                 return None
-            found |= part[0]
-            details.add(part[1])
+            found |= part
         scores = mean_scores([found[name] for name in self.subset], self.target.regions)
         if all_cases:
             over_all = mean_scores([found[name] for name in self.cases], self.target.regions)
             scores |= {f"{ALL_CASES}{name}": value for name, value in over_all.items()}
-        return Scores(scores, details)
+        return Scores(scores, joined([found[name].details for name in sorted(found)]))
 
-    def _own_scores(
-        self, network: nn.Module, wish: StopWish, cases: Sequence[str]
-    ) -> tuple[dict[str, CaseScores], Details] | None:
+    def _own_scores(self, network: nn.Module, wish: StopWish, cases: Sequence[str]) -> dict[str, Scores] | None:
         """Returns the scores of this process's share of the cases; None if a signal or an error came."""
-        found, details = {}, Details()
+        found = {}
         for name in cases[self.accelerator.process_index :: self.accelerator.num_processes]:
             if not wish:
                 with wish.noting(Exception):
-                    found[name] = self._scores(network, self.store.read(name), details)
+                    found[name] = self._scores(network, self.store.read(name))
                     continue
             return None
-        return found, details
+        return found
 
-    def _scores(self, network: nn.Module, case: StoredCase, details: Details) -> CaseScores:
-        """Returns the scores of a case; what a logger shows of it is added to `details`."""
+    def _scores(self, network: nn.Module, case: StoredCase) -> Scores:
         predicted, expected = self.predicted(network, case), case.labels().numpy()
         rows = region_rows(predicted, expected, case.entry.stored_spacing_mm, self.target.regions, self.rules)
+        details = Details()
         if self.shows:
-            details.add(rows_of(case.name, rows))
-            details.views |= views_of(case, self.slices, predicted, self.config)
-        return by_name(rows)
+            details = details_of(case.name, rows, views_of(case, self.slices, predicted, self.config))
+        return Scores(by_name(rows), details)
 
     def predicted(self, network: nn.Module, case: StoredCase) -> UInt8[np.ndarray, "X Y Z"]:
         """Returns the label map that a network predicts on the store's grid, decoded by one threshold."""

@@ -14,7 +14,7 @@ from mets3d.data.store import Store, open_store
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.ops.components import components
 from mets3d.rundir import OF_STEP, RunDir
-from mets3d.training.shown import Details, chosen_slices, rows_of, views_of
+from mets3d.training.shown import chosen_slices, details_of, joined, views_of
 from mets3d.training.track.sender.rows import shown
 from mets3d.training.track.validation_files import forget_validations_after, write_validation
 
@@ -67,15 +67,15 @@ def test_a_view_has_the_right_of_the_patient_at_the_left_and_anterior_up(store: 
 
 
 def test_the_tables_are_those_of_the_scores_and_what_is_written_is_read(store: Store, tmp_path: Path) -> None:
-    run, details = RunDir(tmp_path / "run"), Details()
+    run, parts = RunDir(tmp_path / "run"), []
     slices = dict(enumerate(chosen_slices(store, store.cases, 2)))
     scores = {}
-    for name in reversed(store.cases):
+    for name in store.cases:
         case = store.read(name)
         labels = case.labels().numpy()
         scores[name] = lesion_scores(np.roll(labels, 1, 0), labels, case.entry.stored_spacing_mm, distances=False)
-        details.add(rows_of(name, scores[name]))
-        details.views |= views_of(case, slices, labels, load([]))
+        parts.append(details_of(name, scores[name], views_of(case, slices, labels, load([]))))
+    details = joined(parts)
     for step in (5, 10):
         write_validation(run, step, details)
     place = {"folder": str(run.validations), "name": OF_STEP, "index": "index.json"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -42,6 +43,5 @@ def forget_validations_after(run: RunDir, step: int) -> None:
             remove(folder)
 
 
-def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    ordered = sorted(rows, key=lambda row: row["case"])  # stable: regions and lesions keep their order
-    return {"columns": list(ordered[0]) if ordered else [], "rows": [list(row.values()) for row in ordered]}
+def _table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"columns": list(rows[0]) if rows else [], "rows": [list(row.values()) for row in rows]}

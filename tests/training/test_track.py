@@ -1,13 +1,17 @@
 """Where numbers go, with W&B and without it."""
 
 import sys
+import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mets3d.config import Track
+from mets3d.rundir import RunDir
+from mets3d.training import loop
 from mets3d.training.track import installed, wandb_orders
 from tests.builders.runs import train, write_config
 
@@ -68,3 +72,26 @@ def test_a_terminal_gets_a_bar(
     config = write_config(tmp_path, phantom_store, train={"steps": 2})
     assert train(config) == 0
     assert "2/2" in capsys.readouterr().err
+
+
+def test_each_step_says_how_long_it_waited_for_data_and_what_memory_it_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phantom_store: Path
+) -> None:
+    original = loop.batches
+
+    def slow(*words: Any, **named: Any) -> Any:
+        for step in original(*words, **named):
+            time.sleep(0.2)
+            yield step
+
+    monkeypatch.setattr(loop, "batches", slow)
+    config = write_config(tmp_path, phantom_store, train={"steps": 2}, validate={"every": 2})
+    assert train(config) == 0
+    rows = [row for row in RunDir(tmp_path / "runs" / "run").read_metrics() if row["kind"] == "train"]
+    for row in rows:
+        seconds = 2 / row["samples_per_second"]
+        assert row["data_wait"] * seconds * 1.001 >= 0.2
+        assert row["data_wait"] <= 1
+    held = psutil.Process().memory_info().rss / 1e9
+    assert 0.2 * held < rows[-1]["memory_gb"] < 5 * held
+    assert not (tmp_path / "runs" / "run" / "validation").exists(), "nobody is there to look"

@@ -435,16 +435,3 @@ def test_a_sweep_of_two_processes_is_run_stopped_and_continued(
             content = file.read_bytes()
             assert not any(secret in content for secret in hidden), f"the key is in {file}"
     assert not any(secret in output.encode() + made.stderr.encode() for secret in hidden)
-
-
-@pytest.mark.slow
-def test_a_parameter_of_a_sweep_that_is_no_setting_is_one_line(
-    server: WandbServer, tmp_path: Path, phantom_store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = write_config(tmp_path, phantom_store, track={"wandb": "auto"})
-    assert train(config, "--loss.bundary=none") == 2
-    [header, line] = capsys.readouterr().err.splitlines()
-    assert "1 fault in the configuration" in header
-    assert "loss.bundary" in line
-    assert "loss.boundary" in line
-    assert server.runs == []

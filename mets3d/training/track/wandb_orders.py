@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mets3d.config import Config, Track, as_dict, flatten
-from mets3d.rundir import OF_STEP, RunDir, ValidationDir
+from mets3d.rundir import OF_STEP, WEIGHTS, RunDir, ValidationDir
 from mets3d.training.track.installed import is_installed
 from mets3d.training.track.labels import labels_of
 from mets3d.training.track.run_id import keep_id, run_id
@@ -88,6 +88,7 @@ def first_order(config: Config, run: RunDir, limits: Limits) -> dict[str, Any]:
             "finish_timeout": limits.finish - 1.25 * limits.flush,
         },
         "config": flatten(as_dict(config)),
+        "weights_name": WEIGHTS,
         "poll": limits.poll,
         "watch": asdict(limits.watch),
         **what_to_read(run),

@@ -26,7 +26,6 @@ from mets3d.training.track.sender.pipes import Event, Inbox, TroubleError, answe
 from mets3d.training.track.sender.rows import Best, Row, Shown, Skips, best_is, follow, numbers, shown
 from mets3d.training.track.sender.wandb_watch import trouble_of, watch_server
 
-WEIGHTS = "model.safetensors"  # in the artefact, as in a run directory
 STEP = "step"  # the x axis: the optimizer step, counted from 1
 
 
@@ -56,7 +55,7 @@ def send(start: Mapping[str, Any], inbox: Inbox, say: Event) -> bool:
             log.row(row)
         if end is not None:
             break
-    log.weights(end["weights"])
+    log.weights(end["weights"], start["weights_name"])
     if end["reason"]:
         log.alert("The training failed", end["reason"], "ERROR")
     if end["preempted"]:
@@ -116,15 +115,18 @@ class Log:
         with self._kept("an alert"):
             self.run.alert(title=title, text=text, level=level)
 
-    def weights(self, files: Mapping[str, str]) -> None:
-        """Sends weights as versions of one artefact, by alias (best, last); one version where both are one file."""
+    def weights(self, files: Mapping[str, str], name: str) -> None:
+        """Sends weights as versions of one artefact, by alias (best, last); one version where both are one file.
+
+        name: of the file in the artefact.
+        """
         by_file: dict[str, list[str]] = {}
         for alias, file in files.items():
             by_file.setdefault(file, []).append(alias)
         for file, aliases in by_file.items():
             with self._kept("weights"):
                 artefact = self.wandb.Artifact(f"weights-{self.run.id}", type="model")
-                artefact.add_file(file, name=WEIGHTS)
+                artefact.add_file(file, name=name)
                 self.run.log_artifact(artefact, aliases=aliases)
 
     def _define(self, names: Mapping[str, float]) -> None:

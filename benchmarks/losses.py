@@ -41,6 +41,7 @@ from monai.losses import DiceLoss, HausdorffDTLoss, LogHausdorffDTLoss
 from torch import Tensor
 
 from mets3d.losses.blob import blob_loss
+from mets3d.losses.generalized_surface import generalized_surface_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
     hausdorff_distance_loss,
@@ -48,6 +49,7 @@ from mets3d.losses.hausdorff import (
     hausdorff_log_loss,
 )
 from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
+from mets3d.losses.region_wise import region_wise_loss
 from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.losses.total import base_loss
 from mets3d.models import build
@@ -109,6 +111,8 @@ def contestants(device: torch.device) -> dict[str, Loss]:
         "distance, target only": under(first, hausdorff_distance_loss, sides="target"),
         "conditioned": under(first, hausdorff_conditioned_loss),
         "signed distance": under(first, signed_distance_loss),
+        "generalised surface": under(first, generalized_surface_loss),
+        "region-wise": under(first, region_wise_loss),
         "erosion, fixed": under(first, hausdorff_erosion_loss, rescale="fixed"),
         "erosion": under(first, hausdorff_erosion_loss),
         "convolution": under(first, hausdorff_convolution_loss),

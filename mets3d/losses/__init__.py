@@ -7,7 +7,7 @@ not of order one, and one literal of `loss.boundary` in the settings.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +121,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
     from mets3d.losses.blob import blob_loss
     from mets3d.losses.cc_dice import cc_dice_loss
     from mets3d.losses.focal_tversky import focal_tversky_loss
+    from mets3d.losses.generalized_surface import generalized_surface_loss
     from mets3d.losses.hausdorff import (
         hausdorff_convolution_loss,
         hausdorff_distance_loss,
@@ -128,6 +129,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         hausdorff_log_loss,
     )
     from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
+    from mets3d.losses.region_wise import region_wise_loss
     from mets3d.losses.signed_distance import signed_distance_loss
     from mets3d.losses.top_k import top_k_loss
 
@@ -152,6 +154,8 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
     convolution = partial(hausdorff_convolution_loss, alpha=alpha, radii_mm=settings.boundary_radii_mm)
     # Without a distance a term that is linear in it leaves the label out.
     signed = partial(signed_distance_loss, absent="zero" if absent == "skip" else absent)
+    # A length makes no difference to maps that are divided by their largest value.
+    of_map: Literal["one", "skip"] = "skip" if absent in ("zero", "skip") else "one"
     inside = settings.boundary_inside
     tversky = partial(focal_tversky_loss, weights=settings.boundary_tversky, focus=settings.boundary_focus)
     return {
@@ -161,6 +165,8 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
         "hausdorff_convolution": lambda p, g, mm, *_: convolution(p, g, mm),
         "hausdorff_conditioned": lambda p, g, mm, mask, _: conditioned(p, g, mm, predicted=mask),
         "signed_distance": lambda p, g, mm, *_: signed(p, g, mm),
+        "generalized_surface": lambda p, g, mm, *_: generalized_surface_loss(p, g, mm, absent=of_map),
+        "region_wise": lambda p, g, mm, *_: region_wise_loss(p, g, mm, absent=of_map),
         "blob": lambda p, g, mm, _, lesions: blob_loss(p, g, mm, inside=inside, lesions=lesions),
         "focal_tversky": lambda p, g, mm, *_: tversky(p, g, mm),
         "top_k": lambda p, g, mm, *_: top_k_loss(p, g, mm, top=settings.boundary_top),
@@ -170,7 +176,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
 
 def _units(settings: Loss) -> Mapping[str, Unit]:
     """Returns the unit of each term of `loss.boundary` that is not of order one as published."""
-    from mets3d.losses.units import of_balls, of_depths, of_distances, of_log
+    from mets3d.losses.units import of_balls, of_depths, of_distances, of_log, of_surface, of_volume
 
     alpha = 2.0 if settings.boundary_alpha is None else settings.boundary_alpha
     balanced = settings.boundary_class_balanced
@@ -181,4 +187,6 @@ def _units(settings: Loss) -> Mapping[str, Unit]:
         "hausdorff_erosion": partial(of_depths, alpha=alpha, erosions=settings.boundary_erosions, lasting=lasting),
         "hausdorff_convolution": partial(of_balls, alpha=alpha, radii_mm=settings.boundary_radii_mm),
         "signed_distance": partial(of_distances, alpha=1.0),
+        "generalized_surface": of_surface,
+        "region_wise": of_volume,
     }

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mets3d.losses.volumes import checked_positive, diagonal_mm, per_voxel
+from mets3d.losses.volumes import any_voxel, checked_positive, diagonal_mm, per_voxel
 from mets3d.ops.distance import distance_to_other_class
 
 Sides = Literal["both", "target", "directed"]
@@ -57,7 +57,7 @@ class DistanceWeight:
         if self.class_balanced:
             weight *= _class_shares(truth)
         if self.absent == "skip":
-            weight *= _any(truth)
+            weight *= any_voxel(truth)
         return weight
 
     def _absent_mm(self, diagonal: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
@@ -106,7 +106,7 @@ def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: F
     `constant` as they, or as one voxel where nothing is predicted. The others outnumber a false positive thousands of
     times, and d_p grows away from it: without this most of the gradient would be on background that is right.
     """
-    lacking = ~_any(truth)
+    lacking = ~any_voxel(truth)
     if weight.device.type == "cpu" and not lacking.any():
         return weight
     predicted = mask.sum((-3, -2, -1), keepdim=True)
@@ -114,10 +114,6 @@ def _on_false_positives(weight: Tensor, truth: Tensor, mask: Tensor, constant: F
     # At least one voxel's share: a first false positive must not lower the loss.
     share = (predicted.clamp_min(1) / rest.clamp_min(1)).clamp_max(1)
     return torch.where(lacking & ~mask, share * per_voxel(constant, weight), weight)
-
-
-def _any(mask: Tensor) -> Tensor:
-    return mask.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
 
 
 def _class_shares(truth: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mets3d.losses.volumes import checked, checked_positive, checked_predicted, per_item
+from mets3d.losses.volumes import any_voxel, checked, checked_positive, checked_predicted, per_item
 from mets3d.ops.distance import SpacingLike, distance_to_other_class
 from mets3d.shapes import raised
 
@@ -86,7 +86,7 @@ def hausdorff_conditioned_loss(
             # In place, as is all that follows: the transform's memory is this loss's peak.
             weight.mul_(1 - floor).add_(floor).mul_(truth ^ mask)
             if absent == "skip":
-                weight *= truth.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
+                weight *= any_voxel(truth)
             volume = truth.sum((-3, -2, -1)) + per_item(reference_mm3 / spacing.prod(-1), p[..., 0, 0, 0])
         missed, false = _WrongSums.apply(p, truth, weight)  # type: ignore[no-untyped-call]
         loss: Tensor = missed / volume + false / (false + volume)

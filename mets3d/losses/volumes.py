@@ -66,6 +66,11 @@ def checked_positive(name: str, value: Any) -> Any:
     return value
 
 
+def any_voxel(mask: Bool[Tensor, "B R X Y Z"]) -> Bool[Tensor, "B R 1 1 1"]:
+    """Returns whether each volume of a mask has a True voxel."""
+    return mask.any(-1, keepdim=True).any(-2, keepdim=True).any(-3, keepdim=True)
+
+
 def diagonal_mm(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
     """Returns D0, the diagonal of each volume in mm. A distance divided by it has no unit of length."""
     extents: Float[np.ndarray, "N 3"] = spacing_mm * np.asarray(shape[-3:])

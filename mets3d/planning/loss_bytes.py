@@ -16,6 +16,8 @@ BOUNDARY = {
     "hausdorff_convolution": (5.0, 8.0, 3.3),  # and four for each radius, and its transforms
     "hausdorff_conditioned": (1.0, 4.0, 2.0),
     "signed_distance": (1.0, 4.2, 2.0),
+    "generalized_surface": (1.0, 4.0, 2.0),
+    "region_wise": (1.0, 4.2, 2.0),
     "blob": (1.3, 2.5, 2.0),
     "cc_dice": (1.3, 2.5, 2.0),
     "focal_tversky": (1.3, 2.5, 2.0),

@@ -16,6 +16,8 @@ BoundaryName = Literal[
     "hausdorff_convolution",
     "hausdorff_conditioned",
     "signed_distance",
+    "generalized_surface",
+    "region_wise",
     "blob",
     "cc_dice",
     "focal_tversky",

@@ -16,6 +16,7 @@ from mets3d.losses.blob import blob_loss
 from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
 from mets3d.losses.cc_dice import cc_dice_loss
 from mets3d.losses.focal_tversky import focal_tversky_loss
+from mets3d.losses.generalized_surface import generalized_surface_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
     hausdorff_distance_loss,
@@ -25,6 +26,7 @@ from mets3d.losses.hausdorff import (
 from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
 from mets3d.losses.queries import query_loss
 from mets3d.losses.region import dice_sums, downsampled, region_loss
+from mets3d.losses.region_wise import region_wise_loss
 from mets3d.losses.signed_distance import signed_distance_loss
 from mets3d.losses.top_k import top_k_loss
 from mets3d.losses.total import TotalLoss, base_loss
@@ -162,6 +164,8 @@ BY_KIND = {
     "hausdorff_convolution": hausdorff_convolution_loss,
     "hausdorff_conditioned": hausdorff_conditioned_loss,
     "signed_distance": signed_distance_loss,
+    "generalized_surface": generalized_surface_loss,
+    "region_wise": region_wise_loss,
     "blob": partial(blob_loss, inside="dice_ce"),
     "cc_dice": partial(cc_dice_loss, inside="dice_ce"),
     "focal_tversky": focal_tversky_loss,
@@ -254,6 +258,8 @@ OPTIONS = [
     ("hausdorff_conditioned", {"alpha": 2.0, "cap_mm": 3.0}, {}),
     ("hausdorff_conditioned", {"absent": "skip"}, {}),
     ("hausdorff_conditioned", {"absent": "zero"}, {}),
+    ("generalized_surface", {"absent": "skip"}, {}),
+    ("region_wise", {"absent": "zero"}, {"absent": "skip"}),
     ("signed_distance", {"absent": 4.0}, {}),
     ("signed_distance", {"absent": "skip"}, {"absent": "zero"}),
     ("blob", {"inside": "dice"}, {}),

@@ -105,6 +105,8 @@ CASES: dict[str, dict[str, Any]] = {
     "erosion, cnn": {"mode": "cnn", "loss": {"boundary": "hausdorff_erosion", "boundary_erosions": 4}},
     "convolution": {"loss": {"boundary": "hausdorff_convolution", "boundary_radii_mm": [2, 4]}},
     "conditioned": {"mode": "cnn", "loss": {"boundary": "hausdorff_conditioned"}},
+    "generalised": {"mode": "cnn", "loss": {"boundary": "generalized_surface"}},
+    "region-wise": {"mode": "cnn", "loss": {"boundary": "region_wise"}},
     "signed": {"mode": "cnn", "loss": {"boundary": "signed_distance"}},
     "blob": {"loss": {"boundary": "blob"}},
     "cell": {"mode": "cnn", "loss": {"boundary": "cc_dice", "boundary_inside": "dice"}},

@@ -50,6 +50,8 @@ def test_every_mode_trains_in_every_precision(tmp_path: Path, phantom_store: Pat
         {"boundary": "hausdorff_distance", "boundary_class_balanced": True, "boundary_absent": "skip"},
         {"boundary": "hausdorff_erosion"},
         {"boundary": "hausdorff_conditioned"},
+        {"boundary": "generalized_surface"},
+        {"boundary": "region_wise"},
         {"boundary": "hausdorff_convolution"},
         {"boundary": "signed_distance"},
     ],

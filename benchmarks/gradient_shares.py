@@ -152,8 +152,8 @@ def gradient_sums(
     logits = p.logit()[None, None].requires_grad_()
     (gradient,) = torch.autograd.grad(loss(logits, target[None, None], spacing), logits)
     size = gradient[0, 0].abs()
-    sums = {name: size[mask].sum().item() for name, mask in parts.items()}
-    return sums | {"rest": size.sum().item() - sum(sums.values())}
+    every = parts | {"rest": ~torch.stack(list(parts.values())).any(0)}
+    return {name: size[mask].sum().item() for name, mask in every.items()}
 
 
 def cliff(loss: OfLogits) -> dict[str, float]:

@@ -9,7 +9,7 @@ STUDY/
     report/            the page that compares the finished runs
     locks/             who works here
     ledger.json        every use of test cases
-    test/NAME/         predictions and scores of test cases, in the form of a run directory; test/report/ their page
+    test/NAME/         predictions and scores of test cases, in the form of a run directory, see `TestDir`
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ class StudyDir:
         """Returns the directory of a run."""
         return RunDir(self.runs / name)
 
+    def weights(self, name: str) -> Path:
+        """Returns the weights of a run."""
+        return RunDir(self.runs / name).weights
+
     def log(self, name: str) -> Path:
         """Returns the log of a run."""
         return Path(self.logs / f"{flat(name)}.log")
@@ -80,6 +84,19 @@ class StudyDir:
 
     def _state_file(self, name: str) -> Path:
         return Path(self.states / f"{flat(name)}.json")
+
+
+@dataclass(frozen=True)
+class TestDir(StudyDir):
+    """The same folder where the runs are those scored on test cases: test/NAME, with logs, states and page beside."""
+
+    logs = Inside("test_logs")
+    states = Inside("test_states")
+    report = Inside("test_report")
+
+    def run(self, name: str) -> RunDir:
+        """Returns the folder of a run's test scores."""
+        return RunDir(self.test / name)
 
 
 def flat(name: str) -> str:

@@ -40,8 +40,8 @@ def unsettled(study: StudyDir, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 def outcome(study: StudyDir, name: str, code: int, log_from: int) -> State:
     """Returns the state of a run whose process has ended by itself; log_from: where in the log it began to write."""
     run = study.run(name)
-    if code == 0 and run.weights.exists() and run.scores.exists():
-        return State("finished", weights=digest(run.weights))
+    if code == 0 and study.weights(name).exists() and run.scores.exists():
+        return State("finished", weights=digest(study.weights(name)))
     if code == 0:
         return State("failed", "it left no weights or no scores")
     return State("failed", _reason(study.log(name), log_from, code))

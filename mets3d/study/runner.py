@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from mets3d.study.folder import State, StudyDir
 from mets3d.study.machine import Machine
 from mets3d.study.plan import PlannedRun
-from mets3d.study.records import is_trained, outcome
+from mets3d.study.records import outcome
 from mets3d.study.work import Work
 from mets3d.training.lock import holder_of
 from mets3d.training.stop import StopWish
@@ -43,12 +43,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Workshop:
-    """What the runs share. `data`: the data set of each run by its store; `begin` starts the process of a run."""
+    """What the runs share. `work`: what is to be done for each; `begin` starts the process of a run."""
 
     study: StudyDir
     machine: Machine
-    launch: str | None
-    data: Callable[[PlannedRun], str]
+    work: Callable[[PlannedRun], Work]
     say: Say
     begin: Callable[..., Any] = field(default=subprocess.Popen)
 
@@ -99,8 +98,7 @@ def _begun(run: PlannedRun, shop: Workshop, taken: Sequence[str]) -> _Running:
     """Starts the process of a run."""
     study, directory = shop.study, shop.study.run(run.name)
     gpu = shop.machine.free_gpu(taken)
-    trained = is_trained(directory, run)
-    work = Work(run.placed(study), str(directory.path), shop.data(run), shop.launch, trained)
+    work = shop.work(run)
     study.note(run.name, State("running"))
     log = study.log(run.name)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -116,9 +114,9 @@ def _begun(run: PlannedRun, shop: Workshop, taken: Sequence[str]) -> _Running:
             env={**os.environ, **shop.machine.environment(gpu)},
             start_new_session=True,  # a terminal's Ctrl-C comes from here alone
         )
-    goes_on = bool(directory.checkpoint_steps()) and not trained
+    goes_on = bool(directory.checkpoint_steps()) and not work.trained
     where = f" on GPU {gpu}" if gpu is not None else ""
-    verb = "is scored" if trained else "goes on" if goes_on else "begins"
+    verb = "is scored" if work.trained else "goes on" if goes_on else "begins"
     shop.say(f"{run.name} {verb}{where}")
     return _Running(run, process, gpu, begin)
 

@@ -19,10 +19,11 @@ from mets3d.study.claim import claimed
 from mets3d.study.folder import State, StudyDir
 from mets3d.study.machine import Machine
 from mets3d.study.plan import PlannedRun, plan
-from mets3d.study.records import unsettled
+from mets3d.study.records import is_trained, unsettled
 from mets3d.study.runner import Say, Workshop, run_all
 from mets3d.study.sources import Listed, Proposed
 from mets3d.study.sweep_file import Sweep
+from mets3d.study.work import Work
 from mets3d.training.lock import LockError, held
 from mets3d.training.stop import StopWish, listening
 
@@ -60,7 +61,7 @@ def run_study(sweep: Sweep, order: Order, say: Say, **shop: Any) -> Result:
         raise ValueError("--shard: bayes and early termination look at all runs; use one call with --jobs")
     runs = plan(sweep, order.study, order.overrides)
     _check_data(runs, order)
-    workshop = Workshop(order.study, order.machine, order.launch, partial(_data_of, order), say, **shop)
+    workshop = Workshop(order.study, order.machine, partial(_work, order), say, **shop)
     with claimed(order.study, order.shard), listening() as wish:
         source: Listed | Proposed
         if sweep.method == "bayes":
@@ -70,6 +71,13 @@ def run_study(sweep: Sweep, order: Order, say: Say, **shop: Any) -> Result:
         run_all(source, workshop, wish)
         _note(sweep, order.study, source.every())
         return _result(order.study, source.every(), wish, say)
+
+
+def planned_so_far(
+    sweep: Sweep, study: StudyDir, runs: Sequence[PlannedRun], overrides: Sequence[str]
+) -> list[PlannedRun]:
+    """Returns the runs of a sweep: those of its plan, of a bayes sweep those that were proposed."""
+    return list(runs) if sweep.method != "bayes" else Proposed(sweep, study, overrides).every()
 
 
 # ---------------------------------------------------------------- before the first run
@@ -87,6 +95,13 @@ def _check_data(runs: Sequence[PlannedRun], order: Order) -> None:
             )
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)))
+
+
+def _work(order: Order, run: PlannedRun) -> Work:
+    """Returns what is to be done for a run: one that is trained is only scored."""
+    directory = order.study.run(run.name)
+    placed, data = run.placed(order.study), _data_of(order, run)
+    return Work(placed, str(directory.path), data, order.launch, is_trained(directory, run))
 
 
 def _data_of(order: Order, run: PlannedRun) -> str:

@@ -12,20 +12,25 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from mets3d.config import Config, Data
 from mets3d.processes import signal_at_death_of_parent
+from mets3d.rundir import RunDir
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run needs: the words of `train.py`, its directory, the data set, and the launch file, None: by GPUs."""
+    """What a run needs: the words of `train.py`, its directory, the data set, and the launch file, None: by GPUs.
+
+    trained: in an earlier call. test: the folder for the scores of test cases, which `data` then holds.
+    """
 
     words: list[str]
     run: str
     data: str
     launch: str | None = None
-    trained: bool = False  # already, in an earlier call
+    trained: bool = False
+    test: str | None = None
 
 
 def do(work: Work) -> int:
@@ -36,7 +41,7 @@ def do(work: Work) -> int:
     if code:
         return code
     try:
-        return score(Path(work.run), Path(work.data))
+        return score(Path(work.run), Path(work.data), None if work.test is None else Path(work.test))
     except (ValueError, OSError) as error:
         print(f"mets3d sweep: {error}", file=sys.stderr)
         return 1
@@ -50,9 +55,10 @@ def score(run: Path, data: Path, out: Path | None = None) -> int:
     """
     from mets3d.console import progress_of
     from mets3d.inference.predict import predict
-    from mets3d.rundir import RunDir
 
     place = RunDir(run if out is None else out)
+    config = RunDir(run).load_config()
+    reading = reading_of(config, unseen=out is not None)
     result = predict(
         run,
         data,
@@ -61,13 +67,22 @@ def score(run: Path, data: Path, out: Path | None = None) -> int:
         on_error="skip",
         progress=progress_of("predict"),
     )
-    problems = [*(f"{case}: {reason}" for case, reason in result.failures.items()), *_scored(place, RunDir(run), data)]
+    problems = [
+        *(f"{case}: {reason}" for case, reason in result.failures.items()),
+        *_scored(place, config, data, reading),
+    ]
     for problem in problems:
         print(f"mets3d sweep: {problem}", file=sys.stderr)
     return int(bool(problems))
 
 
-def _scored(place: Any, run: Any, data: Path) -> list[str]:
+def reading_of(config: Config, *, unseen: bool) -> Data:
+    """Returns how the files of cases are read; of unseen ones without what is said of the training's own cases."""
+    own = {"exclude": None, "overlay": None, "patients": None}
+    return config.data.model_copy(update=own) if unseen else config.data
+
+
+def _scored(place: RunDir, config: Config, data: Path, reading: Data) -> list[str]:
     """Writes the tables of scores by the run's rules; returns what could not be scored."""
     from mets3d.data.cases import find_cases
     from mets3d.evaluation.case import Scoring
@@ -76,8 +91,6 @@ def _scored(place: Any, run: Any, data: Path) -> list[str]:
     from mets3d.files import write_text
     from mets3d.statistics.cohort import cohort_csv, cohort_table
 
-    config = run.load_config()
-    reading = config.data
     report = evaluate(
         place.predictions,
         References(

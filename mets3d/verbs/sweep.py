@@ -26,12 +26,21 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--shard", type=_shard, metavar="i/n",
                         help="run every n-th run from the i-th, as in a Slurm array; the last one to end writes "
                         "the page")  # fmt: skip
+    parser.add_argument("--test", type=Path, metavar="CASES",
+                        help="score the finished runs on test cases, which no run has seen, once")  # fmt: skip
+    parser.add_argument(
+        "--again", action="store_true", help="use test cases that the study's ledger has; the page says so"
+    )
     parser.takes_overrides("settings to change in every run, as --train.steps=100 or --seed=3", also=TOP)
 
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.config import ConfigError
 
+    if options.again and options.test is None:
+        raise ValueError("--again: expected --test CASES with it, the test cases to use again")
+    if options.test is not None and options.shard is not None:
+        raise ValueError("--test: expected one call without --shard, which shares its runs by --jobs")
     if options.jobs is not None and options.jobs < 1:
         raise ValueError(f"--jobs: expected a whole number from 1, found {options.jobs}")
     try:
@@ -44,8 +53,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mets3d.study.folder import StudyDir
+    from mets3d.study.folder import StudyDir, TestDir
     from mets3d.study.machine import this_machine
+    from mets3d.study.on_test import run_on_test
     from mets3d.study.study import Order, run_study
     from mets3d.study.sweep_file import read_sweep
 
@@ -53,8 +63,13 @@ def _run(options: argparse.Namespace) -> int:
     study = StudyDir(options.out or Path("runs") / sweep.file.stem)
     machine = this_machine(options.jobs, options.launch)
     order = Order(study, machine, options.launch, options.data, options.shard, tuple(options.overrides))
-    result = run_study(sweep, order, lambda text: print(text, flush=True))
-    return _ended(study, result)
+    if options.test is None:
+        return _ended(study, run_study(sweep, order, _say))
+    return _ended(TestDir(study.path), run_on_test(sweep, order, options.test, _say, again=options.again))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _ended(study: Any, result: Any) -> int:

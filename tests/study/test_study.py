@@ -18,7 +18,9 @@ from mets3d.files import read_json, write_json
 from mets3d.rundir import RunDir
 from mets3d.study import runner, work
 from mets3d.study.folder import State, StudyDir
+from mets3d.study.ledger import UsedError
 from mets3d.study.machine import Machine
+from mets3d.study.on_test import run_on_test
 from mets3d.study.records import digest
 from mets3d.study.study import Order, Result, run_study
 from mets3d.study.sweep_file import read_sweep
@@ -406,3 +408,81 @@ def shown(study: StudyDir) -> str:
     text = re.sub(r"Made by mets3d .*? on [^<.]*", "", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.+]+", "", text)
     return re.sub(r"[\d.,]+ (s|min|h|samples/s|seconds|minutes|hours)\b", "", text)
+
+
+# ---------------------------------------------------------------- test cases
+
+
+def test_finished_runs_are_scored_on_test_cases_once(
+    bench: Bench, phantom_data: Path, tmp_path: Path, no_page: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = unseen(phantom_data, tmp_path / "test")
+
+    def on_test(do: Begin, **choices: Any) -> Result:
+        def begin(words: list[str], **settings: Any) -> Pretended:
+            bench.begun.append(Pretended(do, words, **settings))
+            return bench.begun[-1]
+
+        order = Order(bench.study, Machine(1, ()))
+        return run_on_test(read_sweep(str(bench.file)), order, test, bench.said.append, begin=begin, **choices)
+
+    with pytest.raises(ValueError, match=r"4 of 4 runs are not finished, such as blob_0; run the sweep to its end"):
+        on_test(scored)
+    bench.run(finish)
+    for name in NAMES:
+        split = {"fold": 0, "folds": 3, "training": ["a"], "validation": ["b"], "patients": {"a": "A", "b": "B"}}
+        write_json(bench.study.run(name).split, split)
+    bench.begun.clear()
+
+    def killed(asked: work.Work, process: Pretended) -> int:
+        if "none" in asked.run:
+            raise Killed
+        return scored(asked, process)
+
+    with pytest.raises(Killed):
+        on_test(killed)
+    result = on_test(scored)
+    assert [Path(one.work.run).name for one in bench.begun] == ["blob_0", "blob_1", "none_0", "none_0", "none_1"]
+    assert all(one.work.trained and one.work.data == str(test) for one in bench.begun)
+    assert result.page == bench.study.path / "test_report" / "index.html"
+    assert no_page[-1] == NAMES
+    place = RunDir(bench.study.path / "test" / "none_1")
+    assert read_json(place.split)["validation"] == ["BraTS-MET-90001-000", "BraTS-MET-90002-000"]
+    assert place.config.read_bytes() == bench.study.run("none_1").config.read_bytes()
+    [use] = read_json(bench.study.ledger)["uses"]
+    assert (sorted(use["cases"]), sorted(use["runs"])) == (read_json(place.split)["validation"], NAMES)
+    assert use["ended"] is not None
+    with pytest.raises(UsedError):
+        on_test(scored)
+    assert on_test(scored, again=True).page is not None
+    assert len(read_json(bench.study.ledger)["remarks"]) == 1
+
+
+def test_test_cases_that_a_run_has_seen_are_refused(
+    bench: Bench, phantom_data: Path, tmp_path: Path, no_page: list[list[str]]
+) -> None:
+    bench.run(finish)
+    test = unseen(phantom_data, tmp_path / "test")
+    for patient in ("BraTS-MET-90002", "B"):
+        split = {"training": ["a"], "validation": ["b"], "patients": {"a": patient, "b": patient}}
+        if patient == "B":
+            split["training"] = ["BraTS-MET-90002-000"]
+        for name in NAMES:
+            write_json(bench.study.run(name).split, split)
+        with pytest.raises(ValueError, match=r"blob_0 was trained or validated on the patients of 1 test cases"):
+            run_on_test(read_sweep(str(bench.file)), Order(bench.study, Machine(1, ())), test, print)
+    assert not bench.study.ledger.exists(), "nothing was used"
+
+
+def scored(asked: work.Work, _process: Pretended) -> int:
+    assert asked.test is not None
+    (Path(asked.test) / "scores.csv").write_text("case\n", encoding="utf-8")
+    return 0
+
+
+def unseen(data: Path, folder: Path) -> Path:
+    import shutil
+
+    for name in ("BraTS-MET-90001-000", "BraTS-MET-90002-000"):
+        shutil.copytree(data / name, folder / name)
+    return folder

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mets3d.files import TEXT, read_object, write_json
-from mets3d.rundir import Inside, RunDir
+from mets3d.rundir import LEDGER, Inside, RunDir
 
 RunState = Literal["waiting", "running", "finished", "stopped", "interrupted", "failed"]
 
@@ -51,7 +51,7 @@ class StudyDir:
     trials = Inside("trials.json")
     report = Inside("report")
     locks = Inside("locks")
-    ledger = Inside("ledger.json")
+    ledger = Inside(LEDGER)
     test = Inside("test")
 
     def run(self, name: str) -> RunDir:

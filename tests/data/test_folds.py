@@ -213,3 +213,23 @@ def test_excluded_and_unlabelled_cases_may_be_named_and_others_not(tmp_path: Pat
     assert "2 cases that the store has left out: C-1-000, D-1-000" in found.remarks[0]
     with pytest.raises(DataError, match="entry 0, train: E-1-000 is no case"):
         split_of(store, Data(split=str(written(tmp_path, [{"train": ["A-1-000", "E-1-000"], "val": []}]))))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_inner_folds_part_the_training_cases_and_leave_the_fold_unseen(
+    phantom_store: Path, tmp_path: Path, given: bool
+) -> None:
+    store = open_store(phantom_store)
+    folds: dict[str, Any] = {"folds": 3, "fold": 1}
+    if given:
+        file = tmp_path / "splits.json"
+        file.write_text(json.dumps(split_of(store, Data(**folds)).entries), encoding="utf-8")
+        folds = {"split": str(file), "fold": 1}
+    outer, inner = split_of(store, Data(**folds)), split_of(store, Data(**folds, inner_folds=2))
+    assert sorted([*inner.training, *inner.held_out]) == outer.training
+    assert not {*inner.training, *inner.held_out} & {*outer.held_out}
+    assert len(inner.held_out) == len(outer.training) // 2
+    assert (inner.entries, inner.fold) == (outer.entries, 1), "splits.json is that of the folds"
+    assert inner.patients.keys() == {*outer.training}
+    [remark] = inner.remarks
+    assert remark.startswith("data.inner_folds: 2 cases of the store neither trained on nor held out")

@@ -357,7 +357,12 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_page(
 ) -> None:
     import mets3d.reporting.page
 
-    for drawn in ("case_pictures", "cohort_figures"):  # dear, and made of the maps and tables compared below
+    for drawn in (
+        "case_pictures",
+        "cohort_figures",
+        "case_dots",
+        "overlaid_curves",
+    ):  # dear, and made of the maps and tables compared below
         monkeypatch.setattr(mets3d.reporting.page, drawn, lambda *_: "")
     whole, cut = Bench(sweep, tmp_path / "whole"), Bench(sweep, tmp_path / "cut")
     change(sweep, {"loss.boundary": {"values": ["blob", "none"]}, "seed": {"value": 0}})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from mets3d.config import ConfigError, load
 from mets3d.config.keys import settings
+from mets3d.settings.loss import BoundaryName
 from mets3d.study.combinations import as_arguments
 from mets3d.study.command import training_words
 from mets3d.study.folder import StudyDir
@@ -122,8 +123,15 @@ def test_keys_are_settings_and_the_launcher_passes_signals_on(shipped: Sweep) ->
     assert load(words) == planned(shipped, values, ()).config
 
 
+def test_every_term_of_the_loss_is_in_the_question_and_has_its_weight_looked_for() -> None:
+    for name, terms in (("loss_variants", {"none", *get_args(BoundaryName)}), ("weights", {*get_args(BoundaryName)})):
+        parameters = {parameter.key: parameter for parameter in read_sweep(name).parameters}
+        assert set(parameters["loss.boundary"].grid()) == terms
+        assert parameters["loss.boundary_schedule"].grid() == ["gradient"]
+
+
 def test_settings_are_chosen_on_an_inner_split() -> None:
-    for name in ("weights", "hausdorff", "tuning"):
+    for name in ("weights", "hausdorff", "hausdorff_conditioned", "tuning"):
         assert "data.inner_folds" in {parameter.key for parameter in read_sweep(name).parameters}
 
 

@@ -216,8 +216,8 @@ def _arm_scores(
         for region in regions:
             summary = summarise(_values(tables, region, score), patients)
             if summary is not None:
-                by_seed = {seed: summarise(_values(own, region, score)) for seed, own in seeds.items()}
-                means = {seed: one.mean for seed, one in by_seed.items() if one is not None}
+                of_seeds = {seed: list(_values(own, region, score).values()) for seed, own in seeds.items()}
+                means = {seed: float(np.mean(values)) for seed, values in of_seeds.items() if values}
                 found.append(ArmScore(arm, region, score, summary, means))
     return found
 

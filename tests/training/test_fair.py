@@ -80,7 +80,7 @@ def test_first_batches_are_worth_comparing(base: Arm) -> None:
     assert [keys for keys, *_ in base.first] == [[(step, index) for index in range(BATCH)] for step in range(STEPS)]
 
 
-@pytest.mark.parametrize("boundary", get_args(BoundaryName))
+@pytest.mark.parametrize("boundary", [*get_args(BoundaryName), "hausdorff_distance+cc_dice"])
 def test_a_term_of_the_loss_changes_no_sample_and_no_first_weight(
     boundary: str, base: Arm, phantom_store: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +99,9 @@ def test_schedules_and_weights_of_the_loss_change_nothing_either(
     other = arm(tmp_path, phantom_store, loss=loss | {"boundary_schedule": "ramp", "boundary_reduction": "sum"})
     assert other.first == base.first
     assert equal(other, base, list(base.weights))
+    balanced = arm(tmp_path, phantom_store, loss=loss | {"boundary_schedule": "gradient"})
+    assert balanced.first == base.first
+    assert equal(balanced, base, list(base.weights))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -60,7 +60,7 @@ def dice_figure(records: Records, cases: Cases) -> bytes | None:
         for edge in edges:
             axis.axvline(edge, color=FAINT, linewidth=0.8, linestyle=":", zorder=1)
         for place, (record, colour) in enumerate(zip(records, colours_of(records, region), strict=True)):
-            lesions = _counted_lesions(record, region, cases)
+            lesions = _counted_lesions(record.members[record.key], region, cases)  # of an arm those of one run
             found = [row for row in lesions if row["kind"] == "found" and "dice" in row]
             lost = [row for row in lesions if row["kind"] == "missed"]
             dots(axis, _volumes(found), [row["dice"] for row in found], colour)

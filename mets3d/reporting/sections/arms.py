@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from statistics import fmean, median
 
 from mets3d.evaluation.scores import Score
 from mets3d.reporting.arms import runs_in_words
@@ -11,7 +12,6 @@ from mets3d.reporting.html_table import heading_cell, number_cell, score_title, 
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import amount, count, number, shortened, size_class_name
 from mets3d.reporting.verdict import digits_of_difference
-from mets3d.statistics.cohort import summarise
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.size_recall import SizeRecall
@@ -66,8 +66,8 @@ def _runs(records: Sequence[RunRecord]) -> str:
 def _seconds(record: RunRecord) -> float | None:
     """Returns the median seconds of a step over the runs of an arm, each by its own median."""
     found = [step_seconds(run.training, run.config.train.batch_size) for run in record.members.values()]
-    summary = summarise({str(place): own for place, own in enumerate(found) if own is not None})
-    return summary.median if summary else None
+    known = [seconds for seconds in found if seconds is not None]
+    return median(known) if known else None
 
 
 def _every_run(records: Sequence[RunRecord], study: StudyTable, region: str) -> str:
@@ -78,8 +78,8 @@ def _every_run(records: Sequence[RunRecord], study: StudyTable, region: str) -> 
         cells = []
         for key in keys:
             run = record.members.get(key)
-            own = summarise(run.values(region, MAIN_SCORE)) if run else None
-            cells.append(number_cell(number(own.mean if own else None, 3)))
+            values = run.values(region, MAIN_SCORE).values() if run else ()
+            cells.append(number_cell(number(fmean(values) if values else None, 3)))
         rows.append(table_row([_named(record.label), *cells]))
     several = len({fold for _, fold in keys}) > 1
     headings = [f"Seed {seed}" + (f", fold {fold}" if several else "") for seed, fold in keys]

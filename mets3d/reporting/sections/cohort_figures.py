@@ -28,7 +28,8 @@ RECALL_CAPTION = (
 )
 DICE_CAPTION = (
     "Found lesions by their Dice; missed ones, of Dice 0, are crosses below the axis. Dotted lines: edges of the size "
-    "classes. False lesions have no reference volume and are not shown. Of an arm every run has its own dots."
+    "classes. False lesions have no reference volume and are not shown. Of an arm: the lesions of the run that is "
+    "pictured."
 )
 FROC_CAPTION = (
     "Each point is an operating threshold: the probability map is cut there and every lesion counted anew. The ring "

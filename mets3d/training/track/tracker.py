@@ -69,7 +69,10 @@ class Tracker:
         details: what the loggers show of the cases; it is written before the line that makes them look for it.
         """
         if self.file is not None and details is not None and details.cases:
-            write_validation(self.run, step, details)
+            try:
+                write_validation(self.run, step, details)
+            except (OSError, ValueError) as error:  # the numbers below matter, these do not
+                self.say(f"{self.run.validation(step).path} cannot be written, {error}; the training goes on")
         self._write(step, VALIDATION, values)
         shown = (f"{name} {value:.3f}" for name, value in values.items() if name.endswith(f"/{MEAN}"))
         where = f"validation on {values.get(f'{ALL_CASES}{CASES}', values[CASES])} held-out cases"

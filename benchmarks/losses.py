@@ -1,6 +1,7 @@
 """Losses, forward and backward: ours against MONAI's Hausdorff losses, and MONAI's DiceLoss as a yardstick.
 
     .venv/bin/python benchmarks/losses.py [--size 128] [--batch 2] [--kinds small-lesions] [--rounds 3] [--device cuda]
+    .venv/bin/python benchmarks/losses.py --terms     # every term against the base loss, without MONAI
     .venv/bin/python benchmarks/losses.py --step      # the loss as a share of a training step of the decoder network
     .venv/bin/python benchmarks/losses.py --leak      # resident memory over 2000 calls at 24^3
 
@@ -41,6 +42,8 @@ from monai.losses import DiceLoss, HausdorffDTLoss, LogHausdorffDTLoss
 from torch import Tensor
 
 from mets3d.losses.blob import blob_loss
+from mets3d.losses.cc_dice import cc_dice_loss
+from mets3d.losses.focal_tversky import focal_tversky_loss
 from mets3d.losses.generalized_surface import generalized_surface_loss
 from mets3d.losses.hausdorff import (
     hausdorff_convolution_loss,
@@ -49,8 +52,10 @@ from mets3d.losses.hausdorff import (
     hausdorff_log_loss,
 )
 from mets3d.losses.hausdorff_conditioned import hausdorff_conditioned_loss
+from mets3d.losses.region import region_loss
 from mets3d.losses.region_wise import region_wise_loss
 from mets3d.losses.signed_distance import signed_distance_loss
+from mets3d.losses.top_k import top_k_loss
 from mets3d.losses.total import base_loss
 from mets3d.models import build
 from mets3d.ops import distance
@@ -72,6 +77,8 @@ def main() -> None:
     device = torch.device(options.device)
     if options.peak:
         print(peak(contestants(device)[options.peak], options))
+    elif options.terms:
+        save("losses", f"{device.type} terms", terms(options, device), device)
     elif options.step:
         save("losses", f"{device.type} step", step(options, device), device)
     elif options.leak:
@@ -88,6 +95,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["small-lesions"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--peak", metavar="CONTESTANT", help="only print the bytes that one call of it adds")
+    parser.add_argument("--terms", action="store_true", help="compare the terms with the base loss instead")
     parser.add_argument("--step", action="store_true", help="time a training step instead")
     parser.add_argument("--leak", action="store_true", help="watch the memory instead")
     return parser.parse_args()
@@ -118,8 +126,21 @@ def contestants(device: torch.device) -> dict[str, Loss]:
         "convolution": under(first, hausdorff_convolution_loss),
         "blob": under(first, blob_loss),
     }
+    ours |= {name: loss for name, loss in of_lesions().items() if name not in ours}
     theirs: dict[str, Loss] = {name: with_float_target(loss) for name, loss in monai.items()}
     return theirs | ours | {"MONAI DiceLoss": with_float_target(DiceLoss())}
+
+
+def of_lesions() -> dict[str, Loss]:
+    """Terms without a distance, and those that look at lesions one by one."""
+    return {
+        "blob": under(_any_backend, blob_loss),
+        "blob with cross-entropy": under(_any_backend, blob_loss, inside="dice_ce"),
+        "CC-Dice": under(_any_backend, cc_dice_loss),
+        "CC-DiceCE": under(_any_backend, cc_dice_loss, inside="dice_ce"),
+        "focal Tversky": under(_any_backend, focal_tversky_loss),
+        "top-k": under(_any_backend, top_k_loss),
+    }
 
 
 def installed() -> list[str]:
@@ -203,6 +224,41 @@ def compare_on(kind: str, options: argparse.Namespace, device: torch.device) -> 
         if "peak_bytes" in measured:
             results[name]["peak_of_fp32_probabilities"] = rounded(max(measured["peak_bytes"]) / size_of(probability))
     return results
+
+
+def terms(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """CPU seconds of every term but the slow surrogates, and as multiples of the base loss of the CNN's output."""
+    ours = {"base loss": base, "distance": under(_any_backend, hausdorff_distance_loss)}
+    ours |= {
+        "conditioned": under(_any_backend, hausdorff_conditioned_loss),
+        "signed distance": under(_any_backend, signed_distance_loss),
+        "generalised surface": under(_any_backend, generalized_surface_loss),
+        "region-wise": under(_any_backend, region_wise_loss),
+    }
+    ours |= of_lesions()
+    result: dict[str, Any] = {"size": options.size, "batch": options.batch, "labels": LABELS, "kinds": {}}
+    for kind in options.kinds:
+        probability, target = data(kind, options.batch, options.size, device)
+        measures = round_robin(
+            {name: bound(loss, probability, target) for name, loss in ours.items()}, options.rounds, device
+        )
+        compared = "wall_s" if device.type == "cuda" else "cpu_s"
+        result["kinds"][kind] = {
+            name: {
+                compared: spread(measured[compared]),
+                "times_the_base_loss": ratios(measured[compared], measures["base loss"][compared]),
+            }
+            for name, measured in measures.items()
+        }
+        rows = [[name, *(shown(value) for value in row.values())] for name, row in result["kinds"][kind].items()]
+        title = f"{kind}, {options.batch} x {LABELS} x {options.size}^3, forward and backward"
+        print_table(title, ["", compared, "x base loss"], rows)
+    return result
+
+
+def base(logits: Tensor, target: Tensor) -> Tensor:
+    """Dice and cross-entropy of the full-resolution output; as logits any numbers will do."""
+    return torch.stack(list(region_loss(logits, target).values())).sum()
 
 
 def bound(loss: Loss, probability: Tensor, target: Tensor) -> Run:

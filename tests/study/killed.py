@@ -86,7 +86,12 @@ def compared(whole: StudyDir, cut: StudyDir) -> int:
     """Prints what differs."""
     from tests.study.test_study import shown
 
-    wrong = [] if shown(whole) == shown(cut) else ["the page"]
+    pages = [shown(study).splitlines() for study in (whole, cut)]
+    wrong = ["the page" for _ in range(pages[0] != pages[1])]
+    for one, other in zip(*pages, strict=False):
+        if one != other:
+            place = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+            print(f"{one[max(0, place - 200) : place + 50]}\n    against\n{other[max(0, place - 200) : place + 50]}")
     for run in sorted(Path(whole.runs).iterdir()):
         for file in ("scores.csv", "lesions.csv", "cohort.csv", "model.safetensors"):
             if (run / file).read_bytes() != (cut.run(run.name).path / file).read_bytes():

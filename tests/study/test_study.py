@@ -411,6 +411,10 @@ def shown(study: StudyDir) -> str:
     """The page without what tells of time and place."""
     text = (study.report / "index.html").read_text(encoding="utf-8").replace(str(study.path), "")
     text = re.sub(r"Made by mets3d .*? on [^<.]*", "", text)
+    text = re.sub(r'<tr><th scope="row">Time</th>.*?</tr>', "", text)
+    text = re.sub(
+        r"Seconds a step, median.*?</table>", lambda table: re.sub(r"\d+\.\d+", "", table[0]), text, flags=re.S
+    )
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.+]+", "", text)
     return re.sub(r"[\d.,]+ (s|min|h|samples/s|seconds|minutes|hours)\b", "", text)
 

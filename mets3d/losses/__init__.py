@@ -176,7 +176,7 @@ def _boundary_losses(settings: Loss) -> Mapping[str, BoundaryLoss]:
 
 def _units(settings: Loss) -> Mapping[str, Unit]:
     """Returns the unit of each term of `loss.boundary` that is not of order one as published."""
-    from mets3d.losses.units import of_balls, of_depths, of_distances, of_log, of_surface, of_volume
+    from mets3d.losses.units import of_balls, of_depths, of_distances, of_log, of_volume
 
     alpha = 2.0 if settings.boundary_alpha is None else settings.boundary_alpha
     balanced = settings.boundary_class_balanced
@@ -187,6 +187,6 @@ def _units(settings: Loss) -> Mapping[str, Unit]:
         "hausdorff_erosion": partial(of_depths, alpha=alpha, erosions=settings.boundary_erosions, lasting=lasting),
         "hausdorff_convolution": partial(of_balls, alpha=alpha, radii_mm=settings.boundary_radii_mm),
         "signed_distance": partial(of_distances, alpha=1.0),
-        "generalized_surface": of_surface,
+        "generalized_surface": of_volume,
         "region_wise": of_volume,
     }

@@ -77,18 +77,8 @@ def of_balls(
     return unit
 
 
-def of_surface(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    """Returns v / V (l / L)^2 / m of a ratio of sums of squares.
-
-    The largest distance L is taken as D0 / 2 and m, the mean of the squares over its own, as 1 / 3: as they are around
-    a voxel in the middle of a cube.
-    """
-    unit: Float[np.ndarray, "N"] = 3 * _share(shape, spacing_mm) * (2 * APART_MM / diagonal_mm(shape, spacing_mm)) ** 2
-    return unit
-
-
 def of_volume(shape: Sequence[int], spacing_mm: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N"]:
-    """Returns v / V of a mean in which every false voxel counts 1."""
+    """Returns v / V of a mean in which a wrong voxel counts about 1."""
     return _share(shape, spacing_mm)
 
 

@@ -9,9 +9,11 @@ thick, a ball of radius 2 missed, one of radius 2 false 42 mm away; its backgrou
 empty patch has a false ball of radius 3 and no target. The cliff: a lesion of radius 3 of which nothing is predicted,
 then a false voxel 5 mm off its surface or its own centre voxel alone.
 
---trained: the same shares on the probabilities that a run gives for cases of a data set, of all cases and regions
-together; a lesion is missed or false where its connected component touches nothing of the other mask. The other wrong
-voxels are the boundary. Writes benchmarks/results/gradient_shares.json. CPU, one thread.
+--trained: the same shares on the probabilities that a run gives for cases of a data set, each cut to 96 voxels a side
+around its label, of all cases and regions together. A lesion is missed or false where its connected component touches
+nothing of the other mask; the other wrong voxels are the boundary.
+
+Writes benchmarks/results/gradient_shares.json. CPU, one thread.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ def main() -> None:
     torch.set_num_threads(1)
     show = print_markdown if options.markdown else print_table
     if options.trained:
-        result = of_trained(*options.trained, options.cases)
+        run, data = options.trained
+        result = of_trained(run, data, options.cases)
         save("gradient_shares", "trained", result, torch.device("cpu"))
         rows = [[name, *map(percent, shares.values())] for name, shares in result["shares"].items()]
         show("Shares on trained outputs, %", ["loss", *result["voxels"]], rows)
@@ -152,8 +155,11 @@ def gradient_sums(
     logits = p.logit()[None, None].requires_grad_()
     (gradient,) = torch.autograd.grad(loss(logits, target[None, None], spacing), logits)
     size = gradient[0, 0].abs()
-    every = parts | {"rest": ~torch.stack(list(parts.values())).any(0)}
-    return {name: size[mask].sum().item() for name, mask in every.items()}
+    return {name: size[mask].sum().item() for name, mask in with_rest(parts).items()}
+
+
+def with_rest(parts: Parts) -> Parts:
+    return {**parts, "rest": ~torch.stack(list(parts.values())).any(0)}
 
 
 def cliff(loss: OfLogits) -> dict[str, float]:
@@ -176,18 +182,19 @@ def of_trained(run: Path, data: Path, cases: int) -> dict[str, Any]:
     predictor = Predictor.from_pretrained(run)
     counts: dict[str, int] = {}
     sums: dict[str, dict[str, float]] = {name: {} for name in contestants()}
-    for case in find_cases(data).cases[:cases]:
-        assert case.segmentation is not None, case
-        volume = read_labels(case.segmentation.path)
+    for case in list(find_cases(data))[:cases]:
+        assert case.labels is not None, case
+        volume = read_labels(case.labels, mapped=case.label_map)
         masks = Target().masks(torch.from_numpy(volume.labels.astype("int64")))
         found = predictor.predict_files(case.folder).probabilities
-        for region, target in zip(Target().names, masks, strict=True):
-            p = torch.from_numpy(found[region]).double().clamp(1e-6, 1 - 1e-6)
+        for region, mask in zip(Target().names, masks, strict=True):
+            p, target = (patch_of(whole, masks[0]) for whole in (torch.from_numpy(found[region]), mask))
+            p = p.double().clamp(1e-6, 1 - 1e-6)
             parts = of_errors(p > 0.5, target)
-            for part, mask in (parts | {"rest": ~torch.stack(list(parts.values())).any(0)}).items():
-                counts[part] = counts.get(part, 0) + int(mask.sum())
+            for part, where in with_rest(parts).items():
+                counts[part] = counts.get(part, 0) + int(where.sum())
             for name, loss in contestants().items():
-                for part, amount in gradient_sums(loss, p, target, parts, volume.grid.spacing).items():
+                for part, amount in gradient_sums(loss, p, target, parts, volume.spacing_mm).items():
                     sums[name][part] = sums[name].get(part, 0.0) + amount
         print(case.name, flush=True)
     totals = {name: sum(of_loss.values()) or 1.0 for name, of_loss in sums.items()}
@@ -196,6 +203,16 @@ def of_trained(run: Path, data: Path, cases: int) -> dict[str, Any]:
         "cases": cases,
         "shares": {name: {part: a / totals[name] for part, a in of_loss.items()} for name, of_loss in sums.items()},
     }
+
+
+def patch_of(volume: Tensor, around: Tensor) -> Tensor:
+    """At most SIDE voxels a side, the middle of a mask in theirs as far as the volume allows."""
+    for axis, n in enumerate(volume.shape):
+        at = around.nonzero()[:, axis]
+        middle = int(at.float().mean()) if len(at) else n // 2
+        first = min(max(middle - SIDE // 2, 0), max(n - SIDE, 0))
+        volume = volume.narrow(axis, first, min(SIDE, n))
+    return volume
 
 
 def of_errors(predicted: Tensor, target: Tensor) -> Parts:

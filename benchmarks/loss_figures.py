@@ -59,7 +59,7 @@ LOSSES: dict[str, Loss] = {
     TARGET: partial(hausdorff_distance_loss, sides="target"),
     DIRECTED: partial(hausdorff_distance_loss, sides="directed"),
     LOG: hausdorff_log_loss,
-    EROSION: hausdorff_erosion_loss,
+    EROSION: partial(hausdorff_erosion_loss, rescale="fixed"),
     CONVOLUTION: hausdorff_convolution_loss,
     SIGNED: signed_distance_loss,
     BLOB: blob_loss,
@@ -347,7 +347,7 @@ def unit_and_patch() -> Figure:
         SIGNED: signed_distance_loss,
         "log distance, in mm": hausdorff_log_loss,
         CONVOLUTION: hausdorff_convolution_loss,
-        EROSION: hausdorff_erosion_loss,
+        EROSION: partial(hausdorff_erosion_loss, rescale="fixed"),
         BLOB: blob_loss,
     }
     values = {name: [[value(loss, two_balls(n), s) for n in sizes] for s in spacings] for name, loss in losses.items()}

@@ -83,12 +83,12 @@ def hausdorff_conditioned_loss(
         with torch.no_grad():
             mask = p.detach() > 0.5 if predicted is None else checked_predicted(predicted, truth)
             weight = _distances(truth, mask, spacing / cap_mm, _absent_over_cap(absent, cap_mm), alpha)
-            # In place, as is all that follows: the transform's memory is this loss's peak.
-            weight.mul_(1 - floor).add_(floor).mul_(truth ^ mask)
+            # In place: the transform's memory is this loss's peak.
+            weight.mul_(1 - floor).add_(floor).masked_fill_(truth == mask, 0.0)
             if absent == "skip":
                 weight *= any_voxel(truth)
-            volume = truth.sum((-3, -2, -1)) + per_item(reference_mm3 / spacing.prod(-1), p[..., 0, 0, 0])
-        missed, false = _WrongSums.apply(p, truth, weight)  # type: ignore[no-untyped-call]
+        missed, false, volume = _WrongSums.apply(p, truth, weight)  # type: ignore[no-untyped-call]
+        volume = volume + per_item(reference_mm3 / spacing.prod(-1), volume)
         loss: Tensor = missed / volume + false / (false + volume)
     return loss
 
@@ -115,20 +115,26 @@ def _distances(
 
 
 class _WrongSums(torch.autograd.Function):
-    """Sums w (p - g)^2 over target voxels and over the others, with one volume kept for the gradient."""
+    """Sums w (p - g)^2 over target voxels and over the others, and g; one volume is kept for the gradient.
+
+    A boolean factor is copied to fp32 each time it is used, which takes as long as the rest: hence once.
+    """
 
     @staticmethod
-    def forward(ctx: Any, p: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        error = p - truth.to(p.dtype)
+    def forward(ctx: Any, p: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        target = truth.to(p.dtype)
+        error = p - target
         weighted = error * weight
         ctx.save_for_backward(weighted, truth)
-        error.mul_(weighted)
-        missed = (error * truth).sum((-3, -2, -1))
-        return missed, error.masked_fill_(truth, 0.0).sum((-3, -2, -1))
+        volume = target.sum((-3, -2, -1))
+        ctx.mark_non_differentiable(volume)
+        square = error.mul_(weighted)
+        missed = target.mul_(square).sum((-3, -2, -1))
+        return missed, square.masked_fill_(truth, 0.0).sum((-3, -2, -1)), volume
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_missed: Tensor, of_false: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, of_missed: Tensor, of_false: Tensor, _of_volume: Tensor) -> tuple[Tensor, None, None]:
         weighted, truth = ctx.saved_tensors
         scale = torch.where(truth, (2 * of_missed)[..., None, None, None], (2 * of_false)[..., None, None, None])
         return scale.mul_(weighted), None, None

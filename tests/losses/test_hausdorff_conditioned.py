@@ -172,6 +172,20 @@ def test_no_voxel_that_comes_or_goes_changes_the_loss_more_than_20_fold(
         before = after
 
 
+@pytest.mark.parametrize("size", [0.1, 0.5, 1.0, 4.0])
+def test_no_first_voxel_of_a_small_lesion_changes_the_loss_more_than_20_fold(size: float) -> None:
+    """The worst states, each by each: a lesion of 2 to 57 voxels, nothing of it predicted, then any one voxel of it."""
+    pair = torch.zeros(9, 9, 9, dtype=torch.bool)
+    pair[4, 4, 4:6] = True
+    for lesion in (pair, *(ball((9, 9, 9), (4, 4, 4), radius) for radius in (1, 1.5, 2, 2.5))):
+        voxels = lesion.nonzero()
+        states = torch.zeros(len(voxels) + 1, 1, 9, 9, 9)
+        for state, voxel in zip(states[1:], voxels, strict=True):
+            state[(0, *voxel)] = 1.0
+        losses = hausdorff_conditioned_loss(states, lesion.expand(states.shape), (size,) * 3)[:, 0]
+        assert 1 < losses[0] / losses[1:].min() <= MOST * (1 + 1e-5)
+
+
 def test_the_bound_is_reached_by_a_lesion_of_two_small_voxels_and_broken_without_the_floor() -> None:
     lesion = torch.zeros(1, 1, 6, 6, 6, dtype=torch.bool)
     lesion[..., 3, 3, 2:4] = True

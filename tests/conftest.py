@@ -1,21 +1,49 @@
 """The fixtures of all tests."""
 
+from collections.abc import Iterator
+
 import pytest
+from coverage import Coverage
 
 import tests.environment
 import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
 from tests.builders.cases import phantom_data, phantom_store  # noqa: F401 - fixtures
 from tests.builders.runs import trained_run  # noqa: F401
 
+TRACED = pytest.StashKey[bool]()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `gpu` where there is none."""
+    """Skips tests marked `gpu` where there is none, begins with the slow ones, and says which are traced.
+
+    Coverage is counted in the first case of each test that is not slow: tracing makes Python twice as slow, and the
+    other cases of a test go through the same lines.
+    """
     import torch
 
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        item.stash[TRACED] = test not in seen and item.get_closest_marker("slow") is None
+        seen.add(test)
+    # A slow test that starts last leaves the other process idle.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Stops tracing, where it is on, for a test that is not traced, with its fixtures."""
+    tracer = None if item.stash[TRACED] else Coverage.current()
+    if tracer is not None:
+        tracer.stop()
+        tracer._warn_preimported_source = False  # at its start it would look through every module that there is
+    yield
+    if tracer is not None:
+        tracer.start()
 
 
 def pytest_unconfigure() -> None:

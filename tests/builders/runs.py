@@ -101,6 +101,7 @@ def trained_run(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -
         name="tiny",
         data={"split": str(split)},  # after four steps it predicts something, which not every training set does
         model={"mode": "decoder"},
+        predict={"overlap": 0.25},  # half the windows of the default
         loss={
             "boundary": "hausdorff_distance",
             "boundary_schedule": "ramp",

@@ -68,7 +68,7 @@ Table = dict[tuple[str, str], dict[str, str]]
 
 
 # In one process of pytest-xdist, for the tables are dear and each process would make its own.
-pytestmark = pytest.mark.xdist_group("organisers")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("organisers")]
 
 
 @pytest.fixture(scope="module")

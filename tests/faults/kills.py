@@ -13,16 +13,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # noqa: F401 - the first optimizer would import it in every fork
 from safetensors.torch import load_file
 
+import train as script
 from mets3d.files import read_json
 from mets3d.rundir import CheckpointDir, RunDir
 from tests.builders.runs import write_config
+
+# What a training imports on its way, which every fork would do again.
+for module in ("torch._dynamo", "scipy.fft", "scipy.optimize", "scipy.sparse.csgraph", "mets3d.evaluation.lesions",
+               "mets3d.losses.hausdorff", "mets3d.training.loop", "mets3d.training.session"):  # fmt: skip
+    import_module(module)
 
 STEPS = 4
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.copyfile")
@@ -145,7 +151,6 @@ def attempt(
 def _train(config: Path, runs: Path, name: str, words: tuple[str, ...], kill_at: int, stop_at: int) -> int:
     import traceback
 
-    import train as script
     from mets3d.training import loop
 
     torch.set_num_threads(1)

@@ -115,6 +115,7 @@ def test_a_disk_full_for_log_and_checkpoint_says_both(
     assert message.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_a_file_is_such_an_error(tmp_path: Path, phantom_store: Path) -> None:
     # The kernel's own refusal in the middle of torch.save, which answers with an error about positions.
     config = write_config(tmp_path, phantom_store, model={"features": 8, "max_features": 32})

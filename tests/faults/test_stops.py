@@ -27,7 +27,10 @@ from tests.faults.stops import (
     whole,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups and PR_SET_PDEATHSIG")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="process groups and PR_SET_PDEATHSIG"),
+]
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_threads_change_neither_the_field_nor_a_global_setting(name: str, monkey
     assert (torch.get_num_threads(), torch.get_num_interop_threads()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "expected"), [([], "numba"), (["numba"], "edt"), (["numba", "edt"], "torch"), (["edt"], "numba")]
 )
@@ -220,6 +221,7 @@ print(len(scan["cubin"]) > 0, len(plus["cubin"]) > 0, "convert_layout" in loop, 
     assert done.stdout.split() == ["True", "True", "False", "False"], done.stderr
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_many_calls() -> None:
     mask = random_mask((2, 3, 12, 12, 12), 0.1)
     process = psutil.Process()

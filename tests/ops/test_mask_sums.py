@@ -43,6 +43,7 @@ def test_in_parts(monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int, int, i
     torch.testing.assert_close(tuple(mask_sums(*given)), tuple(written_out(*given)), atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_interpreted(monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int, int, int], channels_last: bool) -> None:

@@ -54,6 +54,7 @@ def check(fused: Any, shape: tuple[int, ...], offset: float, device: str, dtype:
         assert difference < tolerance, (name, float(difference))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 @pytest.mark.parametrize("piece", [16, 32768])

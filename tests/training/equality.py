@@ -1,10 +1,12 @@
 """Compares the gradient of one training step for 1, 2 and 4 processes and accumulation 1 and 2, in every combination.
 
-    python -m tests.training.equality [--out FILE.json]
+    python -m tests.training.equality [--out FILE.json] [--short]
 
-prints the table of docs/log.md. Every case is a step of the training loop itself on phantoms: mode x boundary term x
-target, with augmentation, dropout and sampled points, at the same parameters, in fp64, and in fp32 without a boundary
-term. The gradient is the one that the optimizer gets, unclipped. The reference is one process without accumulation.
+prints the table of docs/log.md. The short form, which the test suite runs, has each of the terms that are with every
+mode with one of the two targets in turn, and with 4 processes with one mode for each target. Every case is a step of
+the training loop itself on phantoms: mode x boundary term x target, with augmentation, dropout and sampled points, at
+the same parameters, in fp64, and in fp32 without a boundary term. The gradient is the one that the optimizer gets,
+unclipped. The reference is one process without accumulation.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 
 MODES, TARGETS = ("cnn", "encoder", "decoder", "both"), ("regions", "labels")
 WORLDS, ACCUMULATIONS = (1, 2, 4), (1, 2)
+SHORT = {1: 2, 2: 2, 4: 4}  # one case in so many, by the number of processes
 JOINED = "hausdorff_distance+blob"
 # A term knows nothing of the network's mode: these are with every mode, all others take turns.
 WITH_EVERY_MODE = (
@@ -40,16 +43,20 @@ DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
 Gradients = dict[str, Tensor]
 
 
-def cases() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration."""
+def cases(*, one_in: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration.
+
+    one_in: of the terms that are with every mode, yields so many of the cases, each term with each target at least once.
+    """
     from mets3d.settings.loss import BoundaryName
 
     boundaries = ("none", *get_args(BoundaryName), JOINED)
     for number, (precision, mode, boundary, target) in enumerate(itertools.product(BARS, MODES, boundaries, TARGETS)):
         if precision == "fp32" and boundary != "none":
             continue
+        places = MODES.index(mode) + boundaries.index(boundary) + TARGETS.index(target)
         turn = (boundaries.index(boundary) + TARGETS.index(target)) % len(MODES)
-        if boundary not in WITH_EVERY_MODE and mode != MODES[turn]:
+        if places % one_in if boundary in WITH_EVERY_MODE else mode != MODES[turn]:
             continue
         # Both kinds of Dice where nothing else is added; else they take turns.
         for batch_dice in (False, True) if boundary == "none" else (number % 3 == 0,):
@@ -88,19 +95,19 @@ def main() -> int:
     """Runs all worlds, prints the table and returns 0 if every difference is within its bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="writes the differences to this file too")
-    out = parser.parse_args().out
+    parser.add_argument("--short", action="store_true", help="makes half of the cases, a quarter with 4 processes")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make_store(folder / "store")
         for world in WORLDS:
-            torch.multiprocessing.start_processes(
-                _run, args=(world, _free_port(), folder), nprocs=world, start_method="spawn"
-            )
+            told = (world, _free_port(), folder, SHORT[world] if options.short else 1)
+            torch.multiprocessing.start_processes(_run, told, nprocs=world, start_method="spawn")
         worlds = {file.stem: torch.load(file) for file in folder.glob("*.pt")}
     found = differences(worlds)
     print("\n".join(table(found)))
-    if out is not None:
-        out.write_text(json.dumps(found), encoding="utf-8")
+    if options.out is not None:
+        options.out.write_text(json.dumps(found), encoding="utf-8")
     return 0 if all(value < BARS[case.split("/")[0]] for row in found.values() for case, value in row.items()) else 1
 
 
@@ -130,7 +137,7 @@ def table(found: Mapping[str, Mapping[str, float]]) -> list[str]:
 # ---------------------------------------------------------------- in each process
 
 
-def _run(rank: int, world: int, port: int, folder: Path) -> None:
+def _run(rank: int, world: int, port: int, folder: Path, one_in: int) -> None:
     """Makes the step of every case in this process, and saves the gradients of rank 0."""
     torch.set_num_threads(1)
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
@@ -148,9 +155,14 @@ def _run(rank: int, world: int, port: int, folder: Path) -> None:
     for accumulation in ACCUMULATIONS:
         gradients: Gradients = {}
         micro_batches: list[Any] = []  # the same in every case
-        for name, sections in cases():
+        sessions: dict[tuple[str, ...], Any] = {}  # of the cases with one network
+        for name, sections in cases(one_in=one_in):
             sections["train"]["accumulation"] = accumulation
-            session = _session(write_config(mine, folder / "store", **sections), accelerator, DTYPES[name[:4]])
+            file = write_config(mine, folder / "store", **sections)
+            precision, mode, _, target, _ = name.split("/")
+            if (precision, mode, target) not in sessions:
+                sessions[precision, mode, target] = _session(file, accelerator, DTYPES[precision])
+            session = _with_the_loss_of(file, sessions[precision, mode, target])
             micro_batches = micro_batches or _micro_batches(session)
             torch.manual_seed(rank)  # nothing may hang on it
             train_step(session, STEP, micro_batches)
@@ -166,24 +178,37 @@ def _session(file: Path, accelerator: Any, dtype: torch.dtype) -> Any:
     import train as script
     from mets3d.config import load_file
     from mets3d.training import optim
-    from mets3d.training.balance import balance_of
 
     config = load_file(file)
     job = script.compose(config, accelerator)
     network = InPrecision(job.network, dtype)
     prepared, optimizer = accelerator.prepare(network, optim.build(network, config.optim))
-    balance = None
-    if job.loss.needs_ratio:
-        balance = balance_of(config.loss, accelerator.device)
-        balance.averages += torch.tensor([[1.0], [0.5], [0.5]])
     return SimpleNamespace(
         job=replace(job, network=network),
         accelerator=accelerator,
         network=prepared,
         optimizer=optimizer,
-        balance=balance,
+        balance=None,
         ema=None,
+        start={name: tensor.clone() for name, tensor in network.state_dict().items()},
     )
+
+
+def _with_the_loss_of(file: Path, session: Any) -> Any:
+    """Gives a session the loss of a configuration, and the parameters that it began with."""
+    from mets3d import losses
+    from mets3d.config import load_file
+    from mets3d.training.balance import balance_of
+
+    job, config = session.job, load_file(file)
+    queries = job.network.inner.has_queries
+    loss = losses.build(config.loss, target=job.target, steps=config.train.curve_steps, queries=queries)
+    session.job = replace(job, config=config, loss=loss)
+    job.network.load_state_dict(session.start)
+    if loss.needs_ratio:
+        session.balance = balance_of(config.loss, session.accelerator.device)
+        session.balance.averages += torch.tensor([[1.0], [0.5], [0.5]])
+    return session
 
 
 def _micro_batches(session: Any) -> list[Any]:

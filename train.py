@@ -16,8 +16,11 @@ from mets3d.training.orphan import follow_launcher
 from mets3d.training.stop import listening
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from accelerate import Accelerator
 
+    from mets3d.data.loader import Samples
     from mets3d.data.store import Store
     from mets3d.training.job import Job
 
@@ -54,13 +57,13 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     """
     import torch
 
-    from mets3d import augment, losses, models
+    from mets3d import losses, models
+    from mets3d.data.asked_of_store import check_asked
     from mets3d.data.fingerprint import best_threshold
     from mets3d.data.folds import split_of
-    from mets3d.data.loader import Samples, check_divisible
+    from mets3d.data.loader import check_divisible
     from mets3d.regions import Target
     from mets3d.rundir import RunDir
-    from mets3d.settings.channels import parents
     from mets3d.training.begin_from import begin_from
     from mets3d.training.job import Job
     from mets3d.training.validation import HeldOutCases
@@ -69,29 +72,16 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
     run = RunDir(Path(config.output) / config.name)
     check_divisible(config.train.batch_size, accelerator.num_processes, config.train.accumulation)
     store = _store(config, accelerator)
-    split = split_of(store, data)
-    channels = store.plan.sequences
+    asked, split = check_asked(store, data), split_of(store, data)
     target = Target(data.target, data.cavity)
 
     torch.manual_seed(config.seed)
-    network = models.build(config.model, in_channels=len(channels), target=target, patch=data.patch)
+    network = models.build(config.model, in_channels=len(store.plan.sequences), target=target, patch=data.patch)
     # A run that has checkpoints goes on from them, also after the weights that it began with are gone.
     fresh = config.weights is not None and not run.checkpoint_steps()
     begun, origin = begin_from(config, network) if fresh else ([], None)
     loss = losses.build(config.loss, target=target, steps=config.train.curve_steps, queries=network.has_queries)
-    draw = augment.build(config.augment, sequences=len(channels), parents=[parents(name) for name in channels])
-    samples = Samples(
-        store.path,
-        split.training,
-        patch=data.patch,
-        seed=config.seed,
-        lesion_fraction=data.lesion_fraction,
-        lesions_per_case=data.lesions_per_case,
-        draw=draw,
-        channels=channels,
-        lesions_of=target.names if loss.needs_lesions else (),
-        copy_paste=config.augment.copy_paste if config.augment.enabled else 0.0,
-    )
+    samples = _samples(config, store, split.training, target.names if loss.needs_lesions else ())
     validation = HeldOutCases(config, accelerator, store, split.held_out)
     records: dict[Path, Any] = {
         run.plan: store.plan.as_json(),
@@ -100,9 +90,8 @@ def compose(config: Config, accelerator: Accelerator) -> Job:
         # The score to beat: the best single threshold on one sequence, t2f where it is there.
         run.baseline: best_threshold(store.fingerprint, split.training, split.held_out),
     }
-    return Job(
-        config, run, network, loss, samples, target, validation, records, store, [*split.remarks, *begun], origin
-    )
+    remarks = [*asked, *split.remarks, *begun]
+    return Job(config, run, network, loss, samples, target, validation, records, store, remarks, origin)
 
 
 def _store(config: Config, accelerator: Accelerator) -> Store:
@@ -114,6 +103,26 @@ def _store(config: Config, accelerator: Accelerator) -> Store:
         with accelerator.local_main_process_first():  # one process a host copies, the others find the copy
             place = local_copy(place, Path(config.data.cache))
     return open_store(place, expected=(config.preprocess, config.data), source_may_change=True)
+
+
+def _samples(config: Config, store: Store, cases: Sequence[str], lesions_of: Sequence[str]) -> Samples:
+    from mets3d import augment
+    from mets3d.data.loader import Samples
+    from mets3d.settings.channels import parents
+
+    data, channels = config.data, store.plan.sequences
+    return Samples(
+        store.path,
+        cases,
+        patch=data.patch,
+        seed=config.seed,
+        lesion_fraction=data.lesion_fraction,
+        lesions_per_case=data.lesions_per_case,
+        draw=augment.build(config.augment, sequences=len(channels), parents=[parents(name) for name in channels]),
+        channels=channels,
+        lesions_of=lesions_of,
+        copy_paste=config.augment.copy_paste if config.augment.enabled else 0.0,
+    )
 
 
 if __name__ == "__main__":

@@ -30,9 +30,13 @@ def file_or_name(word: str, folder: str) -> Path:
     """Returns the file that a word means: a path, or the name of one of `names_in(folder)`.
 
     A file in the current folder goes before a name. Raises FileNotFoundError, with the names that exist, for a word
-    that is neither and looks like no path; a missing path is for the reader to report.
+    that is neither and looks like no path, and for a missing path whose end is such a name; any other missing path is
+    for the reader to report.
     """
     path, names = Path(word), names_in(folder)
+    named = word.removeprefix(f"{folder}/").removesuffix(".yaml")
+    if named != word and named in names and not path.exists():
+        raise FileNotFoundError(f"{word}: no such file; did you mean {named}, which comes with the package?")
     if path.is_file() or path.suffix or (len(path.parts) != 1 and word not in names and path.parts[:1] != (RECIPES,)):
         return path
     if word not in names:

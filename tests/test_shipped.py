@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.__main__ import main
-from mets3d.config import load
+from mets3d.config import ConfigError, load
 from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 from tests.builders.runs import ROOT
 
@@ -39,6 +39,17 @@ def test_a_word_is_a_file_first_and_then_a_name(tmp_path: Path, monkeypatch: pyt
         file_or_name("quick", CONFIGS)
 
 
+@pytest.mark.parametrize("word", ["quickstart.yaml", "configs/quickstart.yaml", "recipes/short.yaml"])
+def test_a_path_whose_end_is_a_name_leads_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = word.removeprefix("configs/").removesuffix(".yaml")
+    with pytest.raises(ConfigError, match=rf"{word}: no such file; did you mean {name}, which comes with the package"):
+        load(["--config", word])
+    (tmp_path / word).parent.mkdir(exist_ok=True)
+    (tmp_path / word).write_text("seed: 7", encoding="utf-8")
+    assert load(["--config", word]).seed == 7
+
+
 def test_a_configuration_by_name_is_that_of_its_file() -> None:
     assert load(["--config", "quickstart"]) == load(["--config", str(ROOT / "configs" / "quickstart.yaml")])
 
@@ -50,6 +61,7 @@ def test_preprocessing_takes_the_names_too(tmp_path: Path, capsys: pytest.Captur
     assert "brats_mets" not in capsys.readouterr().err, "it is the data that are missing"
 
 
+@pytest.mark.slow
 def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path) -> None:
     pytest.importorskip("setuptools", reason="builds the wheel")
     source, site, work = (tmp_path / name for name in ("source", "site", "work"))

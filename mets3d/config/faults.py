@@ -72,10 +72,22 @@ def _nearest(key: str, prefix: str) -> str | None:
     """Finds the setting whose dotted key goes on from this one or is most like it, else the one whose last part is."""
     every = [name for name, _, _ in leaves()]
     longer = [name for name in every if name.startswith(prefix + key)]
-    close = longer or difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.6)
+    alike = difflib.get_close_matches(prefix + key, every, n=1, cutoff=0.9)
+    last = key.rpartition(".")[2]
+    elsewhere = [name for name in every if name.endswith(f".{last}")]
+    close = longer or alike or _inside(prefix + key, every) or elsewhere
+    close = close or difflib.get_close_matches(prefix + key, every, n=1)
     if close:
         return close[0]
-    last = key.rpartition(".")[2]
-    alike = {name: difflib.SequenceMatcher(None, name.rpartition(".")[2], last).ratio() for name in every}
-    best = max(alike, key=alike.__getitem__)
-    return best if alike[best] > 0.75 else None
+    ratios = {name: difflib.SequenceMatcher(None, name.rpartition(".")[2], last).ratio() for name in every}
+    best = max(ratios, key=ratios.__getitem__)
+    return best if ratios[best] > 0.75 else None
+
+
+def _inside(key: str, every: Sequence[str]) -> list[str]:
+    """Returns the setting of the same section, of most words, all of whose words are in the key: ema for ema_decay."""
+    section, _, last = key.rpartition(".")
+    words = set(last.split("_"))
+    own = [name for name in every if name.rpartition(".")[0] == section]
+    inside = [name for name in own if words.issuperset(name.rpartition(".")[2].split("_"))]
+    return sorted(inside, key=len)[-1:]

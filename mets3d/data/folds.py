@@ -14,6 +14,7 @@ from mets3d.data import DataError
 from mets3d.data.folds_file import Entry, read_split
 from mets3d.data.patients import patients_of
 from mets3d.data.store import LESIONS_OF, Store
+from mets3d.data.wording import counted
 
 Burden = tuple[int, float]  # lesions, and their volume in mm3
 
@@ -108,7 +109,8 @@ def make_folds(
         cases.setdefault(patients[name], []).append(name)
     if len(cases) < folds:
         raise ValueError(
-            f"expected at least {folds} patients for {folds} folds, found {len(cases)} in {len(patients)} cases; "
+            f"expected at least {folds} patients for {folds} folds, found {len(cases)} in "
+            f"{counted(len(patients), 'case')}; "
             "lower data.folds, add cases, or say with data.patients who is who (time points of one patient stay in one "
             "fold)"
         )

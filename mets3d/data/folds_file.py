@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data import DataError
+from mets3d.data.wording import counted
 from mets3d.files import NAMES
 
 Entry = dict[str, list[str]]  # of splits_final.json: the cases to train on and those held out
@@ -45,7 +46,9 @@ def read_split(
         more = [f"and {len(faults) - _FAULTS_SHOWN} more"] if len(faults) > _FAULTS_SHOWN else []
         raise DataError("\n  ".join([f"{file}: data.split does not fit:", *faults[:_FAULTS_SHOWN], *more]))
     shown = ", ".join(sorted(absent)[:4]) + (", ..." if len(absent) > 4 else "")
-    return entries, [f"{file} names {len(absent)} cases that the store has left out: {shown}"] if absent else []
+    return entries, [
+        f"{file} names {counted(len(absent), 'case')} that the store has left out: {shown}"
+    ] if absent else []
 
 
 def _faults_of_names(sides: Named, known: Collection[str]) -> list[str]:

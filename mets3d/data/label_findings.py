@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from mets3d.data.case_summary import label_counts
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import LabelVolume
+from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.voxels import bounding_box
 from mets3d.regions import BACKGROUND, KNOWN_LABELS, RC_LABEL
@@ -28,7 +29,7 @@ def label_findings(case: Case, labels: LabelVolume, data: Data) -> list[Finding]
     if len(counts) == len(unknown):
         findings.append(Finding(case.name, "note", "empty reference", "no label voxel: legal, no visible disease"))
     if RC_LABEL in counts and not data.cavity:
-        detail = f"label {RC_LABEL}, the resection cavity, in {counts[RC_LABEL]} voxels becomes background"
+        detail = f"label {RC_LABEL}, the resection cavity, in {counted(counts[RC_LABEL], 'voxel')} becomes background"
         findings.append(Finding(case.name, "note", "cavity present", detail, "set data.cavity to learn it"))
     return findings
 
@@ -77,7 +78,9 @@ def outside_findings(
 def _unknown(case: Case, unknown: dict[int, int], data: Data) -> Finding:
     beyond = data.illegal_labels == "background"
     names = {BEYOND: f"{BEYOND} or outside 0 to {BEYOND}"} if beyond else {}
-    found = ", ".join(f"label {names.get(label, label)} in {count} voxels" for label, count in unknown.items())
+    found = ", ".join(
+        f"label {names.get(label, label)} in {counted(count, 'voxel')}" for label, count in unknown.items()
+    )
     detail = f"expected labels 0 to {KNOWN_LABELS[-1]}, found {found} ({Path(str(case.labels)).name})"
     if beyond:
         return Finding(case.name, "warning", "unknown label", f"{detail}; became background")

@@ -16,6 +16,7 @@ from mets3d.data.normalise import Normalisation, normalised
 from mets3d.data.spacing import Wanted, stored_shape
 from mets3d.data.stored_case import Box3, Entry
 from mets3d.data.survival import Row, compared
+from mets3d.data.wording import counted
 from mets3d.ops.lesion_resample import resize_lesions
 from mets3d.ops.resample import resize, resize_labels, resize_probabilities
 from mets3d.ops.voxels import Box, bounding_box
@@ -117,7 +118,7 @@ def _normalise(
     """Puts a sequence's crop, resampled and normalised, into `out`. Returns mean and std of the brain before."""
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise DataError(f"{sequence} has {bad} voxels that are NaN or infinite")
+        raise DataError(f"{sequence} is NaN or infinite in {counted(bad, 'voxel')}")
     inside = (values if values.shape == brain.shape else resize(values, brain.shape))[brain]
     out[brain], mean, std = normalised(inside, sequence, intensities)
     return mean, std

@@ -123,7 +123,7 @@ def _labelled(folder: Path, cases: CaseList, data: Data) -> list[Case]:
         if faults:
             raise DataError(_refusal(folder, faults, "nothing was written"))
         raise DataError(
-            f"{folder}: expected references CASE-seg.nii.gz to learn from, found none in {len(cases)} cases"
+            f"{folder}: expected references CASE-seg.nii.gz to learn from, found none in {counted(len(cases), 'case')}"
         )
     return labelled
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mets3d.data.spacing import Wanted, stored_shape
+from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.lesion_resample import Change, each_lesion, resize_lesions
 from mets3d.ops.resample import ROUNDING, overlap_weights
@@ -108,12 +109,13 @@ def remarks(rows_of_cases: Mapping[str, Sequence[Row]]) -> list[str]:
     said = ["lesions before and after resampling:\n" + "\n".join(f"  {line}" for line in table(every))]
     small = sum(row["lesions"] - row["kept"] for row in every if row["size_mm3"] == SIZES[0])
     if small:
-        said.append(f"{small} lesions of at most {EDGES_MM3[0]:g} mm3 vanished in the resampling")
+        said.append(f"{counted(small, 'lesion')} of at most {EDGES_MM3[0]:g} mm3 vanished in the resampling")
     names = [name for name, count in lost.items() if count]
     if names:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         said.append(
-            f"warning: {sum(lost.values())} lesions above {EDGES_MM3[0]:g} mm3 of {len(names)} cases vanished in the "
+            f"warning: {counted(sum(lost.values()), 'lesion')} above {EDGES_MM3[0]:g} mm3 of "
+            f"{counted(len(names), 'case')} vanished in the "
             f"resampling: {shown}. Choose a finer preprocess.spacing_mm, or in_plane"
         )
     return said

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32
 from mets3d.data.case_summary import mean_and_std
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import ImageVolume
+from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.voxels import bounding_box
 
@@ -39,7 +40,7 @@ def image_findings(case: Case, sequence: str, image: ImageVolume) -> list[Findin
     low, high = float(image.data.min()), float(image.data.max())  # both NaN where one voxel is
     if not math.isfinite(low) or not math.isfinite(high):
         count = int(np.count_nonzero(~np.isfinite(image.data)))
-        detail = f"{sequence} has {count} voxels that are NaN or infinite ({name})"
+        detail = f"{sequence} is NaN or infinite in {counted(count, 'voxel')} ({name})"
         return [Finding(case.name, "error", "not a number", detail, "convert the scan again")]
     if low == high:
         detail = f"{sequence} is {low:g} everywhere ({name})"

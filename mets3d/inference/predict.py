@@ -21,6 +21,7 @@ from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
 from mets3d.data.not_usable import OnError, reason_of, stops, write_not_usable
+from mets3d.data.wording import counted
 from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
 from mets3d.inference.ensemble import Ensemble
@@ -247,12 +248,11 @@ def _remarks(folder: PredictionsDir, names: Sequence[str], recipe: str, failures
     kept = [name for name in failures if folder.label_map(name).exists()]
     if kept:
         remarks.append(
-            f"{folder.path} keeps the earlier label map of {len(kept)} case{'s' * (len(kept) > 1)} that failed now: "
-            f"{_some(kept)}"
+            f"{folder.path} keeps the earlier label map of {counted(len(kept), 'case')} that failed now: {_some(kept)}"
         )
     others = outputs.other_predictions(folder, names, recipe)
     if others:
-        remarks.append(f"{folder.path} also holds {len(others)} label maps made otherwise: {_some(others)}")
+        remarks.append(f"{folder.path} also holds {counted(len(others), 'label map')} made otherwise: {_some(others)}")
     return remarks
 
 

@@ -23,7 +23,7 @@ from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.phantoms import easy
 from mets3d.phantoms.annotation import annotated, check_noise
 from mets3d.phantoms.mets import patient as mets
-from mets3d.phantoms.site_files import write_site_files
+from mets3d.phantoms.site_files import check_site_files, write_site_files
 
 Difficulty = Literal["easy", "mets"]
 
@@ -59,10 +59,11 @@ def synthesise(
     the origin at (0, last y, 0) mm, as in the challenge's atlas files. With annotation noise OUT/truth holds the true
     labels. With difficulty `mets` OUT/sites.csv and OUT/splits_by_site.json, for `data.split`, tell the sites. What an
     earlier call has left of both is removed. Raises ValueError if `cases` is not in 1..9999 or a head has no room in
-    `shape`.
+    `shape`, and FileExistsError if a file of one of these names is somebody else's.
     """
     _check(cases, seed, shape, spacing_mm)
     check_noise(annotation_noise)
+    check_site_files(out, written=difficulty == "mets")
     affine = np.diag([*spacing_mm, 1.0]).astype(np.float64)
     affine[1, 3] = (shape[1] - 1) * spacing_mm[1]
     names = [f"BraTS-MET-{FIRST_NUMBER + index:05d}-000" for index in range(cases)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, as_dict, leaves, validate
+from mets3d.data.wording import counted
 from mets3d.evaluation.tables import Row
 from mets3d.files import COUNT, NAMES, OBJECT, OBJECTS, TEXT, Kind, read_object
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, check_tuned_for, decoding_for
@@ -87,7 +88,8 @@ def _check_unseen(run: RunDir, file: Path, rows: list[Row]) -> None:
     seen = {row["case"] for row in rows} & trained_on
     if seen:
         raise ValueError(
-            f"{file} holds scores of {len(seen)} cases that the run was trained on, which say nothing about new ones; "
+            f"{file} holds scores of {counted(len(seen), 'case')} that the run was trained on, which say nothing "
+            f"about new ones; "
             f"evaluate what `mets3d predict {run.path} DATA --held-out` writes, name another table with --scores, or "
             "leave them out with --scores none"
         )

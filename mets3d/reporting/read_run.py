@@ -12,6 +12,7 @@ from mets3d.evaluation.scores import KEYS, PATIENT
 from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sentences import count
 from mets3d.rundir import PREDICTION_NOTE, open_run
 from mets3d.statistics.score_table import numbers, read_cells
 
@@ -81,7 +82,7 @@ def _training_notes(record: RunRecord) -> list[Note]:
         notes.append(Note(f"No validation in {log}: no validation curve."))
     skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up
     if skipped:
-        notes.append(Note(f"{skipped:g} training steps were skipped because the loss was not finite."))
+        notes.append(Note(f"{count(int(skipped), 'training step')} skipped because the loss was not finite."))
     return notes
 
 

@@ -93,7 +93,7 @@ def optimizer_in_words(optim: Optim) -> str:
         "cosine": "half a cosine",
         "poly": f"(1 - step / steps)^{optim.poly_power:g}",
         "constant": "constant",
-        "step": f"times {optim.step_factor:g} every {optim.step_every or 0:,} steps",
+        "step": f"times {optim.step_factor:g} every {count(optim.step_every or 0, 'step')}",
     }[optim.schedule]
     parts = [name, f"peak learning rate {optim.lr:g}", f"{optim.warmup_steps:,} warm-up steps, then {curve}"]
     if optim.layer_decay is not None:

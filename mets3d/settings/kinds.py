@@ -29,6 +29,15 @@ class Section(BaseModel):
             raise ValueError(f"true and false are no numbers; found {value!r}")
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_is_not_empty(cls, value: Any, info: Any) -> Any:
+        # As a path it would be the current folder: `--weights=` would go on from whatever lies there.
+        if value == "" and info.field_name != "name":  # of a run; its own check says what it may hold
+            may_be_none = type(None) in get_args(cls.model_fields[str(info.field_name)].annotation)
+            raise ValueError(f"expected a value, found empty text{'; null is none' if may_be_none else ''}")
+        return value
+
 
 def _has_switch(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_has_switch, value)))

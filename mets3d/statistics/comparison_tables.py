@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from mets3d.data.wording import counted
 from mets3d.evaluation.scores import Score, score_of
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.comparison import Compared, Comparison
@@ -77,7 +78,7 @@ def _bounds(interval: Interval | None) -> Row:
 
 def comparison_text(comparison: Comparison) -> str:
     """Returns the comparison for a console: cases, a table per pair of methods, the ranking."""
-    amounts = f"{len(comparison.cases)} cases of {comparison.patients} patients"
+    amounts = f"{counted(len(comparison.cases), 'case')} of {counted(comparison.patients, 'patient')}"
     lines = [f"rules {comparison.rules}: {amounts}, scored for all methods"]
     lines += [
         f"left out, not in every table: {len(cases)} of {name}: {_few(cases)}"

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mets3d.data.loader import Samples, rank_of
+from mets3d.data.wording import counted
 from mets3d.training.progress import Progress
 
 LOSS, IMAGE = 1.0, 2.0
@@ -142,7 +143,7 @@ def verdict(row: Sequence[Skipped]) -> str:
             f"`mets3d check` and preprocess again, or leave the cases out; {AUGMENTED}"
         )
     cases = sorted({case for skipped in row for case in skipped.cases})
-    among = f", among them of {len(cases)} cases" if cases else ""
+    among = f", among them of {counted(len(cases), 'case')}" if cases else ""
     return (
         f"It is the learning rate or the precision: the images are finite in {len(row) - steps} of them{among}. Lower "
         "optim.lr, or try --precision=no; train.debug_non_finite=true names the first layer"

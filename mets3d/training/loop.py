@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
+from mets3d.data.wording import counted
 from mets3d.log_names import DATA_WAIT, MEMORY_GB, SKIPPED
 from mets3d.training import blame, state
 from mets3d.training.ahead import on_device
@@ -75,7 +76,7 @@ def _make_steps(session: Session) -> None:
     if ended_early(config, progress):
         session.tracker.say(
             f"ended at step {progress.step} of {config.train.steps}: no score better than {progress.best:.3f}, that of "
-            f"step {progress.best_step}, in {progress.stale} validations (validate.patience)"
+            f"step {progress.best_step}, in {counted(progress.stale, 'validation')} (validate.patience)"
         )
     session.boundary.agreed(session.wish)  # an error is one of all to the end; a signal comes too late to stop anything
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 
 from mets3d.config import to_yaml
+from mets3d.data.wording import counted
 from mets3d.files import read_object, write_json, write_text, write_with
 from mets3d.rundir import CheckpointDir, RunDir
+from mets3d.settings.effects import without_effect
 from mets3d.training import checkpoint
 from mets3d.training.checkpoint import Whole
 from mets3d.training.job import Job
@@ -66,7 +68,7 @@ def prepare_run(job: Job, accelerator: Accelerator) -> Start:
         *job.store.source_remarks(),
         *job.remarks,
         *_dropout(job),
-        *_layers(job),
+        *(without_effect(config, held_out=len(job.records[run.split]["validation"])) if found is None else []),
         *_room(job),
     ]
     progress = Progress() if record is None else replace(record.progress)
@@ -139,13 +141,6 @@ def _dropout(job: Job) -> list[str]:
     return [remark]
 
 
-def _layers(job: Job) -> list[str]:
-    """Returns a remark where a learning rate per layer is asked for, and no transformer has layers."""
-    if job.config.optim.layer_decay is None or job.config.model.mode != "cnn":
-        return []
-    return ["optim.layer_decay has no effect in mode cnn, which has neither ViT nor query decoder"]
-
-
 # ---------------------------------------------------------------- room on the disk
 
 
@@ -163,8 +158,8 @@ def _room(job: Job) -> list[str]:
         )
     if free + there < wanted:
         remark = (
-            f"{run.path}: {_mb(free)} are free; {config.train.keep_checkpoints} checkpoints, the best, one being "
-            f"written and the weights take {_mb(wanted)}: lower train.keep_checkpoints or free the disk"
+            f"{run.path}: {_mb(free)} are free; {counted(config.train.keep_checkpoints, 'checkpoint')}, the best, "
+            f"one being written and the weights take {_mb(wanted)}: lower train.keep_checkpoints or free the disk"
         )
         return [remark]
     return []

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
+from mets3d.data.wording import counted
 from mets3d.files import write_text, write_with
 from mets3d.training.session import Session
 
@@ -51,7 +52,7 @@ def profiled(session: Session) -> Iterator[Callable[[], None]]:
 
         yield tick
     if done < WARM_UP + steps:
-        session.tracker.say(f"profile: nothing traced, the run made {done} steps of {WARM_UP + steps}")
+        session.tracker.say(f"profile: nothing traced, the run made {counted(done, 'step')} of {WARM_UP + steps}")
         return
     try:
         _write(session, tracer, seconds / steps)

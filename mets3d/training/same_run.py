@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file
+from mets3d.data.wording import counted
 from mets3d.losses.boundary import BoundaryWeight
 from mets3d.rundir import RunDir
 from mets3d.training.progress import Record
@@ -109,9 +110,10 @@ def _length(before: Config, config: Config, done: int, remarks: list[str]) -> li
         return []
     if config.train.schedule_steps is None:
         refusal = (
-            f"train.steps: {was} there, {now} now: the learning rate or the boundary weight of the {done} steps done "
-            f"would have been another one. Say how they go on: --train.schedule_steps={before.train.curve_steps} keeps "
-            f"the curves and holds their end, --train.schedule_steps={now} goes over to those of {now} steps"
+            f"train.steps: {was} there, {now} now: the learning rate or the boundary weight of the "
+            f"{counted(done, 'step')} done would have been another one. Say how they go on: "
+            f"--train.schedule_steps={before.train.curve_steps} keeps the curves and holds their end, "
+            f"--train.schedule_steps={now} goes over to those of {now} steps"
         )
         return [refusal]
     last = max(0, done - 1)

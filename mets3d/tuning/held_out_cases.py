@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data.cases import find_cases
+from mets3d.data.wording import counted
 from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
@@ -47,7 +48,8 @@ def held_out_cases(run: RunDir, data: Path, settings: Data) -> tuple[list[HeldOu
     unknown = [name for name in names if references.get(name) is None]
     if unknown:
         raise FileNotFoundError(
-            f"{data} lacks the reference CASE-seg.nii.gz of {len(unknown)} held-out cases: {_some(unknown)}; "
+            f"{data} lacks the reference CASE-seg.nii.gz of {counted(len(unknown), 'held-out case')}: "
+            f"{_some(unknown)}; "
             "name the data set that the run was trained on"
         )
     patients = {name: found_cases[name].patient for name in names} | split.get("patients", {})
@@ -66,13 +68,14 @@ def _check_probabilities(predictions: PredictionsDir, training: set[str], names:
     trained_on = sorted(there & training)
     if trained_on:
         raise ValueError(
-            f"{folder} holds probabilities of {len(trained_on)} cases that the run was trained on, which say nothing "
+            f"{folder} holds probabilities of {counted(len(trained_on), 'case')} that the run was trained on, which "
+            f"say nothing "
             f"about new ones: {_some(trained_on)}; remove {predictions.path} and {again}"
         )
     missing = sorted(set(names) - there)
     if missing:
         raise FileNotFoundError(
-            f"{folder} lacks the probabilities of {len(missing)} held-out cases: {_some(missing)}; {again}"
+            f"{folder} lacks the probabilities of {counted(len(missing), 'held-out case')}: {_some(missing)}; {again}"
         )
 
 
@@ -93,7 +96,8 @@ def _weights(run: RunDir, names: Sequence[str], again: str) -> str | None:
     otherwise = [name for name in names if recipe and recipe_of(predictions, name) not in (None, recipe)]
     if otherwise:
         raise ValueError(
-            f"{predictions.path}: probabilities of {len(otherwise)} held-out cases were made with other settings than "
+            f"{predictions.path}: probabilities of {counted(len(otherwise), 'held-out case')} were made with other "
+            f"settings than "
             f"`{predictions.note.name}` records; a later prediction did not reach them: {_some(otherwise)}; {again}"
         )
     made_by: str | None = note.get(WEIGHTS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mets3d.data.wording import counted
 from mets3d.inference.decoding_settings import RegionDecoding
 from mets3d.tuning.search import GAIN, SearchGrid
 
@@ -52,8 +53,9 @@ class Tuning:
 
     def caveats(self) -> list[str]:
         """Returns what a reader has to know before believing the table."""
-        count = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
-        few = f"; {count} are few to choose on" if len(self.cases) < FEW_CASES else ""
+        count = counted(len(self.cases), "case")
+        verb = "is" if len(self.cases) == 1 else "are"
+        few = f"; {count} {verb} few to choose on" if len(self.cases) < FEW_CASES else ""
         honest = (
             f"the cross-validated one ({self.folds} folds by patient) is not"
             if self.folds

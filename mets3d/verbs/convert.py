@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mets3d.console import progress_of
+from mets3d.data.wording import counted
 from mets3d.verbs.case_folders import chosen_jobs, print_case_folders
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_folder
@@ -56,13 +57,13 @@ def _lines(conversion: Conversion, out: Path, to: str) -> list[str]:
     """Returns what to say at the end: counts, names that were changed and cases that were left out."""
     learned, tested = len(conversion.learned), len(conversion.tested)
     files = ", ".join(f"{count} {how}" for how, count in sorted(conversion.files.items())) or "none"
-    lines = [f"{learned} cases with reference and {tested} without in {out}; files: {files}"]
+    lines = [f"{counted(learned, 'case')} with reference and {tested} without in {out}; files: {files}"]
     if conversion.renamed:
-        lines.append(f"{conversion.renamed} names that nnU-Net cannot have were changed; {out / 'names.csv'} says how")
+        lines.append(f"{counted(conversion.renamed, 'name')} changed to what nnU-Net can have, see {out / 'names.csv'}")
     start, example = FOLDER_NAMES.get(to, ("", ""))
     if start and not re.fullmatch(rf"{start}\d{{3}}_.+", out.resolve().name):
         lines.append(f"nnU-Net wants the folder to be named as {example}")
     if conversion.faults:
-        lines.append(f"{len(conversion.faults)} cases were not converted:")
+        lines.append(f"{counted(len(conversion.faults), 'case')} not converted:")
         lines += [f"  {case}: {fault}" for case, fault in conversion.faults.items()]
     return lines

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
+from mets3d.data.wording import counted
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
 
@@ -135,9 +136,9 @@ def _print_findings(report: Any, rules: str) -> None:
 
     if report.unpredicted:
         shown = ", ".join(report.unpredicted[:4]) + (", ..." if len(report.unpredicted) > 4 else "")
-        counted = rules_named(rules).missing_prediction == "worst"
-        how = "scored as the worst, as the rules say" if counted else "not scored, the rules do not count them"
-        print(f"{len(report.unpredicted)} references without a prediction, {how}: {shown}", file=sys.stderr)
+        worst = rules_named(rules).missing_prediction == "worst"
+        how = "scored as the worst, as the rules say" if worst else "not scored, the rules do not count them"
+        print(f"{counted(len(report.unpredicted), 'reference')} without a prediction, {how}: {shown}", file=sys.stderr)
     for remark in report.remarks:
         print(f"mets3d evaluate: {remark}", file=sys.stderr)
     for problem in report.problems:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import is_main_process, progress_of
+from mets3d.data.wording import counted
 from mets3d.verbs.case_folders import print_case_folders, print_not_usable
 from mets3d.verbs.parser import VerbParser, output_folder
 
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             print(remark)
         print_not_usable("predict", result.failures, result.folder)
         print(f"decoding: {result.decoded_by}")
-        print(f"{len(result.cases)} label maps in {result.folder}")
+        print(f"{counted(len(result.cases), 'label map')} in {result.folder}")
         if result.skipped:
             print(f"{len(result.skipped)} of them were there already, made the same way from the same files")
     return 1 if result.failures else 0

@@ -115,7 +115,7 @@ def test_spacing_and_affine_that_disagree(tmp_path: Path) -> None:
 def test_values_that_are_no_numbers(tmp_path: Path, value: float) -> None:
     finding = found_in(tmp_path, volumes={"t1c": changed(scan(0), (5, 5, 5), value)})["not a number"]
     assert finding.severity == "error"
-    assert finding.detail.startswith("t1c has 1 voxels")
+    assert finding.detail.startswith("t1c is NaN or infinite in 1 voxel")
 
 
 @pytest.mark.parametrize("value", [0, 7])
@@ -136,7 +136,7 @@ def test_labels_outside_the_known_ones(tmp_path: Path) -> None:
     labels[5, 5, 4], labels[4:6, 5, 5] = 8, 6
     finding = found_in(tmp_path, volumes={"seg": labels})["unknown label"]
     assert finding.severity == "error"
-    assert "expected labels 0 to 4, found label 6 in 2 voxels, label 8 in 1 voxels" in finding.detail
+    assert "expected labels 0 to 4, found label 6 in 2 voxels, label 8 in 1 voxel" in finding.detail
 
 
 def test_labels_that_are_not_whole(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_shares_of_processes_and_accumulation_are_the_global_batch() -> None:
         assert len({len(keys) for keys in shares}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than the machine has cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resuming_and_workers_change_no_sample(phantom_store: Path, workers: int) -> None:
@@ -135,6 +136,7 @@ def test_a_case_smaller_than_the_patch_is_padded_with_zeros(phantom_store: Path)
     assert all(start <= 0 and start + 64 >= n for start, n in zip(sample["origin"], case.shape, strict=True))
 
 
+@pytest.mark.slow
 def test_lesion_share_and_equal_chance_of_every_lesion(phantom_store: Path) -> None:
     store = open_store(phantom_store)
     name = max(store.cases, key=lambda case: len(store.read(case).lesions("TC")))

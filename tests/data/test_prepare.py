@@ -143,7 +143,7 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path, value: float, sp
     spoilt = images[1].data.copy()
     spoilt[3, 3, 3] = spoilt[6, 6, 6] = spoilt[0, 9, 6] = value  # the last one outside the brain
     images[1] = replace(images[1], data=spoilt)
-    with pytest.raises(DataError, match=rf"^{SEQUENCES[1]} has 3 voxels that are NaN or infinite"):
+    with pytest.raises(DataError, match=rf"^{SEQUENCES[1]} is NaN or infinite in 3 voxels"):
         prepare(named(images), labels, spacing, 0, False)
 
 

@@ -177,7 +177,7 @@ def test_a_value_that_is_not_finite_is_refused_with_case_sequence_and_count(
     spoilt = scan(0).astype(np.float32)
     spoilt[5, 5, 5] = spoilt[6, 6, 6] = value
     make_case(data, "C-000", volumes={sequence: spoilt})
-    with pytest.raises(DataError, match=rf"(?s)1 case cannot be used.*C-000 .*{sequence} has 2 voxels that are NaN or"):
+    with pytest.raises(DataError, match=rf"(?s)1 case cannot be used.*C-000 .*{sequence} is NaN or infinite in 2"):
         preprocess(data, store, SETTINGS, data=Data())
     assert not (store / "store.json").exists()
     assert not (store / "cases" / "C-000.safetensors").exists()

@@ -52,7 +52,7 @@ def test_what_is_lost_above_two_is_a_warning_with_the_cases() -> None:
     kept = compared(labels_with(MIDDLE), labels_with(MIDDLE), (1.0, 1.0, 1.0))
     assert remarks({"A": kept}) == []
     (_, warning) = remarks({"A": kept, "B": rows})
-    assert warning.startswith("warning: 3 lesions above 2 mm3 of 1 cases vanished in the resampling: B. Choose a finer")
+    assert warning.startswith("warning: 3 lesions above 2 mm3 of 1 case vanished in the resampling: B. Choose a finer")
 
 
 def test_joined_lesions_share_their_volume() -> None:

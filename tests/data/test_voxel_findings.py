@@ -123,7 +123,7 @@ def test_illegal_labels_become_background_with_their_number(tmp_path: Path) -> N
     volumes["seg"][5, 5, 4] = -3
     (finding,) = check_case(make_case(tmp_path, volumes=volumes), Data(illegal_labels="background"))
     assert (finding.severity, finding.what) == ("warning", "unknown label")
-    assert "label 6 in 2 voxels, label 255 or outside 0 to 255 in 1 voxels" in finding.detail
+    assert "label 6 in 2 voxels, label 255 or outside 0 to 255 in 1 voxel" in finding.detail
     assert finding.detail.endswith("became background")
 
 

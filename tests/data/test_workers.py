@@ -130,6 +130,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(ORPHANS, encoding="utf-8")
@@ -187,6 +188,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_full_shared_memory_is_an_error_and_no_end_without_a_word(phantom_store: Path, tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", "/dev/shm"],
                       capture_output=True, check=False).returncode != 0:  # fmt: skip

@@ -177,7 +177,7 @@ def test_bad_arrays_and_files_are_named(trained_run: Path, case: Path, tmp_path:
     with pytest.raises(DataError, match="expected a brain, found zeros"):
         predictor(np.zeros_like(images), spacing_mm)
     images[1, 20, 20, 20] = np.nan
-    with pytest.raises(DataError, match="t1c has 1 voxels that are NaN or infinite"):
+    with pytest.raises(DataError, match="t1c is NaN or infinite in 1 voxel"):
         predictor(images, spacing_mm)
     files = {name: case / f"{case.name}-{name}.nii.gz" for name in SEQUENCES}
     with pytest.raises(DataError, match="missing"):

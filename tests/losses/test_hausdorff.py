@@ -405,6 +405,7 @@ def test_normalised_value_does_not_depend_on_the_unit_of_length_in_any(loss: Any
     torch.testing.assert_close(loss(probability, target, (3, 6, 9)), loss(probability, target, (1, 2, 3)))
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_many_calls() -> None:
     probability, target = random_case()
     process = psutil.Process()

@@ -174,6 +174,7 @@ def test_double_precision(small, image, mode):
     torch.testing.assert_close(output.probabilities.float(), single.probabilities, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_compiles_to_one_graph():
     """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
     script = """

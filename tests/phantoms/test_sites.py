@@ -105,6 +105,34 @@ def test_a_later_call_leaves_no_wrong_sites_or_truth(
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sites.csv", "hospital,scanner\nA,3 T\n"),
+        ("sites.csv", ""),
+        ("sites.csv", "a folder"),
+        ("splits_by_site.json", '[{"train": ["P1"], "val": ["P2"]}]'),
+        ("splits_by_site.json", "7"),
+        ("splits_by_site.json", "{"),
+    ],
+)
+def test_a_file_of_somebody_else_is_neither_removed_nor_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    file = tmp_path / name
+    if content == "a folder":
+        file.mkdir()
+    else:
+        file.write_text(content, encoding="utf-8")
+    before = None if file.is_dir() else file.read_bytes()
+    words = ["synth", str(tmp_path), "--shape", "30", "36", "30", "--spacing", "5", "--cases", "1"]
+    assert main([*words, "--difficulty", "mets"]) == 2
+    assert f"{file}: is no file of phantoms' sites, and would be replaced" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert main(words) == 0
+    assert (None if file.is_dir() else file.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--annotation-noise=2"], "annotation noise: expected a number from 0 to 1, found 2.0"),

@@ -7,7 +7,7 @@ def test_unfinished_training_and_skipped_steps_are_named(make_run):
     rows = [{"step": step, "kind": "train", "loss": 1.0, "skipped": step // 10} for step in range(1, 31)]
     notes = [note.text for note in read_run(make_run(metrics=rows)).notes]
     assert "Training has not reached its end: 30 of 40 steps are logged." in notes
-    assert "3 training steps were skipped because the loss was not finite." in notes  # the log counts them up
+    assert "3 training steps skipped because the loss was not finite." in notes  # the log counts them up
     assert "No validation in metrics.jsonl: no validation curve." in notes
 
 

@@ -104,6 +104,7 @@ def test_all_found_and_none_found_still_have_an_interval() -> None:
     assert proportion_interval(np.zeros(0), np.zeros(0), []) is None
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """400 cohorts of 30 patients with one to four alike time points: the binomial SD of the coverage is 1.1 %."""
     rng = np.random.default_rng(7)

@@ -132,6 +132,7 @@ def test_a_launch_file_of_another_world_is_one_line(
     assert launched == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -15,7 +15,7 @@ from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import checkpoint, optim, state
 from mets3d.training.ema import Ema
 from mets3d.training.job import Job
-from mets3d.training.prepare import _layers, checkpoint_bytes
+from mets3d.training.prepare import checkpoint_bytes
 from mets3d.training.progress import Progress, Record
 from tests.builders.runs import forget_accelerator
 from tests.training.test_groups import network
@@ -61,11 +61,3 @@ def test_a_checkpoint_is_as_large_as_expected(tmp_path: Path, settings: dict[str
     tensors = sum(1 for _ in net.parameters()) * (1 + config.optim.numbers_kept)
     assert 0 < written - checkpoint_bytes(job) < 1500 * tensors
     assert checkpoint_bytes(job) > 4 * 1500 * tensors, "so that one number too many or too few would show"
-
-
-def test_a_rate_per_layer_without_a_transformer_is_said() -> None:
-    def remarks(mode: str, decay: float | None) -> list[str]:
-        return _layers(job_of(Config.model_validate({"model": {"mode": mode}, "optim": {"layer_decay": decay}})))
-
-    assert remarks("cnn", None) == remarks("decoder", 0.8) == remarks("encoder", 0.8) == []
-    assert ["no effect in mode cnn" in remark for remark in remarks("cnn", 0.8)] == [True]

@@ -59,6 +59,7 @@ Path(sys.argv[1], str(rank)).write_text(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_say_the_same(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")

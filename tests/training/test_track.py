@@ -4,18 +4,15 @@ import sys
 import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 import pytest
 
-from mets3d.config import Track, load
-from mets3d.rundir import CheckpointDir, RunDir
+from mets3d.config import Track
+from mets3d.rundir import RunDir
 from mets3d.training import loop
-from mets3d.training.shown import Details
-from mets3d.training.track import installed, tracker, wandb_orders
-from mets3d.training.track.tracker import Tracker
+from mets3d.training.track import installed, wandb_orders
 from tests.builders.runs import train, write_config
 
 
@@ -98,58 +95,3 @@ def test_each_step_says_how_long_it_waited_for_data_and_what_memory_it_holds(
     held = psutil.Process().memory_info().rss / 1e9
     assert 0.2 * held < rows[-1]["memory_gb"] < 5 * held
     assert not (tmp_path / "runs" / "run" / "validation").exists(), "nobody is there to look"
-
-
-class Link:
-    """Stands for the way to W&B: keeps how the training ended."""
-
-    endings: ClassVar[list[dict[str, Any]]] = []
-
-    def __init__(self, *words: Any, **named: Any):
-        pass
-
-    def close(self, exit_code: int, **named: Any) -> None:
-        self.endings.append({"exit_code": exit_code, **named})
-
-
-@pytest.mark.parametrize("asked", [True, False])
-def test_weights_are_sent_where_a_run_has_reached_its_end_and_they_are_asked_for(
-    asked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(tracker, "WandbLink", Link)
-    monkeypatch.setattr(tracker, "wandb_is_wanted", lambda settings: True)
-    run = RunDir(tmp_path / "run")
-    for step in (2, 4):
-        folder = CheckpointDir(run.checkpoint(step))
-        folder.path.mkdir(parents=True)
-        folder.weights.touch()
-    folder.averaged.touch()
-    run.point("best", 2)
-    run.point("last", 4)
-    for code in (0, 1, 143):
-        log = Tracker(load([f"--track.weights={asked}"]), SimpleNamespace(is_main_process=True), run, step=0)
-        log.connect(lambda: None)
-        log.close(code, "broken" if code == 1 else None)
-    weights = [ending["weights"] for ending in Link.endings[-3:]]
-    best, last = CheckpointDir(run.checkpoint(2)).weights, CheckpointDir(run.checkpoint(4)).averaged
-    assert weights == [{"best": best, "last": last} if asked else {}, {}, {}]
-    assert [(end["exit_code"], end["stopped"], end["reason"]) for end in Link.endings[-3:]] == [
-        (0, False, None),
-        (1, False, "broken"),
-        (143, True, None),
-    ]
-
-
-def test_pictures_that_cannot_be_written_cost_a_line_and_no_number(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = RunDir(tmp_path / "run")
-    run.path.mkdir()
-    run.validations.touch()  # a file where the folder should be
-    log = Tracker(load([]), SimpleNamespace(is_main_process=True), run, step=0)
-    log.validation(2, {"cases": 1, "dice/mean": 0.5, "seconds": 1.0}, Details(cases=[{"case": "a"}]))
-    log.close(0)
-    assert [row["dice/mean"] for row in run.read_metrics()] == [0.5]
-    said, scores = capsys.readouterr().out.splitlines()
-    assert "cannot be written" in said
-    assert "dice/mean 0.500" in scores

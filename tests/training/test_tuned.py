@@ -95,6 +95,7 @@ def test_channels_last_trains_the_same_network(tmp_path: Path, phantom_store: Pa
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_compiled_run_trains_the_same_network(tmp_path: Path, phantom_store: Path) -> None:
     """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
     losses = []

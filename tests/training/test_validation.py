@@ -252,6 +252,9 @@ def test_the_subset_is_scored_often_and_all_seldom(
     best = max(rows[1:], key=lambda row: row["all/dice/mean"])
     assert run.pointer("best") == best["step"]
     lines = [line for line in capsys.readouterr().out.splitlines() if "validation on" in line]
-    assert lines[0].startswith("step 1  validation on 1 held-out cases  ")
-    assert f"all/dice/mean {rows[1]['all/dice/mean']:.3f}" in lines[1]
-    assert "validation on 3 held-out cases" in lines[1]
+    assert lines[0].startswith("step 1  validation on 1 held-out case  ")
+    # A validation on all cases has a line for the subset and one for all, each with its number of cases and its means.
+    for line, number, mean in ((1, "1 held-out case ", "dice/mean"), (2, "all 3 held-out cases ", "all/dice/mean")):
+        assert lines[line].startswith(f"step 2  validation on {number} ")
+        assert f"  dice/mean {rows[1][mean]:.3f}" in lines[line]
+    assert [line.split("  ")[0] for line in lines] == ["step 1", "step 2", "step 2", "step 3", "step 3"]

@@ -184,6 +184,7 @@ def test_the_page_of_a_run_has_its_best_scores_pictures_tables_and_weights(serve
     assert server.unknown <= {"OrganizationCoreWeaveOrganizationID"}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_leaves_a_failed_run_with_all_its_numbers(
     server: WandbServer, tmp_path: Path
 ) -> None:

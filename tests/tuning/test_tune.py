@@ -304,6 +304,7 @@ def test_a_configured_threshold_is_on_the_grid_and_peaks_lie_above_their_thresho
 # ---------------------------------------------------------------- scores are those of the label map
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_scores_are_those_of_the_decoded_label_map(tmp_path_factory: Any, data: st.DataObject) -> None:
@@ -359,7 +360,7 @@ def test_cases_of_the_training_split_are_refused(tmp_path: Path) -> None:
     run, data = make_run(tmp_path, cases_of(planted_size), training=("T-900-000", "T-901-000"))
     folder = run / "predictions" / "probabilities"
     (folder / "T-901-000.nii.gz").write_bytes((folder / "P-000-000.nii.gz").read_bytes())
-    with pytest.raises(ValueError, match=r"1 cases that the run was trained on.*T-901-000; remove .*--held-out"):
+    with pytest.raises(ValueError, match=r"1 case that the run was trained on.*T-901-000; remove .*--held-out"):
         tune(run, data)
     assert not (run / "decoding.json").exists()
 
@@ -368,7 +369,7 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
     run, data = make_run(tmp_path, cases_of(planted_size))
     (run / "predictions" / "probabilities" / "P-001-000.nii.gz").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"lacks .* 1 held-out cases: P-001-000; run `mets3d predict .* --held-out --prob"
+        FileNotFoundError, match=r"lacks .* 1 held-out case: P-001-000; run `mets3d predict .* --held-out --prob"
     ):
         tune(run, data)
     run, data = make_run(tmp_path / "b", cases_of(planted_size))
@@ -426,7 +427,7 @@ def test_probabilities_that_an_earlier_recipe_left_are_refused(tmp_path: Path) -
     write_json(run / "predictions" / "predict.json", {"recipe": "new", "cases": ["P-001-000"]})
     for name, recipe in (("P-000-000", "old"), ("P-001-000", "new")):
         write_json(run / "predictions" / "records" / f"{name}.json", {"recipe": recipe})
-    with pytest.raises(ValueError, match=r"1 held-out cases were made with other settings .*: P-000-000; run `"):
+    with pytest.raises(ValueError, match=r"1 held-out case were made with other settings .*: P-000-000; run `"):
         tune(run, data)
     write_json(run / "predictions" / "records" / "P-000-000.json", {"recipe": "new"})
     tune(run, data)

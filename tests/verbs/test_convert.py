@@ -17,10 +17,10 @@ def test_it_says_what_it_did_and_what_it_left_out(tmp_path: Path, capsys: pytest
     assert main(["convert", str(tmp_path / "D"), str(target), "--to", "nnunet-v2"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("layout: BraTS-METS")
-    assert f"1 cases with reference and 0 without in {target}; files: 5 linked" in said
-    assert f"1 names that nnU-Net cannot have were changed; {target / 'names.csv'} says how" in said
+    assert f"1 case with reference and 0 without in {target}; files: 5 linked" in said
+    assert f"1 name changed to what nnU-Net can have, see {target / 'names.csv'}" in said
     assert "nnU-Net wants the folder to be named as Dataset001_Mets" in said
-    assert said[-2] == "1 cases were not converted:"
+    assert said[-2] == "1 case not converted:"
     assert said[-1].startswith("  B: expected t1n, t1c, t2w, t2f, found no t2w")
     settings = "--data.sequences=[t1c, t2f]"
     assert main(["convert", str(tmp_path / "D"), str(tmp_path / "two"), "--to", "nnunet-v2", settings]) == 0

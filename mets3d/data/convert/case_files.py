@@ -31,6 +31,7 @@ from mets3d.data.nifti import (
 )
 from mets3d.data.nifti.as_stored import AsStored, as_stored, expect_whole
 from mets3d.data.reading import read_reference, read_scan, read_scan_header
+from mets3d.data.wording import counted
 from mets3d.files import remove, replacing
 from mets3d.regions import KNOWN_LABELS
 from mets3d.settings import Data
@@ -193,7 +194,7 @@ def _convert_scan(job: _Job, sequence: str, header: Header, frame: _Frame | None
     image = read_scan(job.case, sequence)
     if not np.isfinite(image.data).all():
         count = int(np.count_nonzero(~np.isfinite(image.data)))
-        raise DataError(f"{sequence} has {count} voxels that are NaN or infinite, which nnU-Net refuses")
+        raise DataError(f"{sequence} is NaN or infinite in {counted(count, 'voxel')}, which nnU-Net refuses")
     if plain and not image.oddities:
         _hand_on(job, scan.path, job.path(sequence))
     else:
@@ -262,7 +263,7 @@ def _known_labels(job: _Job) -> LabelVolume:
     volume = read_reference(job.case)
     unknown = {label: count for label, count in label_counts(volume.labels).items() if label not in KNOWN_LABELS}
     if unknown:
-        found = ", ".join(f"label {label} in {count} voxels" for label, count in unknown.items())
+        found = ", ".join(f"label {label} in {counted(count, 'voxel')}" for label, count in unknown.items())
         raise DataError(
             f"expected labels 0 to {KNOWN_LABELS[-1]}, found {found}; map them in data.labels, or set "
             "data.illegal_labels to background"

@@ -15,7 +15,7 @@ from mets3d.data.layouts.dataset_json import DatasetJson
 from mets3d.data.layouts.layout import Files, Found, Placed
 from mets3d.data.layouts.words import REFERENCE
 from mets3d.data.tree import Tree
-from mets3d.data.wording import WHOLE_SET
+from mets3d.data.wording import WHOLE_SET, counted
 
 FOLDERS = {"imagesTr": "labelsTr", "imagesTs": None}  # the references of imagesTs, if any, are for testing alone
 
@@ -74,9 +74,8 @@ def _channels(dataset: DatasetJson, folder: Path, ending: str, found: Found) -> 
         if sequence is not None:
             files.add(sequence, path)
     if odd:
-        detail = (
-            f"{folder} holds {len(odd)} files that are not CASE_0000{ending} to CASE_{len(dataset.channels) - 1:04d}"
-        )
+        names = f"CASE_0000{ending} to CASE_{len(dataset.channels) - 1:04d}"
+        detail = f"{folder} holds {counted(len(odd), 'file')} not named {names}"
         advice = f"for example {odd[0]}; rename them, or correct dataset.json"
         found.findings.append(Finding(WHOLE_SET, "warning", "file of no channel", detail, advice))
     return cases

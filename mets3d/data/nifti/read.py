@@ -13,6 +13,7 @@ from mets3d.data.nifti.formats import Voxels, all_volumes, header_of, one_volume
 from mets3d.data.nifti.orientation import in_ras_order, laid_out, ras_affine, ras_shape, ras_spacing
 from mets3d.data.nifti.scaling import float32_in_ras, scaled
 from mets3d.data.nifti.volumes import FileError, Header, ImageVolume, LabelVolume, Oddity, ProbabilityVolume
+from mets3d.data.wording import counted
 
 WHOLE_NUMBER_TOLERANCE = 1e-3
 AS_THEY_ARE: Mapping[int, int] = MappingProxyType({})
@@ -94,7 +95,8 @@ def _whole(voxels: Voxels, path: Path) -> Num[np.ndarray, "x y z"]:
         wrong = ~(np.abs(values - whole) <= WHOLE_NUMBER_TOLERANCE)
     if wrong.any():
         raise NotLabelsError(
-            f"{path}: expected whole numbers as labels, found {int(wrong.sum())} voxels that are not, for example "
+            f"{path}: expected whole numbers as labels, found others in {counted(int(wrong.sum()), 'voxel')}, for "
+            f"example "
             f"{float(values[wrong][0]):g}; a label map must be resampled with nearest neighbours"
         )
     return np.asarray(whole)

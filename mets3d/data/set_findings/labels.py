@@ -8,7 +8,7 @@ from statistics import median
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding, Severity
-from mets3d.data.wording import WHOLE_SET
+from mets3d.data.wording import WHOLE_SET, counted
 from mets3d.regions import BACKGROUND, ET_LABEL, LABEL_NAMES, NETC, RC_LABEL, SNFH
 
 LEAST_VOXELS = 8  # of a label in a case, for its neighbours to be judged
@@ -66,7 +66,7 @@ def _no_enhancing_tumour(filled: Sequence[CaseSummary], present: Sequence[int]) 
 
 
 def _enhancing_tumour_alone(filled: Sequence[CaseSummary]) -> Finding:
-    detail = f"label {ET_LABEL} alone in {len(filled):,} references: {_regions_of(ET_LABEL)}"
+    detail = f"label {ET_LABEL} alone in {counted(len(filled), 'reference')}: {_regions_of(ET_LABEL)}"
     return Finding(WHOLE_SET, "note", "a single label", detail)
 
 
@@ -145,7 +145,7 @@ def _reordered(filled: Sequence[CaseSummary], found: str, order: Mapping[int, in
     if _is_stated(filled, order):
         return None
     expected = ", ".join(f"{label} {LABEL_NAMES[label]}" for label in (NETC, SNFH, ET_LABEL))
-    detail = f"{found} ({compared:,} cases compared); expected {expected}"
+    detail = f"{found} ({counted(compared, 'case')} compared); expected {expected}"
     return Finding(WHOLE_SET, _certainty(compared), "labels in another order", detail, _write(filled, order))
 
 

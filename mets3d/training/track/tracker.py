@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from mets3d.config import Config
-from mets3d.log_names import ALL_CASES, CASES, MEAN, TRAIN, VALIDATION
+from mets3d.data.wording import counted
+from mets3d.log_names import ALL_CASES, CASES, SCORES, TRAIN, VALIDATION, score_name
 from mets3d.rundir import RunDir
 from mets3d.training.shown import Details
 from mets3d.training.track.other_link import OtherLink
@@ -23,6 +24,8 @@ from mets3d.training.track.wandb_orders import wandb_is_wanted
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+MEANS = [score_name(score) for score in SCORES]
 
 
 class Tracker:
@@ -66,17 +69,17 @@ class Tracker:
     def validation(self, step: int, values: Mapping[str, float], details: Details | None = None) -> None:
         """Logs the scores of held-out cases after optimizer step `step`; the terminal shows means over the regions.
 
+        Those over all cases, where others are over some, have a line of their own with their number.
         details: what the loggers show of the cases; it is written before the line that makes them look for it.
         """
         if self.file is not None and details is not None and details.cases:
-            try:
-                write_validation(self.run, step, details)
-            except (OSError, ValueError) as error:  # the numbers below matter, these do not
-                self.say(f"{self.run.validation(step).path} cannot be written, {error}; the training goes on")
+            write_validation(self.run, step, details)
         self._write(step, VALIDATION, values)
-        shown = (f"{name} {value:.3f}" for name, value in values.items() if name.endswith(f"/{MEAN}"))
-        where = f"validation on {values.get(f'{ALL_CASES}{CASES}', values[CASES])} held-out cases"
-        self.say(f"step {step}  {where}  {'  '.join(shown)}  {values['seconds']:.1f} s")
+        of_all = {name.removeprefix(ALL_CASES): value for name, value in values.items() if name.startswith(ALL_CASES)}
+        lines = [f"validation on {_means(values)}"] + ([f"validation on all {_means(of_all)}"] if of_all else [])
+        for line in lines[:-1]:
+            self.say(f"step {step}  {line}")
+        self.say(f"step {step}  {lines[-1]}  {values['seconds']:.1f} s")
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -116,6 +119,11 @@ class Tracker:
             plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
             self.file.write(json.dumps({"step": step, "kind": kind, **plain}) + "\n")
             self.file.flush()
+
+
+def _means(values: Mapping[str, float]) -> str:
+    shown = [f"{name} {value:.3f}" for name, value in values.items() if name in MEANS]
+    return "  ".join([counted(int(values[CASES]), "held-out case"), *shown])
 
 
 def _line(values: Mapping[str, float]) -> str:

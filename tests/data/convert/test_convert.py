@@ -193,8 +193,8 @@ def test_cases_that_cannot_be_converted_are_left_out_and_named(tmp_path: Path) -
     done = convert(data, tmp_path / "N", "nnunet-v2")
     assert done.learned == ["good"]
     assert {name: word in done.faults[name] for name, word in (
-        ("illegal", "label 8 in 1 voxels"), ("lacks", "found no t2w"), ("moved", "up to 3 mm apart"),
-        ("nan", "t2f has 1 voxels that are NaN"), ("cut", "truncated or corrupt"), ("gone", "a link to"),
+        ("illegal", "label 8 in 1 voxel"), ("lacks", "found no t2w"), ("moved", "up to 3 mm apart"),
+        ("nan", "t2f is NaN or infinite in 1 voxel"), ("cut", "truncated or corrupt"), ("gone", "a link to"),
     )} == dict.fromkeys(done.faults, True)  # fmt: skip
     assert {name.split("/")[-1][:4] for name in content(tmp_path / "N") if "/" in name} == {"good"}
     assert json.loads((tmp_path / "N" / "dataset.json").read_text(encoding="utf-8"))["numTraining"] == 1

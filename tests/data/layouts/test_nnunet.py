@@ -72,7 +72,7 @@ def test_a_file_of_no_channel_is_told(tmp_path: Path) -> None:
     found = find_cases(touched(raw(tmp_path), "imagesTr/A_0004.nii.gz", "imagesTr/readme.nii.gz"))
     assert len(found) == 1
     (finding,) = found.findings
-    assert "2 files that are not CASE_0000.nii.gz to CASE_0003" in finding.detail
+    assert "2 files not named CASE_0000.nii.gz to CASE_0003" in finding.detail
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_integers_stored_as_floats_are_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1.5, "whole numbers as labels, found 1 voxels that are not, for example 1.5"),
+        (1.5, "whole numbers as labels, found others in 1 voxel, for example 1.5"),
         (np.nan, "whole numbers"),
         (-1.0, "labels from 0 to 255, found -1 to 0"),
         (300.0, "labels from 0 to 255, found 0 to 300"),

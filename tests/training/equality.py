@@ -46,7 +46,7 @@ Gradients = dict[str, Tensor]
 def cases(*, one_in: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration.
 
-    one_in: of the terms that are with every mode, yields so many of the cases, each term with each target at least once.
+    one_in: of the terms that are with every mode, yields one case in so many; each term is there with each target.
     """
     from mets3d.settings.loss import BoundaryName
 

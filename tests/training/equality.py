@@ -46,7 +46,7 @@ Gradients = dict[str, Tensor]
 def cases(*, one_in: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields every case by its name `PRECISION/MODE/BOUNDARY/TARGET/DICE`, and its sections of the configuration.
 
-    one_in: of the terms that are with every mode, yields one case in so many; each term is there with each target.
+    one_in: of the terms that are with every mode, yields one case in so many in fp64, each with each target.
     """
     from mets3d.settings.loss import BoundaryName
 
@@ -56,7 +56,8 @@ def cases(*, one_in: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         places = MODES.index(mode) + boundaries.index(boundary) + TARGETS.index(target)
         turn = (boundaries.index(boundary) + TARGETS.index(target)) % len(MODES)
-        if places % one_in if boundary in WITH_EVERY_MODE else mode != MODES[turn]:
+        thinned = precision == "fp64" and places % one_in
+        if thinned if boundary in WITH_EVERY_MODE else mode != MODES[turn]:
             continue
         # Both kinds of Dice where nothing else is added; else they take turns.
         for batch_dice in (False, True) if boundary == "none" else (number % 3 == 0,):

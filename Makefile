@@ -55,8 +55,9 @@ lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
+# Recipe and study train for hours and have subcommands of their own.
 bench: .venv/.ready  ## benchmarks; results as JSON in benchmarks/results
-	for script in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$script || exit 1; done
+	for script in $$(grep -l __main__ benchmarks/*.py | grep -v -e /recipe.py -e /study.py); do $(BIN)/python $$script || exit 1; done
 
 clean:  ## environment, caches and runs
 	rm -rf .venv runs outputs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .import_linter_cache

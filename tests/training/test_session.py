@@ -95,6 +95,7 @@ def test_the_settings_of_a_score_are_those_that_validation_reads(
     with monkeypatch.context() as patched:
         for kind in read:
             patched.setattr(kind, "__getattribute__", noting)
+        patched.setattr("mets3d.training.prepare.without_effect", lambda *_, **__: [])  # it reads every setting
         with open_session(script.compose(config, accelerator), accelerator) as session:
             fit(session)
         assert session.progress.validated == 1

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mets3d.settings import Augment, Config, Section
 
 SWITCH = "augment.enabled"
+
+_OF_DISTANCE = "hausdorff_distance", "hausdorff_log"
+# Settings `loss.boundary_...` that some terms alone look at.
+OF_TERMS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("sides", "class_balanced"): _OF_DISTANCE,
+    ("cap_mm",): (*_OF_DISTANCE, "hausdorff_conditioned"),
+    ("alpha",): (*_OF_DISTANCE, "hausdorff_erosion", "hausdorff_convolution", "hausdorff_conditioned"),
+    ("absent",): (
+        *(*_OF_DISTANCE, "hausdorff_conditioned", "signed_distance"),
+        *("generalized_surface", "region_wise"),
+    ),
+    ("erosions", "rescale"): ("hausdorff_erosion",),
+    ("radii_mm",): ("hausdorff_convolution",),
+    ("inside",): ("blob", "cc_dice"),
+    ("tversky", "focus"): ("focal_tversky",),
+    ("top",): ("top_k",),
+}
 
 
 class Rule(NamedTuple):
@@ -24,6 +41,21 @@ class Rule(NamedTuple):
 def _drawn(*names: str) -> Callable[[Config], bool]:
     """Returns whether one of some changes of a sample has a probability above 0."""
     return lambda config: any(getattr(config.augment, name) for name in names)
+
+
+def _joined(least: int) -> Callable[[Config], bool]:
+    """Returns whether the loss has so many boundary terms or more."""
+    return lambda config: len(config.loss.boundary_terms) >= least
+
+
+def _has_term(*terms: str) -> Callable[[Config], bool]:
+    """Returns whether the loss has one of some boundary terms."""
+    return lambda config: not {*terms}.isdisjoint(config.loss.boundary_terms)
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 RULES = (
@@ -78,6 +110,21 @@ RULES = (
         "without validate.cases, for every validation is of all held-out cases",
     ),
     Rule(("train.max_skipped",), lambda config: not config.train.debug_non_finite, "under train.debug_non_finite"),
+    Rule(("loss.boundary_*",), _joined(1), "where loss.boundary is none"),
+    Rule(("loss.boundary_shares",), _joined(2), "where loss.boundary is one term"),
+    Rule(
+        ("loss.boundary_ramp",),
+        lambda config: config.loss.boundary_schedule != "constant",
+        "under loss.boundary_schedule constant",
+    ),
+    *(
+        Rule(
+            tuple(f"loss.boundary_{name}" for name in names),
+            _has_term(*terms),
+            f"where loss.boundary is {{loss.boundary}}, but with {_listed(terms)} alone",
+        )
+        for names, terms in OF_TERMS.items()
+    ),
     Rule(("augment.*",), lambda config: config.augment.enabled, f"where {SWITCH} is false"),
     *(
         Rule(strengths, _drawn(*of), f"where {what} 0")
@@ -109,7 +156,9 @@ def without_effect(config: Config, *, held_out: int) -> list[str]:
         idle = [key for key in changed if key not in told and any(_is_meant(key, name) for name in rule.keys)]
         if idle and not rule.act(config):
             told |= {*idle}
-            remarks.append(f"{_listed(idle)} no effect {_filled_in(rule.why, config)}")
+            remarks.append(
+                f"{_listed(idle)} {'has' if len(idle) == 1 else 'have'} no effect {_filled_in(rule.why, config)}"
+            )
     wanted = config.validate_.cases
     if wanted is not None and wanted > held_out:
         remarks.append(f"validate.cases is {wanted}, and {held_out} cases are held out: all of them are scored")
@@ -131,11 +180,6 @@ def _changed(config: Config) -> Iterator[str]:
 
 def _is_meant(key: str, name: str) -> bool:
     return key.startswith(name[:-1]) if name.endswith("*") else key == name
-
-
-def _listed(keys: Sequence[str]) -> str:
-    *others, last = keys
-    return f"{', '.join(others)} and {last} have" if others else f"{last} has"
 
 
 def _filled_in(why: str, config: Config) -> str:

@@ -10,6 +10,8 @@ STUDY/
     locks/             who works here
     ledger.json        every use of test cases
     test/NAME/         predictions and scores of test cases, in the form of a run directory, see `TestDir`
+    test/cases.json    which cases these are
+    test_1/ ...        the same of other test cases, in an earlier use
 """
 
 from __future__ import annotations
@@ -93,6 +95,7 @@ class TestDir(StudyDir):
     logs = Inside("test_logs")
     states = Inside("test_states")
     report = Inside("test_report")
+    scored_cases = Inside("test/cases.json")  # name -> digest, of all runs there
 
     def run(self, name: str) -> RunDir:
         """Returns the folder of a run's test scores."""

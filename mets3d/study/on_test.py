@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
-from mets3d.files import NAMES, OBJECT, read_object, write_json
+from mets3d.files import NAMES, OBJECT, read_json, read_object, write_json
 from mets3d.study.claim import claimed
 from mets3d.study.folder import StudyDir, TestDir
 from mets3d.study.ledger import Use, begin_use, digests, end_use
@@ -42,6 +43,7 @@ def run_on_test(sweep: Sweep, order: Order, cases: Path, say: Say, *, again: boo
             _check_unseen(study, run.name, chosen)
         begin_use(study, use)
         test = TestDir(study.path)
+        _make_room(test, use, say)
         for run in finished:
             _take_over(study, test, run.name, chosen)
         workshop = Workshop(test, order.machine, lambda run: _work(order, test, run, cases), say, **shop)
@@ -107,6 +109,22 @@ def _check_unseen(study: StudyDir, name: str, cases: Sequence[Case]) -> None:
             f"{name} was trained or validated on the patients of {len(leaked)} test cases, such as {leaked[0]}; test "
             "cases are those that no run has seen"
         )
+
+
+def _make_room(test: TestDir, use: Use, say: Say) -> None:
+    """Puts the scores of other test cases aside, which would else be taken for those of these ones."""
+    if test.test.exists() and not _holds(test, use):
+        aside = next(place for number in count(1) if not (place := test.path / f"{test.test.name}_{number}").exists())
+        test.test.rename(aside)
+        say(f"{test.test} held the scores of other test cases, which lie in {aside} now")
+    write_json(test.scored_cases, use.cases)
+
+
+def _holds(test: TestDir, use: Use) -> bool:
+    try:
+        return bool(read_json(test.scored_cases) == use.cases)
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _take_over(study: StudyDir, test: TestDir, name: str, cases: Sequence[Case]) -> None:

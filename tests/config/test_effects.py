@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import torch
 
-from mets3d.config import load
+from mets3d.config import Loss, load
 from mets3d.config.keys import settings
-from mets3d.settings.effects import RULES, without_effect
+from mets3d.losses import _boundary_losses
+from mets3d.settings.effects import OF_TERMS, RULES, without_effect
+from mets3d.settings.loss import BoundaryName
 from mets3d.shipped import CONFIGS, names_in
 from tests.builders.runs import train, write_config
 
@@ -41,6 +45,19 @@ def remarks(*words: str, held_out: int = 99) -> list[str]:
         (["--optim.momentum=0.9"], "optim.momentum has no effect under optim.name adamw"),
         (["--data.split=s.json", "--data.folds=3"], "data.folds has no effect beside data.split"),
         (["--data.lesion_fraction=0", "--data.lesions_per_case=5"], "data.lesions_per_case has no effect where data.l"),
+        (
+            ["--loss.boundary=none", "--loss.boundary_weight=0.3", "--loss.boundary_top=0.2"],
+            "loss.boundary_weight and loss.boundary_top have no effect where loss.boundary is none",
+        ),
+        (
+            ["--loss.boundary=blob+cc_dice", "--loss.boundary_sides=target"],
+            "loss.boundary_sides has no effect where loss.boundary is blob+cc_dice, but with hausdorff_distance and h",
+        ),
+        (
+            ["--loss.boundary=top_k", "--loss.boundary_schedule=constant", "--loss.boundary_ramp=[0, 1]"],
+            "loss.boundary_ramp has no effect under loss.boundary_schedule constant",
+        ),
+        (["--loss.boundary=blob", "--loss.boundary_shares=[2]"], "loss.boundary_shares has no effect where loss.boun"),
         (["--validate.all_every=100"], "validate.all_every has no effect without validate.cases, for every validation"),
         (["--train.debug_non_finite=true", "--train.max_skipped=9"], "train.max_skipped has no effect under train.deb"),
         (
@@ -72,6 +89,8 @@ def test_a_setting_without_effect_is_said(words: list[str], remark: str) -> None
         ["--optim.schedule=step", "--optim.step_every=100", "--optim.step_factor=0.5"],
         ["--optim.schedule=poly", "--optim.poly_power=2", "--optim.min_lr=1e-5"],
         ["--optim.name=sgd", "--optim.momentum=0.9"],
+        ["--loss.boundary=top_k+blob", "--loss.boundary_top=0.2", "--loss.boundary_shares=[2, 1]"],
+        ["--loss.boundary=blob", "--loss.boundary_label_weights=[1, 2, 3]", "--loss.boundary_reduction=sum"],
         ["--augment.preset=brats_regions"],
         ["--augment.preset=none"],
         ["--augment.preset=none", "--augment.noise=0.1", "--augment.noise_std=0.3"],
@@ -92,6 +111,38 @@ def test_every_rule_is_about_settings_that_there_are() -> None:
     for rule in RULES:
         for key in rule.keys:
             assert [name for name in settings() if name == key or (key[-1] == "*" and name.startswith(key[:-1]))], key
+
+
+NOT_ITS_DEFAULT = {
+    "alpha": 3.0,
+    "sides": "directed",
+    "absent": "skip",
+    "cap_mm": 7.0,
+    "class_balanced": True,
+    "erosions": 1,
+    "rescale": "fixed",
+    "radii_mm": (4.0,),
+    "inside": "dice",
+    "tversky": (0.5, 0.5),
+    "focus": 2.0,
+    "top": 0.5,
+}
+
+
+@pytest.mark.parametrize("term", get_args(BoundaryName))
+def test_a_setting_of_a_term_has_an_effect_where_the_rules_say_so(term: str) -> None:
+    probability = torch.rand(1, 3, 12, 10, 8, generator=torch.Generator().manual_seed(3))
+    target = torch.zeros(1, 3, 12, 10, 8, dtype=torch.bool)
+    target[:, 0, 2:8, 3:8, 2:6] = target[:, 1, 3:6, 4:6, 3:5] = True  # the third region is absent
+    probability[:, 0, 3:8, 3:8, 2:7] = 0.01  # a thick error
+
+    def value(**settings: object) -> list[float]:
+        chosen = Loss.model_validate({"boundary": term} | {f"boundary_{key}": new for key, new in settings.items()})
+        return _boundary_losses(chosen)[term](probability, target, (1.0, 1.0, 1.0), None, None)[0].tolist()
+
+    acts = {name for name, new in NOT_ITS_DEFAULT.items() if value(**{name: new}) != value()}
+    assert {*NOT_ITS_DEFAULT} == {name for names in OF_TERMS for name in names}
+    assert acts == {name for names, terms in OF_TERMS.items() if term in terms for name in names}
 
 
 def test_a_training_says_it_before_its_first_step_and_goes_on(

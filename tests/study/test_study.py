@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -465,6 +466,16 @@ def test_finished_runs_are_scored_on_test_cases_once(
         on_test(scored)
     assert on_test(scored, again=True).page is not None
     assert len(read_json(bench.study.ledger)["remarks"]) == 1
+    assert len(bench.begun) == 5, "the same scores"
+
+    shutil.rmtree(test / "BraTS-MET-90001-000")
+    bench.begun.clear()
+    on_test(scored, again=True)
+    assert [Path(one.work.run).name for one in bench.begun] == NAMES, "other cases are scored anew"
+    assert read_json(place.split)["validation"] == ["BraTS-MET-90002-000"]
+    aside = bench.study.path / "test_1" / "none_1"
+    assert len(read_json(RunDir(aside).split)["validation"]) == 2
+    assert f"which lie in {aside.parent} now" in " ".join(bench.said)
 
 
 def test_test_cases_that_a_run_has_seen_are_refused(
@@ -490,8 +501,6 @@ def scored(asked: work.Work, _process: Pretended) -> int:
 
 
 def unseen(data: Path, folder: Path) -> Path:
-    import shutil
-
     for name in ("BraTS-MET-90001-000", "BraTS-MET-90002-000"):
         shutil.copytree(data / name, folder / name)
     return folder

@@ -80,7 +80,10 @@ def split_of(store: Store, data: Data) -> Split:
 def _inner(outer: Entry, patients: Mapping[str, str], data: Data, store: Store) -> Entry:
     """Parts the training cases of an entry once more; what it holds out is touched by no run that chooses settings."""
     known = {name: patients[name] for name in outer["train"]}
-    inner = make_folds(known, data.inner_folds or 2, data.split_seed, store.burdens(LESIONS_OF))
+    try:
+        inner = make_folds(known, data.inner_folds or 2, data.split_seed, store.burdens(LESIONS_OF))
+    except ValueError as error:
+        raise ValueError(str(error).replace("data.folds", "data.inner_folds")) from None
     return as_entries(inner)[0]
 
 

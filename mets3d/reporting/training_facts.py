@@ -41,7 +41,7 @@ def _region_loss(loss: Loss, target: str) -> str:
 
 
 def _boundary(config: Config) -> str:
-    loss, steps = config.loss, config.train.steps
+    loss, steps = config.loss, config.train.curve_steps
     if loss.boundary == "none":
         return "no boundary term"
     start, end = (round(share * steps) for share in loss.boundary_ramp)
@@ -152,7 +152,11 @@ def _hardware(environment: dict[str, object]) -> str:
 
 
 def _data(config: Config, training: int, held_out: int) -> str:
-    return f"{count(training, 'training case')}, {held_out:,} held out (fold {config.data.fold} of {config.data.folds})"
+    data = config.data
+    where = f"fold {data.fold} of {data.folds}"
+    if data.inner_folds is not None:
+        where = f"one of {data.inner_folds} parts of the cases that {where} trains on"
+    return f"{count(training, 'training case')}, {held_out:,} held out ({where})"
 
 
 def _time(environment: dict[str, object]) -> str:

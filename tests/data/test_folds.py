@@ -233,3 +233,5 @@ def test_inner_folds_part_the_training_cases_and_leave_the_fold_unseen(
     assert inner.patients.keys() == {*outer.training}
     [remark] = inner.remarks
     assert remark.startswith("data.inner_folds: 2 cases of the store neither trained on nor held out")
+    with pytest.raises(ValueError, match=r"at least 9 patients for 9 folds, found 4 .* lower data\.inner_folds, "):
+        split_of(store, Data(**folds, inner_folds=9))

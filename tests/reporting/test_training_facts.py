@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.training_facts import facts, lede, loss_in_words, optimizer_in_words
 from mets3d.settings import Optim
@@ -19,6 +21,8 @@ def test_the_loss_in_words(make_run):
         "heads; plus Hausdorff distance loss, its weight rising from 0 to 0.25 between steps 100 and 500, exponent 2, "
         "mean over labels"
     )
+    longer = {"steps": 2000, "schedule_steps": 1000}
+    assert "between steps 100 and 500" in words("k", loss=ramp, train=longer), "the curves keep their length"
     balanced = {"boundary": "hausdorff_log", "boundary_sides": "target", "boundary_weight": 1}
     assert words("e", model={"mode": "cnn"}, loss=balanced, train={"steps": 1000}).endswith(
         "; plus one-sided Hausdorff log loss, weighed by their running ratio to count as much as the base loss, rising "
@@ -74,6 +78,9 @@ def test_what_was_trained_in_words(make_run, scores_of):
     assert known["Time"] == "2 h 1 min, started 2026-01-01T10:00:00+00:00"
     assert known["Hardware"] == "NVIDIA H200, 2 processes, Linux"
     assert known["Data"] == "4 training cases, 3 held out (fold 0 of 5)"
+    config = record.config.model_copy(update={"data": record.config.data.model_copy(update={"inner_folds": 4})})
+    inner = replace(record, config=config)
+    assert facts(inner)["Data"].endswith("3 held out (one of 4 parts of the cases that fold 0 of 5 trains on)")
     assert known["Precision"] == "fp32"
     assert known["Software"] == "mets3d 0.1.0"
     assert "Command" not in known

@@ -22,7 +22,8 @@ def check_installed(settings: Track) -> None:
     """Raises ValueError where `track.also` names a logger that is not installed."""
     missing = [name for name in settings.also if not is_installed(name)]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise ValueError(
-            f"track.also names {' and '.join(PACKAGES[name] for name in missing)}, which is not installed here; "
+            f"track.also names {' and '.join(PACKAGES[name] for name in missing)}, which {verb} not installed here; "
             f"pip install 'mets3d[{','.join(missing)}]', or leave it out of track.also"
         )

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from coverage import Coverage
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import tests.environment
 import tests.typecheck  # noqa: F401 - before the package: jaxtyping's hook looks it up by name
@@ -11,6 +13,26 @@ from tests.builders.cases import phantom_data, phantom_store  # noqa: F401 - fix
 from tests.builders.runs import trained_run  # noqa: F401
 
 TRACED = pytest.StashKey[bool]()
+# Tests that one process of pytest-xdist has to itself, for they share what is dear to make or wait for processes of
+# their own. By name: pytest 9.2 lets xdist 3.8 write no group into a test's id, so that its `xdist_group` does nothing.
+TOGETHER = (
+    "tests/evaluation/test_organisers.py",
+    "tests/training/test_wandb.py",
+    "tests/inference/test_predict.py::test_a_run_that_was_killed_goes_on_to_the_same_files",
+)
+
+
+class Together(LoadScopeScheduling):
+    """Gives the tests of each name in TOGETHER to one process, and all others to whichever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name in TOGETHER if nodeid.startswith(name)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    """Returns what shares the tests out where there are several processes."""
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

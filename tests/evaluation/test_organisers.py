@@ -67,8 +67,7 @@ OF_SWAPPED_SPACING = ("lesionwise_hd95", "lesionwise_nsd")
 Table = dict[tuple[str, str], dict[str, str]]
 
 
-# In one process of pytest-xdist, for the tables are dear and each process would make its own.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("organisers")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

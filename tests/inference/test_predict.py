@@ -705,7 +705,6 @@ def uninterrupted(trained_run: Path, phantom_data: Path, tmp_path_factory: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("killed predictions")
 @pytest.mark.parametrize("step", ["write_case", "finish_record", "write_scalar"])
 def test_a_run_that_was_killed_goes_on_to_the_same_files(
     trained_run: Path, phantom_data: Path, tmp_path: Path, uninterrupted: dict[str, bytes], step: str

@@ -35,7 +35,6 @@ from tests.builders.wandb_server import ENTITY, PROJECT, WandbServer, environmen
 from tests.training.test_sender import DETAILS, MASK
 
 pytest.importorskip("wandb")
-pytestmark = pytest.mark.xdist_group("wandb")  # one worker: each test waits for processes of its own
 
 WANDB = [str(Path(sys.executable).with_name("wandb"))]
 # Long enough for the client to start on a busy machine, short enough for a test.

@@ -155,7 +155,9 @@ def _score(request: Request, made: dict[str, Any]) -> None:
     report = evaluate(out, place.references(1 if request.arm.inner else 0), tables, Scoring(RULES))
     if report.problems:
         raise ValueError(f"not scored: {report.problems}")
-    write_text(folder / CONFIG, (run / "config.yaml").read_text(encoding="utf-8"))
+    # Kept in the repository, where the folders of this machine mean nothing.
+    config = (run / "config.yaml").read_text(encoding="utf-8").replace(str(place.path.resolve()), "runs/study")
+    write_text(folder / CONFIG, config.replace(str(place.path), "runs/study"))
     write_json(request.result, {"arm": request.arm_name, "seed": request.seed, **_record(request, run), **made})
     shutil.rmtree(out)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness import cpu_model
 from recipe_run import commit
-from study_arms import FULL, RULES, TINY, Arm, Scale, words_of
+from study_arms import FULL, KEPT, RULES, TINY, Arm, Scale, words_of
 from study_data import Place, source_digest
 
 from mets3d.evaluation.case import Scoring
@@ -56,6 +56,11 @@ class Request:
         return self.place.results / self.name / RECORD
 
     @property
+    def finished(self) -> bool:
+        """Whether it is finished, here or on another machine whose results were kept."""
+        return self.result.exists() or (not self.tiny and (KEPT / self.name / RECORD).exists())
+
+    @property
     def scale(self) -> Scale:
         """How much it trains."""
         return TINY if self.tiny else FULL
@@ -66,7 +71,7 @@ def finish_all(requests: Sequence[Request], jobs: int) -> int:
 
     Runs that start from the weights of others come after these.
     """
-    left = [request for request in requests if not request.result.exists()]
+    left = [request for request in requests if not request.finished]
     print(f"{len(requests)} runs, {len(requests) - len(left)} of them finished before", flush=True)
     failed = 0
     for after in (False, True):

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from harness import RESULTS
+from heads import ROOT
 from recipe_arms import ARMS, GROUPS, SCALES
-from recipe_data import ROOT, Place
+from recipe_data import Place
 from recipe_run import MIRRORED, PLAIN, REGIONS
 
 from mets3d.files import write_text

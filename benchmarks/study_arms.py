@@ -45,6 +45,10 @@ class Scale:
     steps: int
     tune: int
 
+    def steps_of(self, arm: Arm) -> int:
+        """Returns the steps of an arm: on the inner split half of them."""
+        return self.tune if arm.after else self.steps // 2 if arm.inner else self.steps
+
 
 FULL, TINY = Scale(patch=40, batch=2, steps=800, tune=200), Scale(patch=16, batch=2, steps=8, tune=4)
 
@@ -96,7 +100,7 @@ def chosen_weights() -> dict[str, float]:
 
 def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
     """Returns the settings of a run as words of a command line, all but its name, seed and folders."""
-    steps = scale.tune if arm.after else scale.steps // 2 if arm.inner else scale.steps
+    steps = scale.steps_of(arm)
     rate = 0.0005 if arm.after else 0.002
     return [
         f"--model.mode={arm.mode}",

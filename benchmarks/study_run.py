@@ -8,21 +8,15 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import threading
-import time
-import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from harness import cpu_model
-from recipe_run import commit
+import runs
+from runs import finish_one, origin, predicted, trained
 from study_arms import FULL, KEPT, RULES, TINY, Arm, Scale, words_of
-from study_data import Place, source_digest
+from study_data import Place
 
 from mets3d.evaluation.case import Scoring
 from mets3d.evaluation.evaluate import Tables, evaluate
@@ -67,122 +61,48 @@ class Request:
 
 
 def finish_all(requests: Sequence[Request], jobs: int) -> int:
-    """Finishes all runs in so many processes, each of which takes the next one. Returns the exit code.
-
-    Runs that start from the weights of others come after these.
-    """
+    """Finishes all runs in so many processes, those from the weights of others last. Returns the exit code."""
     left = [request for request in requests if not request.finished]
     print(f"{len(requests)} runs, {len(requests) - len(left)} of them finished before", flush=True)
     failed = 0
     for after in (False, True):
-        now = [request for request in left if (request.arm.after is not None) == after]
-        if not now:
-            continue
-        with ProcessPoolExecutor(min(jobs, len(now)), mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(finish, request) for request in now]):
-                failed += future.result() != 0
+        failed += runs.finish_all([each for each in left if (each.arm.after is not None) == after], jobs, finish)
     print(f"{len(left) - failed} runs finished, {failed} not; logs in {requests[0].place.path / 'logs'}", flush=True)
     return 1 if failed else 0
 
 
 def finish(request: Request) -> int:
-    """Finishes one run, unless it is or the time is over; its output goes to logs/. Returns 0 if it is finished."""
-    if request.result.exists():
-        return 0
-    if request.until is not None and time.time() > request.until:
-        return 1
-    log = request.place.path / "logs" / f"{request.name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    error: BaseException | None = None
-    with log.open("a", encoding="utf-8", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
-        try:
-            _finish(request)
-        except (Exception, SystemExit) as caught:  # one run that fails stops no other
-            traceback.print_exc()
-            error = caught
-    state = "finished" if request.result.exists() else f"not finished ({error or 'time is over'}), see {log}"
-    print(f"{request.name}: {state} after {time.perf_counter() - start:.0f} s", flush=True)
-    return 0 if request.result.exists() else 1
+    """Finishes one run, unless it is or the time is over. Returns 0 if it is finished."""
+    return finish_one(request, _finish)
 
 
 def _finish(request: Request) -> None:
-    """Trains, predicts and scores, as `train.py`, `mets3d predict` and `mets3d evaluate` do, in this process."""
-    import torch
-    from accelerate import Accelerator
-
-    from mets3d.config import load
-    from mets3d.training.loop import fit
-    from mets3d.training.session import open_session
-    from mets3d.training.stop import listening
-    from train import compose
-
-    torch.set_num_threads(1)
+    """Trains, predicts and scores; the record is written last."""
     place, arm = request.place, request.arm
     words = words_of(arm, request.scale, place.what()["spacing_mm"])
-    files = [f"--data.store={place.store}", f"--data.split={place.split}", f"--output={place.runs}"]
     if arm.after is not None:
-        files.append(f"--weights={place.runs / f'{arm.after}-{request.seed}'}")
-    config = load([*words, *files, f"--name={request.name}", f"--seed={request.seed}", "--track.wandb=disabled"])
-    accelerator = Accelerator(cpu=request.device == "cpu")
-    job = compose(config, accelerator)
-    start, cpu = time.perf_counter(), time.process_time()
-    with listening() as wish:
-        alarm = threading.Timer(max(0.0, request.until - time.time()), wish.ask) if request.until else None
-        if alarm:
-            alarm.daemon = True
-            alarm.start()
-        with open_session(job, accelerator, wish) as session:
-            first = session.progress.step
-            fit(session)
-        if alarm:
-            alarm.cancel()
-        if session.stopped_by:
-            return
-    seconds = {"train_s": time.perf_counter() - start, "train_cpu_s": time.process_time() - cpu}
-    whole = {name: round(value, 1) for name, value in seconds.items()} if first == 0 else {}
-    _score(request, {"settings": words, "steps": config.train.steps, **whole})
-
-
-def _score(request: Request, made: dict[str, Any]) -> None:
-    from mets3d.inference.predict import predict
-    from mets3d.inference.setup import Choices
-
-    place, run = request.place, request.place.runs / request.name
-    out = place.path / "predictions" / request.name
+        words.append(f"--weights={place.runs / f'{arm.after}-{request.seed}'}")
+    made = trained(request, words)
+    if made is None:
+        return
+    run, out, folder = place.runs / request.name, place.path / "predictions" / request.name, request.result.parent
     shutil.rmtree(out, ignore_errors=True)
-    done = predict(run, place.cases, out, Choices(decoding="default"), held_out=True)
-    if done.failures:
-        raise ValueError(f"not predicted: {done.failures}")
-    folder = request.result.parent
+    predicted(request, out)
     folder.mkdir(parents=True, exist_ok=True)
     tables = Tables(folder / SCORES, folder / LESIONS)
-    report = evaluate(out, place.references(1 if request.arm.inner else 0), tables, Scoring(RULES))
+    report = evaluate(out, place.references(1 if arm.inner else 0), tables, Scoring(RULES))
     if report.problems:
         raise ValueError(f"not scored: {report.problems}")
-    # Kept in the repository, where the folders of this machine mean nothing.
-    config = (run / "config.yaml").read_text(encoding="utf-8").replace(str(place.path.resolve()), "runs/study")
-    write_text(folder / CONFIG, config.replace(str(place.path), "runs/study"))
-    write_json(request.result, {"arm": request.arm_name, "seed": request.seed, **_record(request, run), **made})
+    write_text(folder / CONFIG, _here_or_there((run / "config.yaml").read_text(encoding="utf-8"), place))
+    about = {"arm": request.arm_name, "seed": request.seed, "rules": RULES, "steps": request.scale.steps_of(arm)}
+    made["settings"] = [_here_or_there(word, place) for word in made["settings"]]
+    write_json(request.result, {**about, **origin(request), **_of_training(run), **made})
     shutil.rmtree(out)
 
 
-def _record(request: Request, run: Path) -> dict[str, Any]:
-    """Returns from what the run is: data, code and machine; and the numbers of its training that the table shows."""
-    import torch
-
-    device = torch.cuda.get_device_name() if request.device == "cuda" else cpu_model()
-    what = request.place.what()
-    return {
-        "data": {name: what[name] for name in ("phantoms", "content")},
-        "rules": RULES,
-        "commit": commit(),
-        "code": source_digest("mets3d"),
-        "device": device,
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        **_of_training(run),
-    }
+def _here_or_there(text: str, place: Place) -> str:
+    """Returns a text that is kept in the repository, where the folders of this machine mean nothing."""
+    return text.replace(str(place.path.resolve()), "runs/study").replace(str(place.path), "runs/study")
 
 
 def _of_training(run: Path) -> dict[str, Any]:

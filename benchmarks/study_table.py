@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heads import ROOT
 from study_arms import BASE, CHOSEN, FAMILIES, KEPT, MODES, PUBLISHED_WEIGHT, WEIGHTS, arms
-from study_data import ROOT, Place
+from study_data import Place
 from study_run import LESIONS, RECORD, SCORES
 
 from mets3d.evaluation.tables import Row

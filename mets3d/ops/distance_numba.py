@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,15 +33,19 @@ def squared_field(
     nor numba's setting changes, and a forked loader process inherits none.
     """
     out = torch.empty(masks.shape, dtype=torch.float32)
-    jobs = zip(masks.numpy(), spacing_mm**2, absent, out.numpy(), strict=True)
-    threads = min(torch.get_num_threads(), len(masks))
+    on_threads(_volume, list(zip(masks.numpy(), spacing_mm**2, absent, out.numpy(), strict=True)))
+    return out
+
+
+def on_threads(volume: Callable[..., object], jobs: Sequence[tuple[Any, ...]]) -> None:
+    """Calls a compiled function with the arguments of each volume, on as many threads as torch is set to use."""
+    threads = min(torch.get_num_threads(), len(jobs))
     if threads == 1:
         for job in jobs:
-            _volume(*job)
+            volume(*job)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _volume(*job), jobs))
-    return out
+            list(pool.map(lambda job: volume(*job), jobs))
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -7,14 +7,12 @@ The lower envelope of whole-number parabolas is that of A. Meijster and others (
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from mets3d.ops.distance_numba import compiled
+from mets3d.ops.distance_numba import compiled, on_threads
 
 
 def nearest(
@@ -22,14 +20,7 @@ def nearest(
 ) -> Int32[Tensor, "N X Y Z"]:
     """Returns the nearest number of each voxel, 0 in a volume without one; volumes are shared over torch's threads."""
     out = torch.empty(numbers.shape, dtype=torch.int32)
-    jobs = [(*job, label_bits) for job in zip(numbers.numpy(), squares, out.numpy(), strict=True)]
-    threads = min(torch.get_num_threads(), len(jobs))
-    if threads == 1:
-        for job in jobs:
-            _volume(*job)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _volume(*job), jobs))
+    on_threads(_volume, [(*job, label_bits) for job in zip(numbers.numpy(), squares, out.numpy(), strict=True)])
     return out
 
 

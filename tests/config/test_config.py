@@ -100,6 +100,20 @@ def test_names_stay_text_and_take_settings_in() -> None:
         assert "name is" in faults(f"--name={bad}")[0]
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("optim.ema_decay", "optim.ema"), ("train.step", "train.steps"), ("loss.boundry_weight", "loss.boundary_weight")],
+)
+def test_the_nearest_key_is_one_of_the_same_section(typed: str, meant: str) -> None:
+    assert f"{typed}: unknown key; did you mean {meant}?" in faults(f"--{typed}=0.5")
+
+
+def test_empty_text_is_no_folder() -> None:
+    (found,) = faults("--weights=")
+    assert found.startswith("weights: ")
+    assert "null" in found
+
+
 def test_every_fault_is_listed_at_once_with_the_nearest_key() -> None:
     found = "\n".join(
         faults(

@@ -1,4 +1,4 @@
-"""Compares several runs or arms: the one that the others are compared with, their shared cases, and how they differ."""
+"""Compares several runs or arms with the first: their shared cases, and how they differ."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from mets3d.config import differing_keys
 from mets3d.reporting.arms import arm_tables
 from mets3d.reporting.run_record import RunRecord
-from mets3d.statistics.against_reference import Difference
 from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.study_table import StudyTable, study_table
 
 NO_DIFFERENCE = ("name", "output", "track", "resume")  # settings that say nothing about the network
-
-
-def reference_first(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Puts the run to compare with in front: the first without a boundary term, else the first."""
-    plain = [record for record in records if record.config.loss.boundary == "none"]
-    first = plain[0] if plain else records[0]
-    return [first, *(record for record in records if record is not first)]
 
 
 def cases_in_all(records: Sequence[RunRecord]) -> list[str]:
@@ -40,12 +32,6 @@ def compared(records: Sequence[RunRecord], cases: Sequence[str]) -> StudyTable |
     first = reference.label if reference.label not in arms else f"{reference.label} (reference)"
     regions = [region.name for region in reference.regions]
     return study_table({first: arm_tables(reference, cases), **arms}, regions=regions)
-
-
-def differences_of(records: Sequence[RunRecord], cases: Sequence[str]) -> list[Difference]:
-    """Returns the differences of every run or arm from the first, as `compared`; empty without a comparison."""
-    table = compared(records, cases)
-    return table.differences if table else []
 
 
 def configuration_differences(records: Sequence[RunRecord]) -> list[str]:

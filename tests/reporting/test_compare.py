@@ -1,5 +1,6 @@
 from mets3d.reporting import report
-from mets3d.reporting.compare import cases_in_all, configuration_differences, reference_first
+from mets3d.reporting.arms import as_arms
+from mets3d.reporting.compare import cases_in_all, configuration_differences
 from mets3d.reporting.fair import comparison_notes
 from mets3d.reporting.read_run import read_runs
 
@@ -7,8 +8,8 @@ from mets3d.reporting.read_run import read_runs
 def test_the_run_without_a_boundary_term_comes_first(make_run):
     term = {"loss": {"boundary": "hausdorff_distance"}}
     runs = [make_run("a", settings=term), make_run("b"), make_run("c", settings=term)]
-    assert [record.label for record in reference_first(read_runs(runs))] == ["b", "a", "c"]
-    assert [record.label for record in reference_first(read_runs([runs[2], runs[0]]))] == ["c", "a"]
+    assert [record.label for record in as_arms(read_runs(runs))] == ["b", "a", "c"]
+    assert [record.label for record in as_arms(read_runs([runs[2], runs[0]]))] == ["c", "a"]
 
 
 def test_equal_runs_have_no_comparison_notes(make_run, scores_of):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.scores import score_of
-from mets3d.reporting.compare import differences_of
+from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.verdict import caveat, change, question, verdict
 from mets3d.statistics.against_reference import Difference
@@ -32,7 +32,7 @@ def scored(shift, seed):
 
 
 def answer(reference, run, cases):
-    return verdict(run, cases, differences_of([reference, run], cases))
+    return verdict(run, cases, compared([reference, run], cases).differences)
 
 
 def test_the_verdict_follows_the_numbers(make_run):
@@ -63,7 +63,7 @@ def test_the_verdict_follows_the_numbers(make_run):
 def test_the_verdict_names_what_survives_the_correction(make_run):
     base = read_run(make_run("base", cases=CASES, scores=scored(0.0, 1)))
     other = read_run(make_run("other", cases=CASES, scores=scored(-5.0, 2)))
-    family = differences_of([base, other], CASES)
+    family = compared([base, other], CASES).differences
     # Four columns of scores and three of counts in three regions; no lesions.csv, so none of the lesions found by both.
     assert len(family) == 21
     smallest = 2 / 2**8
@@ -75,7 +75,7 @@ def test_the_verdict_names_what_survives_the_correction(make_run):
         "Wilcoxon's test corrected over 21 tests: no p is below 0.05, the smallest is 0.16."
     )
     third = read_run(make_run("third", cases=CASES, scores=scored(1.0, 3)))
-    assert len(differences_of([base, other, third], CASES)) == 42  # all runs on the page are one family
+    assert len(compared([base, other, third], CASES).differences) == 42  # all runs on the page are one family
     small = {("Lesion-wise HD95", "WT"): 0.0081, ("Lesions found", "ET"): 0.0004}
     lower = [replace(test, p_holm=small.get((test.score.name, test.region), test.p_holm)) for test in family]
     assert dict(verdict(other, CASES, lower))["After Holm's correction"] == (
@@ -93,7 +93,7 @@ def test_time_points_of_few_patients_conclude_nothing(make_run):
         scores = {(case, region): row for case in cases for region in ("WT", "TC", "ET")}
         runs.append(read_run(make_run(name, cases=cases, scores=scores)))
     base, other = runs
-    assert {test.verdict for test in differences_of([base, other], cases)} == {"too few cases"}
+    assert {test.verdict for test in compared([base, other], cases).differences} == {"too few cases"}
     assert answer(base, other, cases)[0][1].startswith("Cannot be concluded from 12 cases of 3 patients.")
 
 

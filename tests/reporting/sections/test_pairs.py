@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from mets3d.reporting import report
-from mets3d.reporting.compare import differences_of
+from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_runs
 from mets3d.statistics.comparison_tables import p_text
 
@@ -19,7 +19,8 @@ def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_pat
     ]
     page = read_page(report(runs, tmp_path / "out"))
     family = {
-        (test.method, test.score.name, test.region): test.p_holm for test in differences_of(read_runs(runs), CASES)
+        (test.method, test.score.name, test.region): test.p_holm
+        for test in compared(read_runs(runs), CASES).differences
     }
     rng = np.random.default_rng(0)
     drawn = rng.integers(7, size=(10_000, 7))

@@ -17,6 +17,7 @@ TRACED = pytest.StashKey[bool]()
 # their own. By name: pytest 9.2 lets xdist 3.8 write no group into a test's id, so that its `xdist_group` does nothing.
 TOGETHER = (
     "tests/evaluation/test_organisers.py",
+    "tests/reporting/browser/",
     "tests/training/test_wandb.py",
     "tests/inference/test_predict.py::test_a_run_that_was_killed_goes_on_to_the_same_files",
 )

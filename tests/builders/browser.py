@@ -9,9 +9,9 @@
 The browser is a Chromium found on PATH; Playwright drives it. Where one of them is not there, tests are skipped. With
 METS3D_SCREENSHOTS=FOLDER a picture of every opened page is written there, at each width, light and dark.
 
-Such tests lie in tests/reporting/browser, whose conftest.py imports the fixtures: Playwright leaves an event loop running
-in the thread until the browser is closed, behind the last test of that folder, and nothing else may call `asyncio.run`
-meanwhile.
+Such tests lie in tests/reporting/browser, whose conftest.py imports the fixtures: Playwright leaves an event loop
+running in the thread until the browser is closed, behind the last test of that folder, and nothing else may call
+`asyncio.run` meanwhile.
 """
 
 from __future__ import annotations

@@ -79,6 +79,8 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
     assert not (source / "mets3d" / "shipped_files").exists()
+    templates = {file.name for file in (ROOT / "mets3d" / "reporting" / "templates").iterdir()}
+    assert {file.name for file in (site / "mets3d" / "reporting" / "templates").iterdir()} == templates
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mets3d", "train", "--launch", "cpu", "--config", "quickstart", "--train.steps=1"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from html import escape
 from pathlib import Path
 
 from mets3d import __version__
@@ -14,17 +13,17 @@ from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
 from mets3d.reporting.compare import cases_in_all, compared
 from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
-from mets3d.reporting.html_page import PageKind, page_html
+from mets3d.reporting.html_page import PageKind, Section, page_html
 from mets3d.reporting.ledger import ledger_remarks
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.arms import arms_section
 from mets3d.reporting.sections.case_dots import case_dots
-from mets3d.reporting.sections.case_list import case_list
+from mets3d.reporting.sections.case_list import cases_section
 from mets3d.reporting.sections.case_pictures import case_pictures
 from mets3d.reporting.sections.cohort_figures import cohort_figures
-from mets3d.reporting.sections.configuration import all_settings, differences_section, facts_section
+from mets3d.reporting.sections.configuration import differences_section, facts_section, settings_section
 from mets3d.reporting.sections.notes import notes_section, own_notes
 from mets3d.reporting.sections.pairs import pair_sections
 from mets3d.reporting.sections.ranks import ranks_section
@@ -77,39 +76,42 @@ def write_page(
         pictures = case_pictures([pictured_run(record) for record in records], figures, progress or quiet)
         every = [run.run.path for record in records for run in record.members.values()]
         said = [Note(remark) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
-        body = (_one if len(records) == 1 else _compared)(records, said, figures, pictures)
-        html = page_html(REPORT, escape(title), f"{_header(title, records)}{body}{_footer()}")
+        sections = (_one if len(records) == 1 else _compared)(records, said, figures, pictures)
+        html = page_html(REPORT, title, sections, lines=_lines(records), footer=_footer())
         ReportDir(temporary).page.write_text(html, encoding="utf-8")
     return ReportDir(out).page
 
 
-def _one(records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: str) -> str:
+def _one(
+    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: Section | None
+) -> list[Section | None]:
     """Returns the sections on one run, or on one arm of several, in their order on the page."""
     (record,) = records
-    sections = (
+    return [
         notes_section([*remarks, *own_notes(records)]),
         tiles(record),
         scores_section(record),
+        pictures,
         arms_section(records, compared(records, record.held_out), fair=True),
         threshold_section([record]),
         cohort_figures([record], record.held_out, figures),
-        pictures,
-        facts_section([record]),
         overlaid_curves([record], figures) if record.runs else training_curves(record, figures),
-        case_list(record),
-        all_settings(record),
-    )
-    return "".join(sections)
+        facts_section([record]),
+        cases_section([record]),
+        settings_section([record]),
+    ]
 
 
-def _compared(records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: str) -> str:
+def _compared(
+    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: Section | None
+) -> list[Section | None]:
     """Returns the sections on several runs or arms, in their order on the page; the first is the reference."""
     cases = cases_in_all(records)
     table = compared(records, cases)
-    sections = (
+    return [
         notes_section([*remarks, *comparison_notes(records), *own_notes(records)]),
         arms_section(records, table, fair=not study_differences(records)),
-        pair_sections(records, cases, table.differences if table else []),
+        *pair_sections(records, cases, table.differences if table else []),
         ranks_section(records, cases),
         case_dots(records, cases, figures),
         threshold_section(records),
@@ -118,9 +120,9 @@ def _compared(records: Sequence[RunRecord], remarks: Sequence[Note], figures: Fi
         overlaid_curves(records, figures),
         differences_section(records),
         facts_section(records),
-        *(case_list(record, record.label) + all_settings(record, record.label) for record in records),
-    )
-    return "".join(sections)
+        cases_section(records),
+        settings_section(records),
+    ]
 
 
 def _title(records: Sequence[RunRecord]) -> str:
@@ -130,7 +132,8 @@ def _title(records: Sequence[RunRecord]) -> str:
     return f"{', '.join(others)} against {first}" if others else first
 
 
-def _header(title: str, records: Sequence[RunRecord]) -> str:
+def _lines(records: Sequence[RunRecord]) -> list[str]:
+    """Says below the title what each run is."""
     lines = []
     for record in records[: MOST_NAMED + 1]:
         named = f"{record.label}: " if len(records) > 1 else ""
@@ -138,13 +141,13 @@ def _header(title: str, records: Sequence[RunRecord]) -> str:
         lines.append(f"{named}{several}{lede(record)}")
     if len(records) > MOST_NAMED + 1:
         lines.append(f"And {count(len(records) - MOST_NAMED - 1, 'other')}, see below.")
-    return f"<header><h1>{escape(title)}</h1>{''.join(f'<p>{escape(line)}</p>' for line in lines)}</header>"
+    return lines
 
 
 def _footer() -> str:
     figures = ReportDir(Path()).figures
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return (
-        f"<footer>Made by mets3d {__version__} on {made}. Figures are in the folder {figures} beside this page. "
-        "Not for clinical use.</footer>"
+        f"Made by mets3d {__version__} on {made}. Figures are in the folder {figures} beside this page. "
+        "Not for clinical use."
     )

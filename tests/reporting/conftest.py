@@ -47,7 +47,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.add(tag)
-        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag != "a":  # a link is followed by a reader, not loaded
+            self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
         if tag == "table":
             self._rows, self._caption = [], ""
         if tag == "tr":
@@ -64,7 +65,7 @@ class Page(HTMLParser):
             self.tables[self._caption.strip() or f"table {len(self.tables)}"] = self._rows
 
     def handle_data(self, data: str) -> None:
-        if "style" in self._open:
+        if {"style", "script"} & set(self._open):
             return
         self.text += data
         if "caption" in self._open and "span" not in self._open:
@@ -268,5 +269,5 @@ def cohort_run(make_run: MakeRun, scores_of: Callable[[Sequence[str], int], Cell
 @pytest.fixture
 def empty_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing diagrams takes most of a report's time; they have their own tests."""
-    monkeypatch.setattr("mets3d.reporting.page.training_curves", lambda record, figures: "")
-    monkeypatch.setattr("mets3d.reporting.page.cohort_figures", lambda records, cases, figures: "")
+    monkeypatch.setattr("mets3d.reporting.page.training_curves", lambda record, figures: None)
+    monkeypatch.setattr("mets3d.reporting.page.cohort_figures", lambda records, cases, figures: None)

@@ -14,7 +14,7 @@ CASES = ("A", "B", "C", "D", "E", "F", "G")
 def no_figures(monkeypatch):
     """Drawing diagrams takes most of a page's time; they have their own tests."""
     for name in ("case_dots", "overlaid_curves", "cohort_figures"):
-        monkeypatch.setattr(f"mets3d.reporting.page.{name}", lambda *given: "")
+        monkeypatch.setattr(f"mets3d.reporting.page.{name}", lambda *given: None)
 
 
 @pytest.fixture

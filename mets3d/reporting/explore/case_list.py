@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.data.describe import DataSet
 from mets3d.data.describe_case import MM3_IN_ML, PERCENTILES, CaseNumbers
 from mets3d.data.describe_lesions import REGIONS
@@ -15,46 +17,23 @@ from mets3d.regions import BACKGROUND, LABEL_NAMES, Region
 from mets3d.reporting.explore.regions_shown import labels_text, regions_of
 from mets3d.reporting.explore.tables import scrolled
 from mets3d.reporting.explore.words import millimetres_text, shape_text, short
+from mets3d.reporting.html_page import Section
 
 AXES = ("x", "y", "z")
-SORT = """
-for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-  const key = (row, at) => {
-    const text = row.cells[at].dataset.v ?? row.cells[at].textContent;
-    const value = Number(text.replaceAll(",", ""));
-    return heads[at].classList.contains("n") ? (text === "–" || isNaN(value) ? null : value) : text;
-  };
-  const order = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
-  heads.forEach((head, at) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const up = head.getAttribute("aria-sort") !== "ascending";
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const rows = [...body.rows].map((row) => [key(row, at), row]);
-      const known = rows.filter(([value]) => value !== null).sort(([a], [b]) => up ? order(a, b) : order(b, a));
-      body.append(...[...known, ...rows.filter(([value]) => value === null)].map(([, row]) => row));
-    });
-  });
-}
-"""
 
 
-def case_list_section(data: DataSet) -> str:
-    """Writes the table of all cases, and the script that sorts it; without the script it is a table like any other."""
+def case_list_section(data: DataSet) -> Section:
+    """Writes the table of all cases, which sorts and filters."""
     regions = regions_of(data.labelled)
     rows = "".join(_row(data, case, regions) for case in data.cases)
     head = "".join(_head(name, number) for name, number in _columns(regions))
-    body = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return (
-        '<section><h2 id="cases">All cases</h2><p>The same numbers and more are in <code>cases.csv</code> and '
+    body = f'<table class="sortable" data-filter="cases"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    html = (
+        "<p>The same numbers and more are in <code>cases.csv</code> and "
         "<code>lesions.csv</code> beside this page. A click on a heading sorts.</p>"
-        f"{scrolled(body, 'All cases', 'wide tall')}</section><script>{SORT}</script>"
+        f"{scrolled(body, 'All cases', 'wide tall')}"
     )
+    return Section("cases", "All cases", Markup(html))
 
 
 def _columns(regions: Sequence[Region]) -> list[tuple[str, bool]]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.data.cases import Finding
 from mets3d.data.describe import DataSet
 from mets3d.data.findings_table import ORDER
 from mets3d.reporting.explore.tables import scrolled, titled
 from mets3d.reporting.explore.words import names_text
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import heading_cell, number_cell, table, table_row, text_cell
 from mets3d.reporting.sentences import count
 
 MOST_DETAILS = 50  # findings of a kind that are written out; all of them are in what `mets3d check` prints
 
 
-def findings_section(data: DataSet) -> str:
+def findings_section(data: DataSet) -> Section:
     """Lists the kinds of findings, and under each its cases."""
     kinds = grouped(data.findings)
     body = _table(kinds) + "".join(_details(found) for found in kinds) if kinds else ""
-    return f'<section><h2 id="findings">What the check found</h2><p>{escape(verdict(data))}</p>{body}</section>'
+    html = f"<p>{escape(verdict(data))}</p>{body}"
+    return Section("findings", "What the check found", Markup(html))
 
 
 def verdict(data: DataSet) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -26,27 +27,26 @@ from mets3d.reporting.explore.words import (
     short,
     spread_text,
 )
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.sentences import count
 
 ANISOTROPIC = 1.05  # longest side of a voxel over its shortest
 MILLION = 1e6
 
 
-def grids_section(data: DataSet) -> str:
-    """Writes voxel sizes, shapes and orientations as charts and tables; empty where no scan could be read."""
+def grids_section(data: DataSet) -> Section | None:
+    """Writes voxel sizes, shapes and orientations as charts and tables; None where no scan could be read."""
     cases = [case for case in data.cases if case.spacing_mm is not None]
     if not cases:
-        return ""
+        return None
     tables = (
         kinds_table("Voxel sizes", "mm, along X Y Z", amounts(millimetres_text(_sides(case)) for case in cases)),
         kinds_table("Shapes", "voxels, along X Y Z", amounts(shape_text(case.shape) for case in cases)),
         kinds_table("Orientations", "axes of the file", amounts(case.orientation for case in cases)),
     )
     drawn = charts(_spacing_chart(cases), _size_chart(cases), _brain_chart(cases))
-    return (
-        f'<section><h2 id="grids">Grids</h2><p>{escape(_lead(cases))}</p>{drawn}'
-        f'<div class="charts">{"".join(tables)}</div></section>'
-    )
+    html = f'<p>{escape(_lead(cases))}</p>{drawn}<div class="charts">{"".join(tables)}</div>'
+    return Section("grids", "Grids", Markup(html))
 
 
 def in_plane_and_slice(spacing_mm: Spacing) -> tuple[float, float]:

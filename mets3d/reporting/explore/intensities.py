@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from mets3d.data.describe import DataSet
@@ -17,6 +18,7 @@ from mets3d.reporting.explore.chart import FILL, MOST_COLUMNS, chart, charts, pl
 from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import names_text, short, spread_text
+from mets3d.reporting.html_page import Section
 
 BANDS = ((1, 99, 0.16), (5, 95, 0.22), (25, 75, 0.38))  # percentiles, opacity
 SHOWN = sorted({bound for low, high, _ in BANDS for bound in (low, high)} | {50})
@@ -27,20 +29,18 @@ HOW = (
 )
 
 
-def intensities_section(data: DataSet) -> str:
-    """Writes each sequence's values as chart and table, and the contrast of lesions; empty where none was read."""
+def intensities_section(data: DataSet) -> Section | None:
+    """Writes each sequence's values as chart and table, and the contrast of lesions; None where none was read."""
     sequences = list(dict.fromkeys(sequence for case in data.cases for sequence in case.intensities))
     if not sequences:
-        return ""
+        return None
     found = {
         name: {case.name: case.intensities[name] for case in data.cases if name in case.intensities}
         for name in sequences
     }
     drawn = charts(*(_sequence_chart(name, cases) for name, cases in found.items()))
-    return (
-        f'<section><h2 id="intensities">Intensities</h2><p>{escape(HOW)}</p>{drawn}{_table(found)}'
-        f"{_contrast(data, sequences)}</section>"
-    )
+    html = f"<p>{escape(HOW)}</p>{drawn}{_table(found)}{_contrast(data, sequences)}"
+    return Section("intensities", "Intensities", Markup(html))
 
 
 def odd_cases(cases: Mapping[str, Intensities]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from mets3d.data.describe import DataSet
@@ -19,6 +20,7 @@ from mets3d.reporting.explore.chart import chart, charts, plain_numbers, whole_n
 from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.tables import titled
 from mets3d.reporting.explore.words import names_text, share_text, short, spread_text
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import number_cell, region_cell, table_row
 from mets3d.reporting.sentences import count, size_class_name
 
@@ -32,18 +34,19 @@ HOW = (
 )
 
 
-def lesions_section(data: DataSet) -> str:
-    """Writes lesions a case and their volumes by region; empty without a reference."""
+def lesions_section(data: DataSet) -> Section | None:
+    """Writes lesions a case and their volumes by region; None without a reference."""
     cases = data.labelled
     if not cases:
-        return ""
+        return None
     regions = regions_of(cases)
     parts = f"{_empty(cases)}{_cavities(data)}"
     if regions:
         counts = charts(*(_count_chart(region, cases) for region in regions))
         volumes = charts(*(_volume_chart(region, volumes_of(region, cases)) for region in regions))
         parts = f"<p>{escape(HOW)}</p>{parts}{counts}{volumes}{_by_region(regions, cases)}{_by_size(regions, cases)}"
-    return f'<section><h2 id="lesions">Lesions</h2>{parts}</section>'
+    html = f"{parts}"
+    return Section("lesions", "Lesions", Markup(html))
 
 
 def volumes_of(region: Region, cases: Sequence[CaseNumbers]) -> list[float]:

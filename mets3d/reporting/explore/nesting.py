@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from mets3d.data.describe import DataSet
@@ -17,6 +18,7 @@ from mets3d.reporting.explore.chart import MOST_COLUMNS, chart, charts, whole_nu
 from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL, OTHER_COLOUR, label_name, labels_text, regions_of
 from mets3d.reporting.explore.tables import kinds_table, titled
 from mets3d.reporting.explore.words import share_text, short
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import heading_cell, number_cell, region_cell, table_row
 
 HOW = (
@@ -25,18 +27,16 @@ HOW = (
 )
 
 
-def nesting_section(data: DataSet) -> str:
-    """Writes label sets and the make-up of regions; empty without any labelled voxel."""
+def nesting_section(data: DataSet) -> Section | None:
+    """Writes label sets and the make-up of regions; None without any labelled voxel."""
     cases = data.labelled
     regions = regions_of(cases)
     if not regions:
-        return ""
+        return None
     mixed = [region for region in regions if len(region.labels) > 1]
     drawn = charts(*(_make_up_chart(region, cases) for region in mixed), _lesion_sets(cases, regions[0]))
-    return (
-        f'<section><h2 id="labels">Labels and nesting</h2><p>{escape(HOW)}</p>{_label_sets(cases)}'
-        f"{_make_up_table(mixed, cases)}{drawn}</section>"
-    )
+    html = f"<p>{escape(HOW)}</p>{_label_sets(cases)}{_make_up_table(mixed, cases)}{drawn}"
+    return Section("labels", "Labels and nesting", Markup(html))
 
 
 def _label_sets(cases: Sequence[CaseNumbers]) -> str:

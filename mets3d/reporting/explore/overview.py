@@ -1,40 +1,36 @@
-"""Writes the head of the page: what the data set is, its main numbers, and links to the sections."""
+"""Writes the head of the page: what the data set is, and its main numbers."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from html import escape
 from pathlib import Path
 
+from markupsafe import Markup
+
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.findings import verdict
 from mets3d.reporting.explore.words import names_text
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.sentences import count
 
 
-def overview(data: DataSet) -> str:
-    """Writes title, tiles and the check's verdict."""
+def overview(data: DataSet) -> Section:
+    """Writes tiles and the check's verdict."""
+    return Section("overview", "Overview", Markup(f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'))
+
+
+def lead(data: DataSet) -> str:
+    """Says which layout the data set has, and where its cases lie."""
     where = ", ".join(
         f"{amount:,} in {_below(data.folder, folder)}" for folder, amount in sorted(data.sources.where.items())
     )
-    lead = f"Layout: {data.sources.layout}. Cases: {where}."
-    return (
-        f"<header><h1>{escape(title_of(data))}</h1><p>{escape(lead)}</p></header>"
-        f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'
-    )
+    return f"Layout: {data.sources.layout}. Cases: {where}."
 
 
 def title_of(data: DataSet) -> str:
     """Returns the title of the page, which is text."""
     return f"Data set {data.folder.resolve().name}"
-
-
-def links(sections: str) -> str:
-    """Lists the sections that a page has."""
-    found = re.findall(r'<h2 id="([a-z]+)">([^<]*)</h2>', sections)
-    items = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in found)
-    return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
 
 
 def _below(folder: Path, inner: Path) -> str:
@@ -46,7 +42,7 @@ def _verdict(data: DataSet) -> str:
     text = f'{escape(verdict(data))} <a href="#findings">What the check found</a>'
     if not data.report.unusable:
         return f"<p>{text}</p>"
-    return f'<section class="notes"><h2>Read this first</h2><ul><li>{text}</li></ul></section>'
+    return f'<div class="notes"><h3>Read this first</h3><ul><li>{text}</li></ul></div>'
 
 
 def _tiles(data: DataSet) -> list[str]:

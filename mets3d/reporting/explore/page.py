@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from html import escape
 from pathlib import Path
 
 from mets3d import __version__
@@ -17,15 +16,16 @@ from mets3d.reporting.explore.grids import grids_section
 from mets3d.reporting.explore.intensities import intensities_section
 from mets3d.reporting.explore.lesions import lesions_section
 from mets3d.reporting.explore.nesting import nesting_section
-from mets3d.reporting.explore.overview import links, overview, title_of
+from mets3d.reporting.explore.overview import lead, overview, title_of
 from mets3d.reporting.explore.pictures import pictures_section
 from mets3d.reporting.explore.places import places_section
-from mets3d.reporting.explore.style import EXPLORE
 from mets3d.reporting.explore.time_points import time_points_section
-from mets3d.reporting.html_page import page_html
+from mets3d.reporting.html_page import PageKind, page_html
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.rundir import ExploreDir
 from mets3d.settings import Data
+
+EXPLORE = PageKind("mets3d explore")
 
 
 def explore(folder: Path, out: Path, *, data: Data | None = None, jobs: int = 1, progress: Progress = quiet) -> DataSet:
@@ -49,27 +49,21 @@ def explore(folder: Path, out: Path, *, data: Data | None = None, jobs: int = 1,
 
 def explore_html(data: DataSet) -> str:
     """Returns the page about a data set; the cases that it pictures are read once more."""
-    sections = "".join(
-        (
-            grids_section(data),
-            intensities_section(data),
-            lesions_section(data),
-            nesting_section(data),
-            time_points_section(data),
-            places_section(data),
-            pictures_section(data),
-            findings_section(data),
-            case_list_section(data),
-        )
+    sections = (
+        overview(data),
+        grids_section(data),
+        intensities_section(data),
+        lesions_section(data),
+        nesting_section(data),
+        time_points_section(data),
+        places_section(data),
+        pictures_section(data),
+        findings_section(data),
+        case_list_section(data),
     )
-    body = (
-        f'<a class="skip" href="#content">Skip to the content</a>{overview(data)}{links(sections)}'
-        f'<main id="content">{sections}</main>{_footer(data)}'
-    )
-    return page_html(EXPLORE, escape(title_of(data)), body)
+    return page_html(EXPLORE, title_of(data), sections, lines=[lead(data)], footer=_footer(data))
 
 
 def _footer(data: DataSet) -> str:
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    text = f"Made by mets3d {__version__} on {made} from {data.folder}. Not for clinical use."
-    return f"<footer>{escape(text)}</footer>"
+    return f"Made by mets3d {__version__} on {made} from {data.folder}. Not for clinical use."

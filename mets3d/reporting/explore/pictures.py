@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.data.check import read_case
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.chart import framed
 from mets3d.reporting.explore.montage import montage, sequences_to_show
 from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.telling_cases import TellingCase, telling_cases
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, shown
 
 HOW = (
@@ -19,18 +22,19 @@ HOW = (
 )
 
 
-def pictures_section(data: DataSet) -> str:
-    """Draws the telling cases, which are read once more; empty where there is none with a reference."""
+def pictures_section(data: DataSet) -> Section | None:
+    """Draws the telling cases, which are read once more; None where there is none with a reference."""
     chosen = telling_cases(data.labelled)
     if not chosen:
-        return ""
+        return None
     drawn = [_figure(data, case) for case in chosen]
     regions = regions_of(data.labelled)
     chips = "".join(
         f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>' for region in regions
     )
     legend = f'<p class="legend">{chips}</p>' if chips else ""
-    return f'<section><h2 id="pictures">Pictures</h2><p>{escape(HOW)}</p>{legend}{"".join(drawn)}</section>'
+    html = f"<p>{escape(HOW)}</p>{legend}{''.join(drawn)}"
+    return Section("pictures", "Pictures", Markup(html))
 
 
 def _figure(data: DataSet, case: TellingCase) -> str:

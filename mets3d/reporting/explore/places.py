@@ -12,6 +12,7 @@ from html import escape
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from markupsafe import Markup
 from matplotlib import colormaps
 from PIL import Image
 
@@ -22,6 +23,7 @@ from mets3d.data.describe_places import PLANES, Projection
 from mets3d.regions import TC, WT
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.pictures import svg
 from mets3d.reporting.pictures.frames import Frame, radiological
 from mets3d.reporting.pictures.outlines import outline_path
@@ -41,11 +43,11 @@ HOW = (
 )
 
 
-def places_section(data: DataSet) -> str:
-    """Writes three maps and a table of sides; empty where no tumour has a place."""
+def places_section(data: DataSet) -> Section | None:
+    """Writes three maps and a table of sides; None where no tumour has a place."""
     places = data.places
     if not places.tumours:
-        return ""
+        return None
     lesions = _placed(data)
     highest = max(float(cover.max()) for cover in places.tumour.values())
     dots = lesions if len(lesions) <= MOST_DOTS else []
@@ -55,11 +57,12 @@ def places_section(data: DataSet) -> str:
     right = sum(_at(lesion)[0] > 0.5 for lesion in lesions)
     title = f"{share_text(right, len(lesions))} of {count(len(lesions), 'lesion')} lie on the patient's right"
     note = f"n = {count(places.tumours, 'case')} with tumour of {count(places.brains, 'brain')}.{marks}"
-    return (
-        f'<section><h2 id="places">Places</h2><p>{escape(HOW)}</p><figure class="maps"><h3>{escape(title)}</h3>'
+    html = (
+        f'<p>{escape(HOW)}</p><figure class="maps"><h3>{escape(title)}</h3>'
         f'<div class="panels">{maps}</div>{scale}<figcaption>{escape(note)}</figcaption></figure>'
-        f"{_table(lesions)}</section>"
+        f"{_table(lesions)}"
     )
+    return Section("places", "Places", Markup(html))
 
 
 def heat_map(cover: Projection, highest: float) -> Float[np.ndarray, "bins bins"]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from mets3d.data.describe import DataSet
@@ -17,17 +18,18 @@ from mets3d.reporting.explore.chart import chart, charts, plain_numbers
 from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short, spread_text
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.sentences import count
 
 MOST_LINES = 60  # patients; more lines hide each other, and the boxes say it all
 SMALLEST_ML = 1e-3  # an empty reference stands here, below any lesion
 
 
-def time_points_section(data: DataSet) -> str:
-    """Writes time points a patient and volumes by time point; empty where every patient has one."""
+def time_points_section(data: DataSet) -> Section | None:
+    """Writes time points a patient and volumes by time point; None where every patient has one."""
     several = {patient: cases for patient, cases in data.patients.items() if len(cases) > 1}
     if not several:
-        return ""
+        return None
     lengths = Counter(len(cases) for cases in data.patients.values())
     kinds = ", ".join(f"{count(amount, 'patient')} with {length}" for length, amount in sorted(lengths.items()))
     lead = (
@@ -37,7 +39,8 @@ def time_points_section(data: DataSet) -> str:
     )
     regions = [region for region in regions_of(data.labelled) if region != RC]
     drawn = charts(*(_volume_chart(data, region) for region in regions))
-    return f'<section><h2 id="times">Time points</h2><p>{escape(lead)}</p>{drawn}{_table(data, regions)}</section>'
+    html = f"<p>{escape(lead)}</p>{drawn}{_table(data, regions)}"
+    return Section("times", "Time points", Markup(html))
 
 
 def _by_time(data: DataSet) -> dict[int, list[CaseNumbers]]:

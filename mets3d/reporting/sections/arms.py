@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from html import escape
 from statistics import fmean, median
 
+from markupsafe import Markup
+
 from mets3d.evaluation.scores import Score
 from mets3d.reporting.arms import runs_in_words
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import heading_cell, number_cell, score_title, spanned, table, table_row, text_cell
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import amount, count, number, shortened, size_class_name
@@ -21,13 +24,13 @@ MAIN_SCORE = "lesion_wise_dice"  # of the table of every run
 LONGEST = 60  # characters of an arm's name
 
 
-def arms_section(records: Sequence[RunRecord], study: StudyTable | None, *, fair: bool) -> str:
-    """Writes the tables of the arms; empty where every record is a single run, which have sections of their own.
+def arms_section(records: Sequence[RunRecord], study: StudyTable | None, *, fair: bool) -> Section | None:
+    """Writes the tables of the arms; None where every record is a single run, which have sections of their own.
 
     fair: whether they share all but what is compared, so that they are arms of one study.
     """
     if not any(record.runs for record in records):
-        return ""
+        return None
     kind = "Arms" if fair else "Groups of runs, which are no arms of one study"
     tables = [_runs(records)]
     if study is not None:
@@ -36,8 +39,8 @@ def arms_section(records: Sequence[RunRecord], study: StudyTable | None, *, fair
         tables += [_every_run(records, study, region) for region in regions]
         tables += [_score(study, regions, score) for score in scores]
         tables += [_recall(study, region) for region in regions]
-    head = f'<h2>{kind}: seeds and folds</h2><p class="small">{escape(_how(study))}</p>'
-    return f'{head}<div class="grid one">{"".join(tables)}</div>'
+    html = f'<p class="small">{escape(_how(study))}</p><div class="grid one">{"".join(tables)}</div>'
+    return Section("arms", f"{kind}: seeds and folds", Markup(html), "Seeds and folds")
 
 
 def _how(study: StudyTable | None) -> str:

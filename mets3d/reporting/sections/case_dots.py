@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mets3d.reporting.charts.case_dots import dots_figure
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.lesion_counts import means_shown_in
 
@@ -15,9 +16,10 @@ CAPTION = (
 )
 
 
-def case_dots(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> str:
-    """Draws the scores that are both in the page's tables and in its figures; empty without cases."""
+def case_dots(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> Section | None:
+    """Draws the scores that are both in the page's tables and in its figures; None without cases."""
     if not cases:
-        return ""
+        return None
     scores = [score for score in means_shown_in("page") if "figure" in score.shown]
-    return f"<h2>Case by case</h2>{figures.add('dots', dots_figure(records, cases, scores), CAPTION)}"
+    alt = "Scores of every case in each run, by region"
+    return Section("dots", "Case by case", figures.add("dots", dots_figure(records, cases, scores), CAPTION, alt=alt))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.evaluation.scores import Score
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import heading_cell, number_cell, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import number
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 
 LONG_LIST = 40  # cases; a longer list is folded away at first
+
+
+def cases_section(records: Sequence[RunRecord]) -> Section | None:
+    """Writes the scores of each case in each run that has scores; None without any."""
+    html = "".join(case_list(record, record.label if len(records) > 1 else "") for record in records)
+    return Section("cases", "All cases", Markup(html)) if html else None
 
 
 def case_list(record: RunRecord, label: str = "") -> str:
@@ -34,7 +44,8 @@ def case_table(record: RunRecord) -> str:
     columns = "".join(f"<th>{escape(name)}</th>" for name in names) * len(record.regions)
     units = dict.fromkeys(f"{_kind(score)} in {score.unit}; " for score in scores if score.unit)
     return (
-        f'<div class="wide"><table class="cases"><thead><tr><td></td>{head}</tr><tr><th>Case</th>{columns}</tr></thead>'
+        '<div class="wide" role="region" aria-label="Scores of each case" tabindex="0"><table class="cases"><thead>'
+        f"<tr><td></td>{head}</tr><tr><th>Case</th>{columns}</tr></thead>"
         f"<tbody>{''.join(_rows(record, scores))}</tbody></table></div>"
         f'<p class="small">LW lesion-wise; {escape("".join(units))}F/M/X lesions found, missed and false.</p>'
     )

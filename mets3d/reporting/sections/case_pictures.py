@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.data import Progress
 from mets3d.data.cases import Case
 from mets3d.evaluation.region_scores import KINDS
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, read_volumes
 from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_picture
 from mets3d.reporting.pictures.lesion_svg import lesions_svg
@@ -23,7 +26,7 @@ MOST_PREDICTIONS = 18  # of all arms together: more arms are pictured by fewer c
 MOST_TILES, MOST_TILES_COMPARED = 18, 12  # of lesions in one figure: three rows, two where each run has a figure
 
 
-def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> str:
+def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Progress) -> Section | None:
     """Draws slices and lesions of each chosen case; what cannot be drawn becomes a note of the first run."""
     first = records[0]
     available = predicted_cases(records)
@@ -37,10 +40,11 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
             first.notes.append(Note(f"No slices of {name}: {error}"))
         progress(done, len(chosen), name)
     if not drawn:
-        return ""
+        return None
     numbers = f"Lesions have the numbers of {first.run.lesions.name}."
     how = f"{_how(len(drawn), len(available), _order(records) if dice else '')} {numbers}"
-    return f'<h2>Slices and lesions</h2><p class="small">{escape(how)}</p>{"".join(drawn)}'
+    html = Markup(f'<p class="small">{escape(how)}</p>{"".join(drawn)}')
+    return Section("pictures", "Slices and lesions", html)
 
 
 def _how(drawn: int, available: int, order: str) -> str:
@@ -57,7 +61,7 @@ def _order(records: Sequence[RunRecord]) -> str:
     return f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
 
 
-def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> str:
+def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> Markup:
     """Draws the slices of a case, and the lesions of each run's prediction."""
     regions, several = records[0].regions, len(records) > 1
     files = {record.label: record.predictions[case.name] for record in records}
@@ -65,11 +69,14 @@ def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, st
     svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
     head = case.name + (f" ({standing})" if standing else "")
     scores = [_case_scores(record, case.name, named=several) for record in records]
-    slices = figures.add(f"slices_{case.name}", svg, ". ".join(filter(None, [head, *scores])) + ".")
-    return slices + "".join(_lesion_figure(volumes, record, figures, several=several) for record in records)
+    caption = ". ".join(filter(None, [head, *scores])) + "."
+    alt = f"Slices of {case.name} with the outlines of reference and prediction"
+    slices = figures.add(f"slices_{case.name}", svg, caption, alt=alt)
+    lesions = (_lesion_figure(volumes, record, figures, several=several) for record in records)
+    return slices + Markup("").join(lesions)
 
 
-def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *, several: bool) -> str:
+def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *, several: bool) -> Markup:
     """Draws the lesions of one run's prediction; nothing without a reference or without any tumour."""
     rules = record.rules or record.config.validate_.rules
     try:
@@ -78,12 +85,13 @@ def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *,
         )
     except ValueError as error:
         record.notes.append(Note(f"No lesions of {volumes.name} are pictured: {error}"))
-        return ""
+        return Markup("")
     if picture is None:
-        return ""
+        return Markup("")
     run = record.label if several else ""
     name = f"lesions_{volumes.name}" + (f"_{record.label}" if several else "")
-    return figures.add(name, lesions_svg(volumes.name, picture, run), _lesion_caption(volumes.name, picture, run))
+    caption, alt = _lesion_caption(volumes.name, picture, run), f"Lesions of {volumes.name}, a tile each"
+    return figures.add(name, lesions_svg(volumes.name, picture, run), caption, alt=alt)
 
 
 def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.reporting.charts.cases import scores_figure, volumes_figure
 from mets3d.reporting.charts.froc import froc_figure
 from mets3d.reporting.charts.lesions import dice_figure, recall_figure
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.read_run import evaluate_command
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.notes import note_lines
@@ -48,23 +51,25 @@ class CohortFigure:
     name: str
     draw: Callable[[Sequence[RunRecord], Sequence[str]], bytes | None]
     caption: str
+    alt: str
     missing: Callable[[RunRecord], Note]
 
 
-def cohort_figures(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> str:
-    """Draws the figures over `cases` of all runs that have scores; empty where there is none with scores."""
+def cohort_figures(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> Section | None:
+    """Draws the figures over `cases` of all runs that have scores; None where there is none with scores."""
     scored = [record for record in records if record.scores]
     if not scored or not cases:
-        return ""
+        return None
     parts, notes = [], []
     for figure in COHORT_FIGURES:
         svg = figure.draw(scored, cases)
         if svg is not None:
-            parts.append(figures.add(f"cohort_{figure.name}", svg, figure.caption))
+            parts.append(figures.add(f"cohort_{figure.name}", svg, figure.caption, alt=figure.alt))
         else:
             notes.append(figure.missing(scored[0]))
     head = f"{count(len(cases), 'held-out case')}, rules {', '.join(sorted({record.rules for record in scored}))}."
-    return f'<h2>Lesions and cohort</h2><p class="small">{escape(head)}</p>{"".join(parts)}{note_lines(notes)}'
+    html = f'<p class="small">{escape(head)}</p>{"".join(parts)}{note_lines(notes)}'
+    return Section("cohort", "Lesions and cohort", Markup(html))
 
 
 # ---------------------------------------------------------------- notes on what cannot be drawn
@@ -107,9 +112,11 @@ def _evaluate(record: RunRecord, text: str) -> Note:
 
 
 COHORT_FIGURES = (
-    CohortFigure("scores", scores_figure, SCORES_CAPTION, _no_scores),
-    CohortFigure("recall", recall_figure, RECALL_CAPTION, _no_recall),
-    CohortFigure("dice", dice_figure, DICE_CAPTION, _no_dice),
-    CohortFigure("froc", froc_figure, FROC_CAPTION, _no_froc),
-    CohortFigure("volumes", volumes_figure, VOLUMES_CAPTION, _no_volumes),
+    CohortFigure("scores", scores_figure, SCORES_CAPTION, "Lesion-wise scores of every case, by region", _no_scores),
+    CohortFigure("recall", recall_figure, RECALL_CAPTION, "Share of lesions found by size, by region", _no_recall),
+    CohortFigure("dice", dice_figure, DICE_CAPTION, "Dice of every lesion against its volume, by region", _no_dice),
+    CohortFigure("froc", froc_figure, FROC_CAPTION, "FROC: sensitivity against false positives a patient", _no_froc),
+    CohortFigure(
+        "volumes", volumes_figure, VOLUMES_CAPTION, "Bland-Altman plots of tumour volumes, by region", _no_volumes
+    ),
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.config import as_dict, flatten, to_yaml
 from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.compare import configuration_differences
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import table, table_row, text_cell
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.training_facts import facts
@@ -15,9 +18,10 @@ from mets3d.reporting.training_facts import facts
 ONE_CELL = ("Command", "Software", "Hardware")  # facts that are written once where all runs share them
 
 
-def facts_section(records: Sequence[RunRecord]) -> str:
+def facts_section(records: Sequence[RunRecord]) -> Section:
     """Writes a table of facts, a column a run."""
-    return f"<h2>What was trained</h2>{facts_table([_facts(record) for record in records], _labels(records))}"
+    html = facts_table([_facts(record) for record in records], _labels(records))
+    return Section("trained", "What was trained", Markup(html))
 
 
 def _facts(record: RunRecord) -> dict[str, str]:
@@ -39,17 +43,22 @@ def facts_table(columns: Sequence[dict[str, str]], labels: Sequence[str]) -> str
     return table("", ["", *labels] if len(columns) > 1 else [], rows, kind="text")
 
 
-def differences_section(records: Sequence[RunRecord]) -> str:
+def differences_section(records: Sequence[RunRecord]) -> Section:
     """Writes a table of the settings in which the runs differ, or a sentence where they do not."""
     keys = configuration_differences(records)
     same = "<p>Nothing but names: the runs have the same settings.</p>"
-    return f"<h2>What differs between the configurations</h2>{_settings_table(records, keys) if keys else same}"
+    html = Markup(_settings_table(records, keys) if keys else same)
+    return Section("differences", "What differs between the configurations", html, "Differing settings")
 
 
-def all_settings(record: RunRecord, label: str = "") -> str:
-    """Writes a run's whole configuration, folded away; `label` names the run where there are several."""
-    named = f" of {escape(label)}" if label else ""
-    return f"<details><summary>All settings{named}</summary><pre>{escape(to_yaml(record.config))}</pre></details>"
+def settings_section(records: Sequence[RunRecord]) -> Section:
+    """Writes the whole configuration of each run, folded away."""
+    html = "".join(
+        f'<details class="screen"><summary>{escape(record.label)}</summary><pre tabindex="0">'
+        f"{escape(to_yaml(record.config))}</pre></details>"
+        for record in records
+    )
+    return Section("settings", "All settings", Markup(html))
 
 
 def _settings_table(records: Sequence[RunRecord], keys: Sequence[str]) -> str:

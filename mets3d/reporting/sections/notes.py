@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import Note, RunRecord
 
 MOST_NAMED = 3  # runs before the same note
 
 
-def notes_section(notes: Sequence[Note]) -> str:
-    """Lists the notes in a box at the top of the page; empty without notes."""
+def notes_section(notes: Sequence[Note]) -> Section | None:
+    """Lists the notes in a box at the top of the page; None without notes."""
     if not notes:
-        return ""
+        return None
     items = "".join(f"<li>{note_html(note)}</li>" for note in notes)
-    return f'<section class="notes"><h2>Read this first</h2><ul>{items}</ul></section>'
+    return Section("notes", "Read this first", Markup(f'<div class="notes"><ul>{items}</ul></div>'))
 
 
 def own_notes(records: Sequence[RunRecord]) -> list[Note]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.evaluation.scores import Score
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import number_cell, region_cell, score_title, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
@@ -17,19 +20,25 @@ from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.paired_tests import EXACT_UP_TO
 
 
-def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Family) -> str:
+def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Family) -> list[Section]:
     """Writes a section for each run but the first, which is the reference."""
     reference, *others = records
-    return "".join(pair_section(reference, run, cases, family, named=len(others) > 1) for run in others)
+    several = len(others) > 1
+    return [
+        Section(
+            f"pair-{number}",
+            (f"{run.label}: " if several else "") + question(reference, run),
+            Markup(pair_section(reference, run, cases, family)),
+            f"{run.label} against {reference.label}" if several else "Answer",
+        )
+        for number, run in enumerate(others, 1)
+    ]
 
 
-def pair_section(
-    reference: RunRecord, run: RunRecord, cases: Sequence[str], family: Family, *, named: bool = False
-) -> str:
-    """Writes the comparison of one run with the reference; `named` puts the run's label before the question."""
-    heading = (f"{run.label}: " if named else "") + question(reference, run)
+def pair_section(reference: RunRecord, run: RunRecord, cases: Sequence[str], family: Family) -> str:
+    """Writes the comparison of one run with the reference."""
     lines = "".join(f"<dt>{escape(what)}</dt><dd>{escape(text)}</dd>" for what, text in verdict(run, cases, family))
-    html = f'<h2>{escape(heading)}</h2><dl class="verdict">{lines}</dl>'
+    html = f'<dl class="verdict">{lines}</dl>'
     if not cases:
         return html
     return (

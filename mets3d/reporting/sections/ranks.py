@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import heading_cell, number_cell, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
@@ -13,11 +16,11 @@ from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.ranking import Ranking, is_official, ranking_by_rules
 
 
-def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> str:
-    """Writes mean ranks of the runs over `cases` and a permutation test per pair; empty without a ranking."""
+def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> Section | None:
+    """Writes mean ranks of the runs over `cases` and a permutation test per pair; None without a ranking."""
     ranking = ranked(records, cases)
     if ranking is None:
-        return ""
+        return None
     how = (
         f"Every case ranks the runs by {' and '.join(ranking.metrics)} in {', '.join(ranking.regions)}; 1 is best, "
         "ties share the average, no value is the worst rank. p is two-sided and counts all exchanges of two runs' "
@@ -27,7 +30,8 @@ def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> str:
         how += " No official ranking of these rules was found; the metrics are this project's choice."
     if ranking.patients < FEWEST_PATIENTS:
         how += f" With fewer than {FEWEST_PATIENTS} patients no p can be below 0.05: nothing can be concluded."
-    return f'<h2>Ranks as in the challenge</h2><p class="small">{escape(how)}</p>{_rank_tables(ranking)}'
+    html = Markup(f'<p class="small">{escape(how)}</p>{_rank_tables(ranking)}')
+    return Section("ranks", "Ranks as in the challenge", html, "Ranks")
 
 
 def ranked(records: Sequence[RunRecord], cases: Sequence[str]) -> Ranking | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.evaluation.scores import Score
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import number_cell, region_cell, score_title, spanned, table, table_row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.cohort_tables import cohort_tables
@@ -15,18 +18,16 @@ from mets3d.statistics.lesion_counts import lesion_counts, means_shown_in
 HEADINGS = ("Region", "n", "Mean", "95 % interval", "SD", "Median", "25 %", "75 %")
 
 
-def scores_section(record: RunRecord) -> str:
-    """Writes the scores of a run on its held-out cases, and its cohort's tables; empty without scores."""
+def scores_section(record: RunRecord) -> Section | None:
+    """Writes the scores of a run on its held-out cases, and its cohort's tables; None without scores."""
     if not record.scores:
-        return ""
+        return None
     how = (
         f"Rules {record.rules}. SD is the sample standard deviation; 25 % and 75 % are the quartiles. Lesion-wise "
         "scores hold a penalty for each missed and each false lesion."
     )
-    return (
-        f"<h2>Scores on {count(len(record.held_out), 'held-out case')}</h2>"
-        f'<p class="small">{escape(how)}</p>{score_tables(record)}{cohort_tables(record)}'
-    )
+    html = f'<p class="small">{escape(how)}</p>{score_tables(record)}{cohort_tables(record)}'
+    return Section("scores", f"Scores on {count(len(record.held_out), 'held-out case')}", Markup(html), "Scores")
 
 
 def score_tables(record: RunRecord) -> str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, score_number
 from mets3d.statistics.comparison import Paired, paired
 
 
-def threshold_section(records: Sequence[RunRecord]) -> str:
-    """Writes the comparison of each run that has one; several runs are named."""
+def threshold_section(records: Sequence[RunRecord]) -> Section | None:
+    """Writes the comparison of each run that has one, None without any; several runs are named."""
     found = [(record.label, text) for record in records if (text := against_threshold(record))]
     if not found:
-        return ""
+        return None
     named = len(records) > 1
     lines = (f"<p>{f'<b>{escape(label)}.</b> ' if named else ''}{escape(text)}</p>" for label, text in found)
-    return f"<h3>Against a threshold</h3>{''.join(lines)}"
+    return Section("threshold", "Against a threshold", Markup("".join(lines)))
 
 
 def threshold_tile(record: RunRecord) -> str:

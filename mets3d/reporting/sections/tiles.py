@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from markupsafe import Markup
+
 from mets3d.regions import Region
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import threshold_tile
 from mets3d.reporting.sentences import score_number
@@ -12,11 +15,11 @@ from mets3d.statistics.cohort import summarise
 from mets3d.statistics.lesion_counts import lesion_counts
 
 
-def tiles(record: RunRecord) -> str:
-    """Writes a tile per region with a lesion-wise Dice, and one for the best threshold; empty without any."""
+def tiles(record: RunRecord) -> Section | None:
+    """Writes a tile per region with a lesion-wise Dice, and one for the best threshold; None without any."""
     parts = [*(_tile(record, region) for region in record.regions), threshold_tile(record)]
     html = "".join(parts)
-    return f'<div class="tiles">{html}</div>' if html else ""
+    return Section("glance", "At a glance", Markup(f'<div class="tiles">{html}</div>')) if html else None
 
 
 def _tile(record: RunRecord, region: Region) -> str:

@@ -7,25 +7,29 @@ from collections.abc import Sequence
 from mets3d.log_names import SCORES, score_name
 from mets3d.reporting.charts.training import overlay_figure, training_figure
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
 
 CAPTION = "Thin line: as logged; thick line: mean over neighbouring steps."
 OF_ARMS = "Of an arm of several runs: their mean, and as a band what lies between the lowest and the highest."
 
 
-def training_curves(record: RunRecord, figures: Figures) -> str:
-    """Draws the curves of one run; empty where nothing was logged."""
+def training_curves(record: RunRecord, figures: Figures) -> Section | None:
+    """Draws the curves of one run; None where nothing was logged."""
     if not (record.training or record.validation):
-        return ""
-    return figures.add("training", training_figure(record), f"{CAPTION} {_validated_on(record)}")
+        return None
+    alt = "Loss, its parts, schedule and validation scores over the training"
+    caption = f"{CAPTION} {_validated_on(record)}"
+    return Section("training", "Training", figures.add("training", training_figure(record), caption, alt=alt))
 
 
-def overlaid_curves(records: Sequence[RunRecord], figures: Figures) -> str:
-    """Draws the curves of several runs on shared axes, with a heading; empty where none logged anything."""
+def overlaid_curves(records: Sequence[RunRecord], figures: Figures) -> Section | None:
+    """Draws the curves of several runs on shared axes; None where none logged anything."""
     if not any(run.training or run.validation for record in records for run in record.members.values()):
-        return ""
+        return None
     caption = f"{CAPTION} {OF_ARMS}" if any(record.runs for record in records) else CAPTION
-    return f"<h2>Training</h2>{figures.add('training', overlay_figure(records), caption)}"
+    alt = "Loss and validation scores of every run over the training"
+    return Section("training", "Training", figures.add("training", overlay_figure(records), caption, alt=alt))
 
 
 def _validated_on(record: RunRecord) -> str:

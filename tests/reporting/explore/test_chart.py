@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mets3d.reporting.explore.chart import FILL, chart, charts, plain_numbers, whole_numbers
-from tests.reporting.explore.conftest import Structure
+from tests.builders.structure import Structure
 
 
 def drawn(key="one", title="A < B"):

@@ -12,7 +12,7 @@ from mets3d.reporting.explore.montage import cuts, montage, sequences_to_show
 from mets3d.reporting.explore.telling_cases import telling_cases
 from mets3d.reporting.pictures.case_volumes import CaseVolumes
 from tests.builders.described import described
-from tests.reporting.explore.conftest import Structure
+from tests.builders.structure import Structure
 
 SHAPE = (40, 50, 12)
 

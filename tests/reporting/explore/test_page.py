@@ -29,7 +29,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
 
 
-SECTIONS = ["grids", "intensities", "lesions", "labels", "times", "places", "pictures", "findings", "cases"]
+SECTIONS = ["overview", "grids", "intensities", "lesions", "labels", "times", "places", "pictures", "findings", "cases"]
 
 
 def test_every_part_is_there_and_linked(small_page, small_structure):

@@ -15,7 +15,7 @@ def test_ranks_are_the_statistics(make_run, scores_of):
     runs = [
         make_run(name, cases=CASES, scores=scores_of(CASES, seed)) for seed, name in enumerate(("one", "two", "<3>"))
     ]
-    html = ranks_section(read_runs(runs), CASES)
+    html = ranks_section(read_runs(runs), CASES).html
     found = tables(html)
     expected = rank_methods(
         {run.name: read_scores(run) for run in runs},
@@ -34,20 +34,20 @@ def test_ranks_are_the_statistics(make_run, scores_of):
     assert "within 7 patients" in Page(html).text
     assert "nothing can be concluded" not in Page(html).text
     assert "<3>" not in html
-    few = Page(ranks_section(read_runs(runs), CASES[:5])).text
+    few = Page(ranks_section(read_runs(runs), CASES[:5]).html).text
     assert "With fewer than 6 patients no p can be below 0.05: nothing can be concluded." in few
 
 
 def test_no_ranks_without_a_pair_or_one_rule_set(make_run, scores_of):
     one, bare = make_run("one", scores=scores_of(("A", "B"), 0)), make_run("bare")
-    assert ranks_section(read_runs([one, bare]), ("A", "B")) == ""
+    assert ranks_section(read_runs([one, bare]), ("A", "B")) is None
     other = make_run("other", scores=scores_of(("A", "B"), 1))
     table = other / "scores.csv"
     table.write_text(table.read_text().replace("brats2023", "brats2024"))
-    assert ranks_section(read_runs([one, other]), ("A", "B")) == ""
+    assert ranks_section(read_runs([one, other]), ("A", "B")) is None
     # Both under rules that rank by a column which these tables lack still rank by the one they have.
     first = one / "scores.csv"
     first.write_text(first.read_text().replace("brats2023", "brats2024"))
-    text = Page(ranks_section(read_runs([one, other]), ("A", "B"))).text
+    text = Page(ranks_section(read_runs([one, other]), ("A", "B")).html).text
     assert "by lesion_wise_dice in WT, TC, ET" in text
     assert "No official ranking of these rules was found" in text

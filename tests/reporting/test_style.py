@@ -8,14 +8,16 @@ import pytest
 
 from mets3d.data.describe_lesions import REGIONS
 from mets3d.reporting.explore.chart import THEMED
-from mets3d.reporting.explore.style import CSS
-from mets3d.reporting.html_page import CSS as SHARED
+from mets3d.reporting.rendering import asset
 
-LIGHT, DARK = (SHARED + CSS.split("@media")[0]), CSS.split("@media (prefers-color-scheme: dark)")[1].split("}")[0]
+CSS = asset("style.css")
+LIGHT = CSS.split("@media", maxsplit=1)[0]
+DARK = CSS.split("@media (prefers-color-scheme: dark)")[1].split("}")[0]
+PAPER = CSS.split("@media print")[1].split("}")[0]
 
 
 def variables(theme: str) -> dict[str, str]:
-    found = dict(re.findall(r"--([a-z]+): (#[0-9a-fA-F]{3,6})", SHARED + CSS.split("@media")[0]))
+    found = dict(re.findall(r"--([a-z]+): (#[0-9a-fA-F]{3,6})", LIGHT))
     return found if theme == "light" else found | dict(re.findall(r"--([a-z]+): (#[0-9a-fA-F]{3,6})", DARK))
 
 
@@ -68,4 +70,10 @@ def test_every_colour_of_the_charts_has_a_variable_in_both_themes():
 
 
 def test_nothing_moves():
-    assert not re.search("animation|transition|smooth", SHARED + CSS)
+    assert not re.search("animation|transition|smooth", CSS)
+
+
+def test_paper_has_the_light_theme_for_a_reader_of_the_dark_one():
+    printed = dict(re.findall(r"--([a-z]+): (#[0-9a-fA-F]{3,6})", PAPER))
+    assert set(printed) == set(variables("light"))
+    assert printed | {"back": ""} == variables("light") | {"back": ""}  # no grey behind the sheet

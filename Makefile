@@ -17,11 +17,14 @@ help:  ## this list
 
 setup: .venv/.ready  ## the environment alone, in .venv
 
-.venv/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+FETCH_NIIVUE := mets3d/reporting/viewer/fetch.py
+
+.venv/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml $(FETCH_NIIVUE)
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found; install one or set PYTHON="; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python $(FETCH_NIIVUE)
 	@touch $@
 
 train: .venv/.ready  ## quickstart: phantoms, training, held-out prediction, scores and a page, in runs/quickstart

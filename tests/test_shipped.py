@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from mets3d.__main__ import main
 from mets3d.config import ConfigError, load
+from mets3d.reporting.viewer.fetch import MEMBER_SHA256
 from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 from tests.builders.runs import ROOT
 
@@ -71,6 +73,7 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     for name in ("train.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     work.mkdir()
+    niivue = _as_if_fetched(source)
     build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", build, str(tmp_path)],
@@ -78,6 +81,9 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
+    viewer = site / niivue.parent.relative_to(source)
+    assert (viewer / niivue.name).read_bytes() == niivue.read_bytes()
+    assert "BSD 2-Clause" in (viewer.parent / "niivue_license.txt").read_text(encoding="utf-8")
     assert not (source / "mets3d" / "shipped_files").exists()
     templates = {file.name for file in (ROOT / "mets3d" / "reporting" / "templates").iterdir()}
     assert {file.name for file in (site / "mets3d" / "reporting" / "templates").iterdir()} == templates
@@ -91,3 +97,14 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (work / "runs" / "quickstart" / "model.safetensors").exists()
+
+
+def _as_if_fetched(source: Path) -> Path:
+    """Puts a file in the place of NiiVue's and pins it, so that building the wheel asks no registry."""
+    script = source / "mets3d" / "reporting" / "viewer" / "fetch.py"
+    niivue = script.parent / "niivue" / "niivue.js"
+    niivue.parent.mkdir(exist_ok=True)
+    niivue.write_bytes(b"var niivue = {};")
+    pinned = hashlib.sha256(niivue.read_bytes()).hexdigest()
+    script.write_text(script.read_text(encoding="utf-8").replace(MEMBER_SHA256, pinned), encoding="utf-8")
+    return niivue

@@ -20,7 +20,8 @@ from study_run import LESIONS, RECORD, SCORES
 
 from mets3d.evaluation.tables import Row
 from mets3d.files import write_json, write_text
-from mets3d.statistics.against_reference import SHARED_LESIONS, Difference
+from mets3d.statistics.against_reference import SHARED_LESIONS
+from mets3d.statistics.family import Difference
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.power import smallest_difference, spread_of_differences
 from mets3d.statistics.score_table import finite, read_cells, read_scores, values_of
@@ -190,8 +191,8 @@ def _asked(table: StudyTable) -> str:
     head = "| arm | score | base loss | with the term | difference | seeds | p | p, Holm |\n|" + " --- |" * 8 + "\n"
     rows = [
         f"| {_what(test.method)} | {COLUMNS[test.score.column][0]} | {_number(test.found.reference_mean, test)} | "
-        f"{_number(test.found.method_mean, test)} | {_difference(test)} | {_by_seed(test)} | {test.found.p:.3f} | "
-        f"{test.p_holm:.3f} |"
+        f"{_number(test.found.method_mean, test)} | {_difference(test)} | {_by_seed(test)} | {_p(test, test.p)} | "
+        f"{_p(test, test.p_holm)} |"
         for test in table.differences
         if test.score.column in FAMILY
     ]
@@ -270,6 +271,10 @@ def _difference(test: Difference) -> str:
     interval = test.found.interval
     brackets = "" if interval is None else f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
     return f"{test.found.difference:+.{digits}f}{brackets}"
+
+
+def _p(test: Difference, p: float | None) -> str:
+    return test.not_tested if p is None else f"{p:.3f}"
 
 
 def _by_seed(test: Difference) -> str:

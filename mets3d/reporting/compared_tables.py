@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,13 @@ from mets3d.statistics.score_table import read_scores
 
 @dataclass(frozen=True)
 class ComparedTables:
-    """Methods by name with their rows of scores.csv; of those that are arms the runs; what to know about them."""
+    """Methods by name with their rows of scores.csv, and of lesions.csv where there is one.
+
+    arms: of methods that are arms, their runs. remarks: what to know about them.
+    """
 
     scores: dict[str, Sequence[Row]]
+    lesions: dict[str, Sequence[Row]] = field(default_factory=dict)
     arms: dict[str, ArmRuns] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -29,24 +33,55 @@ class ComparedTables:
 def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -> ComparedTables:
     """Reads tables and run directories; runs that differ in seed and fold alone become one method, an arm.
 
-    With `names`, one a table, every table is a method by itself. Raises the errors of `method_names` and `read_scores`.
+    Of a run the cases count that it held out, and where all are runs, the first is the one that a page of them would
+    compare the others with (`arms.as_arms`): both give the same numbers. With `names`, one a table, every table is a
+    method by itself, in the order given. Raises the errors of `method_names` and `read_scores`.
     """
     named = dict(zip(method_names(paths, names), paths, strict=True))
     tables: dict[str, Sequence[Row]] = {name: read_scores(path) for name, path in named.items()}
     runs = {name: path for name, path in named.items() if RunDir(path).config.is_file()}
-    records = as_arms(read_runs(list(runs.values()))) if runs and not names else []
+    read = read_runs(list(runs.values())) if runs else []
+    of_runs = {name: record for name, record in zip(runs, read, strict=True) if record.scores}
+    if unclear := sorted(name for name in runs if name not in of_runs):
+        raise ValueError(f"{runs[unclear[0]]}: expected scores by one rule set, found several; evaluate the run again")
+    records = as_arms(read) if runs and not names else []
     if not any(record.runs for record in records):
-        return ComparedTables(tables)
-    of_arms = {record.label: record.score_rows() for record in records}
+        return _methods(tables, of_runs, [record.label for record in records if record.label in of_runs])
     others = {name: rows for name, rows in tables.items() if name not in runs}
-    if shared := of_arms.keys() & others.keys():
+    if shared := {record.label for record in records} & others.keys():
         raise ValueError(f"expected tables of other names than the arms, found {', '.join(shared)}; give --names")
-    if len(of_arms | others) < 2:
+    if len(records) + len(others) < 2:
         raise ValueError(
             f"expected two methods or more, found {runs_in_words(records[0])} of one; name runs with other settings "
             "too, or give --names to compare run by run"
         )
-    return ComparedTables(of_arms | others, {record.label: arm_tables(record) for record in records}, _remarks(records))
+    return ComparedTables(
+        {record.label: record.score_rows() for record in records} | others,
+        {record.label: record.lesion_rows() for record in records},
+        {record.label: arm_tables(record) for record in records},
+        [*_remarks(records), *_left_out(read)],
+    )
+
+
+def _methods(
+    tables: Mapping[str, Sequence[Row]], of_runs: Mapping[str, RunRecord], ordered: Sequence[str]
+) -> ComparedTables:
+    """Returns tables and runs that are each a method, in the order given, or in that of a page where all are runs."""
+    names = list(ordered) if ordered and len(ordered) == len(tables) else list(tables)
+    return ComparedTables(
+        {name: of_runs[name].score_rows() if name in of_runs else tables[name] for name in names},
+        {name: of_runs[name].lesion_rows() for name in names if name in of_runs},
+        remarks=_left_out(list(of_runs.values())),
+    )
+
+
+def _left_out(records: Sequence[RunRecord]) -> list[str]:
+    """Says of which runs scored cases are left out, because the network was trained on them."""
+    return [
+        f"{record.label}: left out {len(left)} scored cases that were used in training"
+        for record in records
+        if (left := set(record.cases) - set(record.held_out))
+    ]
 
 
 def _remarks(records: Sequence[RunRecord]) -> list[str]:

@@ -9,8 +9,9 @@ from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import amount, count, number
 from mets3d.reporting.training_facts import boundary_name
-from mets3d.statistics.against_reference import SHARED_LESIONS, Difference
+from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.comparison_tables import p_text
+from mets3d.statistics.family import Difference, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
 
 LEVEL = 0.05
@@ -119,13 +120,13 @@ def _conclusion(cases: Sequence[str], patients: int, judged: dict[str, list[Diff
 
 def _significant(run: RunRecord, cases: Sequence[str], family: Family) -> str:
     """Names the run's tests that stay below 5 %; empty where there are too few patients for that to be possible."""
-    own = [difference for difference in family if difference.method == run.label]
+    own = [(test, test.p_holm) for test in family if test.method == run.label and test.p_holm is not None]
     if not own or patient_numbers(cases, run.patients)[1] < FEWEST_PATIENTS:
         return ""
-    over = f"Wilcoxon's test corrected over {count(len(family), 'test')}"
-    low = [f"{test.score.name} in {test.region} (p {p_text(test.p_holm)})" for test in own if test.p_holm < LEVEL]
+    over = f"Wilcoxon's test corrected over {count(len(family_tests(family)), 'test')}"
+    low = [f"{test.score.name} in {test.region} (p {p_text(p)})" for test, p in own if p < LEVEL]
     if not low:
-        return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(test.p_holm for test in own))}."
+        return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(p for _, p in own))}."
     return f"{over}, p is below {LEVEL:g} for {', '.join(low)}."
 
 

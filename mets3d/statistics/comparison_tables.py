@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from mets3d.data.wording import counted
-from mets3d.evaluation.scores import Score, score_of
 from mets3d.evaluation.tables import Row, csv_text
-from mets3d.statistics.comparison import Compared, Comparison
+from mets3d.statistics.against_reference import SHARED_LESIONS
+from mets3d.statistics.comparison import Comparison
+from mets3d.statistics.family import Difference, family_in_words
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.ranking import Ranking, RankTest, is_official
@@ -16,25 +17,40 @@ from mets3d.statistics.study_table import study_table
 
 COMPARISON_COLUMNS = (
     *("reference", "method", "region", "rules", "score", "cases", "patients", "reference_mean", "method_mean"),
-    *("difference", "ci_low", "ci_high", "better", "worse", "rank_biserial", "test", "p", "p_holm"),
+    *(
+        "difference",
+        "ci_low",
+        "ci_high",
+        "better",
+        "worse",
+        "rank_biserial",
+        "test",
+        "p",
+        "p_holm",
+        "family",
+        "not_tested",
+    ),
 )
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """Returns the text of comparison.csv: a row per test, then one per pair of methods for the ranking (mean_rank)."""
-    rows = [_tested(test) for test in comparison.tests]
+    """Returns the text of comparison.csv: a row per difference, then one per pair of methods for its ranks (mean_rank).
+
+    p and p_holm are there where a difference is a test; `family` and `not_tested` are as in `statistics.family`.
+    """
+    rows = [_compared(difference) for difference in comparison.differences]
     if comparison.ranking:
         rows += [_ranked(pair, comparison.ranking) for pair in comparison.ranking.pairs]
     return csv_text(COMPARISON_COLUMNS, (row | {"rules": comparison.rules} for row in rows))
 
 
-def _tested(test: Compared) -> Row:
-    found = test.found
+def _compared(difference: Difference) -> Row:
+    found = difference.found
     return {
-        "reference": test.reference,
-        "method": test.method,
-        "region": test.region,
-        "score": test.score,
+        "reference": difference.reference,
+        "method": difference.method,
+        "region": difference.region,
+        "score": difference.score.column,
         "cases": found.n,
         "patients": found.patients,
         "reference_mean": found.reference_mean,
@@ -44,9 +60,11 @@ def _tested(test: Compared) -> Row:
         "better": found.improved,
         "worse": found.worsened,
         "rank_biserial": found.effect,
-        "test": "wilcoxon",
-        "p": found.p,
-        "p_holm": test.p_holm,
+        "test": "" if difference.p is None else "wilcoxon",
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "family": difference.family,
+        "not_tested": difference.not_tested,
     }
 
 
@@ -68,6 +86,8 @@ def _ranked(pair: RankTest, ranking: Ranking) -> Row:
         "test": "permutation",
         "p": pair.p,
         "p_holm": pair.p_holm,
+        "family": "ranks",
+        "not_tested": "",
     }
 
 
@@ -86,39 +106,41 @@ def comparison_text(comparison: Comparison) -> str:
         if cases
     ]
     for reference, method in combinations(comparison.methods, 2):
-        tests = [test for test in comparison.tests if (test.reference, test.method) == (reference, method)]
-        lines += ["", f"{method} minus {reference}", *_aligned([_HEADINGS, *map(_cells, tests)])]
+        own = [found for found in comparison.differences if (found.reference, found.method) == (reference, method)]
+        lines += ["", f"{method} minus {reference}", *_aligned([_HEADINGS, *map(_cells, own)])]
     how = (
-        "Intervals: 95 % bootstrap of the mean difference, patients resampled. p: Wilcoxon signed-rank over patients; "
-        f"Holm's correction over all {len(comparison.tests)} tests. Effect: rank-biserial, positive is better."
+        "Intervals: 95 % bootstrap of the mean difference, patients resampled. p: Wilcoxon signed-rank over patients. "
+        "Effect: rank-biserial, positive is better."
     )
-    lines += ["", how]
+    lines += ["", how, family_in_words(comparison.differences)]
     if comparison.patients < FEWEST_PATIENTS:
         lines.append(f"Fewer than {FEWEST_PATIENTS} patients: no p can be below 0.05, so nothing can be concluded.")
     return "\n".join([*lines, "", *_ranking_lines(comparison)])
 
 
 _HEADINGS = ("region", "score", "reference", "method", "difference", "95 % interval", "better/worse", "effect", "p",
-             "p Holm", "n")  # fmt: skip
+             "p Holm", "n", "family")  # fmt: skip
 
 
-def _cells(test: Compared) -> tuple[str, ...]:
-    found = test.found
+def _cells(difference: Difference) -> tuple[str, ...]:
+    found = difference.found
     interval = " to ".join(f"{bound:+.3f}" for bound in found.interval or ()) or "-"
     numbers = (f"{found.reference_mean:.3f}", f"{found.method_mean:.3f}", f"{found.difference:+.3f}", interval)
     wins, effect = f"{found.improved}/{found.worsened}", f"{found.effect:+.2f}"
-    return (test.region, test.score, *numbers, wins, effect, p_text(found.p), p_text(test.p_holm), str(found.n))
+    tested = p_text(difference.p), p_text(difference.p_holm)
+    kind = difference.not_tested or difference.family
+    return (difference.region, difference.score.column, *numbers, wins, effect, *tested, str(found.n), kind)
 
 
 def seeds_text(comparison: Comparison, arms: Mapping[str, ArmRuns]) -> list[str]:
     """Returns the lines on the spread over seeds of methods that are arms of several runs; none without such."""
     if not any(len(runs) > 1 for runs in arms.values()):
         return []
-    chosen = [score_of(test.score) or Score(test.score, test.score) for test in comparison.tests]
+    chosen = dict.fromkeys(difference.score for difference in comparison.differences)
     own = {
         arm: {key: _of_cases(tables, comparison.cases) for key, tables in runs.items()} for arm, runs in arms.items()
     }
-    table = study_table(own, scores=list(dict.fromkeys(chosen)))
+    table = study_table(own, scores=[score for score in chosen if score != SHARED_LESIONS])
     rows = [("method", "region", "score", "mean", "SD over seeds", "mean of each seed")]
     for found in table.scores:
         seeds = ", ".join(f"{mean:.3f}" for mean in found.by_seed.values())
@@ -134,8 +156,10 @@ def _of_cases(tables: MethodTables, cases: Sequence[str]) -> MethodTables:
     return MethodTables([row for row in tables.scores if row["case"] in set(cases)])
 
 
-def p_text(p: float) -> str:
-    """Writes a p value with two significant digits and at most three decimals, as in 0.042, 0.31, < 0.001."""
+def p_text(p: float | None) -> str:
+    """Writes a p value with two significant digits and at most three decimals, as in 0.042; a dash for none."""
+    if p is None:
+        return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 

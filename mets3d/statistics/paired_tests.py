@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 EXACT_UP_TO = 500  # differences; the exact distribution of a signed-rank sum of that many takes a tenth of a second
-_DECIMALS = 10  # differences that are equal but for rounding are ties
+DECIMALS = 10  # differences that are equal but for rounding are ties
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def signed_rank(differences: Float64[np.ndarray, " N"]) -> SignedRank:
     """
     from scipy.stats import rankdata, wilcoxon
 
-    rounded = np.round(differences, _DECIMALS)
+    rounded = np.round(differences, DECIMALS)
     rounded = rounded[rounded != 0]
     if not len(rounded):
         return SignedRank(1.0, 0.0, 0, True)

@@ -4,7 +4,7 @@
                         reference="base", family=("lesion_wise_hd95", "lesions_found"))
     table.score("cc_dice", "ET", "hd95").mean            # over cases, each the mean over the arm's runs
     table.score("cc_dice", "ET", "hd95").by_seed         # seed -> mean over cases, folds pooled
-    table.difference("cc_dice", "ET", "hd95").found      # .difference, .interval, .p, .patients ...; .p_holm, .seed_sd
+    table.difference("cc_dice", "ET", "lesions_found")   # .found.difference, .interval ...; .p, .p_holm, .seed_sd
     table.recall("cc_dice", "ET")                        # by size class of the lesion
     table.score("cc_dice", "ET", "lesions_false")        # false lesions, mean per case
 
@@ -20,20 +20,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mets3d.evaluation.scores import Score, score_of
+from mets3d.evaluation.scores import Score
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.against_reference import (
-    SHARED_LESIONS,
-    Difference,
-    against_reference,
-    compared_scores,
-    spread_of,
-    values_of_both,
-)
+from mets3d.statistics.against_reference import SHARED_LESIONS, against_reference, compared_scores, values_of_both
 from mets3d.statistics.cohort import Summary, summarise
+from mets3d.statistics.family import Difference, spread_of
 from mets3d.statistics.intervals import patient_numbers
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables, RunKey, of_seed, pooled, whole_seeds
-from mets3d.statistics.score_table import columns_of, finite, patients_in, values_of
+from mets3d.statistics.score_table import finite, patients_in, values_of
 from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
@@ -64,8 +58,7 @@ class StudyTable:
     """The numbers of a study on the cases that every arm has.
 
     runs: arm -> its runs, the reference first. left_out: arm -> its cases that not every arm has. partial: arm -> cases
-    that fewer of its runs scored than others. family: the columns whose tests are corrected together, and apart from
-    all others; empty: all tests are one family.
+    that fewer of its runs scored than others. Which differences are tests is said by `statistics.family`.
     """
 
     reference: str
@@ -74,7 +67,6 @@ class StudyTable:
     patients: int
     left_out: Mapping[str, list[str]]
     partial: Mapping[str, list[str]]
-    family: tuple[str, ...]
     scores: list[ArmScore]
     differences: list[Difference]
     recalls: Mapping[tuple[str, str], list[SizeRecall]]  # by arm and region
@@ -100,7 +92,7 @@ def study_table(
     reference: str | None = None,
     regions: Sequence[str] | None = None,
     scores: Sequence[Score] | None = None,
-    family: Collection[str] = (),
+    family: Collection[str] | None = None,
 ) -> StudyTable:
     """Compares every arm with `reference` (None: the first) by every score in every region, paired by patient.
 
@@ -108,20 +100,20 @@ def study_table(
     `comparison.paired` on these, so the time points of a patient stay together and the number of runs makes no case
     more. The intervals cover the choice of patients and not the chance in training, which `by_seed` and `seed_sd` show.
 
-    regions: None is those of the reference's rows. scores: None is `study_scores`. family: columns declared beforehand,
-    over whose tests Holm's correction is; the other tests are corrected over themselves. Raises ValueError for no arm,
-    an unknown reference, a score of the family that is not tested, several rule sets, or no case in common.
+    regions: None is those of the reference's rows. scores: None is `compared_scores` of the rule set. family: columns
+    declared beforehand that are tested, None for the primary ones (`statistics.family`). Raises ValueError for no arm,
+    an unknown reference, a score of the family that is not compared, several rule sets, or no case in common.
     """
     names = _ordered(arms, reference)
     shared, left_out = _cases(arms)
     own = {name: pooled(arms[name], shared) for name in names}
-    _check_rules(own)
+    rules = _the_rules(own)
     first, *others = names
-    chosen = list(study_scores(own.values()) if scores is None else scores)
+    chosen = list(compared_scores(rules) if scores is None else scores)
     within = list(dict.fromkeys(row["region"] for row in own[first].scores)) if regions is None else list(regions)
-    if unknown := sorted(set(family) - {score.column for score in chosen}):
-        raise ValueError(f"family: expected columns that are tested, found {', '.join(unknown)}")
-    found = against_reference(own[first], {name: own[name] for name in others}, within, chosen, family)
+    if unknown := sorted(set(family or ()) - {score.column for score in chosen}):
+        raise ValueError(f"family: expected columns that are compared, found {', '.join(unknown)}")
+    found = against_reference((first, own[first]), {name: own[name] for name in others}, within, chosen, family)
     seeds = {name: _by_seed(arms[name], shared) for name in names}
     return StudyTable(
         first,
@@ -130,19 +122,10 @@ def study_table(
         patient_numbers(shared, patients_in(*(tables.scores for tables in own.values())))[1],
         left_out,
         {name: _partial(arms[name], shared) for name in names},
-        tuple(family),
         [score for name in names for score in _arm_scores(name, own[name], seeds[name], within, chosen)],
         [replace(test, by_seed=_differences_by_seed(test, seeds[first], seeds[test.method])) for test in found],
         {(name, region): _recall(own[name], region) for name in names for region in within},
     )
-
-
-def study_scores(tables: Collection[MethodTables]) -> list[Score]:
-    """Returns the scores by which the page compares runs, and F1 of lesions where all tables have it."""
-    f1 = score_of("f1")
-    assert f1 is not None
-    everywhere = all("f1" in columns_of(own.scores) for own in tables)
-    return [*compared_scores(), *([f1] if everywhere else [])]
 
 
 def step_seconds(training: Sequence[Row], batch_size: int) -> float | None:
@@ -188,11 +171,12 @@ def _partial(runs: ArmRuns, cases: Sequence[str]) -> list[str]:
     return [case for case, amount in times.items() if amount < most]
 
 
-def _check_rules(tables: Mapping[str, MethodTables]) -> None:
+def _the_rules(tables: Mapping[str, MethodTables]) -> str:
     found = {name: {row.get("rules") for row in own.scores} for name, own in tables.items()}
     if len(set.union(*found.values())) > 1:
         said = "; ".join(f"{name}: {', '.join(map(str, rules))}" for name, rules in found.items())
         raise ValueError(f"expected arms that are scored by one rule set, found {said}; evaluate all by the same rules")
+    return str(next(iter(set.union(*found.values())), ""))
 
 
 # ---------------------------------------------------------------- numbers

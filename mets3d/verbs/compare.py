@@ -21,7 +21,7 @@ def arguments(parser: VerbParser) -> None:
     )
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what the methods are called, in the same order")
     parser.add_argument("--scores", nargs="+", metavar="COLUMN",
-                        help="scores to test (default those that the rule set ranks by, f1, dice, hd95)")  # fmt: skip
+                        help="scores to compare and to test (default those of the page)")  # fmt: skip
     parser.add_argument("--out", type=output_file, metavar="comparison.csv", help="write the numbers there too")
 
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.statistics.comparison_tables import comparison_csv, comparison_text, seeds_text
 
     tables = compared_tables(options.tables, options.names)
-    comparison = compare_methods(tables.scores, scores=options.scores)
+    comparison = compare_methods(tables.scores, scores=options.scores, lesions=tables.lesions)
     print("\n".join([*tables.remarks, comparison_text(comparison), *seeds_text(comparison, tables.arms)]))
     if options.out is not None:
         write_text(options.out, comparison_csv(comparison))

@@ -58,7 +58,7 @@ def test_a_new_score_is_written_summarised_compared_and_shown(new_column: Score,
         assert found == [2.0 * grown] * 3  # 16 mm3 a layer, by eight, in WT, TC and ET
         assert f"WT made_up {2.0 * grown:.2f}" in " ".join(cohort_text(cohort).split())
         tables[method] = read_scores(out)
-    tests = [test for test in compare_methods(tables).tests if test.score == "made_up"]
+    tests = [test for test in compare_methods(tables).differences if test.score.column == "made_up"]
     assert [test.region for test in tests] == ["WT", "TC", "ET"]
     assert {(test.found.difference, test.found.worsened) for test in tests} == {(2.0, 3)}
     assert lower_is_better("made_up")

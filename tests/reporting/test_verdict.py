@@ -7,8 +7,8 @@ from mets3d.evaluation.scores import score_of
 from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.verdict import caveat, change, question, verdict
-from mets3d.statistics.against_reference import Difference
-from mets3d.statistics.comparison import paired
+from mets3d.statistics.family import Difference, family_tests
+from mets3d.statistics.paired import paired
 
 CASES = tuple("ABCDEFGH")
 
@@ -64,23 +64,22 @@ def test_the_verdict_names_what_survives_the_correction(make_run):
     base = read_run(make_run("base", cases=CASES, scores=scored(0.0, 1)))
     other = read_run(make_run("other", cases=CASES, scores=scored(-5.0, 2)))
     family = compared([base, other], CASES).differences
-    # Four columns of scores and three of counts in three regions; no lesions.csv, so none of the lesions found by both.
-    assert len(family) == 21
+    # Of the nine tests of the family, Dice differs nowhere, and the lesions found are the same in all regions.
+    assert len(family_tests(family)) == 4
     smallest = 2 / 2**8
     by_name = {test.score.name: test.p_holm for test in family if test.region == "WT"}
-    assert by_name["Lesion-wise HD95"] == by_name["Lesions found"] == pytest.approx(21 * smallest)
-    assert by_name["Whole-volume HD95"] == 1.0  # nothing differs
+    assert by_name["Lesion-wise HD95"] == by_name["Lesions found"] == pytest.approx(4 * smallest)
+    assert by_name["Whole-volume HD95"] is by_name["Lesion-wise Dice"] is None
     lines = dict(verdict(other, CASES, family))
     assert lines["After Holm's correction"] == (
-        "Wilcoxon's test corrected over 21 tests: no p is below 0.05, the smallest is 0.16."
+        "Wilcoxon's test corrected over 4 tests, p is below 0.05 for Lesion-wise HD95 in WT (p 0.031), Lesion-wise "
+        "HD95 in TC (p 0.031), Lesion-wise HD95 in ET (p 0.031), Lesions found in WT (p 0.031)."
     )
     third = read_run(make_run("third", cases=CASES, scores=scored(1.0, 3)))
-    assert len(compared([base, other, third], CASES).differences) == 42  # all runs on the page are one family
-    small = {("Lesion-wise HD95", "WT"): 0.0081, ("Lesions found", "ET"): 0.0004}
-    lower = [replace(test, p_holm=small.get((test.score.name, test.region), test.p_holm)) for test in family]
-    assert dict(verdict(other, CASES, lower))["After Holm's correction"] == (
-        "Wilcoxon's test corrected over 21 tests, p is below 0.05 for Lesion-wise HD95 in WT (p 0.008), Lesions found "
-        "in ET (p < 0.001)."
+    assert len(family_tests(compared([base, other, third], CASES).differences)) == 4 + 3  # all runs are one family
+    higher = [replace(test, p_holm=test.p_holm and 0.16) for test in family]
+    assert dict(verdict(other, CASES, higher))["After Holm's correction"] == (
+        "Wilcoxon's test corrected over 4 tests: no p is below 0.05, the smallest is 0.16."
     )
     assert "After Holm's correction" not in dict(verdict(other, CASES[:5], family))
 
@@ -99,6 +98,6 @@ def test_time_points_of_few_patients_conclude_nothing(make_run):
 
 def test_change_in_words():
     found = paired({"A": 3.0, "B": 3.0}, {"A": 2.0, "B": 2.0}, lower_is_better=True)
-    found = Difference("other", "ET", score_of("lesion_wise_hd95"), found, 1.0)
+    found = Difference("base", "other", "ET", score_of("lesion_wise_hd95"), found)
     assert change(found, 2) == "−1.00 mm (−1.00\u00a0to\u00a0−1.00)"
     assert change(found, 3) == "−1.00 mm (−1.00\u00a0to\u00a0−1.00, n = 2)"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.scores import Score, score_of
-from mets3d.statistics.against_reference import SHARED_LESIONS, Difference, against_reference, compared_scores
+from mets3d.statistics.against_reference import SHARED_LESIONS, against_reference, compared_scores
+from mets3d.statistics.family import Difference
 from mets3d.statistics.paired_tests import holm
 from mets3d.statistics.pooled_runs import MethodTables
 
@@ -31,7 +32,7 @@ def table(values: dict[str, float], score: Score = DICE, region: str = "ET") -> 
 
 def difference(score: Score, reference: dict[str, float], method: dict[str, float]) -> Difference | None:
     methods = {"method": table(method, score)}
-    return next(iter(against_reference(table(reference, score), methods, ["ET"], [score])), None)
+    return next(iter(against_reference(("reference", table(reference, score)), methods, ["ET"], [score])), None)
 
 
 def test_pairs_by_case_and_ignores_the_rest() -> None:
@@ -104,7 +105,7 @@ def test_shared_lesions_are_those_that_both_found() -> None:
         ("B", "WT", "1", "found", 7.0),
     )
     whole, enhancing = against_reference(
-        MethodTables([], one), {"two": MethodTables([], two)}, ["WT", "TC", "ET"], [SHARED_LESIONS]
+        ("one", MethodTables([], one)), {"two": MethodTables([], two)}, ["WT", "TC", "ET"], [SHARED_LESIONS]
     )
     assert (whole.region, enhancing.region) == ("WT", "ET")
     assert (enhancing.found.n, enhancing.found.reference_mean, enhancing.found.method_mean) == (1, 3.0, 1.5)
@@ -123,7 +124,7 @@ def test_all_tests_are_one_family() -> None:
         return MethodTables(rows)
 
     methods = {"a": random_table(), "b": random_table()}
-    found = against_reference(random_table(), methods, ["WT", "TC", "ET"], [DICE, HD95])
+    found = against_reference(("reference", random_table()), methods, ["WT", "TC", "ET"], [DICE, HD95])
     assert [(test.method, test.score.column, test.region) for test in found] == [
         (method, score.column, region) for method in "ab" for score in (DICE, HD95) for region in ("WT", "ET")
     ]
@@ -133,6 +134,7 @@ def test_all_tests_are_one_family() -> None:
 def test_the_page_compares_means_then_shared_lesions_then_counts() -> None:
     columns = [score.column for score in compared_scores()]
     assert columns == [
-        *("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95", SHARED_LESIONS.column),
+        *("lesion_wise_dice", "lesion_wise_hd95", "f1", "dice", "hd95", SHARED_LESIONS.column),
         *("lesions_found", "lesions_missed", "lesions_false"),
     ]
+    assert [score.column for score in compared_scores("brats2026")][2:4] == ["lesion_wise_nsd_spacing", "small_f1"]

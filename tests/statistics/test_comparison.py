@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 from mets3d.__main__ import main
-from mets3d.statistics.comparison import compare_methods, method_names, paired
+from mets3d.statistics.comparison import compare_methods, method_names
 from mets3d.statistics.comparison_tables import COMPARISON_COLUMNS, comparison_csv, comparison_text, p_text
 from mets3d.statistics.intervals import mean_interval
+from mets3d.statistics.paired import paired
 from mets3d.statistics.paired_tests import holm
 from mets3d.statistics.score_table import read_scores
 
@@ -87,8 +88,9 @@ def test_time_points_of_a_patient_are_one_observation() -> None:
 def test_exchanging_the_methods_flips_signs_and_keeps_p() -> None:
     one, two = scores(1), scores(2)
     forward, backward = compare_methods({"A": one, "B": two}), compare_methods({"B": two, "A": one})
-    assert len(forward.tests) == 12
-    for there, back in zip(forward.tests, backward.tests, strict=True):
+    assert len(forward.differences) == 12
+    assert sum(there.p is not None for there in forward.differences) == 6
+    for there, back in zip(forward.differences, backward.differences, strict=True):
         assert (back.region, back.score, back.found.p, back.p_holm) == (
             *(there.region, there.score, there.found.p, there.p_holm),
         )
@@ -101,7 +103,7 @@ def test_exchanging_the_methods_flips_signs_and_keeps_p() -> None:
 
 def test_a_better_distance_is_a_smaller_one() -> None:
     better = [row | {"lesion_wise_hd95": row["lesion_wise_hd95"] - 1} for row in scores(1)]
-    found = {test.score: test.found for test in compare_methods({"A": scores(1), "B": better}).tests}
+    found = {test.score.column: test.found for test in compare_methods({"A": scores(1), "B": better}).differences}
     assert (found["lesion_wise_hd95"].effect, found["lesion_wise_hd95"].improved) == (1.0, 10)
     assert found["lesion_wise_hd95"].p == pytest.approx(2 / 2**10)
     assert (found["dice"].effect, found["dice"].p) == (0.0, 1.0)
@@ -112,13 +114,18 @@ def test_a_better_distance_is_a_smaller_one() -> None:
 
 def test_one_family_of_tests() -> None:
     tables = {"A": scores(1), "B": scores(2, shift=0.5), "C": scores(3)}
-    tests = compare_methods(tables).tests
+    tests = compare_methods(tables).differences
     assert [(test.reference, test.method) for test in tests[::12]] == [("A", "B"), ("A", "C"), ("B", "C")]
     assert len(tests) == 3 * 3 * 4
-    assert [test.p_holm for test in tests] == holm([test.found.p for test in tests])
-    chosen = compare_methods(tables, scores=["dice"]).tests
-    assert {test.score for test in chosen} == {"dice"}
-    assert chosen[0].p_holm < next(test for test in tests if test.score == "dice").p_holm
+    family = [test for test in tests if test.reference == "A" and test.score.column.startswith("lesion_wise_")]
+    assert [test.p_holm for test in family] == holm([test.found.p for test in family])
+    assert {(test.p, test.p_holm, test.family) for test in tests if test not in family if test.reference == "A"} == {
+        (None, None, "exploratory")
+    }
+    assert {test.family for test in tests if test.reference == "B"} == {"exploratory"}  # B is not the reference
+    chosen = compare_methods(tables, scores=["dice"]).differences
+    assert [test.family for test in chosen] == ["declared"] * 6 + ["exploratory"] * 3
+    assert [test.p_holm for test in chosen[:6]] == holm([test.found.p for test in chosen[:6]])
 
 
 def test_only_shared_cases_are_compared_and_the_others_are_named() -> None:
@@ -126,7 +133,7 @@ def test_only_shared_cases_are_compared_and_the_others_are_named() -> None:
     found = compare_methods({"A": longer, "B": other})
     assert len(found.cases) == 9
     assert found.left_out == {"A": ["P-003-000", "P-010-000", "P-011-000"], "B": []}
-    assert {test.found.n for test in found.tests} == {9}
+    assert {test.found.n for test in found.differences} == {9}
     assert found.ranking is not None
     assert found.ranking.cases == 9
     text = comparison_text(found)
@@ -135,15 +142,15 @@ def test_only_shared_cases_are_compared_and_the_others_are_named() -> None:
     assert "of B:" not in text
     third = [row for row in scores(3) if row["case"] != "P-000-000"]
     three = compare_methods({"A": longer, "B": other, "C": third})
-    assert {test.found.n for test in three.tests} == {8}  # in the pairs without C as well
+    assert {test.found.n for test in three.differences} == {8}  # in the pairs without C as well
     within = compare_methods({"A": [row for row in longer if row["case"] in found.cases], "B": other})
-    assert (within.tests, within.ranking) == (found.tests, found.ranking)
+    assert (within.differences, within.ranking) == (found.differences, found.ranking)
 
 
 def test_a_score_without_value_is_left_out_of_its_test_and_ranked_worst() -> None:
     hollow = [row | ({"lesion_wise_dice": None} if row["case"] == "P-000-000" else {}) for row in scores(1)]
     found = compare_methods({"A": scores(1), "B": hollow})
-    assert [test.found.n for test in found.tests if test.score == "lesion_wise_dice"] == [9, 9, 9]
+    assert [test.found.n for test in found.differences if test.score.column == "lesion_wise_dice"] == [9, 9, 9]
     assert found.ranking is not None
     assert found.ranking.pairs[0].difference == pytest.approx(3 / 60)  # 3 of 60 ranks go from 1.5, 1.5 to 1, 2
 
@@ -171,13 +178,13 @@ def test_what_each_rule_set_ranks_by(rules: str, extra: tuple[str, ...], ranked:
 def test_scores_in_their_order() -> None:
     """Those that the rule set ranks by come first, then f1, dice, hd95, whatever the order of the columns."""
     tables = {name: [row | {"f1": 0.5} for row in scores(seed)] for seed, name in enumerate("AB")}
-    found = [test.score for test in compare_methods(tables).tests if test.region == "WT"]
+    found = [test.score.column for test in compare_methods(tables).differences if test.region == "WT"]
     assert found == ["lesion_wise_dice", "lesion_wise_hd95", "f1", "dice", "hd95"]
 
 
 def test_a_column_that_somebody_added_is_compared() -> None:
     tables = {name: [row | {"my_dice": row["dice"]} for row in scores(seed)] for seed, name in enumerate("AB")}
-    own, usual = (compare_methods(tables, scores=[score]).tests for score in ("my_dice", "dice"))
+    own, usual = (compare_methods(tables, scores=[score]).differences for score in ("my_dice", "dice"))
     assert [(test.found, test.p_holm) for test in own] == [(test.found, test.p_holm) for test in usual]
 
 
@@ -187,7 +194,7 @@ def test_tables_without_a_metric_of_the_ranking_are_still_compared() -> None:
     }
     found = compare_methods(tables)
     assert found.ranking is None
-    assert {test.score for test in found.tests} == {"dice"}
+    assert {test.score.column for test in found.differences} == {"dice"}
     assert "No ranking: the tables lack lesion_wise_dice, lesion_wise_hd95" in comparison_text(found)
 
 
@@ -234,7 +241,7 @@ def test_the_file_holds_every_number() -> None:
     rows = list(csv.DictReader(comparison_csv(found).splitlines()))
     assert tuple(rows[0]) == COMPARISON_COLUMNS
     assert len(rows) == 13
-    test = found.tests[5]
+    test = found.differences[5]
     row = rows[5]
     assert (row["region"], row["score"], row["test"]) == ("TC", "lesion_wise_hd95", "wilcoxon")
     numbers = [float(row[key]) for key in ("difference", "ci_low", "ci_high", "rank_biserial", "p", "p_holm")]
@@ -245,6 +252,7 @@ def test_the_file_holds_every_number() -> None:
         test.found.p,
         test.p_holm,
     ]
+    assert (rows[6]["score"], rows[6]["p"], rows[6]["family"]) == ("dice", "", "exploratory")
     assert found.ranking is not None
     ranked = rows[-1]
     assert (ranked["region"], ranked["score"], ranked["test"]) == ("all", "mean_rank", "permutation")
@@ -256,7 +264,7 @@ def test_the_file_holds_every_number() -> None:
 def test_few_patients_are_said_to_show_nothing() -> None:
     said = "Fewer than 6 patients: no p can be below 0.05"
     few = compare_methods({"A": scores(1, cases=5, time_points=4), "B": scores(2, cases=5, time_points=4, shift=9)})
-    assert min(test.found.p for test in few.tests) == 2 / 2**5
+    assert min(test.found.p for test in few.differences) == 2 / 2**5
     assert said in comparison_text(few)
     assert said not in comparison_text(compare_methods({"A": scores(1, cases=6), "B": scores(2, cases=6)}))
 
@@ -272,7 +280,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(one), str(two), "--names", "A", "B", "--scores", "dice"]) == 0
     printed = capsys.readouterr().out
     assert "B minus A" in printed
-    assert "all 3 tests" in printed
+    assert "The declared family is Whole-volume Dice in WT, TC, ET compared with A: 3 tests" in printed
     assert "hd95" not in printed.split("Ranking")[0]
 
 

@@ -49,7 +49,7 @@ def test_intervals_tests_and_curves_go_by_the_column() -> None:
     assert (mean["ci_low"], mean["ci_high"]) != mean_interval(values, CASES)
     comparison = compare_methods({"a": rows(), "b": rows(0.1)})
     assert comparison.patients == 7
-    assert {test.found.patients for test in comparison.tests} == {7}
+    assert {test.found.patients for test in comparison.differences} == {7}
     counts = [
         {"case": case, "threshold": 0.5, "lesions_found": 1, "lesions_missed": 0, "lesions_false": 1, **known}
         for case in CASES

@@ -99,10 +99,11 @@ def test_the_declared_family_is_corrected_by_itself() -> None:
     others = [test for test in table.differences if test.score.column != "hd95"]
     assert {test.score.column for test in others} == {"dice", "f1"}
     assert [test.p_holm for test in declared] == holm([test.found.p for test in declared])
-    assert [test.p_holm for test in others] == holm([test.found.p for test in others])
+    assert {test.family for test in declared} == {"declared"}
+    assert {(test.p, test.p_holm, test.family) for test in others} == {(None, None, "exploratory")}
     every = study_table(rows, reference="base").differences
-    assert [test.p_holm for test in every] == holm([test.found.p for test in every])
-    with pytest.raises(ValueError, match="family: expected columns that are tested, found hd59"):
+    assert {test.family for test in every} == {"exploratory"}  # no score of the primary family is there
+    with pytest.raises(ValueError, match="family: expected columns that are compared, found hd59"):
         study_table(rows, family=("hd59",))
 
 

@@ -16,6 +16,7 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import amount, count, number, shortened, size_class_name
 from mets3d.reporting.verdict import digits_of_difference
 from mets3d.statistics.comparison_tables import p_text
+from mets3d.statistics.family import family_in_words
 from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.size_recall import SizeRecall
 from mets3d.statistics.study_table import StudyTable, step_seconds
@@ -50,7 +51,7 @@ def _how(study: StudyTable | None) -> str:
         f"A case's score is its mean over an arm's runs, on {count(len(study.cases), 'case')} of "
         f"{count(study.patients, 'patient')} that all arms held out; folds are pooled over patients. ± is the standard "
         "deviation of the seeds' means. Differences are paired by patient, with 95 % bootstrap intervals over patients "
-        "and p of Wilcoxon's test after Holm's correction over all tests of this page."
+        f"and p of Wilcoxon's test after Holm's correction. {family_in_words(study.differences)}"
     )
     incomplete = [f"{shortened(arm, LONGEST)}: {', '.join(cases[:5])}" for arm, cases in study.partial.items() if cases]
     return said + (f" Not scored in all runs of an arm: {'; '.join(incomplete)}." if incomplete else "")

@@ -13,8 +13,8 @@ from mets3d.reporting.html_table import number_cell, region_cell, score_title, s
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
 from mets3d.reporting.verdict import Family, caveat, digits_of_difference, question, verdict
-from mets3d.statistics.against_reference import Difference
 from mets3d.statistics.comparison_tables import p_text
+from mets3d.statistics.family import Difference, family_in_words
 from mets3d.statistics.intervals import RESAMPLES
 from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.paired_tests import EXACT_UP_TO
@@ -43,17 +43,17 @@ def pair_section(reference: RunRecord, run: RunRecord, cases: Sequence[str], fam
         return html
     return (
         f'{html}<p class="small">{escape(caveat(reference, run, len(cases)))}</p><h3>{escape(run.label)} against '
-        f'{escape(reference.label)}</h3><p class="small">{escape(_how(len(cases), len(family)))}</p>'
+        f'{escape(reference.label)}</h3><p class="small">{escape(_how(len(cases), family))}</p>'
         f'<div class="grid one">{_tables(reference, run, family)}</div>'
     )
 
 
-def _how(cases: int, tests: int) -> str:
+def _how(cases: int, family: Family) -> str:
     return (
         f"Means over the same {count(cases, 'held-out case')}. Intervals are percentile bootstrap intervals over "
         f"patients ({RESAMPLES:,} resamples, fixed seed), not corrected for the number of comparisons. p is that of "
         "Wilcoxon's signed-rank test over patients (zeros left out, exact given the ties up to "
-        f"{EXACT_UP_TO} patients); p (Holm) is corrected for the {count(tests, 'test')} of this page. Effect is the "
+        f"{EXACT_UP_TO} patients). {family_in_words(family)} Effect is the "
         "rank-biserial correlation: 1 where the run is better in every patient, −1 where it is worse in every one. "
         "Better/worse are numbers of cases."
     )
@@ -87,7 +87,7 @@ def _cells(test: Difference | None, score: Score, *, seeds: bool) -> Sequence[st
         number(found.method_mean, digits),
         number(found.difference, digits, sign=True),
         spanned(found.interval, digits, sign=True),
-        p_text(found.p),
+        p_text(test.p),
         p_text(test.p_holm),
         number(found.effect, 2, sign=True),
         str(found.n),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, score_number
-from mets3d.statistics.comparison import Paired, paired
+from mets3d.statistics.paired import Paired, paired
 
 
 def threshold_section(records: Sequence[RunRecord]) -> Section | None:

@@ -16,15 +16,15 @@ import numpy as np
 from heads import ROOT
 from study_arms import BASE, CHOSEN, FAMILIES, KEPT, MODES, PUBLISHED_WEIGHT, WEIGHTS, arms
 from study_data import Place
-from study_run import LESIONS, RECORD, SCORES
+from study_run import CONFIG, LESIONS, RECORD, SCORES
 
-from mets3d.evaluation.tables import Row
+from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_json, write_text
 from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.family import Difference
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.power import smallest_difference, spread_of_differences
-from mets3d.statistics.score_table import finite, read_cells, read_scores, values_of
+from mets3d.statistics.score_table import columns_of, finite, read_cells, read_scores, values_of
 from mets3d.statistics.study_table import StudyTable, study_table
 
 PAGE = ROOT / "docs" / "study.md"
@@ -94,12 +94,36 @@ def _score(folder: Path) -> float:
 # ---------------------------------------------------------------- what is kept
 
 
+# What the tables need of a run: 25 kB a run in place of 400.
+KEPT_SCORES = re.compile(
+    r"case|region|rules|patient|(lesion_wise_)?(dice|hd95)|lesions_(found|missed|false)|f1|(found|missed)_.*\d.*"
+)
+KEPT_LESIONS = re.compile(r"case|region|lesion|kind|dice|hd95")
+
+
 def keep(place: Place) -> None:
-    """Copies the results of finished runs into benchmarks/results/study, whole folders."""
+    """Copies the results of finished runs into benchmarks/results/study, of the tables what is shown."""
     for record in sorted(place.results.glob(f"*/{RECORD}")):
         folder = KEPT / record.parent.name
-        if not (folder / RECORD).exists():
-            shutil.copytree(record.parent, folder, dirs_exist_ok=True)
+        if (folder / RECORD).exists():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        _thin(record.parent / SCORES, folder / SCORES, KEPT_SCORES)
+        _thin(record.parent / LESIONS, folder / LESIONS, KEPT_LESIONS)
+        shutil.copy(record.parent / CONFIG, folder / CONFIG)
+        shutil.copy(record, folder / RECORD)
+
+
+def _thin(full: Path, thin: Path, columns: re.Pattern[str]) -> None:
+    """Writes the rows of WT, TC and ET, no false lesions, in some columns and six digits."""
+    rows = [row for row in read_cells(full) if row["region"] in REGIONS and row.get("kind") != "false"]
+    wanted = [column for column in columns_of(rows) if columns.fullmatch(column)]
+    write_text(thin, csv_text(wanted, ({column: _short(row[column]) for column in wanted} for row in rows)))
+
+
+def _short(cell: str) -> str:
+    value = finite(cell)
+    return cell if value is None or cell.lstrip("-").isdigit() else f"{value:.6g}"
 
 
 def kept(arm: str) -> list[Path]:

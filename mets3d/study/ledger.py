@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data.cases import Case
+from mets3d.data.wording import counted
 from mets3d.files import OBJECTS, read_object, write_json
 from mets3d.study.folder import StudyDir
 
@@ -69,9 +70,9 @@ def begin_use(study: StudyDir, use: Use) -> None:
         last = before[-1]
         shared = len(use.cases.keys() & last.cases.keys()) or "some"
         raise UsedError(
-            f"{study.ledger}: {shared} of these {len(use.cases)} test cases were used on {last.begun}, for "
-            f"{len(last.runs)} runs ({last.command}). What is chosen after a look at them is fitted to them; take "
-            "cases that nobody has seen, or say --again, and the page will say that they were used before"
+            f"{study.ledger}: {shared} of {counted(len(use.cases), 'test case')} used before, on {last.begun}, for "
+            f"{counted(len(last.runs), 'run')} ({last.command}). What is chosen after a look at them is fitted to "
+            "them; take cases that nobody has seen, or say --again, and the page will say that they were used before"
         )
     _write(study, [*uses, use])
 

@@ -38,7 +38,7 @@ def test_cases_that_were_used_are_refused_by_name_and_by_content(study: StudyDir
     begin_use(study, FIRST)
     end_use(study, FIRST)
     use = Use("elsewhere", cases, {"run": "w"})
-    with pytest.raises(UsedError, match=r"of these \d test cases were used on 20.*or say --again, and"):
+    with pytest.raises(UsedError, match=r"of \d test cases? used before, on 20.*or say --again, and"):
         begin_use(study, use)
     assert len(read_uses(study)) == 1
     begin_use(study, replace(use, again=True))

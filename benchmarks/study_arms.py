@@ -50,7 +50,7 @@ class Scale:
         return self.tune if arm.after else self.steps // 2 if arm.inner else self.steps
 
 
-FULL, TINY = Scale(patch=40, batch=2, steps=800, tune=200), Scale(patch=16, batch=2, steps=8, tune=4)
+FULL, TINY = Scale(patch=32, batch=2, steps=1600, tune=400), Scale(patch=16, batch=2, steps=8, tune=4)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,33 @@ def give_streams(network: nn.Module) -> None:
             module.stream = stream_of(name)
 
 
+class Convolution(nn.Conv3d):
+    """Convolves as `nn.Conv3d`, on a CPU a single sample by the same kernel as several samples.
+
+    For one sample with C * X * Y up to 20,480 torch takes another kernel on a CPU (ATen's `ConvParams::use_mkldnn`),
+    which needs up to 15 times as long and rounds differently. So windows of a volume that are run one by one, and
+    processes with a sample each, compute what a batch computes.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002, torch's name
+        if len(input) == 1 and _by_onednn(input, weight):
+            sides = [int(side) for side in self.padding]
+            return torch.mkldnn_convolution(input, weight, bias, sides, self.stride, self.dilation, self.groups)
+        convolved: Tensor = super()._conv_forward(input, weight, bias)
+        return convolved
+
+
+def _by_onednn(features: Tensor, weight: Tensor) -> bool:
+    """Returns whether several such samples would go to oneDNN: eager, in fp32, on a CPU that it knows."""
+    return (
+        features.device.type == "cpu"
+        and features.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
 class ConvBlock(nn.Module):
     """Convolution, InstanceNorm, LeakyReLU(0.01), as in nnU-Net; padding keeps the size where the stride is 1."""
 
@@ -60,7 +87,7 @@ class ConvBlock(nn.Module):
     ):
         super().__init__()
         x, y, z = kernel
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, (x // 2, y // 2, z // 2))
+        self.conv = Convolution(in_channels, out_channels, kernel, stride, (x // 2, y // 2, z // 2))
         self.dropout = Dropout(dropout, channels=True)
         self.norm = nn.InstanceNorm3d(out_channels, eps=1e-5, affine=True)
         self.activation = nn.LeakyReLU(0.01, inplace=True)

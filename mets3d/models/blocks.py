@@ -71,7 +71,8 @@ class Convolution(nn.Conv3d):
 def _by_onednn(features: Tensor, weight: Tensor) -> bool:
     """Returns whether several such samples would go to oneDNN: eager, in fp32, on a CPU that it knows."""
     return (
-        features.device.type == "cpu"
+        type(features) is Tensor  # no tensor that only has a shape
+        and features.device.type == "cpu"
         and features.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")

@@ -55,7 +55,7 @@ def as_arms(records: Sequence[RunRecord]) -> list[RunRecord]:
 def pictured_run(record: RunRecord) -> RunRecord:
     """Returns the run of an arm whose predictions stand for it, under the arm's name; a single run itself."""
     own = record.members.get(record.key, record)
-    return replace(own, label=record.label) if own is not record else record
+    return replace(own, label=record.label, absent=record.absent) if own is not record else record
 
 
 def arm_tables(record: RunRecord, cases: Sequence[str] | None = None) -> ArmRuns:

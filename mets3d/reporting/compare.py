@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mets3d.config import differing_keys
 from mets3d.reporting.arms import arm_tables
 from mets3d.reporting.run_record import RunRecord
+from mets3d.statistics.absent_regions import absent_regions
 from mets3d.statistics.shared_cases import shared_cases
 from mets3d.statistics.study_table import StudyTable, study_table
 
@@ -30,8 +32,14 @@ def compared(records: Sequence[RunRecord], cases: Sequence[str]) -> StudyTable |
     reference, *others = records
     arms = {record.label: arm_tables(record, cases) for record in others if record.scores}
     first = reference.label if reference.label not in arms else f"{reference.label} (reference)"
-    regions = [region.name for region in reference.regions]
+    regions = [region.name for region in reference.all_regions]
     return study_table({first: arm_tables(reference, cases), **arms}, regions=regions)
+
+
+def without_absent(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Returns the runs, each knowing the regions that none of them has anything of in its held-out cases."""
+    absent = frozenset(absent_regions(row for record in records for row in record.score_rows()))
+    return [replace(record, absent=absent) for record in records]
 
 
 def configuration_differences(records: Sequence[RunRecord]) -> list[str]:

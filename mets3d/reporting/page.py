@@ -10,7 +10,7 @@ from mets3d import __version__
 from mets3d.data import Progress, quiet
 from mets3d.files import replacing
 from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
-from mets3d.reporting.compare import cases_in_all, compared
+from mets3d.reporting.compare import cases_in_all, compared, without_absent
 from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import PageKind, Section, page_html
@@ -67,7 +67,7 @@ def write_page(
     records: Sequence[RunRecord], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None
 ) -> Path:
     """Writes the page of runs that are read, as `report` does; raises FileExistsError as that."""
-    folder = ReportDir(out)
+    folder, records = ReportDir(out), without_absent(records)
     refuse_strangers(out, REPORT, "report", folder.page.name, {folder.figures.name})
     title = _title(records)
     with replacing(out) as temporary:
@@ -93,7 +93,6 @@ def _one(
         scores_section(record),
         pictures,
         arms_section(records, compared(records, record.held_out), fair=True),
-        threshold_section([record]),
         cohort_figures([record], record.held_out, figures),
         overlaid_curves([record], figures) if record.runs else training_curves(record, figures),
         facts_section([record]),
@@ -139,6 +138,8 @@ def _lines(records: Sequence[RunRecord]) -> list[str]:
         named = f"{record.label}: " if len(records) > 1 else ""
         several = f"{runs_in_words(record)}; seed {record.key[0]}, fold {record.key[1]}: " if record.runs else ""
         lines.append(f"{named}{several}{lede(record)}")
+    if absent := sorted(records[0].absent):
+        lines.append(f"Left out: {', '.join(absent)}, of which no reference and no prediction has anything.")
     if len(records) > MOST_NAMED + 1:
         lines.append(f"And {count(len(records) - MOST_NAMED - 1, 'other')}, see below.")
     return lines

@@ -31,6 +31,7 @@ class RunRecord:
     Rows of `scores` and `froc` say whose case it is, as far as the table or the run's record of its split does.
 
     predicted: the note of the folder of predictions: how they were made.
+    absent: regions that the page leaves out, for no run on it has anything of them.
     runs: of an arm, whose tables are pooled (`arms.as_arms`), the runs by seed and fold; all else is that of the one
     which is pictured. Empty for a single run.
     """
@@ -51,6 +52,7 @@ class RunRecord:
     predicted: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
     notes: list[Note] = field(default_factory=list)
+    absent: frozenset[str] = frozenset()
     runs: Mapping[RunKey, RunRecord] = field(default_factory=dict)
 
     @property
@@ -65,6 +67,11 @@ class RunRecord:
 
     @property
     def regions(self) -> tuple[Region, ...]:
+        """Regions with scores that are not absent, outermost first; all where every one is."""
+        return tuple(region for region in self.all_regions if region.name not in self.absent) or self.all_regions
+
+    @property
+    def all_regions(self) -> tuple[Region, ...]:
         """Regions with scores, outermost first; without scores, those of the run's target."""
         scored = {row["region"] for row in self.scores}
         known = tuple(region for region in scored_regions(cavity=True) if region.name in scored)

@@ -35,7 +35,7 @@ def arms_section(records: Sequence[RunRecord], study: StudyTable | None, *, fair
     kind = "Arms" if fair else "Groups of runs, which are no arms of one study"
     tables = [_runs(records)]
     if study is not None:
-        regions = list(dict.fromkeys(score.region for score in study.scores))
+        regions = [region.name for region in records[0].regions]
         scores = list(dict.fromkeys(score.score for score in study.scores))
         tables += [_every_run(records, study, region) for region in regions]
         tables += [_score(study, regions, score) for score in scores]

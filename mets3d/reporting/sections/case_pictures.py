@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from markupsafe import Markup
 
@@ -17,6 +16,7 @@ from mets3d.reporting.pictures.lesion_picture import LesionPicture, lesion_pictu
 from mets3d.reporting.pictures.lesion_svg import lesions_svg
 from mets3d.reporting.pictures.slice_svg import case_svg
 from mets3d.reporting.pictures.slices import views
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
 from mets3d.reporting.sentences import count, score_number
@@ -41,19 +41,10 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
         progress(done, len(chosen), name)
     if not drawn:
         return None
-    numbers = f"Lesions have the numbers of {first.run.lesions.name}."
-    how = f"{_how(len(drawn), len(available), _order(records) if dice else '')} {numbers}"
-    html = Markup(f'<p class="small">{escape(how)}</p>{"".join(drawn)}')
+    amount = f"{len(drawn)} of " * (len(drawn) < len(available)) + count(len(available), "case")
+    shown = f"{amount}{_order(records) if dice else ''}."
+    html = render("case_pictures.html", shown=shown, numbers=first.run.lesions.name, drawn=drawn)
     return Section("pictures", "Slices and lesions", html)
-
-
-def _how(drawn: int, available: int, order: str) -> str:
-    shown = f"{drawn} of {count(available, 'case')}" if drawn < available else count(drawn, "case")
-    return (
-        f"{shown}{order}. Radiological orientation: the patient's right is on the left. Grey levels from the 0.5 to "
-        "the 99.5 percentile inside the brain; outlines follow voxel edges, corners rounded, and where two coincide "
-        "the inner region's is on top."
-    )
 
 
 def _order(records: Sequence[RunRecord]) -> str:
@@ -99,8 +90,7 @@ def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
     amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS]
     amounts += [f"{kinds.count('ignored')} too small to count"] if "ignored" in kinds else []
     of = f" of {run}" if run else ""
-    tile = "Each lesion is shown at its centroid; its volume is the reference's, a false one's the prediction's"
-    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}. {tile}."
+    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}."
 
 
 def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:

@@ -1,13 +1,10 @@
-"""Writes the page's figures of the cohort, and for those that cannot be drawn the command that helps."""
+"""Writes the page's tables and figures of the cohort, and for those that cannot be drawn the command that helps."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
-
-from markupsafe import Markup
 
 from mets3d.reporting.charts.cases import scores_figure, volumes_figure
 from mets3d.reporting.charts.froc import froc_figure
@@ -15,9 +12,11 @@ from mets3d.reporting.charts.lesions import dice_figure, recall_figure
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.read_run import evaluate_command
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
-from mets3d.reporting.sections.notes import note_lines
+from mets3d.reporting.sections.cohort_tables import cohort_tables
 from mets3d.reporting.sentences import count
+from mets3d.statistics.intervals import FEWEST_PATIENTS
 
 SCORES_CAPTION = (
     "Every dot is a case. Box: quartiles and median, whiskers to the last case within 1.5 box heights; with fewer than "
@@ -56,7 +55,10 @@ class CohortFigure:
 
 
 def cohort_figures(records: Sequence[RunRecord], cases: Sequence[str], figures: Figures) -> Section | None:
-    """Draws the figures over `cases` of all runs that have scores; None where there is none with scores."""
+    """Draws the figures over `cases` of all runs that have scores, below the tables of a single one.
+
+    None where there is none with scores.
+    """
     scored = [record for record in records if record.scores]
     if not scored or not cases:
         return None
@@ -68,8 +70,9 @@ def cohort_figures(records: Sequence[RunRecord], cases: Sequence[str], figures: 
         else:
             notes.append(figure.missing(scored[0]))
     head = f"{count(len(cases), 'held-out case')}, rules {', '.join(sorted({record.rules for record in scored}))}."
-    html = f'<p class="small">{escape(head)}</p>{"".join(parts)}{note_lines(notes)}'
-    return Section("cohort", "Lesions and cohort", Markup(html))
+    tables = cohort_tables(scored[0]) if len(records) == 1 else []
+    html = render("cohort_figures.html", head=head, tables=tables, fewest=FEWEST_PATIENTS, drawn=parts, notes=notes)
+    return Section("cohort", "Lesions and cohort", html)
 
 
 # ---------------------------------------------------------------- notes on what cannot be drawn

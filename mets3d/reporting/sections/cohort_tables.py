@@ -1,24 +1,15 @@
-"""Writes tables of one run's cohort beside those of the scores: detection, recall by lesion size, volumes."""
+"""Makes tables of one run's cohort: detection, recall by lesion size, agreement of volumes."""
 
 from __future__ import annotations
 
-from html import escape
-
 from mets3d.evaluation.tables import Row
 from mets3d.regions import Region
-from mets3d.reporting.html_table import number_cell, region_cell, spanned, table, table_row
+from mets3d.reporting.html_table import Cell, Table, region_head, spanned
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, number, size_class_name
+from mets3d.reporting.sentences import amount, count, number, size_class_name
 from mets3d.statistics.cohort import NUMBERS, cohort_table
-from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
 
-HOW = (
-    "95 % intervals are over patients, whose time points and lesions are not independent: percentile bootstrap of "
-    "means and F1, for shares Wilson's interval with an effective number of lesions (Rao and Scott 1992); none below "
-    f"{FEWEST_PATIENTS} patients. Precision, recall and F1 are those of the lesions of all cases together. A case "
-    "without a value is left out of a score; n is the number of cases with one."
-)
 # Name in the cohort's table -> heading of its column.
 DETECTION = {
     "pooled_precision": "Precision",
@@ -41,8 +32,8 @@ SHARE_DIGITS = 3  # of shares, which are no row of NUMBERS
 Cohort = dict[Region, dict[str, Row]]  # region -> name of the number -> its row of the cohort's table
 
 
-def cohort_tables(record: RunRecord) -> str:
-    """Writes the numbers of the held-out cases together; empty without scores of a single rule set."""
+def cohort_tables(record: RunRecord) -> list[Table]:
+    """Returns the numbers of the held-out cases together; none without scores of a single rule set."""
     found: Cohort = {}
     sizes: dict[Region, list[SizeRecall]] = {}
     for region in record.regions:
@@ -50,49 +41,60 @@ def cohort_tables(record: RunRecord) -> str:
         if len({row["rules"] for row in rows}) == 1:  # scores of several rule sets have no cohort in common
             found[region] = {row["score"]: row for row in cohort_table(rows, lesions)}
             sizes[region] = recall_by_size(rows, lesions)
-    tables = "".join((_detection(found), _sizes(sizes), _volumes(found)))
-    return f'<p class="small">{escape(HOW)}</p><div class="grid one">{tables}</div>' if found else ""
+    tables = (_detection(found), _sizes(sizes), _volumes(found))
+    return [table for table in tables if table.rows]
 
 
-def _detection(found: Cohort) -> str:
-    """Writes detection in all cases together, and the share of cases whose lesion-wise Dice is 0 or has no value."""
+def _detection(found: Cohort) -> Table:
+    """Returns detection in all cases together, and the share of cases whose lesion-wise Dice is 0 or has no value."""
     absent: Row = {"mean": 0.0, "ci_low": None, "ci_high": None}
     rows = []
     for region, numbers in found.items():
         own = [(name, numbers.get(name, absent if name.endswith("_without_value") else None)) for name in DETECTION]
-        rows.append(table_row([region_cell(region), *(number_cell(_with_interval(row, name)) for name, row in own)]))
-    title = "Detection <span>all lesions together; Dice: share of cases, lesion-wise</span>"
-    return table(title, ["Region", *DETECTION.values()], rows)
+        rows.append([region_head(region), *(_with_interval(row, name) for name, row in own)])
+    how = "all lesions together; Dice: share of cases, lesion-wise"
+    return Table("Detection", ["Region", *DETECTION.values()], rows, how)
 
 
-def _sizes(sizes: dict[Region, list[SizeRecall]]) -> str:
+def _sizes(sizes: dict[Region, list[SizeRecall]]) -> Table:
+    """Returns recall by region and size class; classes without a lesion in any region are left out."""
+    classes = list(dict.fromkeys(size.size_class for own in sizes.values() for size in own))
     rows = []
-    for region, classes in sizes.items():
-        for size in classes:
-            interval = f" ({spanned(size.interval, RECALL_DIGITS)})" if size.interval else ""
-            share = number(size.recall, RECALL_DIGITS) + interval
-            cells = (size_class_name(size.size_class), amount(size.found), amount(size.lesions), share, str(size.cases))
-            rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
-    headings = ["Region", "Volume in mm3", "Found", "Lesions", "Recall", "Cases"]
-    return table("Recall by lesion size", headings, rows) if rows else ""
+    for region, own in sizes.items():
+        by_class = {size.size_class: size for size in own}
+        rows.append([region_head(region), *(_recall(by_class.get(name)) for name in classes)])
+    headings = ["Region", *(f"{size_class_name(name)} mm³" for name in classes)]
+    how = "share of the reference's lesions found, with interval and numbers"
+    return Table("Recall by lesion size", headings, rows if classes else [], how)
 
 
-def _volumes(found: Cohort) -> str:
-    rows = []
-    for region, numbers in found.items():
-        if "volume_bias_mm3" in numbers:
-            cells = [str(numbers["volume_bias_mm3"]["cases"])]
-            cells += [_with_interval(numbers[name], name, sign=name.endswith("_mm3")) for name in VOLUMES]
-            rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
-    title = "Agreement of volumes <span>prediction - reference in mm3, limits bias ± 1.96 SD, cases with either</span>"
-    return table(title, ["Region", "n", *VOLUMES.values()], rows) if rows else ""
+def _recall(size: SizeRecall | None) -> Cell:
+    if size is None:
+        return Cell("–")
+    interval = f"({spanned(size.interval, RECALL_DIGITS)}) " if size.interval else ""
+    numbers = f"{amount(size.found)} of {amount(size.lesions)} in {count(size.cases, 'case')}"
+    return Cell(number(size.recall, RECALL_DIGITS), after=f"{interval}{numbers}")
 
 
-def _with_interval(row: Row | None, name: str, *, sign: bool = False) -> str:
+def _volumes(found: Cohort) -> Table:
+    rows = [
+        [
+            region_head(region),
+            Cell(str(numbers["volume_bias_mm3"]["cases"])),
+            *(_with_interval(numbers[name], name, sign=name.endswith("_mm3")) for name in VOLUMES),
+        ]
+        for region, numbers in found.items()
+        if "volume_bias_mm3" in numbers
+    ]
+    how = "prediction − reference in mm³, limits bias ± 1.96 SD, cases with either"
+    return Table("Agreement of volumes", ["Region", "n", *VOLUMES.values()], rows, how)
+
+
+def _with_interval(row: Row | None, name: str, *, sign: bool = False) -> Cell:
     """Writes a number of the cohort's table and its interval, as in `0.61 (0.51 to 0.72)`."""
     if row is None or row["mean"] is None:
-        return "–"
+        return Cell("–")
     digits = DIGITS.get(name, SHARE_DIGITS)
     bounds = row["ci_low"], row["ci_high"]
-    text = number(row["mean"], digits, sign=sign)
-    return text if None in bounds else f"{text} ({spanned(bounds, digits, sign=sign)})"
+    interval = "" if None in bounds else f"({spanned(bounds, digits, sign=sign)})"
+    return Cell(number(row["mean"], digits, sign=sign), after=interval)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-
-from markupsafe import Markup
 
 from mets3d.reporting.html_page import Section
-from mets3d.reporting.html_table import heading_cell, number_cell, spanned, table, table_row
+from mets3d.reporting.html_table import Cell, Table, row_head, spanned
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, number, shortened
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.ranking import Ranking, is_official, ranking_by_rules
+
+MOST_UNFILTERED = 10  # pairs of runs; a longer table sorts and filters
 
 
 def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> Section | None:
@@ -28,23 +28,27 @@ def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> Section
     )
     if not all(is_official(record.rules) for record in records if record.rules):
         how += " No official ranking of these rules was found; the metrics are this project's choice."
-    if ranking.patients < FEWEST_PATIENTS:
-        how += f" With fewer than {FEWEST_PATIENTS} patients no p can be below 0.05: nothing can be concluded."
-    html = Markup(f'<p class="small">{escape(how)}</p>{_rank_tables(ranking)}')
+    few = f"With fewer than {FEWEST_PATIENTS} patients no p can be below 0.05: nothing can be concluded."
+    shown = few if ranking.patients < FEWEST_PATIENTS else ""
+    html = render("ranks.html", tables=[_mean_ranks(ranking), _pairs(ranking)], how=how, few=shown)
     return Section("ranks", "Ranks as in the challenge", html, "Ranks")
 
 
 def ranked(records: Sequence[RunRecord], cases: Sequence[str]) -> Ranking | None:
     """Ranks the runs that have scores; None for fewer than two, or no rule set in common."""
     tables = {record.label: record.score_rows(cases=cases) for record in records if record.scores}
-    return ranking_by_rules(tables, cases, [region.name for region in records[0].regions])
+    return ranking_by_rules(tables, cases, [region.name for region in records[0].all_regions])
 
 
-def _rank_tables(ranking: Ranking) -> str:
-    """Writes the mean rank of each run, best first; then a row per pair."""
+def _mean_ranks(ranking: Ranking) -> Table:
+    """Returns the mean rank of each run, best first."""
     ordered = sorted(ranking.mean_ranks.items(), key=lambda item: item[1])
-    ranks = [table_row([heading_cell(shortened(name, 40)), number_cell(number(rank, 3))]) for name, rank in ordered]
-    pairs = []
+    rows = [[row_head(shortened(name, 40)), Cell(number(rank, 3))] for name, rank in ordered]
+    return Table("Mean rank", ["Run", "Mean rank"], rows, "lower is better")
+
+
+def _pairs(ranking: Ranking) -> Table:
+    rows = []
     for pair in ranking.pairs:
         cells = (
             number(pair.difference, 3, sign=True),
@@ -53,11 +57,9 @@ def _rank_tables(ranking: Ranking) -> str:
             p_text(pair.p_holm),
             f"{pair.better}/{pair.worse}",
         )
-        names = heading_cell(f"{shortened(pair.method, 30)} minus {shortened(pair.reference, 30)}")
-        pairs.append(table_row([names, *map(number_cell, cells)]))
+        names = row_head(f"{shortened(pair.method, 30)} minus {shortened(pair.reference, 30)}")
+        rows.append([names, *map(Cell, cells)])
     headings = ["Runs", "Difference", "95 % interval", "p", "p (Holm)", "Better/worse"]
-    tables = (
-        table("Mean rank <span>lower is better</span>", ["Run", "Mean rank"], ranks),
-        table("Difference of mean ranks <span>negative: the first is better</span>", headings, pairs),
-    )
-    return f'<div class="grid one">{"".join(tables)}</div>'
+    rows_are = "pairs" if len(rows) > MOST_UNFILTERED else ""
+    how = "negative: the first is better"
+    return Table("Difference of mean ranks", headings, rows, how, rows_are=rows_are)

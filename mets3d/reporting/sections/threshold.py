@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from markupsafe import Markup
-
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, score_number
 from mets3d.statistics.paired import Paired, paired
@@ -18,9 +17,7 @@ def threshold_section(records: Sequence[RunRecord]) -> Section | None:
     found = [(record.label, text) for record in records if (text := against_threshold(record))]
     if not found:
         return None
-    named = len(records) > 1
-    lines = (f"<p>{f'<b>{escape(label)}.</b> ' if named else ''}{escape(text)}</p>" for label, text in found)
-    return Section("threshold", "Against a threshold", Markup("".join(lines)))
+    return Section("threshold", "Against a threshold", render("threshold.html", found=found))
 
 
 def threshold_tile(record: RunRecord) -> str:

@@ -32,7 +32,7 @@ MakeRun = Callable[..., Path]
 
 
 class Page(HTMLParser):
-    """Tables as {caption: rows of cell texts}, sources of everything that a browser would load, and the plain text."""
+    """Tables as {caption or label: rows of cell texts}, sources of what a browser would load, and the plain text."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -41,7 +41,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.text = ""
         self._rows: list[list[str]] = []
-        self._caption = ""
+        self._caption = self._label = ""
         self._open: list[str] = []
         self.feed(html)
 
@@ -49,6 +49,8 @@ class Page(HTMLParser):
         self.tags.add(tag)
         if tag != "a":  # a link is followed by a reader, not loaded
             self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if ("role", "region") in attrs:
+            self._label = dict(attrs)["aria-label"]
         if tag == "table":
             self._rows, self._caption = [], ""
         if tag == "tr":
@@ -62,7 +64,8 @@ class Page(HTMLParser):
         while self._open and self._open.pop() != tag:
             pass
         if tag == "table":
-            self.tables[self._caption.strip() or f"table {len(self.tables)}"] = self._rows
+            self.tables[self._caption.strip() or self._label or f"table {len(self.tables)}"] = self._rows
+            self._label = ""
 
     def handle_data(self, data: str) -> None:
         if {"style", "script"} & set(self._open):
@@ -209,6 +212,19 @@ def write_predictions(folder: Path, data: Path, cases: Sequence[str]) -> None:
 def tables(html: str) -> dict[str, dict[str, list[str]]]:
     """Tables of some HTML by caption; each as first cell -> other cells, without the headings."""
     return {name: {row[0]: row[1:] for row in rows[1:]} for name, rows in Page(html).tables.items()}
+
+
+def scores_shown(page: Page) -> dict[tuple[str, str], list[str]]:
+    """The table of scores: (score without its arrow, statistic) -> a cell per region."""
+    found: dict[tuple[str, str], list[str]] = {}
+    rows = page.tables["Scores by region"][1:]
+    columns = len(rows[0]) - 2
+    score = ""
+    for row in rows:
+        *name, statistic = row[:-columns]
+        score = name[0].rstrip(" ↑↓") if name else score
+        found[score, statistic] = row[-columns:]
+    return found
 
 
 # ---------------------------------------------------------------- cohorts

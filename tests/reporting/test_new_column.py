@@ -7,6 +7,7 @@ from mets3d.evaluation.scores import Score
 from mets3d.reporting import report, summary_text
 from mets3d.reporting.charts.cases import scores_figure
 from mets3d.reporting.read_run import read_run
+from tests.reporting.conftest import scores_shown
 
 CASES = ("A", "B", "C")
 NEW = Score("made_up", "Made-up distance", 2, "lower", "furlongs", shown=("page", "figure"))
@@ -29,8 +30,9 @@ def new_column(monkeypatch, make_run, scores_of):
 def test_a_new_column_is_on_the_page_of_one_run(new_column, read_page, tmp_path):
     run = new_column("one", 0)
     page = read_page(report([run], tmp_path / "out"))
-    assert page.tables["Made-up distance"][1][:3] == ["WT", "3", "0.75"]  # of 0, 3/4 and 6/4
-    assert "furlongs, lower is better" in page.text
+    shown = scores_shown(page)["Made-up distance [furlongs]", "mean ± SD"]
+    assert shown[0] == "0.75 ± 0.75"  # of 0, 3/4 and 6/4
+    assert "Made-up distance [furlongs] ↓" in page.text
     cases = next(rows for rows in page.tables.values() if rows[1:] and rows[1][0] == "Case")
     assert cases[1][1:7] == ["LW Dice", "LW HD95", "Dice", "HD95", "Made-up distance", "F/M/X"]
     assert cases[2][5] == "0.00"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mets3d.reporting import report, summary_text
+from tests.reporting.conftest import scores_shown
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 
@@ -61,8 +62,27 @@ def test_cases_of_the_training_are_not_scored(make_run, scores_of, read_page, tm
     scores = scores_of(("A", "B", "T1"), 6)
     page = read_page(report([make_run(cases=("A", "B"), scores=scores)], tmp_path / "out"))
     mean = np.mean([scores["A", "ET"]["dice"], scores["B", "ET"]["dice"]])
-    assert page.tables["Whole-volume Dice"][3][1:3] == ["2", f"{mean:.3f}"]
+    assert "Scores on 2 held-out cases" in page.text
+    assert scores_shown(page)["Whole-volume Dice", "mean ± SD"][2].startswith(f"{mean:.3f} ± ")
     assert "1 scored cases were used in training; they are left out: T1." in page.text
+
+
+def with_absent(scores, cases, false=()):
+    """Scores with the region RC, of which there is nothing but the false lesions of some cases."""
+    nothing = dict.fromkeys(("lesions_found", "lesions_missed", "lesions_false"), 0)
+    return scores | {(case, "RC"): nothing | {"dice": 1.0, "lesions_false": int(case in false)} for case in cases}
+
+
+def test_a_region_without_a_lesion_anywhere_is_left_out_and_named(make_run, scores_of, read_page, tmp_path):
+    run = make_run("one", cases=("A", "B"), scores=with_absent(scores_of(("A", "B"), 0), ("A", "B")))
+    page = read_page(report([run], tmp_path / "out"))
+    named = "Left out: RC, of which no reference and no prediction has anything."
+    assert named in page.text
+    assert "RC" not in page.text.replace(named, "")
+    figures = [file.read_text() for file in (tmp_path / "out" / "figures").iterdir()]
+    assert not [svg for svg in figures if "RC" in re.sub(r"base64,[^\"]*", "", svg)]
+    other = make_run("two", cases=("A", "B"), scores=with_absent(scores_of(("A", "B"), 1), ("A", "B"), false="A"))
+    assert "Left out" not in read_page(report([run, other], tmp_path / "both")).text  # one of them predicted it
 
 
 def test_text_from_files_is_escaped(make_run, scores_of, tmp_path, empty_curves):

@@ -1,4 +1,5 @@
 from mets3d.reporting import report
+from tests.reporting.conftest import scores_shown
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 
@@ -6,12 +7,14 @@ CASES = ("A", "B", "C", "D", "E", "F", "G")
 def test_lesion_counts_and_cases(make_run, scores_of, read_page, tmp_path, empty_curves):
     scores = scores_of(CASES, 4)
     page = read_page(report([make_run(cases=CASES, scores=scores)], tmp_path / "out"))
-    totals = {row[0]: row[1:] for row in page.tables["Lesions"][1:]}
-    for region in ("WT", "TC", "ET"):
+    shown = scores_shown(page)
+    for at, region in enumerate(("WT", "TC", "ET")):
         found, missed, false = (
             sum(scores[case, region][f"lesions_{kind}"] for case in CASES) for kind in ("found", "missed", "false")
         )
-        assert totals[region] == [str(found), str(missed), str(false), f"{round(100 * found / (found + missed))} %"]
+        share = f"{round(100 * found / (found + missed))} %"
+        assert shown["Lesions", "found"][at] == f"{found} of {found + missed} ({share})"
+        assert [shown["Lesions", kind][at] for kind in ("missed", "false")] == [str(missed), str(false)]
     cases = next(rows for rows in page.tables.values() if rows[1:] and rows[1][0] == "Case")
     assert [row[0] for row in cases[2:]] == list(CASES)
     row, values = cases[2], scores["A", "WT"]

@@ -2,6 +2,7 @@
 
 import csv
 
+from mets3d.reporting.html_table import flow
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.sections.cohort_tables import cohort_tables
 from mets3d.statistics.cohort import cohort_table
@@ -22,7 +23,7 @@ def test_detection_is_the_cohorts(make_run, scores_of):
     scores["A", "ET"]["lesion_wise_dice"] = 0.0
     scores["B", "ET"]["lesion_wise_dice"] = ""
     run = make_run(cases=CASES, scores=scores)
-    found = tables(cohort_tables(read_run(run)))["Detection"]
+    found = tables(flow(*cohort_tables(read_run(run))))["Detection"]
     expected = {row["score"]: row for row in cohort_table(read_scores(run)) if row["region"] == "ET"}
     assert found["ET"] == [
         *(interval(expected[f"pooled_{name}"], 3) for name in ("precision", "recall", "f1")),
@@ -37,7 +38,7 @@ def test_detection_is_the_cohorts(make_run, scores_of):
 
 def test_held_out_cases_alone_make_the_cohort(make_run, scores_of):
     scores = scores_of(("A", "B", "T1"), 2)
-    found = tables(cohort_tables(read_run(make_run(cases=("A", "B"), scores=scores))))["Detection"]["WT"]
+    found = tables(flow(*cohort_tables(read_run(make_run(cases=("A", "B"), scores=scores)))))["Detection"]["WT"]
     counts = [sum(scores[case, "WT"][f"lesions_{kind}"] for case in "AB") for kind in ("found", "missed", "false")]
     assert found[1] == f"{counts[0] / (counts[0] + counts[1]):.3f}"
     assert found[3] == f"{counts[2] / 2:.2f}"
@@ -45,7 +46,7 @@ def test_held_out_cases_alone_make_the_cohort(make_run, scores_of):
 
 def test_recall_by_size_from_either_table(make_run, scores_of):
     run = make_run(cases=CASES, scores=scores_of(CASES, 3))
-    assert "Recall by lesion size" not in tables(cohort_tables(read_run(run)))
+    assert "Recall by lesion size" not in tables(flow(*cohort_tables(read_run(run))))
     lesions = [(case, "found", 10.0) for case in CASES] + [
         ("A", "missed", 10.0),
         ("unscored", "missed", 10.0),
@@ -54,17 +55,18 @@ def test_recall_by_size_from_either_table(make_run, scores_of):
     ]
     rows = "".join(f"{case},ET,brats2023,{kind},{mm3},{n}\n" for n, (case, kind, mm3) in enumerate(lesions))
     (run / "lesions.csv").write_text("case,region,rules,kind,reference_volume_mm3,lesion\n" + rows)
-    html = cohort_tables(read_run(run))
-    shown = [row[1:] for row in Page(html).tables["Recall by lesion size"][1:]]
-    assert shown[0] == ["< 2", "0", "1", "0.000", "1"]
-    assert shown[1][:3] == ["2 to < 27", "7", "8"]
-    assert shown[1][3].startswith("0.875 (0.5")
-    assert shown[2] == ["≥ 275", "1", "1", "1.000", "1"]
+    html = flow(*cohort_tables(read_run(run)))
+    headings, *_, shown = Page(html).tables["Recall by lesion size"]
+    assert headings == ["Region", "< 2 mm³", "2 to < 27 mm³", "≥ 275 mm³"]
+    assert shown[:2] == ["ET", "0.000 0 of 1 in 1 case"]
+    assert shown[2].startswith("0.875 (0.5")
+    assert shown[2].endswith(") 7 of 8 in 7 cases")
+    assert shown[3] == "1.000 1 of 1 in 1 case"
 
 
 def test_volumes(make_run, scores_of):
     run = make_run(cases=CASES[:4], scores=scores_of(CASES[:4], 4))
-    assert "Agreement of volumes" not in tables(cohort_tables(read_run(run)))
+    assert "Agreement of volumes" not in tables(flow(*cohort_tables(read_run(run))))
     with (run / "scores.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     for row, difference in zip(rows[2::3], (1, 3, -1, 1), strict=True):
@@ -73,10 +75,10 @@ def test_volumes(make_run, scores_of):
         writer = csv.DictWriter(stream, list(rows[2]))
         writer.writeheader()
         writer.writerows(rows)
-    found = tables(cohort_tables(read_run(run)))["Agreement of volumes"]
+    found = tables(flow(*cohort_tables(read_run(run))))["Agreement of volumes"]
     assert list(found) == ["ET"]
     assert found["ET"][:4] == ["4", "+1", "−2", "+4"]
 
 
 def test_runs_without_scores_have_no_tables(make_run):
-    assert cohort_tables(read_run(make_run())) == ""
+    assert cohort_tables(read_run(make_run())) == []

@@ -64,7 +64,7 @@ def evaluate(
     jobs: int = 1,
     progress: Progress = quiet,
 ) -> EvaluationReport:
-    """Scores every prediction that has a reference of the same case name and writes the tables.
+    """Scores every prediction that has a reference, as `folders.file_pairs` finds it, and writes the tables.
 
     `tables.scores` gets one row per case and region, `tables.lesions` one per lesion, `tables.froc` one per case,
     region and threshold from the maps CASE.nii.gz in `probabilities`. All are sorted by case, numbers in full
@@ -79,14 +79,15 @@ def evaluate(
     as background or, under brats2026, keep the case from being scored. `remarks` says where no reference has enhancing
     tumour, as where its label is another one.
 
-    Raises ValueError for unknown rules, and FileNotFoundError or DataError (a ValueError) for a folder that does not
-    exist or holds no label map.
+    Raises ValueError for unknown rules, and FileNotFoundError or DataError (a ValueError) as `folders.file_pairs`.
     """
     scoring = scoring or Scoring()
     references = References(references) if isinstance(references, Path) else references
     counts_missing = rules_named(scoring.rules).missing_prediction == "worst"
     found = file_pairs(predictions, references)
-    report = EvaluationReport(problems=list(found.problems), unpredicted=list(found.unpredicted))
+    report = EvaluationReport(
+        problems=list(found.problems), unpredicted=list(found.unpredicted), remarks=list(found.remarks)
+    )
     nothing = np.zeros((1, 1, 1), np.uint8)
     lesion_scores(nothing, nothing, (1.0, 1.0, 1.0), **vars(scoring))  # raises for arguments that fit no case
     for table in filter(None, (tables.scores, tables.lesions, tables.froc)):
@@ -121,7 +122,7 @@ def _cases(
             pair.case,
             pair.prediction,
             pair.reference,
-            None if probabilities is None else probabilities / scan_name(pair.case),
+            None if probabilities is None else probabilities / scan_name(pair.predicted_as),
             found.label_maps.get(pair.case, {}),
             illegal_labels,
         )

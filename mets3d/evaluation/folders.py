@@ -1,7 +1,8 @@
 """Finds the prediction and the reference of each case in two folders.
 
 A folder is flat, FOLDER/CASE.nii.gz or FOLDER/CASE-seg.nii.gz, or a data set with CASE-seg.nii.gz at any depth; `.nii`
-is read too. References may be those of a data set of any layout that `mets3d.data.layouts` knows.
+is read too. References may be those of a data set of any layout that `mets3d.data.layouts` knows. Predictions may have
+the names of a submission, which end as those of their references (`case_names`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from pathlib import Path
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, excluded_cases, find_cases, visible_files
 from mets3d.data.patients import patient_of
+from mets3d.data.wording import counted
+from mets3d.evaluation.case_names import matched_by_ending, refuse_other_names
+from mets3d.evaluation.swapped_folders import refuse_swapped
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.regions import IllegalLabels
 from mets3d.rundir import PREDICTION_NOTE, runs_of_predictions
@@ -39,28 +43,32 @@ class References:
 class FilePair:
     """The two label maps of a case."""
 
-    case: str
+    case: str  # as the reference names it
     prediction: Path
     reference: Path
+    predicted_as: str  # the case by the name of the prediction
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Cases with both files; references without a prediction, by case; problems, a line each; and all references."""
+    """Cases with both files; references without a prediction, by case; problems and remarks, a line each."""
 
     pairs: Sequence[FilePair]
     unpredicted: Mapping[str, Path]
     problems: Sequence[str]
     expected: Sequence[str]  # cases with a reference, those that were not asked for too
     label_maps: Mapping[str, Mapping[int, int]]  # by case, the integers of its reference's file to our labels
+    remarks: Sequence[str] = ()
 
 
 def file_pairs(predictions: Path, references: References) -> Pairs:
-    """Pairs up the label maps of two folders by case name.
+    """Pairs up the label maps of two folders by case name, or by the ending NNNNN-TTT where the names differ.
 
     A prediction is missing where a reference has none, unless `predict` noted that it was to predict other cases only.
-    Raises FileNotFoundError or DataError (a ValueError) for a folder that does not exist or holds no label map.
+    Raises FileNotFoundError or DataError (a ValueError) for a folder that does not exist or holds no label map, for
+    folders in the wrong order, and for files most of which have no partner because they are named otherwise.
     """
+    refuse_swapped(predictions, references.folder)
     wanted, failed, problems = _noted_cases(predictions)
     predicted = _label_files(predictions, "predictions", needed=not wanted)
     for case in sorted(failed & predicted.keys()):
@@ -68,18 +76,43 @@ def file_pairs(predictions: Path, references: References) -> Pairs:
             f"{case}: by {predictions / PREDICTION_NOTE} its prediction failed; {predicted.pop(case)[0]} is older"
         )
     expected, label_maps = _reference_files(references)
+    names = matched_by_ending({*predicted, *(wanted or ())}, expected)
+    own_names = {case: name for name, case in names.by_ending.items()}
+    predicted = {names.by_ending.get(name, name): files for name, files in predicted.items()}
+    wanted = wanted and {names.by_ending.get(name, name) for name in wanted}
+    problems += names.problems
     pairs, missing = [], {}
     for case in sorted({*predicted, *expected}):
-        if case not in predicted and wanted is not None and case not in wanted:
+        if case in names.unclear or (case not in predicted and wanted is not None and case not in wanted):
             continue
         problem = _no_pair(case, predicted.get(case, []), expected.get(case, []), references.folder)
         if problem:
             problems.append(problem)
         elif case in predicted:
-            pairs.append(FilePair(case, predicted[case][0], expected[case][0]))
+            pairs.append(FilePair(case, predicted[case][0], expected[case][0], own_names.get(case, case)))
         else:
             missing[case] = expected[case][0]
-    return Pairs(pairs, missing, problems, sorted(expected), label_maps)
+    counted_on = [*missing, *(pair.case for pair in pairs)] if pairs else [*expected]
+    alone = [
+        own.keys() - set(other) - set(names.unclear) for own, other in ((predicted, expected), (expected, predicted))
+    ]
+    refuse_other_names(
+        (predictions, references.folder),
+        (predicted, counted_on),
+        (
+            [predicted[case][0] for case in sorted(alone[0])],
+            [expected[case][0] for case in sorted(alone[1] & set(counted_on))],
+        ),
+    )
+    return Pairs(pairs, missing, problems, sorted(expected), label_maps, _remarks(names.by_ending))
+
+
+def _remarks(by_ending: Mapping[str, str]) -> list[str]:
+    """Says how many predictions were matched by the ending of their names."""
+    if not by_ending:
+        return []
+    name, case = next(iter(by_ending.items()))
+    return [f"{counted(len(by_ending), 'prediction')} matched by the ending NNNNN-TTT, such as {name} with {case}"]
 
 
 def recorded_patients(predictions: Path, references: References, cases: Sequence[str]) -> dict[str, str]:

@@ -44,8 +44,7 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 def evaluate_command(record: RunRecord) -> str:
     """Returns the command that scores a run's predictions."""
-    predictions, scores = (shlex.quote(str(path)) for path in (record.run.predictions, record.run.scores))
-    return f"mets3d evaluate {predictions} REFERENCES --out {scores}"
+    return f"mets3d evaluate {shlex.quote(str(record.run.path))} REFERENCES"
 
 
 # ---------------------------------------------------------------- training

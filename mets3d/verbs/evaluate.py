@@ -21,7 +21,10 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CASE.nii.gz files, a data set, or a run")
     parser.add_argument("references", type=Path, metavar="REFERENCES", help="CASE.nii.gz files, or a data set")
     parser.add_argument(
-        "--out", type=output_path, required=True, metavar="scores.csv", help="one row per case and region"
+        "--out",
+        type=output_path,
+        metavar="scores.csv",
+        help="one row per case and region (default RUN/scores.csv of a run, else PREDICTIONS/scores.csv)",
     )
     parser.add_argument("--rules",
                         help="brats2023, brats2024 or brats2026 (default the run's, else brats2023)")  # fmt: skip
@@ -44,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
 
     predictions = _predictions(options.predictions)
+    options.out = options.out or _default_out(predictions)
     rules, whose = (options.rules, "--rules") if options.rules else _rules_of(predictions)
     beside = RunDir(options.out.parent)  # the other tables lie beside the scores, named as in a run
     _check_paths(options, [beside.lesions, beside.froc, beside.cohort])
@@ -74,11 +78,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _predictions(folder: Path) -> Path:
-    """Returns the folder of predictions: a run's own, where a run is named."""
+    """Returns the folder of predictions: a run's own, where a run is named. Raises FileNotFoundError without any."""
     from mets3d.rundir import RunDir
 
     run = RunDir(folder)
-    return run.predictions if run.config.is_file() and run.predictions.is_dir() else folder
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of predictions; expected label maps CASE.nii.gz or a run")
+    if not run.config.is_file() or any(folder.glob("*.nii*")):
+        return folder
+    if not run.predictions.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: a run without predictions; make them with `mets3d predict {folder} DATA`, or name their folder"
+        )
+    return run.predictions
+
+
+def _default_out(predictions: Path) -> Path:
+    """Returns the table beside a run's predictions, in the run; of any other folder of predictions one inside it."""
+    from mets3d.rundir import SCORE_TABLE, RunDir
+
+    run = RunDir(predictions.parent)
+    of_run = run.config.is_file() and predictions == run.predictions
+    return run.scores if of_run else predictions / SCORE_TABLE
 
 
 def _rules_of(predictions: Path) -> tuple[str, str]:

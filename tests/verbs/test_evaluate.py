@@ -170,3 +170,44 @@ def test_a_run_whose_settings_cannot_be_read_needs_a_rule_set(
     assert main(words) == 2
     assert "the run's rule set cannot be read" in capsys.readouterr().err
     assert main([*words, "--rules", "brats2023"]) == 0
+
+
+# ---------------------------------------------------------------- where the tables go
+
+
+@pytest.mark.parametrize("named", ["run", "predictions", "other"])
+def test_without_out_the_scores_lie_in_the_run_or_beside_the_maps(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    predictions, references = tmp_path / "predictions", words[2]
+    expected = predictions / "scores.csv"
+    if named != "other":
+        run = make_run(tmp_path / "run", "brats2023")
+        shutil.copytree(predictions, run / "predictions", dirs_exist_ok=True)
+        predictions, expected = (run if named == "run" else run / "predictions"), run / "scores.csv"
+    assert main(["evaluate", str(predictions), references]) == 0
+    assert f"scores in {expected}" in capsys.readouterr().out
+    assert {row["case"] for row in read(expected)} == {"A", "B"}
+    assert expected.with_name("lesions.csv").is_file()
+
+
+def test_a_run_without_predictions_is_said(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", "brats2023")
+    (run / "predictions").rmdir()
+    assert main(["evaluate", str(run), words[2]]) == 2
+    assert f"a run without predictions; make them with `mets3d predict {run} DATA`" in capsys.readouterr().err
+    assert [file.name for file in run.iterdir()] == ["config.yaml"]
+
+
+def test_folders_in_the_wrong_order_are_refused_in_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", "brats2026")
+    shutil.copytree(tmp_path / "predictions", run / "predictions", dirs_exist_ok=True)
+    assert main(["evaluate", words[2], str(run)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "expected mets3d evaluate PREDICTIONS REFERENCES, found predictions as REFERENCES: it is a run" in told
+    assert not (tmp_path / "references" / "scores.csv").exists()

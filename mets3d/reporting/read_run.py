@@ -12,6 +12,7 @@ from mets3d.evaluation.scores import KEYS, PATIENT
 from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.run_state import state_of
 from mets3d.reporting.sentences import count
 from mets3d.rundir import PREDICTION_NOTE, open_run
 from mets3d.statistics.score_table import numbers, read_cells
@@ -58,6 +59,7 @@ def _read_training(record: RunRecord) -> None:
     if record.imported_from:
         record.notes.append(Note("The weights were imported: how they were trained is not known here."))
         return
+    record.state = state_of(run)
     record.environment = _json(record, run.environment, "hardware, time and command are unknown")
     record.split = _json(record, run.split, "which cases were held out is unknown, so all scored cases are taken")
     record.baseline = _json(record, run.baseline, "no comparison with a threshold on one sequence")
@@ -76,6 +78,8 @@ def _training_notes(record: RunRecord) -> list[Note]:
         ended = record.environment.get("exit_code") == 0 and record.config.validate_.patience is not None
         early = f"Training ended early: {last:,} of {steps:,} steps, then validations found no better score."
         there = f"Training has not reached its end: {last:,} of {steps:,} steps are logged."
+        if record.state == "training":
+            there = f"This run is in the middle of its training: {last:,} of {steps:,} steps are logged."
         notes.append(Note(early if ended else there))
     if not record.validation:
         notes.append(Note(f"No validation in {log}: no validation curve."))

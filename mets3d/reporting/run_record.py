@@ -10,6 +10,7 @@ from typing import Any
 from mets3d.config import Config
 from mets3d.evaluation.tables import Row
 from mets3d.regions import Region, Target, scored_regions
+from mets3d.reporting.run_state import State
 from mets3d.rundir import RunDir
 from mets3d.statistics.pooled_runs import RunKey
 from mets3d.statistics.score_table import CaseValues, patients_in, values_of
@@ -30,6 +31,7 @@ class RunRecord:
     `scores`, `lesions` and `froc` are the rows of the tables of these names; cells without a finite number are absent.
     Rows of `scores` and `froc` say whose case it is, as far as the table or the run's record of its split does.
 
+    state: what has become of the training, by `run_state.state_of`.
     predicted: the note of the folder of predictions: how they were made.
     absent: regions that the page leaves out, for no run on it has anything of them.
     runs: of an arm, whose tables are pooled (`arms.as_arms`), the runs by seed and fold; all else is that of the one
@@ -40,6 +42,7 @@ class RunRecord:
     config: Config
     label: str
     imported_from: str = ""  # file of the original weights, where the run is an import
+    state: State = "ended"
     environment: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
     baseline: dict[str, Any] = field(default_factory=dict)

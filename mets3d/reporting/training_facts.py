@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mets3d.config import Config, Loss, Optim
+from mets3d.reporting.pace import pace
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, duration
 
@@ -138,7 +139,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Seed": str(config.seed),
         "Precision": str(environment.get("precision") or config.precision or "").replace("no", "fp32"),
         "Hardware": _hardware(environment),
-        "Time": _time(environment),
+        "Time": _time(record),
         "Software": ", ".join(versions),
         "Command": str(environment.get("command") or ""),
     }
@@ -159,9 +160,16 @@ def _data(config: Config, training: int, held_out: int) -> str:
     return f"{count(training, 'training case')}, {held_out:,} held out ({where})"
 
 
-def _time(environment: dict[str, object]) -> str:
-    seconds, started, finished = (environment.get(key) for key in ("seconds", "started", "finished"))
+def _time(record: RunRecord) -> str:
+    """Says how long the training took and when it began.
+
+    A session that still runs or was killed is not in the record of its time; then its log knows more.
+    """
+    seconds, started, finished = (record.environment.get(key) for key in ("seconds", "started", "finished"))
     if seconds is None and started and finished:
         seconds = (datetime.fromisoformat(str(finished)) - datetime.fromisoformat(str(started))).total_seconds()
-    parts = [duration(float(str(seconds)))] if seconds is not None else []
+    noted, logged = float(seconds or 0.0), pace(record).seconds
+    parts = [duration(noted)] if noted else []
+    if logged > noted:
+        parts = [f"{duration(logged)} in the steps and validations that are logged"]
     return ", ".join(parts + ([f"started {started}"] if started else []))

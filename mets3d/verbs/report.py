@@ -16,18 +16,43 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
     parser.add_argument("--out", type=output_path, metavar="DIR",
                         help="folder to write; the page is index.html (default RUN/report, for one run)")  # fmt: skip
+    parser.add_argument("--watch", action="store_true",
+                        help="write the page of one run anew at each validation, until its training has ended")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     from mets3d.reporting import read_arms, summary_of, write_page
     from mets3d.rundir import RunDir
 
-    if options.out is None and len(options.runs) > 1:
+    several = len(options.runs) > 1
+    if options.watch and several:
+        raise ValueError(f"--watch: expected one run to follow, found {len(options.runs)}; start one for each")
+    if options.out is None and several:
         raise ValueError(f"--out: expected a folder for the page that compares {len(options.runs)} runs, found none")
     out = options.out or RunDir(options.runs[0]).report
+    if options.watch and not _watched(options.runs[0], out):
+        return 0
     records = read_arms(options.runs)
     page = write_page(records, out, progress=progress_of("report"))
     for record in records:
         print(summary_of(record))
     print(page)
     return 0
+
+
+def _watched(run: Path, out: Path) -> bool:
+    """Writes the page at each validation; returns whether the training has ended, so that the last page is due."""
+    from mets3d.reporting import read_arms, write_page
+    from mets3d.reporting.pace import progress_line
+    from mets3d.reporting.watch import watch
+
+    def write() -> None:
+        records = read_arms([run])
+        page = write_page(records, out)
+        print(f"{page}: {progress_line(records[0])}", flush=True)
+
+    try:
+        return watch(run, write, lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        print(f"no longer watching {run}", flush=True)
+        return False

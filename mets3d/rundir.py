@@ -101,9 +101,11 @@ class RunDir:
 
     def checkpoint_steps(self) -> list[int]:
         """Lists the steps of the checkpoints, ascending, whole or damaged; a copy under another name does not count."""
-        names = [entry.name for entry in self.checkpoints.glob("step_*")]
-        numbers = [int(name.removeprefix("step_")) for name in names if re.fullmatch("step_[0-9]+", name)]
-        return sorted(step for step in numbers if self.checkpoint(step).name in names)
+        return _steps_in(self.checkpoints)
+
+    def validation_steps(self) -> list[int]:
+        """Lists the steps, ascending, after which a validation wrote pictures and tables."""
+        return _steps_in(self.validations)
 
     def pointer(self, name: str) -> int | None:
         """Reads the step that `last` or `best` points at; None without such a pointer, or one that is no number."""
@@ -161,6 +163,12 @@ class RunDir:
                 continue
             if isinstance(row, dict) and type(row.get("step")) is int and isinstance(row.get("kind", ""), str):
                 yield line, row
+
+
+def _steps_in(folder: Path) -> list[int]:
+    names = [entry.name for entry in folder.glob("step_*")]
+    numbers = [int(name.removeprefix("step_")) for name in names if re.fullmatch("step_[0-9]+", name)]
+    return sorted(step for step in numbers if OF_STEP.format(step) in names)
 
 
 def open_run(path: Path, *, needs: tuple[str, ...] = ("config", "plan")) -> RunDir:

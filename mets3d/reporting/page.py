@@ -31,6 +31,7 @@ from mets3d.reporting.sections.scores import scores_section
 from mets3d.reporting.sections.threshold import threshold_section
 from mets3d.reporting.sections.tiles import tiles
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
+from mets3d.reporting.sections.under_way import under_way
 from mets3d.reporting.sentences import count
 from mets3d.reporting.training_facts import lede
 from mets3d.rundir import ReportDir
@@ -89,6 +90,7 @@ def _one(
     (record,) = records
     return [
         notes_section([*remarks, *own_notes(records)]),
+        under_way(record, figures),
         tiles(record),
         scores_section(record),
         pictures,

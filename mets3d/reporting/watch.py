@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 from mets3d.log_names import VALIDATION
 from mets3d.reporting.run_state import State, state_of
@@ -16,9 +16,7 @@ PATIENCE_S = 300.0  # for a run that is not there yet, or whose training was kil
 Say = Callable[[str], None]
 
 
-def watch(
-    path: Path, write: Callable[[], object], say: Say, *, pause: Callable[[float], None] = time.sleep
-) -> bool:
+def watch(path: Path, write: Callable[[], object], say: Say) -> bool:
     """Calls `write` at once, at each validation, and when the training stops or goes on.
 
     write: makes the page; a FileNotFoundError of it means that the run has gone, which is waited for like one that is
@@ -41,7 +39,7 @@ def watch(
             say(f"{path}: no training for {PATIENCE_S:.0f} s; start the same command again when it goes on")
             return False
         before = state
-        pause(POLL_S)
+        sleep(POLL_S)
 
 
 def _written(write: Callable[[], object]) -> bool:

@@ -27,7 +27,10 @@ class Track(Section):
     also: tuple[Literal["tensorboard", "trackio"], ...] = Field(
         (), description="loggers beside W&B, from the extras of these names: pip install mets3d[tensorboard]"
     )
-    images: int = Field(4, ge=0, description="validation slices with masks that the loggers get; 0: none")
+    page: bool = Field(
+        False, description="write the run's page, RUN/report/index.html, anew at each validation, in another process"
+    )
+    images: int = Field(4, ge=0, description="validation slices with masks that loggers and page get; 0: none")
     weights: bool = Field(False, description="send the best and the last weights to W&B at the end, as an artefact")
     profile: int = Field(0, ge=0, description="optimizer steps to trace; `--profile` alone is 5, 0: none")
     console_every: int = Field(10, gt=0, description="optimizer steps between console lines when not on a terminal")

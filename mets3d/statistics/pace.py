@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.curves import curve
+from mets3d.statistics.curves import Curve, curve
 
 RECENT = 100  # steps by whose median the rest is judged: the first ones, which compile or fill caches, are no measure
 
@@ -36,7 +36,7 @@ def pace_of(
     every: a validation is due at each multiple of each of these, and at the last step.
     """
     step = training[-1]["step"] if training else 0
-    a_step = step_seconds(training, batch_size)
+    a_step = step_curve(training, batch_size)[1].tolist()
     a_validation = [row["seconds"] for row in validation if isinstance(row.get("seconds"), int | float)]
     lately = median(a_step[-RECENT:]) if a_step else None
     of_validation = fmean(a_validation) if a_validation else None
@@ -47,7 +47,8 @@ def pace_of(
     return Pace(step, steps, sum(a_step) + sum(a_validation), lately, of_validation, left)
 
 
-def step_seconds(training: Sequence[Row], batch_size: int) -> list[float]:
-    """Returns the duration of each step that was timed, in seconds."""
-    _, samples_per_second = curve(training, "samples_per_second")
-    return [batch_size / speed for speed in samples_per_second.tolist() if speed > 0]
+def step_curve(training: Sequence[Row], batch_size: int) -> Curve:
+    """Returns steps and the duration of each that was timed, in seconds."""
+    steps, samples_per_second = curve(training, "samples_per_second")
+    timed = samples_per_second > 0
+    return steps[timed], batch_size / samples_per_second[timed]

@@ -17,7 +17,7 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--out", type=output_path, metavar="DIR",
                         help="folder to write; the page is index.html (default RUN/report, for one run)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
-                        help="write the page of one run anew at each validation, until its training has ended")  # fmt: skip
+                        help="write the page of a run anew at each validation, until its training ends")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

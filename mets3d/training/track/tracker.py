@@ -1,4 +1,4 @@
-"""Logs a run's numbers to metrics.jsonl and the terminal, and has W&B, TensorBoard and trackio read along."""
+"""Logs a run's numbers to metrics.jsonl and the terminal, and has W&B, TensorBoard, trackio and the page read along."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mets3d.log_names import ALL_CASES, CASES, SCORES, TRAIN, VALIDATION, score_
 from mets3d.rundir import RunDir
 from mets3d.training.shown import Details
 from mets3d.training.track.other_link import OtherLink
+from mets3d.training.track.page_link import PageLink
 from mets3d.training.track.validation_files import forget_validations_after, write_validation
 from mets3d.training.track.wandb_link import WandbLink
 from mets3d.training.track.wandb_orders import wandb_is_wanted
@@ -37,6 +38,7 @@ class Tracker:
         self.console_every = config.track.console_every
         self.wandb: WandbLink | None = None
         self.others: list[OtherLink] = []
+        self.page: PageLink | None = None
         self.file: IO[str] | None = None
         self.bar: tqdm[Any] | None = None
         if accelerator.is_main_process and not silent:
@@ -47,7 +49,7 @@ class Tracker:
                 self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
 
     def connect(self, stop: Callable[[], None]) -> None:
-        """Has W&B read along, where it is wanted, and the loggers of `track.also`.
+        """Has W&B read along, where it is wanted, the loggers of `track.also`, and the page of `track.page`.
 
         `stop` is called from a thread when W&B's page asks the run to stop.
         """
@@ -56,6 +58,8 @@ class Tracker:
         if wandb_is_wanted(self.config.track):
             self.wandb = WandbLink(self.config, self.run, say=self.say, stop=stop)
         self.others = [OtherLink(name, self.config, self.run, say=self.say) for name in self.config.track.also]
+        if self.config.track.page:
+            self.page = PageLink(self.run, say=self.say)
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
         """Logs the numbers of optimizer step `step` (counted from 1)."""
@@ -80,6 +84,8 @@ class Tracker:
         for line in lines[:-1]:
             self.say(f"step {step}  {line}")
         self.say(f"step {step}  {lines[-1]}  {values['seconds']:.1f} s")
+        if self.page is not None:
+            self.page.renew()
 
     def say(self, text: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -101,6 +107,9 @@ class Tracker:
         for other in self.others:
             other.close(exit_code, reason=reason)
         self.others = []
+        if self.page is not None:
+            self.page.close()
+            self.page = None
         if self.bar is not None:
             self.bar.close()
         if self.file is not None:

@@ -56,8 +56,8 @@ def wandb_is_wanted(settings: Track) -> bool:
 
 
 def is_read(settings: Track) -> bool:
-    """Returns whether any logger reads what a run writes."""
-    return wandb_is_wanted(settings) or bool(settings.also)
+    """Returns whether any logger, or the page, reads what a run writes."""
+    return wandb_is_wanted(settings) or bool(settings.also) or settings.page
 
 
 def wandb_mode(settings: Track) -> Mode:

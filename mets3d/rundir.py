@@ -314,12 +314,33 @@ class ExportDir(RunDir):
 
 @dataclass(frozen=True)
 class ReportDir:
-    """Paths inside a report: the page and the folder of its figures."""
+    """Paths inside a report.
+
+    index.html                           the page
+    figures/*.svg                        its figures
+    cases/CASE.html                      a page per case, see `reporting.case_pages`
+    viewer/                              NiiVue, which those pages load, and its licence; not there without it
+    scores.csv, lesions.csv, config.yaml copies of a single run's
+    arms/ARM/                            copies of these of each arm where there are several, a folder per run of it
+    """
 
     path: Path
 
     page = Inside("index.html")
     figures = Inside("figures")
+    cases = Inside("cases")
+    viewer = Inside("viewer")
+    scores = Inside(SCORE_TABLE)
+    lesions = Inside("lesions.csv")
+    config = Inside("config.yaml")
+    arms = Inside("arms")
+
+    @classmethod
+    def entries(cls) -> set[str]:
+        """Lists the names of all that a report may hold."""
+        folder = cls(Path())
+        files = (folder.page, folder.scores, folder.lesions, folder.config)
+        return {path.name for path in (*files, folder.figures, folder.cases, folder.viewer, folder.arms)}
 
 
 @dataclass(frozen=True)

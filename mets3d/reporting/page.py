@@ -1,4 +1,4 @@
-"""Writes one HTML page of a run, or of runs compared, that opens offline: its figures lie in the page and beside it."""
+"""Writes one HTML page of a run, or of runs compared, that opens offline, with its figures and a page per case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from mets3d import __version__
 from mets3d.data import Progress, quiet
 from mets3d.files import replacing
 from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
+from mets3d.reporting.case_pages import write_case_pages
 from mets3d.reporting.compare import cases_in_all, compared, without_absent
+from mets3d.reporting.copied_tables import copy_tables
 from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import PageKind, Section, page_html
@@ -20,7 +22,7 @@ from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.arms import arms_section
 from mets3d.reporting.sections.case_dots import case_dots
-from mets3d.reporting.sections.case_list import cases_section
+from mets3d.reporting.sections.case_list import cases_section, lesions_section
 from mets3d.reporting.sections.case_pictures import case_pictures
 from mets3d.reporting.sections.cohort_figures import cohort_figures
 from mets3d.reporting.sections.configuration import differences_section, facts_section, settings_section
@@ -40,19 +42,22 @@ REPORT = PageKind("mets3d report")
 MOST_NAMED = 5  # arms beside the reference in the title and the head of the page
 
 
-def report(runs: Sequence[Path], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None) -> Path:
-    """Writes OUT/index.html and OUT/figures/*.svg for one run, or for several compared; returns the path of the page.
+def report(
+    runs: Sequence[Path], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None, jobs: int = 1
+) -> Path:
+    """Writes OUT/index.html, its figures and a page per case, of one run or of several compared; returns the page.
 
     A piece that a run lacks (scores, curves, predictions ...) is named on the page. Runs that differ in seed and fold
     alone are one arm, of which a case's score is its mean over the runs (`arms.as_arms`). Arms are compared on the
     cases that all held out; the first without a boundary term, else the first, is what the others are compared with.
     OUT appears whole or not at all; a former report there is replaced. remarks: sentences for the head of the page,
     beside those of the ledger of the study that the runs lie in. `progress` is called with each case drawn.
+    jobs: the processes that draw cases.
 
     Raises FileNotFoundError if one of `runs` is not a run directory, ValueError for no runs or the same run twice, and
     FileExistsError if OUT exists and is anything but a report.
     """
-    return write_page(read_arms(runs), out, remarks=remarks, progress=progress)
+    return write_page(read_arms(runs), out, remarks=remarks, progress=progress, jobs=jobs)
 
 
 def read_arms(runs: Sequence[Path]) -> list[RunRecord]:
@@ -65,29 +70,38 @@ def read_arms(runs: Sequence[Path]) -> list[RunRecord]:
 
 
 def write_page(
-    records: Sequence[RunRecord], out: Path, *, remarks: Sequence[str] = (), progress: Progress | None = None
+    records: Sequence[RunRecord],
+    out: Path,
+    *,
+    remarks: Sequence[str] = (),
+    progress: Progress | None = None,
+    jobs: int = 1,
 ) -> Path:
     """Writes the page of runs that are read, as `report` does; raises FileExistsError as that."""
     folder, records = ReportDir(out), without_absent(records)
-    refuse_strangers(out, REPORT, "report", folder.page.name, {folder.figures.name})
+    refuse_strangers(out, REPORT, "report", folder.page.name, ReportDir.entries())
     title = _title(records)
     with replacing(out) as temporary:
-        figures = Figures(ReportDir(temporary).figures)
-        # First, for what it cannot draw becomes a note.
-        pictures = case_pictures([pictured_run(record) for record in records], figures, progress or quiet)
+        made = ReportDir(temporary)
+        figures = Figures(made.figures)
+        # First, for what they cannot draw becomes a note.
+        pictures = case_pictures([pictured_run(record) for record in records], figures, quiet)
+        pages = write_case_pages(records, made, folder, jobs=jobs, progress=progress or quiet)
+        cases = [cases_section(records, pages, copy_tables(records, made)), lesions_section(records, pages)]
         every = [run.run.path for record in records for run in record.members.values()]
         said = [Note(remark) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
-        sections = (_one if len(records) == 1 else _compared)(records, said, figures, pictures)
+        sections = (_one if len(records) == 1 else _compared)(records, said, figures, [pictures, *cases])
         html = page_html(REPORT, title, sections, lines=_lines(records), footer=_footer())
-        ReportDir(temporary).page.write_text(html, encoding="utf-8")
-    return ReportDir(out).page
+        made.page.write_text(html, encoding="utf-8")
+    return folder.page
 
 
 def _one(
-    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: Section | None
+    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, drawn: Sequence[Section | None]
 ) -> list[Section | None]:
     """Returns the sections on one run, or on one arm of several, in their order on the page."""
     (record,) = records
+    pictures, *lists = drawn
     return [
         notes_section([*remarks, *own_notes(records)]),
         under_way(record, figures),
@@ -98,15 +112,16 @@ def _one(
         cohort_figures([record], record.held_out, figures),
         overlaid_curves([record], figures) if record.runs else training_curves(record, figures),
         facts_section([record]),
-        cases_section([record]),
+        *lists,
         settings_section([record]),
     ]
 
 
 def _compared(
-    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, pictures: Section | None
+    records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, drawn: Sequence[Section | None]
 ) -> list[Section | None]:
     """Returns the sections on several runs or arms, in their order on the page; the first is the reference."""
+    pictures, *lists = drawn
     cases = cases_in_all(records)
     table = compared(records, cases)
     return [
@@ -121,7 +136,7 @@ def _compared(
         overlaid_curves(records, figures),
         differences_section(records),
         facts_section(records),
-        cases_section(records),
+        *lists,
         settings_section(records),
     ]
 

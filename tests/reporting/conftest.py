@@ -38,6 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tables: dict[str, list[list[str]]] = {}
         self.sources: list[str] = []
+        self.links: dict[str, str] = {}  # text -> address
         self.tags: set[str] = set()
         self.text = ""
         self._rows: list[list[str]] = []
@@ -47,6 +48,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.add(tag)
+        if tag == "a":
+            self._address = dict(attrs).get("href", "")
         if tag != "a":  # a link is followed by a reader, not loaded
             self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
         if ("role", "region") in attrs:
@@ -71,6 +74,8 @@ class Page(HTMLParser):
         if {"style", "script"} & set(self._open):
             return
         self.text += data
+        if "a" in self._open:
+            self.links[data] = self._address
         if "caption" in self._open and "span" not in self._open:
             self._caption += data
         elif ("td" in self._open or "th" in self._open) and self._rows and self._rows[-1]:
@@ -80,6 +85,11 @@ class Page(HTMLParser):
 @pytest.fixture
 def read_page() -> Callable[[Path], Page]:
     return lambda path: Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def links_of() -> Callable[[Path], dict[str, str]]:
+    return lambda path: Page(path.read_text(encoding="utf-8")).links
 
 
 def random_scores(cases: Sequence[str], seed: int) -> Cells:
@@ -261,7 +271,7 @@ def cohort_run(make_run: MakeRun, scores_of: Callable[[Sequence[str], int], Cell
         name: str = "base",
         seed: int = 0,
         cases: Sequence[str] = ("A", "B", "C"),
-        lesions: list[tuple[Any, ...]] | None = None,
+        lesions: list[Any] | None = None,  # tuples as LESIONS names them, or dicts
         points: list[tuple[Any, ...]] | None = None,
         volumes: bool = True,
     ) -> RunRecord:
@@ -274,7 +284,10 @@ def cohort_run(make_run: MakeRun, scores_of: Callable[[Sequence[str], int], Cell
                 row["reference_volume_mm3"], row["prediction_volume_mm3"] = rng.lognormal(7, 1, 2).tolist()
                 row["lesion_wise_nsd_1.0"] = rng.random()
             write_table(run / "scores.csv", rows[0], [row.values() for row in rows])
-        write_table(run / "lesions.csv", LESIONS, random_lesions(cases, seed) if lesions is None else lesions)
+        if lesions and isinstance(lesions[0], dict):
+            write_table(run / "lesions.csv", lesions[0], [row.values() for row in lesions])
+        else:
+            write_table(run / "lesions.csv", LESIONS, random_lesions(cases, seed) if lesions is None else lesions)
         if points is not None:
             write_table(run / "froc.csv", FROC, points)
         return read_run(run)

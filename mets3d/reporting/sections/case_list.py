@@ -1,73 +1,121 @@
-"""Writes the page's list of all held-out cases with their scores."""
+"""Writes the page's tables of all held-out cases and of their lesions, with links to the pages of the cases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-
-from markupsafe import Markup
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
 
 from mets3d.evaluation.scores import Score
+from mets3d.reporting.case_pages import shown_run, worst_first
+from mets3d.reporting.copied_tables import CopiedFiles
 from mets3d.reporting.html_page import Section
-from mets3d.reporting.html_table import heading_cell, number_cell, table_row
+from mets3d.reporting.lesion_lines import LesionLine, lesion_lines
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import number
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
+from mets3d.statistics.score_table import CaseValues
 
 LONG_LIST = 40  # cases; a longer list is folded away at first
+MOST_LESIONS = 3000  # rows of the table of lesions, of which each has some 250 characters
 
 
-def cases_section(records: Sequence[RunRecord]) -> Section | None:
-    """Writes the scores of each case in each run that has scores; None without any."""
-    html = "".join(case_list(record, record.label if len(records) > 1 else "") for record in records)
-    return Section("cases", "All cases", Markup(html)) if html else None
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of cases: what stands in it and, where that is no number, what it is sorted by."""
+
+    text: str
+    sorted_by: str = ""
+    first: bool = False
 
 
-def case_list(record: RunRecord, label: str = "") -> str:
-    """Writes the scores of each case, to be unfolded; `label` names the run where there are several."""
-    if not record.scores:
-        return ""
-    amount = len(record.held_out)
-    shown = " open" * (amount <= LONG_LIST and not label)
-    named = f" of {escape(label)}" if label else ""
-    return f"<details{shown}><summary>Scores of each case{named} ({amount})</summary>{case_table(record)}</details>"
+@dataclass(frozen=True)
+class CaseTable:
+    """The rows of one run or arm: case -> cells."""
+
+    label: str
+    record: RunRecord
+    rows: list[tuple[str, list[Cell]]]
+    open: bool
 
 
-def case_table(record: RunRecord) -> str:
-    """Writes a row per case: for each region its scores, and its lesions found, missed and false."""
+def cases_section(
+    records: Sequence[RunRecord], pages: Mapping[str, str], files: Sequence[CopiedFiles]
+) -> Section | None:
+    """Writes the scores of each case, the worst first, and links to its page; None where no case is known.
+
+    pages: the address of each case's page. files: the tables that were copied beside the page.
+    """
+    scored = [record for record in records if record.scores]
+    if not scored and not pages:
+        return None
     scores = means_shown_in("page")
-    head = "".join(
-        f'<th colspan="{len(scores) + 1}" class="group" style="border-color:{region.colour}">{escape(region.name)}</th>'
-        for region in record.regions
+    html = render(
+        "case_list.html",
+        tables=[_table(record, scores, several=len(records) > 1) for record in scored],
+        pages=_quoted(pages),
+        files=files,
+        headings=[*(_short(score) for score in scores), "F/M/X"],
+        units="".join(dict.fromkeys(f"{_kind(score)} in {score.unit}; " for score in scores if score.unit)),
     )
-    names = (*(_short(score) for score in scores), "F/M/X")
-    columns = "".join(f"<th>{escape(name)}</th>" for name in names) * len(record.regions)
-    units = dict.fromkeys(f"{_kind(score)} in {score.unit}; " for score in scores if score.unit)
-    return (
-        '<div class="wide" role="region" aria-label="Scores of each case" tabindex="0"><table class="cases"><thead>'
-        f"<tr><td></td>{head}</tr><tr><th>Case</th>{columns}</tr></thead>"
-        f"<tbody>{''.join(_rows(record, scores))}</tbody></table></div>"
-        f'<p class="small">LW lesion-wise; {escape("".join(units))}F/M/X lesions found, missed and false.</p>'
-    )
+    return Section("cases", "All cases", html)
 
 
-def _rows(record: RunRecord, scores: list[Score]) -> list[str]:
+def lesions_section(records: Sequence[RunRecord], pages: Mapping[str, str]) -> Section | None:
+    """Writes the lesions of all held-out cases, missed and false ones first; None where no lesions are known.
+
+    Of an arm of several runs they are those of the run that the case's page shows.
+    """
+    lines = [line for place, record in enumerate(records) for line in _lines(record, place)]
+    if not lines:
+        return None
+    kinds = ("missed", "false", "found", "ignored")
+    ordered = sorted(lines, key=lambda line: kinds.index(line.kind))
+    html = render(
+        "lesion_list.html",
+        lines=ordered[:MOST_LESIONS],
+        left_out=len(ordered) - len(ordered[:MOST_LESIONS]),
+        several=len(records) > 1,
+        pages=_quoted(pages),
+    )
+    return Section("lesions", "All lesions", html)
+
+
+def _lines(record: RunRecord, place: int) -> list[LesionLine]:
+    rows = [row for case in record.held_out for row in shown_run(record, case).lesion_rows(cases=[case])]
+    return lesion_lines(rows, record.regions, arm=record.label, place=place)
+
+
+def _quoted(pages: Mapping[str, str]) -> dict[str, str]:
+    return {case: quote(address) for case, address in pages.items()}
+
+
+def _table(record: RunRecord, scores: Sequence[Score], *, several: bool) -> CaseTable:
     values = {
         (region.name, score.column): record.values(region.name, score.column)
         for region in record.regions
         for score in (*scores, *COUNTS)
     }
-    rows = []
-    for case in record.held_out:
-        cells = [heading_cell(case)]
-        for region in record.regions:
-            for index, score in enumerate(scores):
-                text = number(values[region.name, score.column].get(case), score.digits)
-                cells.append(number_cell(text, first=index == 0))
-            counts = [number(values[region.name, score.column].get(case), 0) for score in COUNTS]
-            cells.append(number_cell("/".join(counts) if set(counts) != {"–"} else "–"))
-        rows.append(table_row(cells))
-    return rows
+    rows = [(case, _cells(case, record, scores, values)) for case in worst_first([record])]
+    return CaseTable(
+        record.label if several else "", record, rows, open=len(record.held_out) <= LONG_LIST and not several
+    )
+
+
+def _cells(
+    case: str, record: RunRecord, scores: Sequence[Score], values: Mapping[tuple[str, str], CaseValues]
+) -> list[Cell]:
+    cells = []
+    for region in record.regions:
+        for index, score in enumerate(scores):
+            cells.append(Cell(number(values[region.name, score.column].get(case), score.digits), first=index == 0))
+        found, missed, false = (values[region.name, score.column].get(case) for score in COUNTS)
+        counts = [number(value, 0) for value in (found, missed, false)]
+        wrong = (missed or 0.0) + (false or 0.0)
+        known = set(counts) != {"–"}
+        cells.append(Cell("/".join(counts) if known else "–", sorted_by=f"{wrong:g}" if known else ""))
+    return cells
 
 
 def _short(score: Score) -> str:

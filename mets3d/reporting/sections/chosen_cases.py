@@ -31,20 +31,31 @@ def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
 
     Where there is none, the first run gets a note with the reason.
     """
-    shown = next((record for record in records if record.data is not None), None)
-    if shown is None or shown.data is None:
-        return {}
-    data = shown.data
-    try:
-        found = _found(data, shown)
-    except (OSError, ValueError) as error:
-        records[0].notes.append(Note(f"No slices: {error}"))
+    found, why = scanned_cases(records)
+    if why:
+        records[0].notes.append(Note(f"No slices: {why}"))
+    if not found:
         return {}
     everywhere = {name: case for name, case in found.items() if all(name in record.predictions for record in records)}
     if not everywhere:
+        data = next(record.data for record in records if record.data is not None)
         records[0].notes.append(Note(f"No slices: {data} holds no case that every run predicted."))
     trained = {name for record in records for name in record.split.get("training", ())}
     return {name: case for name, case in everywhere.items() if name not in trained} or everywhere
+
+
+def scanned_cases(records: Sequence[RunRecord]) -> tuple[dict[str, Case], str]:
+    """Returns the cases, by name, in the folder that the first run which still has one predicted; else a reason.
+
+    The reason is empty where a note of the runs says it already.
+    """
+    shown = next((record for record in records if record.data is not None), None)
+    if shown is None or shown.data is None:
+        return {}, ""
+    try:
+        return _found(shown.data, shown), ""
+    except (OSError, ValueError) as error:
+        return {}, str(error)
 
 
 def _found(data: Path, record: RunRecord) -> dict[str, Case]:

@@ -1,0 +1,187 @@
+"""Writes a page for every held-out case of a report, in several processes; one that nothing has changed for is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from mets3d import __version__
+from mets3d.data import Progress
+from mets3d.data.cases import Case
+from mets3d.processes import worker_processes
+from mets3d.reporting.arms import pictured_run
+from mets3d.reporting.case_page import ArmOfCase, CasePage, Neighbour, write_case_page
+from mets3d.reporting.rendering import TEMPLATES
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sections.chosen_cases import scanned_cases
+from mets3d.reporting.viewer.assets import write_niivue
+from mets3d.reporting.viewer.case_layers import PredictedFiles
+from mets3d.rundir import PredictionsDir, ReportDir
+from mets3d.statistics.score_table import values_of
+
+HEAD_CHARACTERS = 1000  # of a page, in which its digest stands
+WORST_BY = "lesion_wise_dice"
+
+
+def write_case_pages(
+    records: Sequence[RunRecord], folder: ReportDir, former: ReportDir, *, jobs: int, progress: Progress
+) -> dict[str, str]:
+    """Writes the page of each case that some record held out and scored; without any scores, of each that it predicted.
+
+    Returns the address of each case's page from the index, the worst case first. former: an earlier report, whose
+    pages are taken where nothing has changed that they are drawn from.
+    """
+    pages = _pages(records, folder)
+    if not pages:
+        return {}
+    folder.cases.mkdir()
+    drawn = [page for page in pages if not _kept(page, former)]
+    with worker_processes(min(jobs, len(drawn))) as run_all:
+        for done, (page, _) in enumerate(zip(drawn, run_all(write_case_page, drawn), strict=True), 1):
+            progress(done, len(drawn), page.name)
+    return {page.name: f"{folder.cases.name}/{page.file.name}" for page in pages}
+
+
+def worst_first(records: Sequence[RunRecord]) -> list[str]:
+    """Returns the held-out cases, by the mean over arms and regions of lesion-wise Dice, those without one last."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        if record.scores:
+            for case in record.held_out:
+                values.setdefault(case, [])
+            for region in record.regions:
+                for case, value in values_of(record.score_rows(region.name), WORST_BY).items():
+                    values[case].append(value)
+    mean = {case: sum(found) / len(found) for case, found in values.items() if found}
+    return sorted(values, key=lambda case: (case not in mean, mean.get(case, 0.0), case))
+
+
+def shown_run(record: RunRecord, case: str) -> RunRecord:
+    """Returns the run of an arm that a case's page shows: the pictured one, or the first that held the case out."""
+    runs = [pictured_run(record), *record.members.values()]
+    return next((run for run in runs if case in run.predictions and not _trained_on(run, case)), runs[0])
+
+
+# ---------------------------------------------------------------- what each page is made from
+
+
+def _pages(records: Sequence[RunRecord], folder: ReportDir) -> list[CasePage]:
+    names = worst_first(records) or _predicted(records)
+    if not names:
+        return []
+    scans, why = scanned_cases([pictured_run(record) for record in records])
+    niivue = bool(scans) and write_niivue(folder.viewer)
+    files = dict(zip(names, file_names(names), strict=True))
+    order = ", worst first" if any(record.scores for record in records) else ""
+    pages = []
+    for place, name in enumerate(names):
+        before, after = names[max(0, place - 1) : place], names[place + 1 : place + 2]
+        page = CasePage(
+            name=name,
+            file=folder.cases / files[name],
+            case=scans.get(name),
+            missing="" if name in scans else _why_no_scans(scans, why),
+            arms=tuple(_arm(record, name) for record in records),
+            regions=records[0].regions,
+            rank=f"Case {place + 1} of {len(names)}{order}",
+            previous=next((Neighbour(other, files[other]) for other in before), None),
+            following=next((Neighbour(other, files[other]) for other in after), None),
+            niivue=niivue,
+        )
+        pages.append(replace(page, digest=_digest(page)))
+    return pages
+
+
+def _predicted(records: Sequence[RunRecord]) -> list[str]:
+    """Returns the cases that runs without scores predicted, but for those that they were trained on."""
+    return sorted({case for record in records for case in record.predictions if not _trained_on(record, case)})
+
+
+def _why_no_scans(scans: Mapping[str, Case], why: str) -> str:
+    if scans:
+        return "No scans are shown: this case is not in the folder that was predicted."
+    return f"No scans are shown: {why}" if why else "No scans are shown: those that were predicted are not at hand."
+
+
+def _arm(record: RunRecord, case: str) -> ArmOfCase:
+    """Returns what the run that is shown of an arm made of a case."""
+    run = shown_run(record, case)
+    maps = PredictionsDir(run.run.predictions)
+    several = f"seed {run.key[0]}, fold {run.key[1]}" if record.runs else ""
+    rows = tuple(run.score_rows(cases=[case])), tuple(run.lesion_rows(cases=[case]))
+    if _trained_on(run, case):
+        told = f"{record.label} was trained on this case: its prediction is not shown."
+        return ArmOfCase(record.label, several, PredictedFiles(record.label, None, absent=told), (), ())
+    uncertainty, probabilities = _if_there(maps.uncertainty_map(case)), _if_there(maps.probability_map(case))
+    files = PredictedFiles(record.label, run.predictions.get(case), probabilities, uncertainty)
+    return ArmOfCase(record.label, several, files, *rows)
+
+
+def _trained_on(run: RunRecord, case: str) -> bool:
+    """Returns whether a run was trained on a case, where it held out any other."""
+    return case in run.split.get("training", ()) and case not in run.held_out
+
+
+def _if_there(file: Path) -> Path | None:
+    return file if file.is_file() else None
+
+
+def file_names(cases: Iterable[str]) -> list[str]:
+    """Returns a file name for each case: its own name, with odd characters replaced and no two alike."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for case in cases:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", case).lstrip(".") or "_"
+        name, number = plain, 2
+        while name.lower() in taken:
+            name, number = f"{plain}_{number}", number + 1
+        taken.add(name.lower())
+        names.append(f"{name}.html")
+    return names
+
+
+# ---------------------------------------------------------------- pages that are as before
+
+
+def _kept(page: CasePage, former: ReportDir) -> bool:
+    """Takes the page of an earlier report if it is drawn from the same."""
+    earlier = former.cases / page.file.name
+    try:
+        with earlier.open(encoding="utf-8") as stream:
+            same = page.digest in stream.read(HEAD_CHARACTERS)
+        if same:
+            shutil.copyfile(earlier, page.file)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return same
+
+
+def _digest(page: CasePage) -> str:
+    """Returns a digest of what a page is drawn from: files by size and time of change, rows, neighbours, program."""
+    files = [] if page.case is None else list(page.case.files)
+    for arm in page.arms:
+        files += [file for file in (arm.files.labels, arm.files.probabilities, arm.files.uncertainty) if file]
+    stated = [_stamp(file) for file in files]
+    told = repr((replace(page, file=Path(page.file.name), digest=""), stated, _program()))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+@cache
+def _program() -> str:
+    """Returns a stamp of the program that draws."""
+    here = Path(__file__).parent
+    files = sorted([*TEMPLATES.iterdir(), *here.glob("*.py"), *(here / "viewer").glob("*.*")])
+    return repr((__version__, [_stamp(file) for file in files]))
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    try:
+        found = file.stat()
+    except OSError:
+        return str(file), -1, -1
+    return str(file), found.st_size, found.st_mtime_ns

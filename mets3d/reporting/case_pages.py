@@ -15,6 +15,7 @@ from mets3d.data import Progress
 from mets3d.data.cases import Case
 from mets3d.processes import worker_processes
 from mets3d.reporting.arms import pictured_run
+from mets3d.reporting.case_order import shown_run, trained_on, worst_first
 from mets3d.reporting.case_page import ArmOfCase, CasePage, Neighbour, write_case_page
 from mets3d.reporting.rendering import TEMPLATES
 from mets3d.reporting.run_record import RunRecord
@@ -22,10 +23,8 @@ from mets3d.reporting.sections.chosen_cases import scanned_cases
 from mets3d.reporting.viewer.assets import write_niivue
 from mets3d.reporting.viewer.case_layers import PredictedFiles
 from mets3d.rundir import PredictionsDir, ReportDir
-from mets3d.statistics.score_table import values_of
 
 HEAD_CHARACTERS = 1000  # of a page, in which its digest stands
-WORST_BY = "lesion_wise_dice"
 
 
 def write_case_pages(
@@ -45,26 +44,6 @@ def write_case_pages(
         for done, (page, _) in enumerate(zip(drawn, run_all(write_case_page, drawn), strict=True), 1):
             progress(done, len(drawn), page.name)
     return {page.name: f"{folder.cases.name}/{page.file.name}" for page in pages}
-
-
-def worst_first(records: Sequence[RunRecord]) -> list[str]:
-    """Returns the held-out cases, by the mean over arms and regions of lesion-wise Dice, those without one last."""
-    values: dict[str, list[float]] = {}
-    for record in records:
-        if record.scores:
-            for case in record.held_out:
-                values.setdefault(case, [])
-            for region in record.regions:
-                for case, value in values_of(record.score_rows(region.name), WORST_BY).items():
-                    values[case].append(value)
-    mean = {case: sum(found) / len(found) for case, found in values.items() if found}
-    return sorted(values, key=lambda case: (case not in mean, mean.get(case, 0.0), case))
-
-
-def shown_run(record: RunRecord, case: str) -> RunRecord:
-    """Returns the run of an arm that a case's page shows: the pictured one, or the first that held the case out."""
-    runs = [pictured_run(record), *record.members.values()]
-    return next((run for run in runs if case in run.predictions and not _trained_on(run, case)), runs[0])
 
 
 # ---------------------------------------------------------------- what each page is made from
@@ -99,7 +78,7 @@ def _pages(records: Sequence[RunRecord], folder: ReportDir) -> list[CasePage]:
 
 def _predicted(records: Sequence[RunRecord]) -> list[str]:
     """Returns the cases that runs without scores predicted, but for those that they were trained on."""
-    return sorted({case for record in records for case in record.predictions if not _trained_on(record, case)})
+    return sorted({case for record in records for case in record.predictions if not trained_on(record, case)})
 
 
 def _why_no_scans(scans: Mapping[str, Case], why: str) -> str:
@@ -114,17 +93,12 @@ def _arm(record: RunRecord, case: str) -> ArmOfCase:
     maps = PredictionsDir(run.run.predictions)
     several = f"seed {run.key[0]}, fold {run.key[1]}" if record.runs else ""
     rows = tuple(run.score_rows(cases=[case])), tuple(run.lesion_rows(cases=[case]))
-    if _trained_on(run, case):
+    if trained_on(run, case):
         told = f"{record.label} was trained on this case: its prediction is not shown."
         return ArmOfCase(record.label, several, PredictedFiles(record.label, None, absent=told), (), ())
     uncertainty, probabilities = _if_there(maps.uncertainty_map(case)), _if_there(maps.probability_map(case))
     files = PredictedFiles(record.label, run.predictions.get(case), probabilities, uncertainty)
     return ArmOfCase(record.label, several, files, *rows)
-
-
-def _trained_on(run: RunRecord, case: str) -> bool:
-    """Returns whether a run was trained on a case, where it held out any other."""
-    return case in run.split.get("training", ()) and case not in run.held_out
 
 
 def _if_there(file: Path) -> Path | None:

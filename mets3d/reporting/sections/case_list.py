@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mets3d.evaluation.scores import Score
-from mets3d.reporting.case_pages import shown_run, worst_first
+from mets3d.reporting.case_order import shown_run, worst_first
 from mets3d.reporting.copied_tables import CopiedFiles
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.lesion_lines import LesionLine, lesion_lines

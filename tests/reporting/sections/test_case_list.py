@@ -1,14 +1,11 @@
 from dataclasses import replace
 
 from mets3d.reporting import report
-<<<<<<< HEAD
-from tests.reporting.conftest import scores_shown
-=======
 from mets3d.reporting.copied_tables import copy_tables
 from mets3d.reporting.lesion_lines import PLACE
 from mets3d.reporting.sections.case_list import cases_section
 from mets3d.rundir import ReportDir
->>>>>>> 814638b (Every case has a page with a viewer, and the index lists cases and lesions with links)
+from tests.reporting.conftest import scores_shown
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 RULES = "brats2023"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from mets3d.evaluation.rules import RuleSet
-from mets3d.ops.voxels import Spacing
+from mets3d.ops.voxels import Spacing, Toward
 from mets3d.regions import KNOWN_LABELS, Region
 
 ORGANISERS = "organisers"
@@ -80,3 +80,11 @@ def lesion_spacing(spacing_mm: Spacing, compat: str | None, rules: RuleSet) -> S
     if compat not in (None, ORGANISERS):
         raise ValueError(f"expected compat to be organisers or None, found {compat!r}")
     return spacing_mm[::-1] if compat and rules.organisers_swap_spacing else spacing_mm
+
+
+def checked_orientation(orientation: str) -> Toward:
+    """Returns the array axis and direction of right, anterior and superior. Raises ValueError for other letters."""
+    axes = [max(orientation.find(near), orientation.find(far)) for near, far in ("LR", "PA", "IS")]
+    if len(orientation) != 3 or sorted(axes) != [0, 1, 2]:
+        raise ValueError(f"expected an orientation such as RAS or LPS, found {orientation!r}")
+    return tuple((axis, 1 if orientation[axis] in "RAS" else -1) for axis in axes)

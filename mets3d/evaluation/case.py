@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 
 from mets3d.data.grids import TOLERANCE_VOXELS, apart_mm, lie_apart, sizes_differ
 from mets3d.evaluation.froc import froc_rows
-from mets3d.evaluation.lesions import SIZE_EDGES_MM3, CaseScores, lesion_scores, sort_key
+from mets3d.evaluation.lesions import SIZE_EDGES_MM3, Asked, CaseScores, stored_scores
 from mets3d.evaluation.rules import DEFAULT_RULES, rules_named
 from mets3d.evaluation.scores import score_of
 from mets3d.evaluation.tables import Row
@@ -106,32 +106,19 @@ def _failed(files: CaseFiles, reason: str) -> CaseResult:
 def _scores(predicted: LabelVolume, expected: LabelVolume, scoring: Scoring) -> CaseScores:
     """Scores in the axis order of the file, as the organisers' programs do: it decides what `compat` swaps.
 
-    It also decides which part of NETC is the first, and so what it joins. Positions are then put in RAS order, and the
-    lesions numbered by these. Voxel sizes are those of the reference: its volumes are the same for every method.
+    It also decides which part of NETC is the first, and so what it joins. Voxel sizes are those of the reference: its
+    volumes are the same for every method. So are the voxels of the lesions, and their points are in scanner space.
     """
-    from mets3d.data.nifti import in_file_order, ras_position_mm, zooms_along
+    from mets3d.data.nifti import in_file_order, index_in, world_mm, zooms_along
 
     grid = replace(predicted.source, zooms=zooms_along(expected.source, predicted.source))
-    scores = lesion_scores(
-        in_file_order(predicted.labels, grid), in_file_order(expected.labels, grid), grid.zooms, **vars(scoring)
-    )
-    for row in scores.lesions:
-        position = ras_position_mm((row["x_mm"], row["y_mm"], row["z_mm"]), grid)
-        row |= dict(zip(("x_mm", "y_mm", "z_mm"), position, strict=True))
-    by_region = (_numbered(row for row in scores.lesions if row["region"] == region["region"]) for region in scores)
-    return CaseScores(scores, [row for rows in by_region for row in rows])
-
-
-def _numbered(lesions: Iterable[Row]) -> list[Row]:
-    """Puts the lesions of one region in the order of their numbers and numbers them anew."""
-    ordered = sorted(
-        lesions, key=lambda row: sort_key(row["kind"], _volume_mm3(row), (row["x_mm"], row["y_mm"], row["z_mm"]))
-    )
-    return [row | {"lesion": number} for number, row in enumerate(ordered, start=1)]
-
-
-def _volume_mm3(row: Row) -> float:
-    return float(row["prediction_volume_mm3" if row["kind"] == "false" else "reference_volume_mm3"])
+    labels, reference = (in_file_order(volume.labels, grid) for volume in (predicted, expected))
+    scores = stored_scores(labels, reference, grid.zooms, Asked(**vars(scoring)), grid.orientation)
+    for row, point in zip(scores.lesions, scores.points, strict=True):
+        position = world_mm(index_in(point.place, grid, expected.source), expected.source)
+        voxel = map(round, index_in(point.voxel, grid, expected.source))
+        row |= dict(zip(("x_mm", "y_mm", "z_mm", "i", "j", "k"), (*position, *voxel), strict=True))
+    return scores
 
 
 def _worst(expected: LabelVolume, scoring: Scoring) -> CaseScores:

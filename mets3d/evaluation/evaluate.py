@@ -29,7 +29,7 @@ from mets3d.rundir import scan_name
 
 LESION_COLUMNS = (
     *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
-    *("x_mm", "y_mm", "z_mm", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
+    *("x_mm", "y_mm", "z_mm", "i", "j", "k", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
 )
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
 
 from mets3d.evaluation.arguments import (
     AnyLabels,
     AnySpacing,
     checked_edges,
     checked_labels,
+    checked_orientation,
     checked_regions,
     checked_spacing,
     lesion_spacing,
@@ -32,7 +37,7 @@ from mets3d.evaluation.region_scores import (
 )
 from mets3d.evaluation.rules import DEFAULT_RULES, RuleSet, clusters, rules_named
 from mets3d.evaluation.tables import Row
-from mets3d.ops.voxels import Position, Spacing
+from mets3d.ops.voxels import RAS, Point, Position, Spacing, Toward
 
 # The rules of 2023 and 2024 ignore lesions of up to 2 mm3, and those of 2026 score lesions from 27 mm3. The other two
 # edges are this project's choice: they split the lesions from 27 mm3 into small, medium and large ones.
@@ -40,11 +45,26 @@ SIZE_EDGES_MM3 = (2.0, 27.0, 100.0, 275.0)
 
 
 class CaseScores(list[Row]):
-    """One row per region, outermost region first; `lesions` holds one row per lesion and per false component."""
+    """One row per region, outermost region first; `lesions` holds one row per lesion and per false component.
 
-    def __init__(self, rows: Iterable[Row], lesions: Iterable[Row]):
+    points: where each of `lesions` lies in the array, in the same order.
+    """
+
+    def __init__(self, rows: Iterable[Row], lesions: Iterable[Row], points: Iterable[Point] = ()):
         super().__init__(rows)
         self.lesions = list(lesions)
+        self.points = list(points)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `lesion_scores` that say how is scored."""
+
+    rules: str = DEFAULT_RULES
+    compat: str | None = None
+    size_edges_mm3: Sequence[float] = SIZE_EDGES_MM3
+    regions: Sequence[str] | None = None
+    distances: bool = True
 
 
 def lesion_scores(
@@ -63,8 +83,9 @@ def lesion_scores(
     Returns a list with one dict per region of the rule set (WT, TC, ET; RC from 2024 on), or of those named by
     `regions`; docs/evaluation.md describes every key. Its attribute `lesions` has one dict per reference lesion and per
     false component: `region`, `rules`, `lesion` (a number within the region), `kind` (found, missed, false, or ignored
-    as too small), both volumes (a component that matches several lesions is counted in full for each), the centroid
-    `x_mm`, `y_mm`, `z_mm` along the array's axes (index times spacing), and the scores of the match.
+    as too small), both volumes (a component that matches several lesions is counted in full for each), a point
+    inside it `x_mm`, `y_mm`, `z_mm` along the array's axes (index times spacing), which is its centroid where that lies
+    inside (see `ops.voxels.Point`), and the scores of the match. Its attribute `points` has these as indices.
 
     compat: `organisers` reproduces published scores: it swaps the first and last voxel size in the lesion-wise
     distances where the challenge's program does so (brats2026).
@@ -76,36 +97,55 @@ def lesion_scores(
     Raises ValueError for unknown rules or regions, shapes that differ or are not 3-D, fractional labels, labels that
     the rules refuse, or a senseless spacing.
     """
-    rule_set = rules_named(rules)
-    chosen = checked_regions(rule_set, regions)
-    edges = checked_edges(size_edges_mm3)
+    asked = Asked(rules, compat, size_edges_mm3, regions, distances)
+    return stored_scores(prediction, reference, spacing_mm, asked)
+
+
+def stored_scores(
+    prediction: AnyLabels, reference: AnyLabels, spacing_mm: AnySpacing, asked: Asked, orientation: str = "RAS"
+) -> CaseScores:
+    """Scores arrays as `lesion_scores`, whose axes point as `orientation` says, by the letters of RAS and LPI.
+
+    Lesions of one size are numbered from the bottom up, then from back to front and from left to right, so that
+    numbers and points do not depend on how a file is stored.
+    """
+    rule_set = rules_named(asked.rules)
+    chosen = checked_regions(rule_set, asked.regions)
+    edges = checked_edges(asked.size_edges_mm3)
     prediction_labels, reference_labels = checked_labels(prediction, reference, rule_set)
     spacing = checked_spacing(spacing_mm)
-    lesion_mm = lesion_spacing(spacing, compat, rule_set)
-    names = ("dice", *(SURFACE_SCORES if distances else ()))
+    toward = checked_orientation(orientation)
+    lesion_mm = lesion_spacing(spacing, asked.compat, rule_set)
+    names = ("dice", *(SURFACE_SCORES if asked.distances else ()))
     scores_of_a_miss = {name: rule_set.penalty_mm(reference.shape) if name == "hd95" else 0.0 for name in names}
     case_clusters = clusters(prediction_labels, reference_labels)
-    rows, lesion_rows = [], []
+    rows, lesion_rows, points = [], [], []
     for region in chosen:
         match = match_lesions(case_clusters, region, rule_set)
-        surfaces = Surfaces(match, spacing, rule_set) if distances else None
+        surfaces = Surfaces(match, spacing, rule_set) if asked.distances else None
         lesion_surfaces = surfaces
         if surfaces and lesion_mm != spacing:  # computed again only where `compat` swaps the voxel sizes
             lesion_surfaces = Surfaces(match, lesion_mm, rule_set)
-        lesions = sorted_lesions(score_lesions(match, spacing, rule_set, scores_of_a_miss, lesion_surfaces))
-        head = {"region": region.name, "rules": rules}
+        lesions = sorted_lesions(score_lesions(match, spacing, rule_set, scores_of_a_miss, lesion_surfaces, toward))
+        head = {"region": region.name, "rules": asked.rules}
         whole = whole_volume(match, reference.shape, spacing, rule_set, surfaces)
         rows.append(head | lesion_wise(lesions, rule_set, edges, names) | whole)
-        lesion_rows += [head | _row(lesion, number, edges) for number, lesion in enumerate(lesions, start=1)]
-    return CaseScores(rows, lesion_rows)
+        lesion_rows += [head | _row(lesion, number, edges, spacing) for number, lesion in enumerate(lesions, start=1)]
+        points += [lesion.point for lesion in lesions]
+    return CaseScores(rows, lesion_rows, points)
 
 
 def score_lesions(
-    match: Matched, spacing_mm: Spacing, rules: RuleSet, scores_of_a_miss: dict[str, float], surfaces: Surfaces | None
+    match: Matched,
+    spacing_mm: Spacing,
+    rules: RuleSet,
+    scores_of_a_miss: dict[str, float],
+    surfaces: Surfaces | None,
+    toward: Toward = RAS,
 ) -> list[Lesion]:
     """Scores the lesions of the reference, then the false components, which have the scores of a miss too."""
     voxel_mm3, prediction, reference = math.prod(spacing_mm), match.prediction, match.reference
-    lesions = []
+    lesions, points = [], reference.points(spacing_mm, toward)
     for number, (components, common) in enumerate(zip(match.matches, match.common, strict=True), start=1):
         voxels, predicted = int(reference.voxels[number]), int(prediction.voxels[components].sum())
         scores = scores_of_a_miss
@@ -114,17 +154,18 @@ def score_lesions(
             scores |= surfaces.scores(components, number) if surfaces else {}
         volume_mm3 = float(voxels) * voxel_mm3
         kind: Kind = "ignored" if volume_mm3 <= rules.ignored_up_to_mm3 else "found" if len(components) else "missed"
-        position_mm = _position_mm(reference.centres[number], spacing_mm)
-        lesions.append(Lesion(number, kind, volume_mm3, float(predicted) * voxel_mm3, position_mm, scores))
+        at = _position_mm(reference.centres[number], spacing_mm, toward), points[number]
+        lesions.append(Lesion(number, kind, volume_mm3, float(predicted) * voxel_mm3, *at, scores))
+    points = prediction.points(spacing_mm, toward) if len(match.false) else []
     for number in match.false.tolist():
         volume_mm3 = float(prediction.voxels[number]) * voxel_mm3
-        position_mm = _position_mm(prediction.centres[number], spacing_mm)
-        lesions.append(Lesion(number, "false", 0.0, volume_mm3, position_mm, scores_of_a_miss))
+        at = _position_mm(prediction.centres[number], spacing_mm, toward), points[number]
+        lesions.append(Lesion(number, "false", 0.0, volume_mm3, *at, scores_of_a_miss))
     return lesions
 
 
-def _position_mm(centre: Iterable[float], spacing_mm: Spacing) -> Position:
-    x, y, z = (float(voxels) * side_mm for voxels, side_mm in zip(centre, spacing_mm, strict=True))
+def _position_mm(centre: Float[np.ndarray, "3"], spacing_mm: Spacing, toward: Toward) -> Position:
+    x, y, z = (direction * float(centre[axis]) * spacing_mm[axis] for axis, direction in toward)
     return x, y, z
 
 
@@ -145,8 +186,8 @@ def sort_key(kind: str, volume_mm3: float, position_mm: Position) -> tuple[bool,
     return kind == "false", -round(volume_mm3, 6), z, y, x
 
 
-def _row(lesion: Lesion, number: int, edges_mm3: Sequence[float]) -> Row:
-    x, y, z = lesion.position_mm
+def _row(lesion: Lesion, number: int, edges_mm3: Sequence[float], spacing_mm: Spacing) -> Row:
+    x, y, z = (index * side_mm for index, side_mm in zip(lesion.point.place, spacing_mm, strict=True))
     return {
         "lesion": number,
         "kind": lesion.kind,

@@ -28,7 +28,7 @@ from mets3d.evaluation.surfaces import (
     pooled_hausdorff,
 )
 from mets3d.evaluation.tables import Row
-from mets3d.ops.voxels import Position, Shape3, Spacing, voxels_of
+from mets3d.ops.voxels import Point, Position, Shape3, Spacing, Toward, points_inside, sizes_and_centres
 from mets3d.regions import Region
 
 Kind = Literal["found", "missed", "false", "ignored"]
@@ -66,7 +66,14 @@ class Side:
 
     @cached_property
     def _measured(self) -> list[tuple[Int[np.ndarray, " _"], Float[np.ndarray, "_ 3"]]]:
-        return [_sizes_and_centres(numbers) for numbers in self.numbers]
+        return [sizes_and_centres(numbers) for numbers in self.numbers]
+
+    def points(self, spacing_mm: Spacing, toward: Toward) -> list[Point]:
+        """Returns a point inside each component, see `Point`; the first entry belongs to none."""
+        found = [Point((0, 0, 0), (0.0, 0.0, 0.0))]
+        for numbers, corner, (_, centres) in zip(self.numbers, self.corners, self._measured, strict=True):
+            found += points_inside(numbers, centres, corner, spacing_mm, toward)
+        return found
 
     def placed(self) -> Iterable[PlacedMask]:
         """Returns, for each cluster, the mask, its numbers, its corner, and how many came before."""
@@ -110,15 +117,6 @@ def match_lesions(clusters: Sequence[Cluster], region: Region, rules: RuleSet) -
         common,
         np.concatenate(false),
     )
-
-
-def _sizes_and_centres(numbers: BoxNumbers) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]]:
-    """Returns size and centre of the components 1, 2, ... of one cluster."""
-    voxels = voxels_of(numbers > 0)
-    own = numbers[tuple(voxels.T)]
-    sizes = np.bincount(own, minlength=1)
-    sums = np.stack([np.bincount(own, axis, minlength=len(sizes)) for axis in voxels.T], axis=1)
-    return sizes[1:], np.asarray(sums[1:] / sizes[1:, None])
 
 
 class Surfaces:
@@ -184,7 +182,8 @@ class Lesion:
     kind: Kind
     reference_volume_mm3: float
     prediction_volume_mm3: float
-    position_mm: Position  # of the centre, along the array's axes
+    position_mm: Position  # of the centroid, along axes to the right, front and top, from wherever
+    point: Point
     scores: dict[str, float]  # Dice, HD95 and NSD of the match
 
     @property

@@ -414,6 +414,7 @@ def test_compat_swaps_the_sides_of_the_file(
     for axis, (along, flip) in enumerate(zip(order, flips, strict=True)):
         affine[:, axis] = 0
         affine[along, axis] = SPACING[along] * flip
+        affine[along, 3] = (labels().shape[along] - 1) * SPACING[along] * (flip < 0)
     sides = [SPACING[along] for along in order]
     for name, shift in (("predictions", 1), ("references", 0)):
         stored = labels(shift).transpose(order)[tuple(slice(None, None, flip) for flip in flips)]

@@ -4,7 +4,7 @@ Reading turns every volume into RAS+ with axes X Y Z by flips and axis permutati
 keeps the file's own grid; writing puts an array back on that grid.
 """
 
-from mets3d.data.nifti.orientation import in_file_order, ras_position_mm, zooms_along
+from mets3d.data.nifti.orientation import in_file_order, index_in, world_mm, zooms_along
 from mets3d.data.nifti.read import NotLabelsError, read_header, read_image, read_labels, read_probabilities
 from mets3d.data.nifti.volumes import FileError, Grid, Header, ImageVolume, LabelVolume, Oddity, ProbabilityVolume
 from mets3d.data.nifti.write import write_image, write_labels, write_probabilities, write_scalar
@@ -19,11 +19,12 @@ __all__ = [
     "Oddity",
     "ProbabilityVolume",
     "in_file_order",
-    "ras_position_mm",
+    "index_in",
     "read_header",
     "read_image",
     "read_labels",
     "read_probabilities",
+    "world_mm",
     "write_image",
     "write_labels",
     "write_probabilities",

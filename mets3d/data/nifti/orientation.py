@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -56,13 +57,21 @@ def ras_affine(grid: Grid) -> Float64[np.ndarray, "4 4"]:
     return np.asarray(grid.affine @ inv_ornt_aff(_orientation(grid), grid.shape), dtype=np.float64)
 
 
-def ras_position_mm(position_mm: Position, grid: Grid) -> Position:
-    """Turns a position along a file's own axes, index times voxel size, to the axes of its RAS+ array."""
-    along = [0.0, 0.0, 0.0]
+def index_in(index: Sequence[float], grid: Grid, other: Grid) -> Position:
+    """Turns an index along the axes of one file to those of another whose voxels are the same, stored otherwise."""
+    ras = [0.0, 0.0, 0.0]
     for axis, (ras_axis, direction) in enumerate(_orientation(grid)):
-        last_mm = (grid.shape[axis] - 1) * grid.zooms[axis]
-        along[int(ras_axis)] = float(position_mm[axis] if direction > 0 else last_mm - position_mm[axis])
-    x_mm, y_mm, z_mm = along
+        ras[int(ras_axis)] = float(index[axis] if direction > 0 else grid.shape[axis] - 1 - index[axis])
+    i, j, k = (
+        ras[int(ras_axis)] if direction > 0 else other.shape[axis] - 1 - ras[int(ras_axis)]
+        for axis, (ras_axis, direction) in enumerate(_orientation(other))
+    )
+    return i, j, k
+
+
+def world_mm(index: Sequence[float], grid: Grid) -> Position:
+    """Returns where an index along a file's axes lies in scanner space, RAS mm, by the file's affine."""
+    x_mm, y_mm, z_mm, _ = (float(value) for value in grid.affine @ [*index, 1.0])
     return x_mm, y_mm, z_mm
 
 

@@ -37,6 +37,8 @@ SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
 NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases that could not be used, and why
 WEIGHTS = "model.safetensors"
+# Keys of a case's record and columns of scores.csv: how a case was decoded, and the rule set of that tuning.
+DECODED_BY, TUNED_BY = "decoding", "decoding_rules"
 LEDGER = "ledger.json"  # in the folder of a study: every use of test cases
 OF_STEP = "step_{:08d}"  # a checkpoint, a validation
 

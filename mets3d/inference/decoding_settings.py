@@ -66,25 +66,35 @@ def check_covers(decoding: Decoding, target: Target) -> None:
 # ---------------------------------------------------------------- the file
 
 
-def read_decoding(path: Path, target: Target, default: RegionDecoding | None = None) -> Decoding:
+def read_decoding(
+    path: Path,
+    target: Target,
+    default: RegionDecoding | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    where: str = "",
+) -> Decoding:
     """Reads a file that `write_decoding` or a person wrote; settings that it does not name are as in `default`.
+
+    given: None is the file's `regions`; else those of another place in it, whose name `where` begins keys in errors.
 
     Raises FileNotFoundError, and ValueError naming the file, the key and what is expected there.
     """
     start = asdict(default or RegionDecoding())
     names = [region.name for region in target.regions]
-    given = _regions_in(path)
-    _check_keys(path, given, names, list(start))
+    given = _regions_in(path) if given is None else given
+    place = f"{path}: {where}regions"
+    _check_keys(place, given, names, list(start))
     decoding = {}
     for name in names:
         values = start | given.get(name, {})
         try:
             _check_values(values)
         except ValueError as error:
-            raise ValueError(f"{path}: regions.{name}.{error}") from None
+            raise ValueError(f"{place}.{name}.{error}") from None
         decoding[name] = RegionDecoding(**values)
         if target.kind == "labels" and decoding[name].threshold != RegionDecoding.threshold:
-            raise ValueError(f"{path}: regions.{name}.threshold: {LABELS_HAVE_NO_THRESHOLD}")
+            raise ValueError(f"{place}.{name}.threshold: {LABELS_HAVE_NO_THRESHOLD}")
     return decoding
 
 
@@ -100,7 +110,12 @@ def check_tuned_for(path: Path, weights: Collection[str], *, otherwise: str = "t
 
 def write_decoding(path: Path, decoding: Decoding, about: Mapping[str, Any] | None = None) -> None:
     """Writes the settings per region, then what is known about them: how they were chosen, and their scores."""
-    write_json(path, {"regions": {name: asdict(setting) for name, setting in decoding.items()}} | dict(about or {}))
+    write_json(path, {"regions": settings_of(decoding)} | dict(about or {}))
+
+
+def settings_of(decoding: Decoding) -> dict[str, dict[str, Any]]:
+    """Returns the settings of every region as they are written."""
+    return {name: asdict(setting) for name, setting in decoding.items()}
 
 
 def _regions_in(path: Path) -> dict[str, Any]:
@@ -110,18 +125,16 @@ def _regions_in(path: Path) -> dict[str, Any]:
     return regions
 
 
-def _check_keys(path: Path, given: Mapping[str, Any], regions: list[str], settings: list[str]) -> None:
+def _check_keys(place: str, given: Mapping[str, Any], regions: list[str], settings: list[str]) -> None:
     """Raises ValueError for regions and settings that there are none of."""
     for name, values in given.items():
         if name not in regions:
-            raise ValueError(f"{path}: regions.{name}: expected one of {', '.join(regions)}, the regions of this run")
+            raise ValueError(f"{place}.{name}: expected one of {', '.join(regions)}, the regions of this run")
         if not isinstance(values, dict):
-            raise ValueError(f"{path}: regions.{name}: expected settings in braces, found {values!r}")
+            raise ValueError(f"{place}.{name}: expected settings in braces, found {values!r}")
         for key in values:
             if key not in settings:
-                raise ValueError(
-                    f"{path}: regions.{name}.{key}: no such setting, expected one of {', '.join(settings)}"
-                )
+                raise ValueError(f"{place}.{name}.{key}: no such setting, expected one of {', '.join(settings)}")
 
 
 def _check_values(setting: Mapping[str, Any]) -> None:

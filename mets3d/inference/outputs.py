@@ -65,30 +65,32 @@ def note_cases(
     intended: Iterable[str],
     cases: Sequence[str],
     failures: Mapping[str, str],
+    decoded: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes predict.json: how the label maps are made, and of which cases.
 
     intended: the cases that this recipe is to predict into this folder; those of earlier calls are added, so that also
     after a kill the note says which are missing. cases: those of this call whose files are there. failures: why others
-    are not.
+    are not. decoded: of the intended cases, how those are decoded that are not as `about` says.
     """
-    intended = sorted({*intended, *_intended_before(folder, recipe)})
-    of_cases = {"asked": intended, "cases": list(cases), "failures": dict(failures)}
-    write_json(folder.note, {**about, "recipe": recipe, **of_cases})
+    before = _noted_before(folder, recipe)
+    intended = {*intended, *before.get("asked", ()), *before.get("cases", ()), *before.get("failures", ())}
+    of_cases = {"asked": sorted(intended), "cases": list(cases), "failures": dict(failures)}
+    otherwise = dict(sorted((before.get("decoded", {}) | dict(decoded or {})).items()))
+    write_json(folder.note, {**about, "decoded": otherwise, "recipe": recipe, **of_cases})
 
 
-def _intended_before(folder: PredictionsDir, recipe: str) -> list[str]:
-    """Returns the cases of earlier calls with this recipe.
+def _noted_before(folder: PredictionsDir, recipe: str) -> dict[str, Any]:
+    """Returns the note of earlier calls with this recipe.
 
-    None where the note is of another version or broken, for it is about to be replaced.
+    Nothing where the note is of another version or broken, for it is about to be replaced.
     """
+    may = {"asked": NAMES, "decoded": OBJECT}
     try:
-        note = read_object(folder.note, {"recipe": TEXT, "cases": NAMES, "failures": OBJECT}, {"asked": NAMES})
+        note = read_object(folder.note, {"recipe": TEXT, "cases": NAMES, "failures": OBJECT}, may)
     except (OSError, ValueError):
-        return []
-    if note["recipe"] != recipe:
-        return []
-    return [*note.get("asked", ()), *note["cases"], *note["failures"]]
+        return {}
+    return note if note["recipe"] == recipe else {}
 
 
 # ---------------------------------------------------------------- the record of a case
@@ -99,13 +101,16 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def finish_record(folder: PredictionsDir, case: Case, recipe: str, files: Sequence[Path]) -> None:
+def finish_record(
+    folder: PredictionsDir, case: Case, recipe: str, files: Sequence[Path], told: Mapping[str, str] | None = None
+) -> None:
     """Writes a case's record, which says that all of its files are there, after the last of them.
 
+    told: how the case was decoded, by key.
     There is one record a case, so that processes on several machines need no lock, and a kill leaves it or none.
     """
     sizes = {file.relative_to(folder.path).as_posix(): file.stat().st_size for file in files}
-    write_json(folder.record(case.name), {"recipe": recipe, "source": _source(case), "files": sizes})
+    write_json(folder.record(case.name), {"recipe": recipe, "source": _source(case), "files": sizes, **(told or {})})
 
 
 def is_finished(folder: PredictionsDir, case: Case, recipe: str, *, probabilities: bool) -> bool:

@@ -16,9 +16,9 @@ from mets3d.data.cases import Case
 from mets3d.inference import outputs
 from mets3d.inference.channels import Channels
 from mets3d.inference.decoding import decode
-from mets3d.inference.decoding_settings import Decoding
+from mets3d.inference.decoding_plan import DecodingPlan
 from mets3d.inference.ensemble import Ensemble, Loaded
-from mets3d.rundir import PredictionsDir
+from mets3d.rundir import DECODED_BY, TUNED_BY, PredictionsDir
 
 Result = TypeVar("Result")
 
@@ -28,7 +28,7 @@ class Pipeline:
     """Reads, computes and writes cases, one of them in each step at a time."""
 
     ensemble: Ensemble
-    decoding: Decoding
+    plan: DecodingPlan
     folder: PredictionsDir
     recipe: str
     probabilities: bool
@@ -62,12 +62,14 @@ class Pipeline:
         """Decodes a case and writes its files and its record, or none of them."""
         target = self.ensemble.target
         within, inside = channels.inside()
-        decoded = decode(inside, target, self.decoding, loaded.spacing_mm, within=within)
+        own = self.plan.of(case.name, case.patient)
+        decoded = decode(inside, target, own.decoding, loaded.spacing_mm, within=within)
         try:
             files = outputs.write_case(
                 self.folder, case.name, channels, decoded, loaded.grid, target, probabilities=self.probabilities
             )
-            outputs.finish_record(self.folder, case, self.recipe, files)
+            told = {DECODED_BY: own.how, TUNED_BY: self.plan.rules}
+            outputs.finish_record(self.folder, case, self.recipe, files, told)
         except BaseException:
             outputs.forget_case(self.folder, case.name)
             raise

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -24,6 +25,8 @@ from mets3d.data.not_usable import OnError, reason_of, stops, write_not_usable
 from mets3d.data.wording import counted
 from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
+from mets3d.inference.decoding_settings import settings_of
+from mets3d.inference.decoding_words import plan_in_words, plan_remarks
 from mets3d.inference.ensemble import Ensemble
 from mets3d.inference.pipeline import Pipeline
 from mets3d.inference.setup import Choices, Setup, set_up
@@ -44,7 +47,7 @@ class Prediction:
     skipped: list[str] = field(default_factory=list)  # of them: already there, from the same files by the same recipe
     failures: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    decoded_by: str = ""  # the file, or that it was the default
+    decoded_by: str = ""  # in a line: the file and how many cases how, or that it was the default
 
 
 def predict(
@@ -85,7 +88,8 @@ def predict(
     recipe = outputs.recipe_hash(_recipe(setup, precision, ensemble.shares.tolist()))
     folder = PredictionsDir(runs[0].predictions if out is None else out)
     names = [case.name for case in cases]
-    note = partial(outputs.note_cases, folder, _provenance(setup, data, precision, held_out), recipe, intended=names)
+    provenance, decoded = _provenance(setup, data, precision, held_out), _decoded_otherwise(setup, cases)
+    note = partial(outputs.note_cases, folder, provenance, recipe, intended=names, decoded=decoded)
 
     skipped: list[str] = []
     if accelerator.is_main_process:  # looks before any process writes
@@ -94,10 +98,12 @@ def predict(
         note(cases=skipped, failures=faults)  # so that a kill does not lose which cases are to come
     skipped, faults = broadcast_object_list([skipped, faults])
     to_do = [case for case in cases if case.name not in skipped and case.name not in faults]
-    pipeline = Pipeline(ensemble, setup.decoding, folder, recipe, probabilities)
+    pipeline = Pipeline(ensemble, setup.plan, folder, recipe, probabilities)
     result = _gathered(folder, skipped, faults, pipeline.run(_share(to_do, accelerator), progress))
-    result.decoded_by = _decoding_in_words(setup)
+    how = Counter(setup.plan.of(case.name, case.patient).how for case in cases)
+    result.decoded_by = plan_in_words(setup.plan, setup.tuned, setup.target, how)
     result.remarks = [*_remarks(folder, names, recipe, result.failures), *_incomplete(cases, setup.reading, faults)]
+    result.remarks += plan_remarks(setup.plan, setup.tuned, how, setup.config.validate_.rules)
     if accelerator.is_main_process:
         note(cases=result.cases, failures=result.failures)
         write_not_usable(folder.not_usable, result.failures)
@@ -190,7 +196,8 @@ def _recipe(setup: Setup, precision: str, shares: list[list[float]]) -> dict[str
         "predict": setup.config.predict.model_dump(mode="json", exclude=set(FOR_SPEED)),
         "precision": precision,
         "grids": setup.config.data.grids,
-        "decoding": {name: asdict(setting) for name, setting in setup.decoding.items()},
+        "decoding": settings_of(setup.plan.new),
+        **setup.plan.recipe(),
     }
 
 
@@ -211,9 +218,22 @@ def _provenance(setup: Setup, data: Path, precision: str, held_out: bool) -> dic
         "channels": list(setup.target.names),
         "members": runs,
         "region_weights": {name: [row[i] for row in weights] for i, name in enumerate(setup.target.names)},
-        "decoding": {name: asdict(setting) for name, setting in setup.decoding.items()},
+        "decoding": settings_of(setup.plan.new),
         "decoding_from": "default" if setup.tuned is None else str(setup.tuned.resolve()),
+        "decoding_rules": setup.plan.rules,
+        "decoding_forced": list(setup.plan.forced),
         "held_out": held_out,
+    }
+
+
+def _decoded_otherwise(setup: Setup, cases: Sequence[Case]) -> dict[str, Any]:
+    """Returns, by case, how it is decoded where that is not as `decoding` in predict.json says of new cases."""
+    plan = setup.plan
+    own = {case.name: plan.of(case.name, case.patient) for case in cases} if plan.tuned else {}
+    return {
+        name: {"decoding": found.how, "regions": settings_of(found.decoding)}
+        for name, found in own.items()
+        if found.decoding is not plan.new or found.how != plan.how
     }
 
 
@@ -263,12 +283,6 @@ def _incomplete(cases: Sequence[Case], reading: Data, faults: Mapping[str, str])
     if not lacking:
         return []
     return [f"zeros stand for a missing sequence in {len(lacking)} case{'s' * (len(lacking) > 1)}: {_some(lacking)}"]
-
-
-def _decoding_in_words(setup: Setup) -> str:
-    if setup.tuned is not None:
-        return str(setup.tuned)
-    return "default" + (f", threshold {setup.config.predict.threshold:g}" if setup.target.kind == "regions" else "")
 
 
 def _some(names: Sequence[str]) -> str:

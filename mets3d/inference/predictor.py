@@ -25,6 +25,7 @@ from mets3d.data.nifti import Grid, ImageVolume
 from mets3d.data.patients import patient_of
 from mets3d.inference.channels import Channels
 from mets3d.inference.decoding import Decoded, decode
+from mets3d.inference.decoding_plan import DEFAULT, CaseDecoding, DecodingPlan
 from mets3d.inference.decoding_settings import Decoding
 from mets3d.inference.ensemble import Autocast, Ensemble, Loaded
 from mets3d.inference.outputs import forget_case, write_case
@@ -54,6 +55,7 @@ class Segmentation:
     uncertainty: Float32[np.ndarray, "X Y Z"]
     lesions: list[dict[str, Any]]
     case: str | None = None  # None for an array
+    decoding: str = DEFAULT  # how the labels were decoded, as the column of that name in scores.csv
 
     @property
     def volumes_mm3(self) -> dict[str, float]:
@@ -72,8 +74,8 @@ class Segmentation:
 class Predictor:
     """A run, or several averaged, ready for cases. The networks stay on the device."""
 
-    def __init__(self, ensemble: Ensemble, decoding: Decoding):
-        self.ensemble, self.decoding = ensemble, decoding
+    def __init__(self, ensemble: Ensemble, plan: DecodingPlan):
+        self.ensemble, self.plan = ensemble, plan
 
     @classmethod
     def from_pretrained(
@@ -92,7 +94,8 @@ class Predictor:
         A local folder is taken where there is one; else `organisation/name` is fetched with `huggingface_hub`, which
         keeps it in its cache. device: None is the first GPU, else the CPU. precision: `no`, `fp16`, `bf16`, or None for
         the run's own. `also`: more runs, averaged as probabilities; region_weights: `["ET=1,2"]`, one number per run.
-        decoding: None is decoding.json of a single run if it has one, else one threshold; `"default"`; or a file.
+        decoding: None is decoding.json of a single run if it has one, else one threshold; `"default"`; or a file. As in
+        `mets3d predict` a case that the tuning knew is decoded with settings that were chosen without its patient.
         overrides: words like `--predict.overlap=0.75`. A single text is one run, one word.
 
         Raises FileNotFoundError for what is not there, and ValueError for runs and settings that do not go together.
@@ -104,7 +107,7 @@ class Predictor:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         autocast = _autocast(chosen, precision or setup.config.precision)
         ensemble = Ensemble(setup.members, setup.config.predict, setup.weights, chosen, autocast, reading=setup.reading)
-        return cls(ensemble, setup.decoding)
+        return cls(ensemble, setup.plan)
 
     def __repr__(self) -> str:
         runs = ", ".join(str(member.run.path) for member in self.ensemble.members)
@@ -121,16 +124,22 @@ class Predictor:
         """What the channels of the probabilities mean."""
         return self.ensemble.target
 
-    def __call__(self, images: Any, spacing_mm: Any) -> Segmentation:
+    @property
+    def decoding(self) -> Decoding:
+        """The settings of new cases, by region."""
+        return self.plan.new
+
+    def __call__(self, images: Any, spacing_mm: Any, *, patient: str | None = None) -> Segmentation:
         """Segments one case of numbers [C, X, Y, Z], an array or a tensor, and its spacing along X, Y, Z in mm.
 
         The numbers are in RAS+, one channel per sequence in the order of `sequences`, intensities as in the files; 0 in
-        all sequences, or the constant around the brain, is outside it (`mets3d.data.brain`). Raises ValueError for
-        another kind of array or spacing, no brain, a sequence that is constant in it, NaN or infinity.
+        all sequences, or the constant around the brain, is outside it (`mets3d.data.brain`). patient: whose case it is;
+        one whom a tuning of the decoding knew is decoded with settings that were chosen without them. Raises ValueError
+        for another kind of array or spacing, no brain, a sequence that is constant in it, NaN or infinity.
         """
         spacing, array = _spacing(spacing_mm), _image_array(images, self.sequences)
         volumes = {name: _volume(image, spacing) for name, image in zip(self.sequences, array, strict=True)}
-        return self._segment(self.ensemble.load(volumes), None)[0]
+        return self._segment(self.ensemble.load(volumes), None, self.plan.of(None, patient))[0]
 
     def predict_files(
         self,
@@ -152,7 +161,7 @@ class Predictor:
         if faults:
             raise DataError("\n".join(str(fault) for fault in faults))
         found = self.ensemble.read(case)
-        segmentation, channels = self._segment(found, case.name)
+        segmentation, channels = self._segment(found, case.name, self.plan.of(case.name, case.patient))
         if out is not None:
             decoded = Decoded(segmentation.labels, segmentation.uncertainty, segmentation.lesions)
             folder = PredictionsDir(Path(out))
@@ -160,12 +169,13 @@ class Predictor:
             write_case(folder, case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
         return segmentation
 
-    def _segment(self, case: Loaded, name: str | None) -> tuple[Segmentation, Channels]:
+    def _segment(self, case: Loaded, name: str | None, own: CaseDecoding) -> tuple[Segmentation, Channels]:
         channels = self.ensemble.probabilities(case.prepared)
         within, inside = channels.inside()
-        decoded = decode(inside, self.target, self.decoding, case.spacing_mm, within=within)
+        decoded = decode(inside, self.target, own.decoding, case.spacing_mm, within=within)
         by_name = dict(zip(self.target.names, channels, strict=True))
-        return Segmentation(decoded.labels, by_name, decoded.uncertainty, decoded.lesions, name), channels
+        found = Segmentation(decoded.labels, by_name, decoded.uncertainty, decoded.lesions, name, own.how)
+        return found, channels
 
 
 # ---------------------------------------------------------------- where from

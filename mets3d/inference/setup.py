@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from mets3d.config import Config, ConfigError, Data, overridden
-from mets3d.inference.decoding_settings import Decoding, check_tuned_for, decoding_for
+from mets3d.inference.decoding_plan import DecodingPlan, decoding_plan
+from mets3d.inference.decoding_settings import check_tuned_for
 from mets3d.inference.members import Member, load_members, member_weights
 from mets3d.regions import Target
 
@@ -40,7 +41,7 @@ class Setup:
     members: list[Member]
     config: Config
     weights: Float32[np.ndarray, "M R"]
-    decoding: Decoding
+    plan: DecodingPlan
     tuned: Path | None
 
     @property
@@ -75,7 +76,9 @@ def set_up(run: Path, choices: Choices) -> Setup:
     tuned = _decoding_file(members, choices.decoding)
     if tuned is not None:
         _check_decoding(tuned, members, choices.overrides)
-    return Setup(members, config, weights, decoding_for(members[0].target, config.predict, tuned), tuned)
+    own = [member.run for member in members]
+    plan = decoding_plan(members[0].target, config.predict, tuned, own, members[0].config.data)
+    return Setup(members, config, weights, plan, tuned)
 
 
 def _check_distinct(runs: Sequence[Path]) -> None:

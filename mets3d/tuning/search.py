@@ -108,22 +108,26 @@ def choose(
     return chosen
 
 
-def cross_validated(
+def choose_without(
     scores: Scores,
     target: Target,
     grids: Mapping[str, SearchGrid],
     default: Decoding,
     folds: Sequence[Cases],
     after: Callable[[str], None],
-) -> dict[str, Float64[np.ndarray, " C"]]:
-    """Returns each case's score, by region, with a decoding that was chosen on the other folds' cases."""
-    every = np.sort(np.concatenate(folds))
-    found = {name: np.full(len(every), np.nan) for name in grids}
-    for fold in folds:
-        chosen = choose(scores, target, grids, default, np.setdiff1d(every, fold), after)
-        for region in target.regions:
-            if region.name in grids:
-                found[region.name][fold] = scores(region, chosen, [chosen[region.name]])[0][fold]
+) -> list[Decoding]:
+    """Returns for each fold the best decoding on the other folds' cases."""
+    every = np.sort(np.concatenate(folds)) if folds else np.zeros(0, np.int64)
+    return [choose(scores, target, grids, default, np.setdiff1d(every, fold), after) for fold in folds]
+
+
+def out_of_fold(
+    scores: Scores, region: Region, folds: Sequence[Cases], decodings: Sequence[Decoding]
+) -> Float64[np.ndarray, " C"]:
+    """Returns each case's score for a region with the decoding of its own fold; NaN without folds."""
+    found = np.full(sum(map(len, folds)), np.nan)
+    for fold, decoding in zip(folds, decodings, strict=True):
+        found[fold] = scores(region, decoding, [decoding[region.name]])[0][fold]
     return found
 
 

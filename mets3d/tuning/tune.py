@@ -1,12 +1,12 @@
 """Chooses thresholds and component limits of a run by the mean of a named score over its held-out cases.
 
 Every case is read once (`rescoring`); then the settings are searched (`search`), and searched again without each fold
-of patients, which shows how such a choice scores on cases that it has not seen.
+of patients, which shows how such a choice scores on cases that it has not seen. What that supports (`supported`) is
+written: the settings of new cases, and those of each fold, by which its own cases are decoded.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,14 +19,22 @@ from jaxtyping import Float64
 from mets3d.data import Progress, quiet
 from mets3d.data.folds import make_folds
 from mets3d.evaluation.rules import rules_named
-from mets3d.inference.decoding_settings import WEIGHTS, Decoding, RegionDecoding, decoding_for, write_decoding
+from mets3d.inference.decoding_settings import (
+    WEIGHTS,
+    Decoding,
+    RegionDecoding,
+    decoding_for,
+    settings_of,
+    write_decoding,
+)
 from mets3d.processes import RunAll, worker_processes
 from mets3d.regions import Region, Target
 from mets3d.rundir import open_run
 from mets3d.tuning.held_out_cases import HeldOutCase, held_out_cases
 from mets3d.tuning.rescoring import needs_outer, prepare, score
-from mets3d.tuning.result import RegionTuning, Tuning
-from mets3d.tuning.search import choose, cross_validated, grid_for, mean
+from mets3d.tuning.result import Tuning
+from mets3d.tuning.search import Cases, grid_for
+from mets3d.tuning.supported import Choice, Search, forced_choice, supported_choice
 
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 MOST_FOLDS = 10  # with up to as many patients each is left out on its own
@@ -40,6 +48,7 @@ def tune(
     rules: str | None = None,
     jobs: int = 1,
     out: Path | None = None,
+    force: bool = False,
     progress: Progress = quiet,
 ) -> Tuning:
     """Chooses the decoding of every region that the rules score and writes it to `out`, by default RUN/decoding.json.
@@ -47,6 +56,9 @@ def tune(
     Uses the probabilities of the run's held-out cases in RUN/predictions and the references in DATA. In label mode
     thresholds are left alone. `jobs` processes share the cases; the result does not depend on their number.
     rules: None is the rule set of the run, `validate.rules`.
+
+    A region whose gain cross-validation does not support (`support`) stays at the default. Where none is left, nothing
+    is written and a former file stays as it is (`Tuning.written`). force: writes all settings; the file says so.
 
     Raises FileNotFoundError or ValueError before the search, naming the cases, if probabilities are missing, were made
     of training data or by other weights, or a case has no reference or another grid.
@@ -63,6 +75,7 @@ def tune(
     cases, weights = held_out_cases(run, data, config.data)
     folds = _folds({case.name: case.patient for case in cases})
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
+    patients = [case.patient for case in cases]
     with (
         tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder,
         worker_processes(min(jobs, len(cases))) as run_all,
@@ -71,13 +84,35 @@ def tune(
         ready = partial(_prepare, target=target, thresholds=thresholds, rules=rules)
         files = _prepared(cases, Path(folder), ready, run_all, steps)
         scores = _Scores(files, target, rules, objective, run_all)
-        chosen = choose(scores, target, grids, default, np.arange(len(cases)), steps.done)
-        crossed = cross_validated(scores, target, grids, default, folds, steps.done) if folds else {}
-        rows = tuple(_row(scores, r, default, chosen, crossed) for r in target.regions if r.name in grids)
-    tuning = Tuning(objective, rules, tuple(case.name for case in cases), len(folds), rows, out or run.decoding)
-    chosen_for = {} if weights is None else {WEIGHTS: weights}
-    write_decoding(tuning.file, chosen, chosen_for | tuning.record(grids))
+        search = Search(scores, target, grids, default, folds, patients, steps.round, steps.done)
+        choice = forced_choice(search) if force else supported_choice(search)
+    tuning = Tuning(
+        objective,
+        rules,
+        tuple(case.name for case in cases),
+        len(folds),
+        tuple(choice.tried.get(name, row) for name, row in choice.rows.items()),
+        out or run.decoding,
+        written=force or bool(choice.tuned),
+        as_written=tuple(choice.rows.values()),
+        run_rules=config.validate_.rules,
+    )
+    if tuning.written:
+        chosen_for = {} if weights is None else {WEIGHTS: weights}
+        about = chosen_for | tuning.record(grids) | _of_patients(cases, folds, choice)
+        write_decoding(tuning.file, choice.new, about)
     return tuning
+
+
+def _of_patients(cases: Sequence[HeldOutCase], folds: Sequence[Cases], choice: Choice) -> dict[str, Any]:
+    """Returns whose the cases are, and of each fold its patients and the settings that were chosen without them."""
+    return {
+        "patients": {case.name: case.patient for case in cases},
+        "folds": [
+            {"patients": sorted({cases[place].patient for place in fold}), "regions": settings_of(decoding)}
+            for fold, decoding in zip(folds, choice.folds, strict=True)
+        ],
+    }
 
 
 def _prepared(
@@ -101,26 +136,6 @@ def _prepared(
 def _prepare(item: tuple[HeldOutCase, Path], **how: Any) -> str | None:
     case, file = item
     return prepare(case, file, **how)
-
-
-def _row(
-    scores: _Scores,
-    region: Region,
-    default: Decoding,
-    chosen: Decoding,
-    crossed: Mapping[str, Float64[np.ndarray, " C"]],
-) -> RegionTuning:
-    """Returns one region's choice with its mean scores."""
-    before = scores(region, default, [default[region.name]])[0]
-    after = scores(region, chosen, [chosen[region.name]])[0]
-    return RegionTuning(
-        region.name,
-        chosen[region.name],
-        int(np.isfinite(after).sum()),
-        float(mean(before)),
-        float(mean(after)),
-        float(mean(crossed[region.name])) if crossed else math.nan,
-    )
 
 
 def _folds(patients: Mapping[str, str]) -> list[Any]:
@@ -170,9 +185,14 @@ class _Steps:
     """Progress over all steps: cases to read, then regions to search, once for all cases and once per fold."""
 
     def __init__(self, progress: Progress, total: int):
-        self.progress, self.total, self.count = progress, total, 0
+        self.progress, self.total, self.count, self.rounds = progress, total, 0, 0
 
     def done(self, name: str) -> None:
         """Reports one more step."""
         self.count += 1
         self.progress(self.count, self.total, name)
+
+    def round(self, steps: int) -> None:
+        """Takes in the steps of another round of the search; those of the first are in the total."""
+        self.rounds += 1
+        self.total += steps if self.rounds > 1 else 0

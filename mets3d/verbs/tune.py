@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mets3d.console import progress_of
@@ -21,6 +22,8 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("--rules", help="rule set of the score (default the run's, validate.rules)")
     parser.takes_jobs()
     parser.add_argument("--out", type=output_file, metavar="FILE", help="file to write (default RUN/decoding.json)")
+    parser.add_argument("--force", action="store_true",
+                        help="write settings that cross-validation does not support; the file says so")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         rules=options.rules,
         jobs=options.jobs,
         out=options.out,
+        force=options.force,
         progress=progress_of("tune"),
     )
     whose = "--rules" if options.rules else "validate.rules of the run"
@@ -40,5 +44,8 @@ def run(options: argparse.Namespace) -> int:
     print(tuning.table())
     for caveat in tuning.caveats():
         print(caveat)
-    print(f"decoding in {tuning.file}")
+    if not tuning.written:
+        print(f"mets3d tune: {tuning.refusal(former=tuning.file.exists())}", file=sys.stderr)
+        return 1
+    print(f"decoding in {tuning.file}: predict again, for held-out cases by settings chosen without their patient")
     return 0

@@ -27,7 +27,7 @@ from mets3d.rundir import RunDir
 from mets3d.tuning.held_out_cases import HeldOutCase
 from mets3d.tuning.rescoring import prepare, score
 from mets3d.tuning.result import Tuning
-from mets3d.tuning.search import SearchGrid, choose, cross_validated, grid_for
+from mets3d.tuning.search import SearchGrid, choose, choose_without, grid_for, out_of_fold
 from mets3d.tuning.tune import tune
 
 SHAPE = (24, 20, 16)
@@ -167,7 +167,7 @@ def test_the_cavitys_switches_are_tried_where_the_rules_score_it(tmp_path: Path)
     assert of(tuning, "RC").setting == RegionDecoding(largest_only=True, fill_holes=True)
     assert of(tuning, "RC").tuned == 1.0
     assert [row.region for row in tuning.regions] == ["WT", "TC", "ET", "RC"]
-    left_alone = tune(run, data, rules="brats2023", out=tmp_path / "other.json")
+    left_alone = tune(run, data, rules="brats2023", out=tmp_path / "other.json", force=True)
     assert [row.region for row in left_alone.regions] == ["WT", "TC", "ET"]
     assert read_decoding(tmp_path / "other.json", Target(cavity=True))["RC"] == DEFAULT
 
@@ -254,8 +254,8 @@ def test_cross_validation_never_shows_a_case_to_its_own_choice() -> None:
     folds = [np.array([0]), np.array([1]), np.array([2])]
     best = choose(scores, Target(), GRIDS, EVERYWHERE_05, np.arange(3), lambda name: None)
     assert best["ET"] == DEFAULT
-    crossed = cross_validated(scores, Target(), GRIDS, EVERYWHERE_05, folds, lambda name: None)
-    assert crossed["ET"].tolist() == [0.0, 0.0, 0.0]
+    without = choose_without(scores, Target(), GRIDS, EVERYWHERE_05, folds, lambda name: None)
+    assert out_of_fold(scores, ET, folds, without).tolist() == [0.0, 0.0, 0.0]
     assert choose(scores, Target(), GRIDS, EVERYWHERE_05, np.array([1]), lambda name: None)["ET"] == RegionDecoding(0.6)
 
 
@@ -558,7 +558,7 @@ def test_time_points_of_a_patient_are_left_out_together(tmp_path: Path) -> None:
     cases = {"P-000-000": planted_size(0), "P-000-001": planted_size(1), "P-001-000": planted_size(2)}
     assert tune(*make_run(tmp_path, cases)).folds == 2
     alone = {name: example for name, example in cases.items() if name.startswith("P-000")}
-    tuning = tune(*make_run(tmp_path / "alone", alone))
+    tuning = tune(*make_run(tmp_path / "alone", alone), force=True)
     assert tuning.folds == 0
     assert all(math.isnan(row.crossed) for row in tuning.regions)
     assert "with one patient there is no cross-validated one" in tuning.caveats()[0]

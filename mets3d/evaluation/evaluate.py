@@ -16,6 +16,7 @@ import numpy as np
 from mets3d.data import Progress, quiet
 from mets3d.data.patients import patients_of
 from mets3d.evaluation.case import CaseFiles, CaseResult, Scoring, score_case
+from mets3d.evaluation.decoded import recorded_decodings
 from mets3d.evaluation.folders import Pairs, References, file_pairs, recorded_patients
 from mets3d.evaluation.froc import FROC_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
@@ -99,10 +100,11 @@ def evaluate(
         patient = recorded_patients(predictions, references, names)
     else:
         patient = patients_of(names, references.patients, also_known=found.expected)
+    decoded = recorded_decodings(predictions, [files.case for files in work if files.prediction is not None])
     seen: Counter[int] = Counter()
     for done, result in enumerate(_results(work, scoring, jobs), start=1):
         seen.update(result.labels)
-        report.rows += [row | {PATIENT: patient[row["case"]]} for row in result.rows]
+        report.rows += [row | {PATIENT: patient[row["case"]]} | decoded.get(row["case"], {}) for row in result.rows]
         report.lesions += result.lesions
         report.froc += result.froc
         report.problems += result.problems

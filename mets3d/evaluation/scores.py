@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mets3d.evaluation.rules import RuleSet
+from mets3d.rundir import DECODED_BY, TUNED_BY
 
 # comparison: tested without being named or ranked by; page: its tables; figure: its panels of all cases
 Place = Literal["console", "comparison", "page", "figure", "card"]
 KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are no scores
 PATIENT = "patient"  # a column of it that is no score either, and that tables of earlier versions lack
+TEXTS = (PATIENT, DECODED_BY, TUNED_BY)  # all such columns
 
 
 def every(_rules: RuleSet) -> bool:

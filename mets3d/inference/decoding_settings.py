@@ -29,7 +29,7 @@ class RegionDecoding:
     fill_holes: bool = False  # for the cavity
 
     def __post_init__(self) -> None:
-        _check_values(asdict(self))
+        _check_values(vars(self))
 
     @property
     def filters(self) -> bool:

@@ -15,10 +15,12 @@ from mets3d.data.patients import patient_of
 from mets3d.evaluation.scores import Score
 from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, OBJECT, read_object
+from mets3d.inference.decoding_plan import FORCED, OUT_OF_FOLD, decoding_plan
 from mets3d.inference.decoding_settings import RegionDecoding, decoding_for
 from mets3d.inference.members import Member
 from mets3d.log_names import SCORES
 from mets3d.regions import LABEL_NAMES, Target
+from mets3d.release.public import PublicScores
 from mets3d.rundir import ExportDir, RunDir
 from mets3d.settings.channels import sequences_of
 from mets3d.statistics.cohort import numbers_shown_in
@@ -49,16 +51,11 @@ def model_card(
     member: Member,
     folder: ExportDir,
     about: About,
-    *,
-    scores: Sequence[Row],
-    caveats: Sequence[str],
+    scores: PublicScores,
 ) -> str:
-    """Returns the card's text; of the run's cases it has only counts.
-
-    `folder` is what was exported so far; `scores` are rows as `cohort_table` makes them.
-    """
+    """Returns the card's text; of the run's cases it has only counts. `folder` is what was exported so far."""
     numbers = numbers_shown_in("card")
-    shown = [row for row in scores if row["score"] in numbers and row["mean"] is not None]
+    shown = [row for row in scores.rows if row["score"] in numbers and row["mean"] is not None]
     data = about.dataset or "held-out cases of the training data set"
     front = _front(member, about, data, shown)
     sections = [
@@ -70,7 +67,7 @@ def model_card(
         "## Output\n\n" + _output(member, folder),
         "## How to load it\n\n" + _loading(about.name, member, folder),
         "## Training\n\n" + _training(run, member),
-        "## Scores\n\n" + _scores(shown, data, caveats, tuned=folder.decoding.exists()),
+        "## Scores\n\n" + _scores(shown, data, scores, tuned=folder.decoding.exists()),
         "## To cite\n\n" + CITATION,
         "## Versions\n\n" + _versions(run),
     ]
@@ -171,6 +168,8 @@ def _output(member: Member, folder: ExportDir) -> str:
     tuned = folder.decoding if folder.decoding.exists() else None
     rows = decoding_for(target, member.config.predict, tuned)
     default = "the same for all regions" if tuned is None else "chosen on held-out cases (`decoding.json`)"
+    if tuned is not None and (forced := decoding_plan(target, member.config.predict, tuned).forced):
+        default += f", for {', '.join(forced)} against cross-validation, which does not support it"
     text = (
         f"A label map on the case's own grid ({labels}), with {kind} ({', '.join(target.names)}), an uncertainty map "
         f"and a table of the predicted lesions. Decoding settings, {default}:"
@@ -262,7 +261,7 @@ def _patients(cases: Sequence[str], known: Mapping[str, str]) -> int:
     return len({known.get(case) or patient_of(case) for case in cases})
 
 
-def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned: bool) -> str:
+def _scores(rows: Sequence[Row], dataset: str, scores: PublicScores, *, tuned: bool) -> str:
     if not rows:
         return "None were given."
     rules = ", ".join(dict.fromkeys(row["rules"] for row in rows))
@@ -272,6 +271,7 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
     what = (
         f"Rule set {rules} on {dataset}: means over cases with 95 % intervals over patients (none below "
         f"{FEWEST_PATIENTS} patients), and the number of cases that have a value."
+        f"{_decoding(scores.decoding)}"
     )
     lines = [
         what,
@@ -283,10 +283,22 @@ def _scores(rows: Sequence[Row], dataset: str, caveats: Sequence[str], *, tuned:
             for score in shown
         ),
     ]
-    remarks = list(caveats)
-    if tuned:
+    remarks = list(scores.caveats)
+    if tuned and not scores.decoding:
         remarks.append("the decoding was chosen on held-out cases; on those very cases its scores are optimistic")
     return "\n".join([*lines, *(f"\n{remark[0].upper()}{remark[1:]}." for remark in remarks)])
+
+
+def _decoding(words: str) -> str:
+    """Says how the scored cases were decoded; nothing where that is not known."""
+    if not words:
+        return ""
+    meaning = (
+        " (each case by settings chosen without its patient)"
+        if words.removeprefix(FORCED).startswith(OUT_OF_FOLD)
+        else ""
+    )
+    return f" Decoding: {words}{meaning}."
 
 
 def _named(score: Score) -> str:

@@ -70,8 +70,8 @@ def export(
     if with_bundle:
         bundle.check_plan(member.plan)
     config = public_config(member.config, name)
-    rows, caveats = public_scores(run, member, scores)
-    remarks = list(caveats)
+    public = public_scores(run, member, scores)
+    remarks = list(public.caveats)
     if license_id is None:
         remarks.append("no --license given: the card says that none was chosen, so nobody may use the weights yet")
     with replacing(out) as temporary:
@@ -85,7 +85,7 @@ def export(
         if with_bundle:
             bundle.write_bundle(member, folder, name=config.name, license_id=license_id)
         about = card.About(config.name, license_id, dataset)
-        write_text(folder.card, card.model_card(run, member, folder, about, scores=rows, caveats=caveats))
+        write_text(folder.card, card.model_card(run, member, folder, about, public))
     return Exported(out, remarks)
 
 

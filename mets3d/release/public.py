@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, as_dict, leaves, validate
 from mets3d.data.wording import counted
 from mets3d.evaluation.tables import Row
-from mets3d.files import COUNT, NAMES, OBJECT, OBJECTS, TEXT, Kind, read_object
+from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
+from mets3d.inference.decoding_plan import CASES
 from mets3d.inference.decoding_settings import WEIGHTS, Decoding, check_tuned_for, decoding_for
 from mets3d.inference.members import Member
 from mets3d.rundir import PredictionsDir, RunDir
 from mets3d.statistics.cohort import cohort_table
+from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 from mets3d.statistics.score_table import read_scores
 
 # Every setting that is free text can hold a folder, a person or a project, and prediction needs none of them.
@@ -22,8 +25,7 @@ PRIVATE = (
     "model.vit_pretrained", "track.project",
 )  # fmt: skip
 # Of decoding.json what names no case.
-TUNED = (WEIGHTS, "objective", "rules", "scores", "cross_validation_folds", "grid")
-CASES = Kind("a list of names, or their number", lambda value: NAMES.fits(value) or COUNT.fits(value))
+TUNED = (*(WEIGHTS, "objective", "rules", "forced", "scores", "cross_validation", "cross_validation_folds", "grid"),)
 NO_SCORES = Path("none")
 
 
@@ -55,20 +57,30 @@ def public_decoding(run: RunDir, member: Member) -> tuple[Decoding, dict[str, An
     return decoding, about | ({} if cases is None else {"cases": cases if isinstance(cases, int) else len(cases)})
 
 
-def public_scores(run: RunDir, member: Member, chosen: Path | None) -> tuple[list[Row], list[str]]:
+@dataclass(frozen=True)
+class PublicScores:
+    """The cohort's numbers as `cohort_table` makes them, caveats, and how the cases were decoded if that is known."""
+
+    rows: Sequence[Row] = ()
+    caveats: Sequence[str] = ()
+    decoding: str = ""
+
+
+def public_scores(run: RunDir, member: Member, chosen: Path | None) -> PublicScores:
     """Returns the cohort's numbers, none where there are none, and caveats about them.
 
     chosen: a score table, `none`, or None for the run's own where it has one. Raises ValueError if the scores are not
     those of this network on cases that it was not trained on.
     """
     if chosen == NO_SCORES or (chosen is None and not run.scores.exists()):
-        return [], []
+        return PublicScores()
     file = run.scores if chosen is None else chosen
     rows = read_scores(file)
     _check_unseen(run, file, rows)
+    found = PublicScores(cohort_table(rows), decoding_remarks(rows, named=False), decoding_in_words(rows))
     note = PredictionsDir(run.predictions).note
     if chosen is not None or not note.exists():
-        return cohort_table(rows), []
+        return found
     made_by = read_object(note, may={WEIGHTS: TEXT, "members": OBJECTS, "decoding": OBJECT})
     weights = {member[WEIGHTS] for member in (made_by, *made_by.get("members", [])) if WEIGHTS in member}
     if weights - {member.weights_sha256}:
@@ -79,7 +91,7 @@ def public_scores(run: RunDir, member: Member, chosen: Path | None) -> tuple[lis
     own = decoding_for(member.target, member.config.predict, run.decoding if run.decoding.exists() else None)
     otherwise = made_by.get("decoding", {}) not in ({}, {name: asdict(setting) for name, setting in own.items()})
     caveat = "the scores are of predictions that were decoded with other thresholds than those exported here"
-    return cohort_table(rows), [caveat] if otherwise else []
+    return replace(found, caveats=[caveat, *found.caveats]) if otherwise else found
 
 
 def _check_unseen(run: RunDir, file: Path, rows: list[Row]) -> None:

@@ -13,6 +13,7 @@ from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import RunRecord
 from mets3d.rundir import RunDir
 from mets3d.statistics.comparison import method_names
+from mets3d.statistics.decodings import decoding_remarks, different_decodings
 from mets3d.statistics.pooled_runs import ArmRuns
 from mets3d.statistics.score_table import read_scores
 
@@ -55,11 +56,12 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
             f"expected two methods or more, found {runs_in_words(records[0])} of one; name runs with other settings "
             "too, or give --names to compare run by run"
         )
+    methods = {record.label: record.score_rows() for record in records} | others
     return ComparedTables(
-        {record.label: record.score_rows() for record in records} | others,
+        methods,
         {record.label: record.lesion_rows() for record in records},
         {record.label: arm_tables(record) for record in records},
-        [*_remarks(records), *_left_out(read)],
+        [*_remarks(records), *_left_out(read), *_of_decodings(methods)],
     )
 
 
@@ -68,10 +70,11 @@ def _methods(
 ) -> ComparedTables:
     """Returns tables and runs that are each a method, in the order given, or in that of a page where all are runs."""
     names = list(ordered) if ordered and len(ordered) == len(tables) else list(tables)
+    methods = {name: of_runs[name].score_rows() if name in of_runs else tables[name] for name in names}
     return ComparedTables(
-        {name: of_runs[name].score_rows() if name in of_runs else tables[name] for name in names},
+        methods,
         {name: of_runs[name].lesion_rows() for name in names if name in of_runs},
-        remarks=_left_out(list(of_runs.values())),
+        remarks=[*_left_out(list(of_runs.values())), *_of_decodings(methods)],
     )
 
 
@@ -82,6 +85,12 @@ def _left_out(records: Sequence[RunRecord]) -> list[str]:
         for record in records
         if (left := set(record.cases) - set(record.held_out))
     ]
+
+
+def _of_decodings(methods: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Says where methods were decoded differently, and what is to be known about the decoding of each."""
+    each = [f"{name}: {remark}" for name, rows in methods.items() for remark in decoding_remarks(rows)]
+    return [*different_decodings(methods), *each]
 
 
 def _remarks(records: Sequence[RunRecord]) -> list[str]:

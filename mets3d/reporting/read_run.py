@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mets3d.evaluation.scores import KEYS, PATIENT
+from mets3d.evaluation.scores import KEYS, PATIENT, TEXTS
 from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.run_state import state_of
 from mets3d.reporting.sentences import count
-from mets3d.rundir import PREDICTION_NOTE, open_run
+from mets3d.rundir import DECODED_BY, PREDICTION_NOTE, TUNED_BY, open_run
+from mets3d.statistics.decodings import decoding_remarks
 from mets3d.statistics.score_table import numbers, read_cells
 
 
@@ -120,6 +121,7 @@ def _read_scores(record: RunRecord) -> None:
     if not record.scores:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     _check_rules(record)
+    record.notes += [Note(f"{remark[0].upper()}{remark[1:]}.") for remark in decoding_remarks(record.scores)]
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
         left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
@@ -176,7 +178,8 @@ def _row(cells: dict[str, str], texts: Sequence[str]) -> Row:
 
 def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]) -> Row:
     """Returns a row of scores with the patient of its case: by the table, else by the run's split, else none."""
-    row = _row({column: cell for column, cell in cells.items() if column != PATIENT}, texts)
+    row = _row({column: cell for column, cell in cells.items() if column not in TEXTS}, texts)
+    row |= {column: cells[column] for column in (DECODED_BY, TUNED_BY) if cells.get(column)}
     patients = record.split.get("patients")
     recorded = patients.get(cells["case"]) if isinstance(patients, dict) else None
     patient = cells.get(PATIENT) or recorded

@@ -10,6 +10,7 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import against_threshold
 from mets3d.reporting.sentences import count
 from mets3d.statistics.cohort import summarise
+from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 from mets3d.statistics.lesion_counts import COUNTS, total
 
 
@@ -27,13 +28,16 @@ def summary_of(record: RunRecord) -> str:
         note = next(note for note in record.notes if "scores" in note.text)
         return f"{record.label}: {note.text}" + (f"\n  {note.command}" if note.command else "")
     head = f"{record.label}: means over {count(len(record.held_out), 'held-out case')}, rules {record.rules}"
+    if decoding := decoding_in_words(record.score_rows()):
+        head += f", decoding: {decoding}"
     scores = shown_in("page")
     headings = ("region", *(f"{score.name}{f' [{score.unit}]' * bool(score.unit)}" for score in scores))
     rows = [headings]
     rows += [(region.name, *(_cell(record, region.name, score) for score in scores)) for region in record.regions]
     widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([head, *(f"  {line}" for line in lines), *filter(None, [against_threshold(record)])])
+    remarks = [f"{record.label}: {remark}" for remark in decoding_remarks(record.score_rows())]
+    return "\n".join([head, *(f"  {line}" for line in lines), *remarks, *filter(None, [against_threshold(record)])])
 
 
 def _cell(record: RunRecord, region: str, score: Score) -> str:

@@ -8,6 +8,7 @@ from mets3d.config import Config, Loss, Optim
 from mets3d.reporting.pace import pace
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, duration
+from mets3d.statistics.decodings import decoding_in_words
 
 MODES = {
     "cnn": "3D U-Net without a transformer",
@@ -116,6 +117,8 @@ def lede(record: RunRecord) -> str:
         on = f" on {count(training, 'case')}" if training else ""
         weights = f", trained for {count(record.training[-1]['step'], 'step')}{on}" if record.training else ""
     tested = f"; scored on {count(len(record.held_out), 'held-out case')}" if record.scores else ""
+    if decoding := decoding_in_words(record.score_rows()):
+        tested += f", decoding: {decoding}"
     return f"{network}{weights}{tested}."
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from mets3d.evaluation.scores import KEYS, PATIENT, Place, Score, score_of, shown_in, split_by_size
+from mets3d.evaluation.scores import KEYS, TEXTS, Place, Score, score_of, shown_in, split_by_size
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.agreement import volume_agreement, volume_pairs
 from mets3d.statistics.intervals import (
@@ -116,7 +116,7 @@ def _scores(rows: Sequence[Row]) -> Iterable[Row]:
     patients = patients_in(rows)
     for column in columns_of(rows):
         score = score_of(column)
-        if column in (*KEYS, PATIENT) or split_by_size(column) or (score and not score.summarised):
+        if column in (*KEYS, *TEXTS) or split_by_size(column) or (score and not score.summarised):
             continue
         values = values_of(rows, column)
         summary = summarise(values, patients)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mets3d.evaluation.scores import KEYS, PATIENT
 from mets3d.evaluation.tables import Row
+from mets3d.rundir import DECODED_BY, TUNED_BY
 from mets3d.statistics.score_table import columns_of, finite, patients_in
 
 RUN = "run"  # a column of pooled lesions: which run a row is of
@@ -74,6 +75,9 @@ def whole_seeds(runs: ArmRuns, cases: Sequence[str]) -> list[int]:
 def _mean_row(rows: Sequence[Row], patient: str) -> Row:
     """Averages the numbers of one case and region over runs."""
     texts = {key: rows[0][key] for key in KEYS if key in rows[0]} | {PATIENT: patient}
+    for key in (DECODED_BY, TUNED_BY):
+        if told := sorted({row[key] for row in rows if row.get(key)}):
+            texts[key] = " and ".join(told)
     means: Row = {}
     for column in columns_of(rows):
         values = [value for row in rows if (value := finite(row.get(column))) is not None]

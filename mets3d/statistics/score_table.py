@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 
 from mets3d.data.patients import patient_of
-from mets3d.evaluation.scores import KEYS, PATIENT
+from mets3d.evaluation.scores import KEYS, PATIENT, TEXTS
 from mets3d.evaluation.tables import Row
 from mets3d.rundir import SCORE_TABLE
 
@@ -77,12 +77,12 @@ def read_scores(path: Path) -> list[Row]:
 
 
 def text_cells(row: Mapping[str, str]) -> Row:
-    """Returns the cells that are no numbers: case, region, rules, and the patient where the table names one."""
-    return {key: row[key] for key in (*KEYS, PATIENT) if key in KEYS or row.get(key)}
+    """Returns the cells that are no numbers: case, region, rules; patient and decoding where the table names them."""
+    return {key: row[key] for key in (*KEYS, *TEXTS) if key in KEYS or row.get(key)}
 
 
 def _without_keys(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: cell for column, cell in row.items() if column not in (*KEYS, PATIENT)}
+    return {column: cell for column, cell in row.items() if column not in (*KEYS, *TEXTS)}
 
 
 def patients_in(*tables: Iterable[Row]) -> dict[str, str]:

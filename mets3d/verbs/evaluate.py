@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.files import write_text
     from mets3d.rundir import PredictionsDir, RunDir
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
+    from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 
     predictions = _predictions(options.predictions)
     options.out = options.out or _default_out(predictions)
@@ -73,6 +74,10 @@ def run(options: argparse.Namespace) -> int:
         print(cohort_text(table))
     _print_findings(report, rules)
     if report.rows:
+        if decoding := decoding_in_words(report.rows):
+            print(f"decoding: {decoding}")
+        for remark in decoding_remarks(report.rows):
+            print(f"mets3d evaluate: {remark}", file=sys.stderr)
         print(f"scores in {options.out}, by {rules} ({whose})")
     return 1 if report.problems else 0
 

@@ -373,6 +373,59 @@ def test_tuned_decoding_counts_where_it_is_there_and_not_asked_away(
     )
 
 
+def test_a_patient_that_the_tuning_knew_is_decoded_without_what_they_decided(
+    trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Label map, record, note and the line on the console; a rerun knows the difference."""
+    run, data = copied(trained_run, tmp_path / "run"), tmp_path / "data"
+    one, two = read_json(run / "split.json")["validation"]
+    new = read_json(run / "split.json")["training"][0]
+    for name in (one, two, new):
+        shutil.copytree(phantom_data / name, data / name)
+    thresholds = {one: 0.03, two: 0.06, new: 0.09}
+    content = {
+        "regions": {"WT": {"threshold": thresholds[new]}},
+        "folds": [
+            {"patients": [name.removesuffix("-000")], "regions": {"WT": {"threshold": thresholds[name]}}}
+            for name in (one, two)
+        ],
+        "patients": {name: name.removesuffix("-000") for name in (one, two)},
+        "objective": "f1",
+        "rules": "brats2023",
+        "cases": [one, two],
+    }
+    write_json(run / "decoding.json", content)
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(data), str(out), "--probabilities"]) == 0
+    printed = capsys.readouterr().out
+    assert f"decoding: {run / 'decoding.json'}, tuned by brats2023 (" in printed
+    assert "2 cases tuned out-of-fold" in printed
+    assert "1 case tuned (new case)" in printed
+    assert "); `--decoding default` predicts without it" in printed
+    assert "was tuned by brats2023, and the rule set of the run (validate.rules)" in printed
+    note = read_json(out / "predict.json")
+    assert (note["decoding_rules"], note["decoding_forced"]) == ("brats2023", [])
+    assert set(note["decoded"]) == {one, two}
+    for name, threshold in thresholds.items():
+        found = read_probabilities(out / "probabilities" / f"{name}.nii.gz").data
+        labels = read_labels(out / f"{name}.nii.gz").labels
+        assert np.array_equal(labels > 0, (found[0] > threshold) | (found[1] > 0.5) | (found[2] > 0.5))
+        how = "tuned (new case)" if name == new else "tuned out-of-fold"
+        record = read_json(out / "records" / f"{name}.json")
+        assert (record["decoding"], record["decoding_rules"]) == (how, "brats2023")
+        assert name == new or note["decoded"][name]["regions"]["WT"]["threshold"] == threshold
+    assert len(predict(run, data, out).skipped) == 3
+    one_case(data, tmp_path / "one")
+    predict(run, tmp_path / "one", out)
+    assert set(read_json(out / "predict.json")["decoded"]) == {one, two}, "those of earlier calls are still there"
+    write_json(run / "decoding.json", content | {"forced": ["WT"]})
+    assert not predict(run, tmp_path / "one", out).skipped, "the record is to say that it was forced"
+    predictor = Predictor.from_pretrained(run)
+    by_files = predictor.predict_files(data / one)
+    assert by_files.decoding == "forced: tuned out-of-fold"
+    assert np.array_equal(by_files.labels, read_labels(out / f"{one}.nii.gz").labels)
+
+
 def test_a_threshold_that_the_decoding_overrules_is_refused(
     trained_run: Path, phantom_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

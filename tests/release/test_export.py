@@ -71,15 +71,15 @@ def run(trained_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def write_scores(file: Path, cases: list[str]) -> None:
+def write_scores(file: Path, cases: list[str], **texts: str) -> None:
     """Dice of WT, TC, ET: 0.5, 0.6, ... for WT, 0.1 less for TC; TC of the first case has no value."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "region", "rules", "dice", "lesions_found", "lesions_missed", "lesions_false"])
+        writer.writerow(["case", "region", "rules", "dice", "lesions_found", "lesions_missed", "lesions_false", *texts])
         for number, case in enumerate(cases):
             for shift, region in enumerate(("WT", "TC", "ET")):
                 dice = "" if (number, region) == (0, "TC") else 0.5 + 0.1 * (number % 4) - 0.1 * shift
-                writer.writerow([case, region, "brats2023", dice, 3, 1, number % 2])
+                writer.writerow([case, region, "brats2023", dice, 3, 1, number % 2, *texts.values()])
 
 
 def random_run(
@@ -254,6 +254,37 @@ def test_scores_by_another_decoding_are_told_apart(run: Path, tmp_path: Path) ->
     write_json(run / "predictions" / "predict.json", told)
     assert "other thresholds than those exported" in export(run, tmp_path / "other").remarks[0]
     assert "other thresholds than those exported" in (tmp_path / "other" / "README.md").read_text()
+
+
+def test_the_card_says_how_the_scores_were_decoded_and_names_nobody(run: Path, tmp_path: Path) -> None:
+    held_out = read_json(run / "split.json")["validation"]
+    tuning = {
+        "patients": {case: case.removesuffix("-000") for case in held_out},
+        "folds": [{"patients": [case.removesuffix("-000")], "regions": LOW["regions"]} for case in held_out],
+        "forced": ["WT", "ET"],
+        "cross_validation": {"WT": {"gain": -0.1, "standard_error": 0.1, "outcome": "forced"}},
+    }
+    write_json(run / "decoding.json", read_json(run / "decoding.json") | tuning)
+    told = {"decoding": "forced: tuned out-of-fold", "decoding_rules": "brats2024"}
+    write_scores(run / "scores.csv", held_out, **told)
+    remarks = export(run, tmp_path / "out").remarks
+    written = read_json(tmp_path / "out" / "decoding.json")
+    assert (written["forced"], written["cases"]) == (["WT", "ET"], 2)
+    assert written["cross_validation"] == tuning["cross_validation"]
+    assert not {"folds", "patients"} & set(written)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert (
+        "Decoding: forced: tuned out-of-fold by brats2024 (each case by settings chosen without its patient)." in card
+    )
+    assert "(`decoding.json`), for WT, ET against cross-validation, which does not support it:" in card
+    for said in ("the decoding of 2 cases was forced", "the decoding was tuned by brats2024 and these are scores by"):
+        assert said[1:] in card
+        assert any(said in remark for remark in remarks)
+    assert "on those very cases" not in card
+    everything = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert not [case for case in held_out if case.removesuffix("-000").encode() in everything]
+    plan = Predictor.from_pretrained(tmp_path / "out").plan
+    assert plan.of(held_out[0]).how == "forced: tuned (perhaps on this case)", "whose cases they were it does not know"
 
 
 def test_an_imported_run_has_a_card_too(tmp_path: Path) -> None:

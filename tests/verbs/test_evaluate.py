@@ -211,3 +211,44 @@ def test_folders_in_the_wrong_order_are_refused_in_one_line(
     assert told.count("\n") == 1
     assert "expected mets3d evaluate PREDICTIONS REFERENCES, found predictions as REFERENCES: it is a run" in told
     assert not (tmp_path / "references" / "scores.csv").exists()
+
+
+# ---------------------------------------------------------------- how cases were decoded
+
+
+def record(predictions: Path, case: str, **told: str) -> None:
+    size = (predictions / f"{case}.nii.gz").stat().st_size
+    (predictions / "records").mkdir(exist_ok=True)
+    content = {"recipe": "r", "files": {f"{case}.nii.gz": size}, **told}
+    (predictions / "records" / f"{case}.json").write_text(json.dumps(content))
+
+
+def test_how_cases_were_decoded_is_in_the_table_and_on_the_console(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    assert "decoding" not in read(tmp_path / "out" / "scores.csv")[0]
+    assert "decoding:" not in capsys.readouterr().out
+    record(tmp_path / "predictions", "A", decoding="tuned out-of-fold", decoding_rules="brats2026")
+    record(tmp_path / "predictions", "B", decoding="tuned on this case", decoding_rules="brats2026")
+    assert main(words) == 0
+    rows = {row["case"]: row for row in read(tmp_path / "out" / "scores.csv")}
+    assert {case: row["decoding"] for case, row in rows.items()} == {
+        "A": "tuned out-of-fold",
+        "B": "tuned on this case",
+    }
+    assert {row["decoding_rules"] for row in rows.values()} == {"brats2026"}
+    assert list(rows["A"])[:3] == ["case", "region", "rules"]
+    printed = capsys.readouterr()
+    assert "decoding: tuned out-of-fold (1), tuned on this case (1) by brats2026" in printed.out
+    assert "the decoding of 1 case (B) was tuned on these very cases" in printed.err
+    assert "tuned by brats2026 and these are scores by brats2023" in printed.err
+
+
+def test_a_case_without_a_prediction_has_no_decoding(words: list[str], tmp_path: Path) -> None:
+    for case in ("A", "B"):
+        record(tmp_path / "predictions", case, decoding="default")
+    (tmp_path / "predictions" / "B.nii.gz").unlink()
+    assert main([*words, "--rules", "brats2026"]) == 0
+    rows = {row["case"]: row["decoding"] for row in read(tmp_path / "out" / "scores.csv")}
+    assert rows == {"A": "default", "B": ""}

@@ -1,0 +1,57 @@
+"""Finds out how each prediction was decoded, by the records and the note that `mets3d predict` left beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mets3d.files import read_json
+from mets3d.rundir import DECODED_BY, TUNED_BY, PredictionsDir, scan_name
+
+DEFAULT = "default"
+PERHAPS = "tuned (perhaps on this case)"  # by a note of an earlier version, which did not say
+
+
+def recorded_decodings(predictions: Path, cases: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns, by case, how it was decoded and the rule set of that tuning, as columns of scores.csv.
+
+    A case without a record that fits its label map has none of both: nobody knows.
+    """
+    folder = PredictionsDir(predictions)
+    note = _content(folder.note)
+    return {case: told for case in cases if (told := _told(folder, case, note))}
+
+
+def _told(folder: PredictionsDir, case: str, note: Mapping[str, Any]) -> dict[str, str]:
+    record = _content(folder.record(case))
+    files = record.get("files")
+    label_map = folder.label_map(case)
+    if not isinstance(files, dict) or not label_map.is_file():
+        return {}
+    if files.get(scan_name(case)) != label_map.stat().st_size:
+        return {}
+    if DECODED_BY in record:
+        told = {key: record.get(key) for key in (DECODED_BY, TUNED_BY)}
+    else:
+        told = {DECODED_BY: _by_note(note) if record.get("recipe") == note.get("recipe") else None}
+    return {key: value for key, value in told.items() if isinstance(value, str) and value}
+
+
+def _by_note(note: Mapping[str, Any]) -> str | None:
+    """Returns what a note of an earlier version says of all of its cases."""
+    source = note.get("decoding_from")
+    if source is None:
+        return None
+    return (
+        PERHAPS if source != DEFAULT else DEFAULT if note.get("threshold") == 0.5 else f"threshold {note['threshold']}"
+    )
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """Returns a small JSON file's object; nothing where it cannot be read or is none."""
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

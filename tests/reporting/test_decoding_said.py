@@ -1,0 +1,72 @@
+"""How the scored cases were decoded is said by page, console, and comparison, of runs and of arms."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from mets3d.__main__ import main
+from mets3d.reporting import summary_text
+from mets3d.reporting.arms import as_arms
+from mets3d.reporting.compared_tables import compared_tables
+from mets3d.reporting.page import report
+from mets3d.reporting.read_run import read_run, read_runs
+from mets3d.reporting.training_facts import lede
+
+CASES = ("A", "B")
+TUNED = {"decoding": "tuned out-of-fold", "decoding_rules": "brats2023"}
+
+
+def decoded(run: Path, told: Mapping[str, str]) -> Path:
+    """The run, its scores with columns that say how they were decoded."""
+    with (run / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row | told for row in csv.DictReader(stream)]
+    with (run / "scores.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    return run
+
+
+def test_page_and_console_say_it(make_run, scores_of, tmp_path):
+    run = decoded(make_run(cases=CASES, scores=scores_of(CASES, 8)), TUNED)
+    assert summary_text(run).splitlines()[0].endswith("rules brats2023, decoding: tuned out-of-fold by brats2023")
+    assert lede(read_run(run)).endswith("held-out cases, decoding: tuned out-of-fold by brats2023.")
+    assert "decoding: tuned out-of-fold by brats2023" in report([run], tmp_path / "page").read_text(encoding="utf-8")
+
+
+def test_what_makes_them_optimistic_is_a_note(make_run, scores_of):
+    told = {"decoding": "forced: tuned on this case", "decoding_rules": "brats2026"}
+    run = decoded(make_run(cases=CASES, scores=scores_of(CASES, 8)), told)
+    said = "\n".join(note.text for note in read_run(run).notes)
+    printed = summary_text(run)
+    for remark in ("was forced: cross-validation", "tuned on these very cases", "tuned by brats2026 and these are"):
+        assert remark in said
+        assert remark in printed
+
+
+def test_methods_that_were_decoded_differently_are_compared_with_a_remark(make_run, scores_of, capsys):
+    runs = [
+        decoded(make_run(name, cases=CASES, scores=scores_of(CASES, seed)), told)
+        for seed, (name, told) in enumerate({"a": TUNED, "b": {"decoding": "default"}}.items())
+    ]
+    tables = [str(run / "scores.csv") for run in runs]
+    assert main(["compare", *tables, "--names", "one", "two", "--scores", "dice"]) == 0
+    assert "decoded differently (one: tuned out-of-fold by brats2023; two: default)" in capsys.readouterr().out
+
+
+def test_an_arm_has_what_its_runs_have(make_run, scores_of):
+    own = {"loss": {"boundary": "blob"}}
+    runs = [
+        decoded(
+            make_run(f"{arm}{seed}", cases=CASES, scores=scores_of(CASES, seed), settings={"seed": seed, **term}), told
+        )
+        for arm, term, told in (("base", {}, {"decoding": "default"}), ("term", own, TUNED))
+        for seed in (0, 1)
+    ]
+    [base, term] = as_arms(read_runs(runs))
+    assert {row["decoding"] for row in base.score_rows()} == {"default"}
+    assert {(row["decoding"], row["decoding_rules"]) for row in term.score_rows()} == {tuple(TUNED.values())}
+    [*_, said] = compared_tables(runs).remarks
+    assert said.startswith("decoded differently (base: default; loss.boundary=blob: tuned out-of-fold")

@@ -53,6 +53,11 @@ class Choice:
     tried: Mapping[str, RegionTuning] = field(default_factory=dict)
 
     @property
+    def shown(self) -> tuple[RegionTuning, ...]:
+        """The rows of all regions, of those that stay at the default what was tried."""
+        return tuple(self.tried.get(name, row) for name, row in self.rows.items())
+
+    @property
     def tuned(self) -> list[str]:
         """The regions whose settings are not the default's."""
         return [name for name, row in self.rows.items() if row.outcome in (TUNED, FORCED)]

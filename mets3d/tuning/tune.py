@@ -68,40 +68,44 @@ def tune(
     run = open_run(run_path, needs=("config", "split"))
     config = run.load_config()
     rules = rules or config.validate_.rules
-    scored = rules_named(rules).regions
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
-    grids = {r.name: grid_for(default[r.name], target, r) for r in target.regions if r in scored}
+    scored = [region for region in target.regions if region in rules_named(rules).regions]
+    grids = {region.name: grid_for(default[region.name], target, region) for region in scored}
     cases, weights = held_out_cases(run, data, config.data)
     folds = _folds({case.name: case.patient for case in cases})
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
-    patients = [case.patient for case in cases]
+    thresholds = sorted({threshold for grid in grids.values() for threshold in grid.thresholds})
     with (
         tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder,
         worker_processes(min(jobs, len(cases))) as run_all,
     ):
-        thresholds = sorted({threshold for grid in grids.values() for threshold in grid.thresholds})
         ready = partial(_prepare, target=target, thresholds=thresholds, rules=rules)
         files = _prepared(cases, Path(folder), ready, run_all, steps)
         scores = _Scores(files, target, rules, objective, run_all)
+        patients = [case.patient for case in cases]
         search = Search(scores, target, grids, default, folds, patients, steps.round, steps.done)
-        choice = forced_choice(search) if force else supported_choice(search)
+        choice = (forced_choice if force else supported_choice)(search)
     tuning = Tuning(
         objective,
         rules,
         tuple(case.name for case in cases),
         len(folds),
-        tuple(choice.tried.get(name, row) for name, row in choice.rows.items()),
+        choice.shown,
         out or run.decoding,
-        written=force or bool(choice.tuned),
-        as_written=tuple(choice.rows.values()),
-        run_rules=config.validate_.rules,
+        force or bool(choice.tuned),
+        tuple(choice.rows.values()),
+        config.validate_.rules,
     )
     if tuning.written:
-        chosen_for = {} if weights is None else {WEIGHTS: weights}
-        about = chosen_for | tuning.record(grids) | _of_patients(cases, folds, choice)
-        write_decoding(tuning.file, choice.new, about)
+        _write(tuning, choice, weights, tuning.record(grids) | _of_patients(cases, folds, choice))
     return tuning
+
+
+def _write(tuning: Tuning, choice: Choice, weights: str | None, about: Mapping[str, Any]) -> None:
+    """Writes the file. weights: for which the settings were chosen, None where that is not known."""
+    chosen_for = {} if weights is None else {WEIGHTS: weights}
+    write_decoding(tuning.file, choice.new, {**chosen_for, **about})
 
 
 def _of_patients(cases: Sequence[HeldOutCase], folds: Sequence[Cases], choice: Choice) -> dict[str, Any]:

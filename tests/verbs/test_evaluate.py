@@ -239,6 +239,7 @@ def test_how_cases_were_decoded_is_in_the_table_and_on_the_console(
     }
     assert {row["decoding_rules"] for row in rows.values()} == {"brats2026"}
     assert list(rows["A"])[:3] == ["case", "region", "rules"]
+    assert not [row for row in read(tmp_path / "out" / "cohort.csv") if "decoding" in row["score"]], "it is no score"
     printed = capsys.readouterr()
     assert "decoding: tuned out-of-fold (1), tuned on this case (1) by brats2026" in printed.out
     assert "the decoding of 1 case (B) was tuned on these very cases" in printed.err

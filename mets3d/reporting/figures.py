@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from pathlib import Path
 
 from markupsafe import Markup
 
+from mets3d.reporting.figure_theme import data_uri
 from mets3d.reporting.rendering import render
 
 
@@ -23,7 +23,6 @@ class Figures:
 
         `caption` is read by all; `alt` says in a few words what the picture is to those who do not see it.
         """
-        content = svg.encode() if isinstance(svg, str) else svg
-        (self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.svg").write_bytes(content)
-        source = f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
-        return render("figure.html", source=source, alt=alt, caption=caption)
+        text = svg if isinstance(svg, str) else svg.decode()
+        (self.folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.svg").write_text(text, encoding="utf-8")
+        return render("figure.html", source=data_uri(text), alt=alt, caption=caption)

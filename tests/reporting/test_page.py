@@ -1,11 +1,11 @@
 """Pages of one run."""
 
-import base64
 import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -39,13 +39,13 @@ def test_the_page_loads_nothing_from_elsewhere(make_run, data_set, scores_of, re
     index = report([run], tmp_path / "out")
     page = read_page(index)
     assert len(page.sources) == 4  # slices and lesions of one case, training, cohort
-    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert all(source.startswith("data:image/svg+xml,") for source in page.sources)
     assert not page.tags & {"link", "iframe", "object", "embed", "base", "form"}
     style = re.search(r"<style>(.*?)</style>", index.read_text(), re.DOTALL).group(1)
     assert "url(" not in style
     assert "@import" not in style
     for source in page.sources:
-        svg = base64.b64decode(source.partition("base64,")[2])
+        svg = unquote(source.partition(",")[2])
         for element in ET.fromstring(svg).iter():
             loaded = [value for key, value in element.attrib.items() if key.endswith("href")]
             assert all(value.startswith(("data:image/png;base64,", "#")) for value in loaded)
@@ -54,7 +54,7 @@ def test_the_page_loads_nothing_from_elsewhere(make_run, data_set, scores_of, re
 def test_figure_files_are_the_figures_in_the_page(make_run, data_set, scores_of, read_page, tmp_path):
     run = make_run(cases=("A",), data=data_set(("A",)), scores=scores_of(("A",), 0))
     page = read_page(report([run], tmp_path / "out"))
-    inside = {base64.b64decode(source.partition("base64,")[2]) for source in page.sources}
+    inside = {unquote(source.partition(",")[2]).encode() for source in page.sources}
     assert inside == {file.read_bytes() for file in (tmp_path / "out" / "figures").iterdir()}
 
 

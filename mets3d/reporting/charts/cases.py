@@ -34,6 +34,7 @@ from mets3d.statistics.lesion_counts import share_with_penalty
 
 FEWEST_FOR_BOX = 5  # below it the points are all there is, and quartiles are made up between them
 MM3_IN_CM3 = 1000.0
+MOST_SHARES = 4  # of runs side by side beneath a box
 
 
 def scores_figure(records: Records, cases: Cases) -> bytes | None:
@@ -89,10 +90,10 @@ def _score_panel(axis: Axes, records: Records, cases: Cases, score: Score) -> No
             values = list(record.values(region.name, score.column, cases).values())
             largest = max([largest, *values])
             _box(axis, at + offset(place, len(records), 0.8 / len(records)), 0.55 / len(records), values, colour)
-            worst.append(f"{100 * _share_at_worst(record, region, score, cases):.0f}")
+            worst.append(round(100 * _share_at_worst(record, region, score, cases)))
             amounts.add(len(values))
         what = "penalty" if score.worst == "penalty" else f"at {score.worst:g}:"
-        names.append(f"{region.name}\nn = {'/'.join(map(str, sorted(amounts)))}\n{what} {'/'.join(worst)} %")
+        names.append(f"{region.name}\nn = {'/'.join(map(str, sorted(amounts)))}\n{what} {_listed(worst)} %")
     axis.set_xticks(range(len(names)), names, fontsize=8)
     axis.set_xlim(-0.6, len(names) - 0.4)
     axis.grid(visible=False, axis="x")
@@ -101,6 +102,13 @@ def _score_panel(axis: Axes, records: Records, cases: Cases, score: Score) -> No
         millimetres(axis, largest)
     else:
         unit_interval(axis)
+
+
+def _listed(shares: Sequence[int]) -> str:
+    """Writes a share of each run, of many the lowest and the highest."""
+    if len(shares) <= MOST_SHARES:
+        return "/".join(map(str, shares))
+    return f"{min(shares)} to {max(shares)}" if min(shares) < max(shares) else str(min(shares))
 
 
 def _box(axis: Axes, x: float, width: float, values: Sequence[float], colour: str) -> None:

@@ -17,6 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mets3d.regions import Region
+from mets3d.reporting.charts.compact import compact
+from mets3d.reporting.figure_theme import with_dark_side
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import shortened
 
@@ -42,7 +44,7 @@ STYLE: Any = {
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
     "legend.frameon": False,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # text stays text: smaller, and it can be changed for a paper
     "svg.hashsalt": "mets3d",
 }
 
@@ -58,9 +60,9 @@ def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, h
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         draw(axes)
         figure.supxlabel(across, fontsize=8.5, color="#57606a")
-        buffer = io.BytesIO()
+        buffer = io.StringIO()
         figure.savefig(buffer, format="svg", dpi=BITMAP_DPI, metadata={"Date": None})
-    return buffer.getvalue()
+    return with_dark_side(compact(buffer.getvalue()), attributes=False).encode()
 
 
 def run_colours(amount: int) -> list[str]:

@@ -24,24 +24,26 @@ def case_svg(name: str, slices: Sequence[SliceView], regions: Sequence[Region], 
     body = [_heading(text, column, side, bold=column == 0) for column, text in enumerate(headings)]
     colours = {region.name: region.colour for region in regions}
     for row, view in enumerate(slices):
-        for column, panel in enumerate(_panels(view, colours, runs, side)):
+        for column, panel in enumerate(_panels(view, colours, runs, side, f"zoom{row}")):
             body.append(svg.panel(column * (side + GAP), HEADING + row * (side + GAP), side, side, panel))
     bottom = HEADING + len(slices) * (side + GAP)
     body.append(_legend(regions, [view.sequence for view in slices], bottom, several=len(runs) > 1))
     return svg.document(name, WIDTH, bottom + LEGEND, "".join(body))
 
 
-def _panels(view: SliceView, colours: Mapping[str, str], runs: Sequence[str], side: float) -> list[str]:
+def _panels(view: SliceView, colours: Mapping[str, str], runs: Sequence[str], side: float, name: str) -> list[str]:
+    """Draws the panels of a row; the enlarged image is held once, under `name`."""
     only = view.predictions[runs[0]] if len(runs) == 1 else {}
     whole = _whole(view, only, colours, side)
     if view.zoom is None:
         return [whole]
-    image, bar = svg.image(view.zoom.cut(view.grey), side), svg.scale_bar(view.zoom, view.voxel_mm[1], side, 10)
+    bar = svg.scale_bar(view.zoom, view.voxel_mm[1], side, 10)
+    zoomed, image = svg.image(view.zoom.cut(view.grey), side, name), svg.again(name)
     reference = _reference(view.reference, view.zoom, colours, side, width=2.0)
     missing = "" if view.reference else svg.label("no reference", 8.0, 17.0)
     shaded = _reference(view.reference, view.zoom, colours, side, width=0.0)
     predicted = [shaded + _prediction(view.predictions[run], view.zoom, colours, side, width=2.0) for run in runs]
-    return [whole, image + bar, image + reference + missing, *(image + outlines for outlines in predicted)]
+    return [whole, zoomed + bar, image + reference + missing, *(image + outlines for outlines in predicted)]
 
 
 def _whole(view: SliceView, prediction: Masks, colours: Mapping[str, str], side: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from mets3d.reporting.figure_theme import with_dark_side
 from mets3d.reporting.pictures.frames import Frame
 
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif\""
@@ -17,11 +18,12 @@ FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica N
 
 def document(title: str, width: float, height: float, body: str) -> str:
     """Returns a whole SVG file of `body`, which is SVG; `title` is text."""
-    return (
+    svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" {FONT}>'
         f"<title>{escape(title)}</title>{body}</svg>"
     )
+    return with_dark_side(svg, attributes=True)
 
 
 def panel(x: float, y: float, width: float, height: float, body: str) -> str:
@@ -29,13 +31,20 @@ def panel(x: float, y: float, width: float, height: float, body: str) -> str:
     return f'<svg x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">{body}</svg>'
 
 
-def image(grey: UInt8[np.ndarray, "rows columns"], side: float) -> str:
-    """Returns grey levels stretched over a square."""
+def image(grey: UInt8[np.ndarray, "rows columns"], side: float, name: str = "") -> str:
+    """Returns grey levels stretched over a square, by whose `name` `again` shows them without holding them twice."""
     content = base64.b64encode(grey_png(grey)).decode()
+    known = f' id="{name}"' if name else ""
     return (
-        f'<rect width="{side:.1f}" height="{side:.1f}" fill="#000"/><image width="{side:.1f}" height="{side:.1f}" '
+        f'<rect width="{side:.1f}" height="{side:.1f}" fill="#000"/>'
+        f'<image{known} width="{side:.1f}" height="{side:.1f}" '
         f'preserveAspectRatio="none" xlink:href="data:image/png;base64,{content}"/>'
     )
+
+
+def again(name: str) -> str:
+    """Returns an image of the same document once more."""
+    return f'<use xlink:href="#{name}"/>'
 
 
 def grey_png(grey: UInt8[np.ndarray, "rows columns"]) -> bytes:

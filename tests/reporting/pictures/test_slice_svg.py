@@ -21,7 +21,11 @@ def lesion_case(runs, spacing_mm=(1.0, 1.0, 1.0)):
 
 
 def panels_of(svg):
-    return [panel for panel in ET.fromstring(svg).findall(f"{SVG}svg") if panel.find(f"{SVG}image") is not None]
+    return [
+        panel
+        for panel in ET.fromstring(svg).findall(f"{SVG}svg")
+        if any(panel.find(f"{SVG}{kind}") is not None for kind in ("image", "use"))
+    ]
 
 
 def paths(panel, **wanted):
@@ -41,6 +45,15 @@ def test_reference_is_solid_and_shaded_and_prediction_dashed():
     assert paths(prediction, fill=wt)[0].get("stroke") is None
     assert not [path for path in plain.findall(f"{SVG}path") if path.get("stroke") == wt]
     assert sorted(bool(path.get("stroke-dasharray")) for path in paths(whole, stroke=wt)) == [False, True]
+
+
+def test_an_enlarged_slice_is_held_once_and_shown_in_each_of_its_panels():
+    panels = panels_of(case_svg("CASE", views(lesion_case(["a", "b"]), REGIONS), REGIONS, ["a", "b"]))
+    for row, (whole, zoom, *others) in enumerate((panels[:5], panels[5:])):
+        assert whole.find(f"{SVG}image").get("id") is None
+        assert zoom.find(f"{SVG}image").get("id") == f"zoom{row}"
+        held = [other.find(f"{SVG}use").get("{http://www.w3.org/1999/xlink}href") for other in others]
+        assert held == 3 * [f"#zoom{row}"]
 
 
 def test_two_runs_have_a_panel_each_and_neither_hides_the_whole_slice():

@@ -22,7 +22,7 @@ class Cell:
     """A cell, of a number where it is not of `words` and does not head its row; its texts are not yet escaped.
 
     after: smaller, behind the text or beneath it. order: what its column is sorted by, where the text is no number.
-    bar: percent.
+    bar: percent. tone: `error`, `warning` or `note`.
     """
 
     text: str
@@ -36,6 +36,7 @@ class Cell:
     columns: int = 1
     bar: float | None = None
     code: bool = False
+    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def region_head(region: Region, rows: int = 1) -> Cell:
     return Cell(region.name, heads=True, colour=region.colour, rows=rows)
 
 
-def flow(*parts: str | Table | Markup) -> Markup:
+def flow(*parts: str | Table | Markup | None) -> Markup:
     """Writes what follows one another: texts as paragraphs, tables, and HTML; what is empty is left out."""
     return render("flow.html", parts=[part for part in parts if part])
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
-
-from markupsafe import Markup
 
 from mets3d.data.describe import DataSet
 from mets3d.data.describe_case import MM3_IN_ML, PERCENTILES, CaseNumbers
@@ -15,74 +12,54 @@ from mets3d.evaluation.region_scores import size_class
 from mets3d.evaluation.tables import Row
 from mets3d.regions import BACKGROUND, LABEL_NAMES, Region
 from mets3d.reporting.explore.regions_shown import labels_text, regions_of
-from mets3d.reporting.explore.tables import scrolled
 from mets3d.reporting.explore.words import millimetres_text, shape_text, short
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import Cell, Heading, Table, flow, row_head
 
 AXES = ("x", "y", "z")
+HOW = "The same numbers and more are in cases.csv and lesions.csv beside this page. A click on a heading sorts."
 
 
 def case_list_section(data: DataSet) -> Section:
     """Writes the table of all cases, which sorts and filters."""
     regions = regions_of(data.labelled)
-    rows = "".join(_row(data, case, regions) for case in data.cases)
-    head = "".join(_head(name, number) for name, number in _columns(regions))
-    body = f'<table class="sortable" data-filter="cases"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    html = (
-        "<p>The same numbers and more are in <code>cases.csv</code> and "
-        "<code>lesions.csv</code> beside this page. A click on a heading sorts.</p>"
-        f"{scrolled(body, 'All cases', 'wide tall')}"
-    )
-    return Section("cases", "All cases", Markup(html))
+    rows = [_row(data, case, regions) for case in data.cases]
+    table = Table("", _columns(regions), rows, label="All cases", kind="", rows_are="cases", tall=True)
+    return Section("cases", "All cases", flow(HOW, table))
 
 
-def _columns(regions: Sequence[Region]) -> list[tuple[str, bool]]:
-    """Returns each column's heading, and whether it holds numbers."""
-    return [
-        ("Case", False), ("Patient", False), ("Time", True), ("Voxels", True), ("Voxel [mm]", True),
-        ("Sequences", False), ("Brain [ml]", True), ("Labels", False),
-        *((f"{region.name} [ml]", True) for region in regions),
-        *((f"{region.name} lesions", True) for region in regions),
-        ("Smallest [mm³]", True), ("Errors", True), ("Warnings", True),
-    ]  # fmt: skip
+def _columns(regions: Sequence[Region]) -> list[Heading]:
+    words = {"Case", "Patient", "Sequences", "Labels"}
+    names = [
+        *("Case", "Patient", "Time", "Voxels", "Voxel [mm]", "Sequences", "Brain [ml]", "Labels"),
+        *(f"{region.name} [ml]" for region in regions),
+        *(f"{region.name} lesions" for region in regions),
+        *("Smallest [mm³]", "Errors", "Warnings"),
+    ]
+    return [Heading(name, words=name in words) for name in names]
 
 
-def _head(name: str, number: bool) -> str:
-    kind = ' class="n"' if number else ""
-    return f'<th scope="col"{kind}>{escape(name)}</th>'
-
-
-def _row(data: DataSet, case: CaseNumbers, regions: Sequence[Region]) -> str:
+def _row(data: DataSet, case: CaseNumbers, regions: Sequence[Region]) -> list[Cell]:
     labelled = case.label_mm3 is not None
     spacing_mm = case.spacing_mm or ()
     volume = 1.0
     for side in spacing_mm:
         volume *= side
     sizes = [lesion.volume_mm3 for lesions in case.lesions.values() for lesion in lesions]
-    texts = [
-        _text(case.patient),
-        _number(str(data.time_points[case.name])),
-        _number(shape_text(case.shape) or "–", case.voxels or None),
-        _number(millimetres_text(spacing_mm) or "–", volume if spacing_mm else None),
-        _text(" ".join(case.sequences) or "none"),
-        _number(short(case.brain_ml)),
-        _text(labels_text(case.labels) if labelled else "no reference"),
-        *(_number(short(case.volume_mm3(region.labels) / MM3_IN_ML) if labelled else "–") for region in regions),
-        *(_number(str(len(case.lesions.get(region.name, ()))) if labelled else "–") for region in regions),
-        _number(short(min(sizes)) if sizes else "–"),
-        *(_number(str(_findings(data, case, level))) for level in ("error", "warning")),
+    return [
+        row_head(case.name),
+        Cell(case.patient, words=True),
+        Cell(str(data.time_points[case.name])),
+        Cell(shape_text(case.shape) or "–", order=case.voxels or None),
+        Cell(millimetres_text(spacing_mm) or "–", order=float(f"{volume:.6g}") if spacing_mm else None),
+        Cell(" ".join(case.sequences) or "none", words=True),
+        Cell(short(case.brain_ml)),
+        Cell(labels_text(case.labels) if labelled else "no reference", words=True),
+        *(Cell(short(case.volume_mm3(region.labels) / MM3_IN_ML) if labelled else "–") for region in regions),
+        *(Cell(str(len(case.lesions.get(region.name, ()))) if labelled else "–") for region in regions),
+        Cell(short(min(sizes)) if sizes else "–"),
+        *(Cell(str(_findings(data, case, level))) for level in ("error", "warning")),
     ]
-    return f'<tr><th scope="row">{escape(case.name)}</th>{"".join(texts)}</tr>'
-
-
-def _text(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
-
-
-def _number(text: str, order: float | None = None) -> str:
-    """Writes a cell of a column of numbers; `order` is the number to sort by, where the text is none."""
-    value = "" if order is None else f' data-v="{order:.6g}"'
-    return f'<td class="n"{value}>{text}</td>'
 
 
 def _findings(data: DataSet, case: CaseNumbers, severity: str) -> int:

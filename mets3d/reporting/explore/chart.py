@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from mets3d.reporting.charts.style import FAINT, INK, SOFT, STYLE
 from mets3d.reporting.explore.words import thousands
+from mets3d.reporting.rendering import macro
 
 WIDTH_IN, HEIGHT_IN = 4.5, 2.7  # 324 x 194 units, which are pixels where the page is as narrow as a telephone
 MOST_COLUMNS = 160  # of a chart with a column per case; more cases share columns
@@ -42,7 +43,7 @@ OWN_STYLE: Any = {
 
 def chart(
     key: str, draw: Callable[[Axes], None], *, title: str, alt: str, note: str = "", height: float = HEIGHT_IN
-) -> str:
+) -> Markup:
     """Returns a `<figure>`: the finding as its title, the drawing, and a note on how to read it.
 
     `key` is a word that no other chart of the page has; `alt` says what the drawing shows. All are text.
@@ -50,17 +51,16 @@ def chart(
     return framed(title, _inline(_svg(draw, height), key, alt), note)
 
 
-def framed(title: str, drawing: str, note: str = "", kind: str = "chart") -> str:
-    """Returns a `<figure>` of a drawing, which is HTML, with its finding above and a note below."""
-    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
-    return f'<figure class="{kind}"><h3>{escape(title)}</h3>{drawing}{caption}</figure>'
+def framed(title: str, drawing: Markup | None, note: str = "", kind: str = "chart") -> Markup:
+    """Returns a `<figure>` of a drawing with its finding above and a note below; without one these alone."""
+    return macro("framed", "chart.html", title, drawing or "", note, kind)
 
 
-def charts(*figures: str) -> str:
-    """Puts those charts that are not empty beside each other where there is room; empty without any."""
+def charts(*figures: Markup | None) -> Markup | None:
+    """Puts those charts that there are beside each other where there is room; None without any."""
     drawn = [figure for figure in figures if figure]
-    kind = "charts two" if len(drawn) in (2, 4) else "charts"  # a row of three would leave one alone
-    return f'<div class="{kind}">{"".join(drawn)}</div>' if drawn else ""
+    two = len(drawn) in (2, 4)  # a row of three would leave one alone
+    return macro("beside", "chart.html", drawn, two) if drawn else None
 
 
 def whole_numbers(axis: Axis) -> None:
@@ -86,7 +86,7 @@ def _svg(draw: Callable[[Axes], None], height: float) -> str:
     return buffer.getvalue()
 
 
-def _inline(svg: str, key: str, alt: str) -> str:
+def _inline(svg: str, key: str, alt: str) -> Markup:
     """Turns a file of matplotlib's into an element of the page: own ids, the theme's colours, no metadata."""
     body = svg[svg.index("<svg ") :]
     for useless in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<defs>\s*<style.*?</style>\s*</defs>"):
@@ -100,4 +100,4 @@ def _inline(svg: str, key: str, alt: str) -> str:
     view = re.search(r'viewBox="[^"]*"', body)
     start = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" {view[0] if view else ""}>'
     # Between elements a line break says nothing; within a path it separates numbers.
-    return start + re.sub(r">\s+<", "><", body[body.index(">") + 1 :]).strip()
+    return Markup(start + re.sub(r">\s+<", "><", body[body.index(">") + 1 :]).strip())

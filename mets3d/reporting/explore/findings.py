@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-
-from markupsafe import Markup
 
 from mets3d.data.cases import Finding
 from mets3d.data.describe import DataSet
 from mets3d.data.findings_table import ORDER
-from mets3d.reporting.explore.tables import scrolled, titled
 from mets3d.reporting.explore.words import names_text
 from mets3d.reporting.html_page import Section
-from mets3d.reporting.html_table import heading_cell, number_cell, table, table_row, text_cell
+from mets3d.reporting.html_table import Cell, Heading, Table, row_head
+from mets3d.reporting.rendering import render
 from mets3d.reporting.sentences import count
 
 MOST_DETAILS = 50  # findings of a kind that are written out; all of them are in what `mets3d check` prints
@@ -22,9 +19,9 @@ MOST_DETAILS = 50  # findings of a kind that are written out; all of them are in
 def findings_section(data: DataSet) -> Section:
     """Lists the kinds of findings, and under each its cases."""
     kinds = grouped(data.findings)
-    body = _table(kinds) + "".join(_details(found) for found in kinds) if kinds else ""
-    html = f"<p>{escape(verdict(data))}</p>{body}"
-    return Section("findings", "What the check found", Markup(html))
+    table, details = _table(kinds) if kinds else None, [_details(found) for found in kinds]
+    html = render("findings.html", verdict=verdict(data), kinds=table, details=details)
+    return Section("findings", "What the check found", html)
 
 
 def verdict(data: DataSet) -> str:
@@ -53,27 +50,27 @@ def _cases(found: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(finding.case for finding in found))
 
 
-def _table(kinds: Sequence[Sequence[Finding]]) -> str:
-    rows = (
-        table_row(
-            [
-                f'<th scope="row"><span class="{found[0].severity}">{found[0].severity}</span></th>',
-                text_cell(found[0].what),
-                number_cell(f"{len(_cases(found)):,}"),
-                text_cell(names_text(_cases(found), 3)),
-            ]
-        )
+def _table(kinds: Sequence[Sequence[Finding]]) -> Table:
+    rows = [
+        [
+            Cell(found[0].severity, heads=True, tone=found[0].severity),
+            Cell(found[0].what, words=True),
+            Cell(f"{len(_cases(found)):,}"),
+            Cell(names_text(_cases(found), 3), words=True),
+        ]
         for found in kinds
-    )
-    return titled("Findings by kind", ["Severity", "Finding", "Cases", "For example"], rows, "kinds")
+    ]
+    words, example = (Heading(text, words=True) for text in ("Finding", "For example"))
+    return Table("Findings by kind", ["Severity", words, "Cases", example], rows, kind="kinds")
 
 
-def _details(found: Sequence[Finding]) -> str:
-    rows = (
-        table_row([heading_cell(finding.case), text_cell("; ".join(filter(None, (finding.detail, finding.advice))))])
+def _details(found: Sequence[Finding]) -> tuple[str, str, Table, str]:
+    """Returns what was found, how often, the first findings by case, and how many others there are."""
+    rows = [
+        [row_head(finding.case), Cell("; ".join(filter(None, (finding.detail, finding.advice))), words=True)]
         for finding in found[:MOST_DETAILS]
-    )
+    ]
     rest = len(found) - MOST_DETAILS
-    more = f'<p class="small">and {count(rest, "other")}; `mets3d check` prints all.</p>' if rest > 0 else ""
-    body = scrolled(table("", ["Case", "Detail"], rows, "kinds"), f"{found[0].what}, by case")
-    return f"<details><summary>{escape(found[0].what)} ({len(found):,})</summary>{body}{more}</details>"
+    what = found[0].what
+    table = Table("", ["Case", Heading("Detail", words=True)], rows, kind="kinds", label=f"{what}, by case")
+    return what, f"{len(found):,}", table, count(rest, "other") if rest > 0 else ""

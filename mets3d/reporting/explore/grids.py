@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -28,6 +27,7 @@ from mets3d.reporting.explore.words import (
     spread_text,
 )
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import flow
 from mets3d.reporting.sentences import count
 
 ANISOTROPIC = 1.05  # longest side of a voxel over its shortest
@@ -45,8 +45,8 @@ def grids_section(data: DataSet) -> Section | None:
         kinds_table("Orientations", "axes of the file", amounts(case.orientation for case in cases)),
     )
     drawn = charts(_spacing_chart(cases), _size_chart(cases), _brain_chart(cases))
-    html = f'<p>{escape(_lead(cases))}</p>{drawn}<div class="charts">{"".join(tables)}</div>'
-    return Section("grids", "Grids", Markup(html))
+    beside = charts(*(flow(table) for table in tables))
+    return Section("grids", "Grids", flow(_lead(cases), drawn, beside))
 
 
 def in_plane_and_slice(spacing_mm: Spacing) -> tuple[float, float]:
@@ -55,7 +55,7 @@ def in_plane_and_slice(spacing_mm: Spacing) -> tuple[float, float]:
     return math.sqrt(first * second), across
 
 
-def histogram(key: str, values: Sequence[float], across: str, *, title: str, alt: str, note: str) -> str:
+def histogram(key: str, values: Sequence[float], across: str, *, title: str, alt: str, note: str) -> Markup:
     """Draws how many cases have which value; on a logarithmic axis where the largest is ten times the smallest."""
     low, high = min(values), max(values)
     wide = low > 0 and high / low > 10
@@ -98,10 +98,10 @@ def _lead(cases: Sequence[CaseNumbers]) -> str:
     )
 
 
-def _spacing_chart(cases: Sequence[CaseNumbers]) -> str:
+def _spacing_chart(cases: Sequence[CaseNumbers]) -> Markup | None:
     found = Counter(in_plane_and_slice(_sides(case)) for case in cases)
     if len(found) == 1:  # the table says it
-        return ""
+        return None
     places, weights = np.array(list(found)), np.array(list(found.values()), np.float64)
     low, high = places.min(axis=0) * 0.85, places.max(axis=0) * 1.18
 
@@ -131,10 +131,10 @@ def _spacing_chart(cases: Sequence[CaseNumbers]) -> str:
     return chart("spacings", draw, title=title, alt=alt, note=note)
 
 
-def _size_chart(cases: Sequence[CaseNumbers]) -> str:
+def _size_chart(cases: Sequence[CaseNumbers]) -> Markup | None:
     millions = [case.voxels / MILLION for case in cases]
     if len(set(millions)) == 1:
-        return ""
+        return None
     largest = max(cases, key=lambda case: case.voxels)
     title = f"A scan has {spread_text(spread(millions))} million voxels"
     alt = f"Histogram of voxels a scan, from {short(min(millions))} to {short(max(millions))} million."
@@ -142,10 +142,10 @@ def _size_chart(cases: Sequence[CaseNumbers]) -> str:
     return histogram("sizes", millions, "voxels a scan [million]", title=title, alt=alt, note=note)
 
 
-def _brain_chart(cases: Sequence[CaseNumbers]) -> str:
+def _brain_chart(cases: Sequence[CaseNumbers]) -> Markup | None:
     brains = {case.name: case.brain_ml for case in cases if case.brain_ml}
     if not brains:
-        return ""
+        return None
     far = outliers(brains)
     odd = f" Far from the others: {names_text(far)}." if far else ""
     title = f"A brain has {spread_text(spread(brains.values()))} ml"

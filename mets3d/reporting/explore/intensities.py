@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -19,6 +18,7 @@ from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import names_text, short, spread_text
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import Table, flow
 
 BANDS = ((1, 99, 0.16), (5, 95, 0.22), (25, 75, 0.38))  # percentiles, opacity
 SHOWN = sorted({bound for low, high, _ in BANDS for bound in (low, high)} | {50})
@@ -39,8 +39,8 @@ def intensities_section(data: DataSet) -> Section | None:
         for name in sequences
     }
     drawn = charts(*(_sequence_chart(name, cases) for name, cases in found.items()))
-    html = f"<p>{escape(HOW)}</p>{drawn}{_table(found)}{_contrast(data, sequences)}"
-    return Section("intensities", "Intensities", Markup(html))
+    html = flow(HOW, drawn, _table(found), _contrast(data, sequences))
+    return Section("intensities", "Intensities", html)
 
 
 def odd_cases(cases: Mapping[str, Intensities]) -> list[str]:
@@ -50,7 +50,7 @@ def odd_cases(cases: Mapping[str, Intensities]) -> list[str]:
     return list(dict.fromkeys([*peaks, *medians]))
 
 
-def _sequence_chart(sequence: str, cases: Mapping[str, Intensities]) -> str:
+def _sequence_chart(sequence: str, cases: Mapping[str, Intensities]) -> Markup:
     rows = [[own.percentiles[p] for p in SHOWN] for own in cases.values()]
     columns = np.array(at_most_columns(sorted(rows, key=lambda row: row[MEDIAN]), MOST_COLUMNS))
 
@@ -82,7 +82,7 @@ def _sequence_chart(sequence: str, cases: Mapping[str, Intensities]) -> str:
     return chart(f"values-{sequence}", draw, title=title, alt=alt, note=note)
 
 
-def _table(found: Mapping[str, Mapping[str, Intensities]]) -> str:
+def _table(found: Mapping[str, Mapping[str, Intensities]]) -> Table:
     rows = []
     for sequence, cases in found.items():
         values = list(cases.values())
@@ -102,8 +102,8 @@ def _table(found: Mapping[str, Mapping[str, Intensities]]) -> str:
 # ---------------------------------------------------------------- contrast of lesions
 
 
-def _contrast(data: DataSet, sequences: Sequence[str]) -> str:
-    """Draws how far each label stands out on each sequence; empty without a label."""
+def _contrast(data: DataSet, sequences: Sequence[str]) -> Markup | None:
+    """Draws how far each label stands out on each sequence; None without a label."""
     drawn = []
     for label, name in LABEL_NAMES.items():
         spreads = {sequence: _contrasts(data, name, sequence) for sequence in sequences}
@@ -119,7 +119,7 @@ def _contrasts(data: DataSet, name: str, sequence: str) -> Spread | None:
     return spread(contrast[name] for contrast in own if name in contrast)
 
 
-def _contrast_chart(label: int, found: Mapping[str, Spread]) -> str:
+def _contrast_chart(label: int, found: Mapping[str, Spread]) -> Markup:
     name, colour = LABEL_NAMES[label], COLOUR_OF_LABEL[label]
 
     def draw(axis: Axes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -18,10 +17,9 @@ from mets3d.regions import RC, Region
 from mets3d.reporting.charts.style import INK, SOFT
 from mets3d.reporting.explore.chart import chart, charts, plain_numbers, whole_numbers
 from mets3d.reporting.explore.regions_shown import regions_of
-from mets3d.reporting.explore.tables import titled
 from mets3d.reporting.explore.words import names_text, share_text, short, spread_text
 from mets3d.reporting.html_page import Section
-from mets3d.reporting.html_table import number_cell, region_cell, table_row
+from mets3d.reporting.html_table import Cell, Table, flow, region_head
 from mets3d.reporting.sentences import count, size_class_name
 
 COUNT_EDGES = (0, 1, 2, 3, 5, 9, 17, 33, 65)  # lesions a case: each class begins here; the last has no end
@@ -40,13 +38,13 @@ def lesions_section(data: DataSet) -> Section | None:
     if not cases:
         return None
     regions = regions_of(cases)
-    parts = f"{_empty(cases)}{_cavities(data)}"
-    if regions:
-        counts = charts(*(_count_chart(region, cases) for region in regions))
-        volumes = charts(*(_volume_chart(region, volumes_of(region, cases)) for region in regions))
-        parts = f"<p>{escape(HOW)}</p>{parts}{counts}{volumes}{_by_region(regions, cases)}{_by_size(regions, cases)}"
-    html = f"{parts}"
-    return Section("lesions", "Lesions", Markup(html))
+    said = [_empty(cases), _cavities(data)]
+    if not regions:
+        return Section("lesions", "Lesions", flow(*said))
+    counts = charts(*(_count_chart(region, cases) for region in regions))
+    volumes = charts(*(_volume_chart(region, volumes_of(region, cases)) for region in regions))
+    html = flow(HOW, *said, counts, volumes, _by_region(regions, cases), _by_size(regions, cases))
+    return Section("lesions", "Lesions", html)
 
 
 def volumes_of(region: Region, cases: Sequence[CaseNumbers]) -> list[float]:
@@ -62,8 +60,8 @@ def counts_of(region: Region, cases: Sequence[CaseNumbers]) -> list[int]:
 def _empty(cases: Sequence[CaseNumbers]) -> str:
     names = [case.name for case in cases if not case.labels]
     if not names:
-        return f"<p>No empty reference among {len(cases):,}.</p>"
-    return f"<p>{count(len(names), 'empty reference')} (no visible disease): {escape(names_text(names, 12))}.</p>"
+        return f"No empty reference among {len(cases):,}."
+    return f"{count(len(names), 'empty reference')} (no visible disease): {names_text(names, 12)}."
 
 
 def _cavities(data: DataSet) -> str:
@@ -79,13 +77,13 @@ def _cavities(data: DataSet) -> str:
     if len(data.patients) < len(data.cases):
         later = sum(data.time_points[case.name] > 1 for case in found)
         text += f"; {later:,} of them at a patient's second time point or later"
-    return f"<p>{escape(text)}. RC belongs to no other region.</p>"
+    return f"{text}. RC belongs to no other region."
 
 
 # ---------------------------------------------------------------- charts
 
 
-def _count_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
+def _count_chart(region: Region, cases: Sequence[CaseNumbers]) -> Markup:
     amounts = counts_of(region, cases)
     held = np.bincount(np.searchsorted(COUNT_EDGES, amounts, side="right") - 1, minlength=len(COUNT_EDGES)).tolist()
     last = max(at for at, amount in enumerate(held) if amount) + 1
@@ -119,9 +117,9 @@ def _count_name(at: int) -> str:
     return str(low) if high == low else f"{low}–{high}"
 
 
-def _volume_chart(region: Region, volumes: Sequence[float]) -> str:
+def _volume_chart(region: Region, volumes: Sequence[float]) -> Markup | None:
     if not volumes:
-        return ""
+        return None
     smallest, largest = min(volumes), max(volumes)
     low, high = int(np.floor(np.log10(smallest))), int(np.floor(np.log10(largest))) + 1
     edges = np.logspace(low, high, (high - low) * BINS_PER_DECADE + 1)
@@ -155,7 +153,7 @@ def _volume_chart(region: Region, volumes: Sequence[float]) -> str:
 # ---------------------------------------------------------------- tables
 
 
-def _by_region(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> str:
+def _by_region(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> Table:
     rows = []
     for region in regions:
         amounts = counts_of(region, cases)
@@ -168,17 +166,17 @@ def _by_region(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> str:
             spread_text(spread(volumes_of(region, cases))),
             spread_text(burden),
         )
-        rows.append(table_row([region_cell(region), *map(number_cell, texts)]))
+        rows.append([region_head(region), *map(Cell, texts)])
     headings = ["Region", "Cases with", "Lesions", "A case", "Most", "A lesion [mm³]", "A case with any [ml]"]
-    return titled("Lesions by region", headings, rows, how="median [quartiles]")
+    return Table("Lesions by region", headings, rows, "median [quartiles]")
 
 
-def _by_size(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> str:
+def _by_size(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> Table:
     classes = size_classes(SIZE_EDGES_MM3)
     rows = []
     for region in regions:
         own = [size_class(volume, SIZE_EDGES_MM3) for volume in volumes_of(region, cases)]
         cells = (f"{own.count(name):,} ({share_text(own.count(name), len(own))})" for name in classes)
-        rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
+        rows.append([region_head(region), *map(Cell, cells)])
     headings = ["Region", *(f"{size_class_name(name)} mm³" for name in classes)]
-    return titled("Lesions by size", headings, rows, how="number (share)")
+    return Table("Lesions by size", headings, rows, "number (share)")

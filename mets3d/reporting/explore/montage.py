@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from markupsafe import Markup, escape
 from PIL import Image
 
 from mets3d.data.describe_lesions import REGIONS
@@ -22,6 +22,7 @@ from mets3d.reporting.pictures.case_volumes import CaseVolumes, Labels
 from mets3d.reporting.pictures.frames import Frame, radiological, whole_frame, zoom_frame
 from mets3d.reporting.pictures.outlines import outline_path
 from mets3d.reporting.pictures.slices import grey_levels
+from mets3d.reporting.rendering import macro
 
 SIDE = 240.0
 MOST_PIXELS = 256  # along a side of a picture: the page has to stay small
@@ -54,7 +55,7 @@ def sequences_to_show(present: Collection[str]) -> dict[str, str]:
     }
 
 
-def montage(volumes: CaseVolumes, *, focus: Focus) -> str:
+def montage(volumes: CaseVolumes, *, focus: Focus) -> Markup:
     """Returns the panels of a case as HTML: a whole slice and its enlargement, for each sequence that is shown.
 
     `focus`: the slice has most of the innermost region that is outlined on it, of the smallest lesion or the cavity.
@@ -64,7 +65,7 @@ def montage(volumes: CaseVolumes, *, focus: Focus) -> str:
         panels.append(_panel(volumes.name, cut, cut.whole, 1.4))
         if cut.zoom is not None:
             panels.append(_panel(volumes.name, cut, cut.zoom, 2.2))
-    return f'<div class="panels">{"".join(panels)}</div>'
+    return macro("panels", "chart.html", panels)
 
 
 def cuts(volumes: CaseVolumes, *, focus: Focus) -> list[Cut]:
@@ -117,7 +118,7 @@ def _smallest_lesion(mask: Mask) -> Mask:
     return np.asarray(numbered == 1 + int(voxels[1:].argmin()))
 
 
-def _panel(name: str, cut: Cut, frame: Frame, width: float) -> str:
+def _panel(name: str, cut: Cut, frame: Frame, width: float) -> Markup:
     """Draws one panel; regions from the outermost in, so that where two outlines coincide the inner one is seen."""
     zoomed = frame is cut.zoom
     lines = _outlines(cut, frame, width)
@@ -130,7 +131,7 @@ def _panel(name: str, cut: Cut, frame: Frame, width: float) -> str:
     body = (
         svg.image(_small(frame.cut(cut.grey)), SIDE) + lines + svg.sides(SIDE) + bar + svg.label(head, 8, 19, size=14)
     )
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'aria-label="{escape(alt)}" viewBox="0 0 {SIDE:.0f} {SIDE:.0f}">{body}</svg>'
     )

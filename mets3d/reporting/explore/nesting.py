@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from markupsafe import Markup
@@ -16,10 +15,10 @@ from mets3d.regions import Region
 from mets3d.reporting.charts.style import SOFT
 from mets3d.reporting.explore.chart import MOST_COLUMNS, chart, charts, whole_numbers
 from mets3d.reporting.explore.regions_shown import COLOUR_OF_LABEL, OTHER_COLOUR, label_name, labels_text, regions_of
-from mets3d.reporting.explore.tables import kinds_table, titled
+from mets3d.reporting.explore.tables import kinds_table
 from mets3d.reporting.explore.words import share_text, short
 from mets3d.reporting.html_page import Section
-from mets3d.reporting.html_table import heading_cell, number_cell, region_cell, table_row
+from mets3d.reporting.html_table import Cell, Table, flow, region_head, row_head
 
 HOW = (
     "Regions are nested: ET lies in TC, and TC in WT. Where a region is nearly always one label, a network learns that "
@@ -34,32 +33,32 @@ def nesting_section(data: DataSet) -> Section | None:
     if not regions:
         return None
     mixed = [region for region in regions if len(region.labels) > 1]
-    drawn = charts(*(_make_up_chart(region, cases) for region in mixed), _lesion_sets(cases, regions[0]))
-    html = f"<p>{escape(HOW)}</p>{_label_sets(cases)}{_make_up_table(mixed, cases)}{drawn}"
-    return Section("labels", "Labels and nesting", Markup(html))
+    sets = _lesion_sets(cases, regions[0])
+    drawn = charts(*(_make_up_chart(region, cases) for region in mixed), flow(sets) if sets else None)
+    html = flow(HOW, _label_sets(cases), _make_up_table(mixed, cases), drawn)
+    return Section("labels", "Labels and nesting", html)
 
 
-def _label_sets(cases: Sequence[CaseNumbers]) -> str:
-    """Writes which labels are in a reference together, a row per set, a dot where the label is in it."""
+def _label_sets(cases: Sequence[CaseNumbers]) -> Table:
+    """Returns which labels are in a reference together, a row per set, a dot where the label is in it."""
     labels = sorted({label for case in cases for label in case.labels})
     rows = []
     for held, amount in amounts(case.labels for case in cases):
-        dots = "".join(_dot(label, held) for label in labels)
-        text = number_cell(f"{amount:,}") + number_cell(share_text(amount, len(cases)))
-        rows.append(table_row([heading_cell(labels_text(held)), dots, text]))
-    total = "".join(number_cell(f"{sum(label in case.labels for case in cases):,}") for label in labels)
-    rows.append(table_row([heading_cell("Cases with it"), total, number_cell(f"{len(cases):,}"), number_cell("")]))
+        shared = [f"{amount:,}", share_text(amount, len(cases))]
+        rows.append([row_head(labels_text(held)), *(_dot(label, held) for label in labels), *map(Cell, shared)])
+    totals = [f"{sum(label in case.labels for case in cases):,}" for label in labels]
+    rows.append([row_head("Cases with it"), *map(Cell, [*totals, f"{len(cases):,}", ""])])
     headings = ["Labels in a reference", *map(label_name, labels), "Cases", "Share"]
-    return titled("Label sets seen", headings, rows, "numbers sets")
+    return Table("Label sets seen", headings, rows)
 
 
-def _dot(label: int, held: Sequence[int]) -> str:
+def _dot(label: int, held: Sequence[int]) -> Cell:
     if label not in held:
-        return '<td class="n"><span class="no">no</span></td>'
-    return f'<td class="n"><i class="dot" style="background:{COLOUR_OF_LABEL.get(label, OTHER_COLOUR)}"></i>yes</td>'
+        return Cell("–")
+    return Cell("yes", colour=COLOUR_OF_LABEL.get(label, OTHER_COLOUR))
 
 
-def _make_up_table(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> str:
+def _make_up_table(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> Table:
     rows = []
     for region in regions:
         having = [case for case in cases if case.volume_mm3(region.labels)]
@@ -72,16 +71,16 @@ def _make_up_table(regions: Sequence[Region], cases: Sequence[CaseNumbers]) -> s
                 "–" if shares is None else f"{short(shares.median)} [{short(shares.q1)} to {short(shares.q3)}] %"
             )
             cells = (label_name(label), f"{within:,} of {len(having):,}", quartiles, pooled)
-            rows.append(table_row([region_cell(region), *map(number_cell, cells)]))
+            rows.append([region_head(region), *map(Cell, cells)])
     headings = ["Region", "Label", "In cases", "Share of a case", "Of all volume"]
     how = "median [quartiles] over cases with the region"
-    return titled("What regions are made of", headings, rows, how=how)
+    return Table("What regions are made of", headings, rows, how)
 
 
-def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
+def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> Markup | None:
     having = [case for case in cases if case.volume_mm3(region.labels)]
     if not having:
-        return ""
+        return None
     inner = list(reversed(region.labels))  # ET below, as its share orders the cases
     shares = [[share(case.volume_mm3((label,)), case.volume_mm3(region.labels)) for label in inner] for case in having]
     columns = np.array(at_most_columns(sorted(shares), MOST_COLUMNS))
@@ -114,10 +113,10 @@ def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> str:
     return chart(f"made-of-{region.name}", draw, title=title, alt=f"{alt}.", note=note)
 
 
-def _lesion_sets(cases: Sequence[CaseNumbers], outer: Region) -> str:
-    """Writes which labels a lesion of the outermost region holds: oedema without a core, a core without oedema ..."""
+def _lesion_sets(cases: Sequence[CaseNumbers], outer: Region) -> Table | None:
+    """Returns which labels a lesion of the outermost region holds: oedema without a core, a core without oedema ..."""
     held = amounts(lesion.labels for case in cases for lesion in case.lesions.get(outer.name, ()))
     if not held:
-        return ""
+        return None
     kinds = [(labels_text(labels), amount) for labels, amount in held]
     return kinds_table(f"Labels in a {outer.name} lesion", "Labels", kinds, "Lesions")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
 from pathlib import Path
-
-from markupsafe import Markup
 
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.findings import verdict
 from mets3d.reporting.explore.words import names_text
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.rendering import render
 from mets3d.reporting.sentences import count
 
 
 def overview(data: DataSet) -> Section:
     """Writes tiles and the check's verdict."""
-    return Section("overview", "Overview", Markup(f'<div class="tiles">{"".join(_tiles(data))}</div>{_verdict(data)}'))
+    unusable = bool(data.report.unusable)
+    html = render("overview.html", tiles=_tiles(data), verdict=verdict(data), unusable=unusable)
+    return Section("overview", "Overview", html)
 
 
 def lead(data: DataSet) -> str:
@@ -38,14 +38,8 @@ def _below(folder: Path, inner: Path) -> str:
     return str(inner.relative_to(folder.parent)) if inner.is_relative_to(folder) else str(inner)
 
 
-def _verdict(data: DataSet) -> str:
-    text = f'{escape(verdict(data))} <a href="#findings">What the check found</a>'
-    if not data.report.unusable:
-        return f"<p>{text}</p>"
-    return f'<div class="notes"><h3>Read this first</h3><ul><li>{text}</li></ul></div>'
-
-
-def _tiles(data: DataSet) -> list[str]:
+def _tiles(data: DataSet) -> list[tuple[str, str, str]]:
+    """Returns name, value and what stands below of each tile."""
     labelled = len(data.labelled)
     empty = sum(not case.labels for case in data.labelled)
     lengths = Counter(len(cases) for cases in data.patients.values())
@@ -54,13 +48,9 @@ def _tiles(data: DataSet) -> list[str]:
     missing = [f"{name} in {amount:,}" for name, amount in sequences.items() if amount < len(data.cases)]
     several = sum(amount for length, amount in lengths.items() if length > 1)
     return [
-        _tile("Cases", f"{len(data.cases):,}", f"{count(len(data.sources.where), 'folder')}"),
-        _tile("Patients", f"{len(data.patients):,}", f"{several:,} with several cases" if several else "one case each"),
-        _tile("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
-        _tile("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
-        _tile("Sequences", names_text(list(sequences), 8) or "none", "; ".join(missing) or "in every case"),
+        ("Cases", f"{len(data.cases):,}", f"{count(len(data.sources.where), 'folder')}"),
+        ("Patients", f"{len(data.patients):,}", f"{several:,} with several cases" if several else "one case each"),
+        ("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
+        ("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
+        ("Sequences", names_text(list(sequences), 8) or "none", "; ".join(missing) or "in every case"),
     ]  # fmt: skip
-
-
-def _tile(name: str, value: str, below: str) -> str:
-    return f'<div class="tile"><strong>{escape(name)}</strong><b>{escape(value)}</b><span>{escape(below)}</span></div>'

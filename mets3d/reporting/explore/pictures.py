@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from markupsafe import Markup
 
 from mets3d.data.check import read_case
@@ -14,6 +12,7 @@ from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.telling_cases import TellingCase, telling_cases
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, shown
+from mets3d.reporting.rendering import render
 
 HOW = (
     "ET, TC and RC are outlined on t1c, WT on t2f, or on the nearest sequence that there is; each on the slice with "
@@ -28,16 +27,11 @@ def pictures_section(data: DataSet) -> Section | None:
     if not chosen:
         return None
     drawn = [_figure(data, case) for case in chosen]
-    regions = regions_of(data.labelled)
-    chips = "".join(
-        f'<span><i style="background:{region.colour}"></i>{escape(region.name)}</span>' for region in regions
-    )
-    legend = f'<p class="legend">{chips}</p>' if chips else ""
-    html = f"<p>{escape(HOW)}</p>{legend}{''.join(drawn)}"
-    return Section("pictures", "Pictures", Markup(html))
+    html = render("pictures.html", how=HOW, regions=regions_of(data.labelled), drawn=drawn)
+    return Section("pictures", "Pictures", html)
 
 
-def _figure(data: DataSet, case: TellingCase) -> str:
+def _figure(data: DataSet, case: TellingCase) -> Markup:
     numbers = case.numbers
     title = f"{numbers.name}: {case.why}"
     sequences = list(dict.fromkeys(sequences_to_show(numbers.sequences).values()))
@@ -46,6 +40,6 @@ def _figure(data: DataSet, case: TellingCase) -> str:
     images = {name: shown(checked.images[name]) for name in sequences if name in checked.images}
     labels = checked.labels
     if labels is None or not images or any(image.shape != labels.shape for image in images.values()):
-        return framed(title, "", "No picture: scans and reference are not on one grid, or cannot be read.", "montage")
+        return framed(title, None, "No picture: scans and reference are not on one grid, or cannot be read.", "montage")
     volumes = CaseVolumes(numbers.name, labels.spacing_mm, images, labels.labels, {})
     return framed(title, montage(volumes, focus=case.focus), kind="montage")

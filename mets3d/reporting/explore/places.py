@@ -8,11 +8,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import colormaps
 from PIL import Image
 
@@ -24,9 +23,11 @@ from mets3d.regions import TC, WT
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import Table
 from mets3d.reporting.pictures import svg
 from mets3d.reporting.pictures.frames import Frame, radiological
 from mets3d.reporting.pictures.outlines import outline_path
+from mets3d.reporting.rendering import render
 from mets3d.reporting.sentences import count
 
 SIDE, PIXELS = 240.0, 192  # of a map as drawn, and of its picture
@@ -51,18 +52,20 @@ def places_section(data: DataSet) -> Section | None:
     lesions = _placed(data)
     highest = max(float(cover.max()) for cover in places.tumour.values())
     dots = lesions if len(lesions) <= MOST_DOTS else []
-    maps = "".join(_map(plane, places.tumour[plane], places.brain[plane], highest, dots) for plane in PLANES)
+    maps = [_map(plane, places.tumour[plane], places.brain[plane], highest, dots) for plane in PLANES]
     marks = f" Dots: the centres of {count(len(dots), 'lesion')}." if dots else ""
-    scale = _scale(highest)
     right = sum(_at(lesion)[0] > 0.5 for lesion in lesions)
-    title = f"{share_text(right, len(lesions))} of {count(len(lesions), 'lesion')} lie on the patient's right"
-    note = f"n = {count(places.tumours, 'case')} with tumour of {count(places.brains, 'brain')}.{marks}"
-    html = (
-        f'<p>{escape(HOW)}</p><figure class="maps"><h3>{escape(title)}</h3>'
-        f'<div class="panels">{maps}</div>{scale}<figcaption>{escape(note)}</figcaption></figure>'
-        f"{_table(lesions)}"
+    html = render(
+        "places.html",
+        how=HOW,
+        title=f"{share_text(right, len(lesions))} of {count(len(lesions), 'lesion')} lie on the patient's right",
+        maps=maps,
+        colours=[_hex(at / 8) for at in range(9)],
+        most=share_text(highest, 1),
+        note=f"n = {count(places.tumours, 'case')} with tumour of {count(places.brains, 'brain')}.{marks}",
+        halves=_table(lesions),
     )
-    return Section("places", "Places", Markup(html))
+    return Section("places", "Places", html)
 
 
 def heat_map(cover: Projection, highest: float) -> Float[np.ndarray, "bins bins"]:
@@ -83,7 +86,7 @@ def _at(lesion: DescribedLesion) -> tuple[float, float, float]:
     return lesion.place or (0.5, 0.5, 0.5)
 
 
-def _map(plane: str, cover: Projection, brain: Projection, highest: float, dots: Sequence[DescribedLesion]) -> str:
+def _map(plane: str, cover: Projection, brain: Projection, highest: float, dots: Sequence[DescribedLesion]) -> Markup:
     shown = heat_map(cover, highest)
     picture = base64.b64encode(_png(shown)).decode()
     frame = Frame(0, 0, BINS, BINS)
@@ -101,7 +104,7 @@ def _map(plane: str, cover: Projection, brain: Projection, highest: float, dots:
     most = share_text(float(cover.max()), 1)
     alt = f"{plane.capitalize()} map of places, seen {FROM[plane]}, {left} on the left: brightest {most} of cases"
     view = f'viewBox="0 0 {SIDE:.0f} {SIDE:.0f}"'
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" {view}>'
         f'<image width="{SIDE:.0f}" height="{SIDE:.0f}" href="data:image/png;base64,{picture}"/>'
         f'<path d="{outline}" fill="none" stroke="#fff" stroke-opacity="0.75" stroke-width="1.2"/>{circles}{marks}'
@@ -134,20 +137,12 @@ def _png(values: Float[np.ndarray, "rows columns"]) -> bytes:
     return buffer.getvalue()
 
 
-def _scale(highest: float) -> str:
-    steps = "".join(f",{_hex(at / 8)}" for at in range(9))
-    return (
-        f'<p class="scale"><span>0</span><i style="background:linear-gradient(to right{steps})"></i>'
-        f"<span>{share_text(highest, 1)} of cases</span></p>"
-    )
-
-
 def _hex(at: float) -> str:
     red, green, blue, _ = COLOURS(at, bytes=True)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _table(lesions: Sequence[DescribedLesion]) -> str:
+def _table(lesions: Sequence[DescribedLesion]) -> Table:
     """Writes how many lesions lie in each half of the brain's box along each axis, by number and volume."""
     halves = (("right", "left"), ("front", "back"), ("upper", "lower"))
     total, volume = len(lesions), sum(lesion.volume_mm3 for lesion in lesions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -19,6 +18,7 @@ from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short, spread_text
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import Table, flow
 from mets3d.reporting.sentences import count
 
 MOST_LINES = 60  # patients; more lines hide each other, and the boxes say it all
@@ -39,8 +39,7 @@ def time_points_section(data: DataSet) -> Section | None:
     )
     regions = [region for region in regions_of(data.labelled) if region != RC]
     drawn = charts(*(_volume_chart(data, region) for region in regions))
-    html = f"<p>{escape(lead)}</p>{drawn}{_table(data, regions)}"
-    return Section("times", "Time points", Markup(html))
+    return Section("times", "Time points", flow(lead, drawn, _table(data, regions)))
 
 
 def _by_time(data: DataSet) -> dict[int, list[CaseNumbers]]:
@@ -54,7 +53,7 @@ def _ml(case: CaseNumbers, region: Region) -> float:
     return case.volume_mm3(region.labels) / MM3_IN_ML
 
 
-def _volume_chart(data: DataSet, region: Region) -> str:
+def _volume_chart(data: DataSet, region: Region) -> Markup:
     times = _by_time(data)
     lines = [[case for case in cases if case.label_mm3 is not None] for cases in data.patients.values()]
     lines = [cases for cases in lines if len(cases) > 1]
@@ -90,7 +89,7 @@ def _volume_chart(data: DataSet, region: Region) -> str:
     return chart(f"times-{region.name}", draw, title=title, alt=f"{alt}.", note=note)
 
 
-def _table(data: DataSet, regions: Sequence[Region]) -> str:
+def _table(data: DataSet, regions: Sequence[Region]) -> Table | None:
     rows = [
         [
             str(at),
@@ -102,4 +101,4 @@ def _table(data: DataSet, regions: Sequence[Region]) -> str:
         for at, cases in _by_time(data).items()
     ]
     headings = ["Time point", "n", *(f"{region.name} [ml]" for region in regions), "Empty", "With cavity"]
-    return plain_table("Volumes by time point", headings, rows, how="median [quartiles]") if rows else ""
+    return plain_table("Volumes by time point", headings, rows, how="median [quartiles]") if rows else None

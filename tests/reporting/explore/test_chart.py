@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from markupsafe import Markup
+
 from mets3d.reporting.explore.chart import FILL, chart, charts, plain_numbers, whole_numbers
 from tests.builders.structure import Structure
 
@@ -44,7 +46,7 @@ def test_a_chart_is_the_same_every_time():
 
 
 def test_charts_stand_in_rows_that_leave_none_alone():
-    figure = "<figure></figure>"
-    assert charts("", "") == ""
-    assert charts(figure, "", figure) == f'<div class="charts two">{figure * 2}</div>'
-    assert charts(figure, figure, figure) == f'<div class="charts">{figure * 3}</div>'
+    figure = Markup("<figure></figure>")
+    assert charts(None, None) is None
+    assert charts(figure, None, figure).strip() == f'<div class="charts two">{figure * 2}</div>'
+    assert charts(figure, figure, figure).strip() == f'<div class="charts">{figure * 3}</div>'

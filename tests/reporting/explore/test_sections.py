@@ -22,15 +22,12 @@ from mets3d.reporting.explore.time_points import time_points_section
 from mets3d.reporting.explore.words import names_text, share_text, short, spread_text, thousands
 from tests.builders.described import described
 from tests.builders.structure import Structure
+from tests.reporting.conftest import Page
 
 
 def table_rows(html: str, caption: str) -> list[list[str]]:
-    body = html.split(f"<b>{caption}", 1)[1].split("</table>", maxsplit=1)[0]
-    return [
-        [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        for row in body.split("<tbody>")[1].split("</tbody>")[0].split("</tr>")
-        if row
-    ]
+    (rows,) = [rows for title, rows in Page(html).tables.items() if title.startswith(caption)]
+    return rows[1:]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +66,7 @@ def test_empty_references_and_cavities_are_named(data):
     assert all(name in html for name in empty)
     later = sum(case.name.endswith("-001") for case in cavities)
     assert f"{len(cavities)} cases ({share_text(len(cavities), 60)}) with a resection cavity" in html
-    assert f"; {later} of them at a patient&#x27;s second time point or later" in html
+    assert f"; {later} of them at a patient&#39;s second time point or later" in html
 
 
 def test_label_sets_and_the_make_up_of_regions(data):
@@ -181,7 +178,7 @@ def test_dots_lie_on_the_map_s_side_and_sides_are_counted():
     lesion = replace(data.cases[0].lesions["TC"][0], place=(0.9, 0.9, 0.1), volume_mm3=3000.0)
     case = replace(data.cases[0], lesions={"WT": [lesion], "TC": [lesion], "ET": [], "RC": []})
     html = places_section(replace(data, cases=[case], places=collect_places([box_with(slice(14, 18))]))).html
-    assert "100 % of 1 lesion lie on the patient&#x27;s right" in html
+    assert "100 % of 1 lesion lie on the patient&#39;s right" in html
     axial, coronal, sagittal = [
         (float(x) < 120, float(y) < 120) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', html)
     ]

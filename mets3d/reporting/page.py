@@ -20,18 +20,21 @@ from mets3d.reporting.ledger import ledger_remarks
 from mets3d.reporting.page_folder import refuse_strangers
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sections.answer import answer_of_comparison, answer_of_run
 from mets3d.reporting.sections.arms import arms_section
 from mets3d.reporting.sections.case_dots import case_dots
 from mets3d.reporting.sections.case_list import cases_section, lesions_section
 from mets3d.reporting.sections.case_pictures import case_pictures
 from mets3d.reporting.sections.cohort_figures import cohort_figures
 from mets3d.reporting.sections.configuration import differences_section, facts_section, settings_section
-from mets3d.reporting.sections.notes import notes_section, own_notes
+from mets3d.reporting.sections.found_by_one import found_by_one_section
+from mets3d.reporting.sections.glossary import glossary_section
+from mets3d.reporting.sections.methods import methods_section
+from mets3d.reporting.sections.notes import notes_section, own_notes, weighed
 from mets3d.reporting.sections.pairs import pair_sections
 from mets3d.reporting.sections.ranks import ranks_section
 from mets3d.reporting.sections.scores import scores_section
 from mets3d.reporting.sections.threshold import threshold_section
-from mets3d.reporting.sections.tiles import tiles
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
 from mets3d.reporting.sections.under_way import under_way
 from mets3d.reporting.sentences import count
@@ -87,10 +90,11 @@ def write_page(
         # First, for what they cannot draw becomes a note.
         pictures = case_pictures([pictured_run(record) for record in records], figures, quiet)
         pages = write_case_pages(records, made, folder, jobs=jobs, progress=progress or quiet)
+        found = found_by_one_section(records, cases_in_all(records), figures, pages)
         cases = [cases_section(records, pages, copy_tables(records, made)), lesions_section(records, pages)]
         every = [run.run.path for record in records for run in record.members.values()]
-        said = [Note(remark) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
-        sections = (_one if len(records) == 1 else _compared)(records, said, figures, [pictures, *cases])
+        said = [Note(remark, weighty=True) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
+        sections = (_one if len(records) == 1 else _compared)(records, said, figures, [pictures, found, *cases])
         html = page_html(REPORT, title, sections, lines=_lines(records), footer=_footer())
         made.page.write_text(html, encoding="utf-8")
     return folder.page
@@ -101,11 +105,12 @@ def _one(
 ) -> list[Section | None]:
     """Returns the sections on one run, or on one arm of several, in their order on the page."""
     (record,) = records
-    pictures, *lists = drawn
+    pictures, _, *lists = drawn
+    notes = [*remarks, *own_notes(records)]
     return [
-        notes_section([*remarks, *own_notes(records)]),
+        answer_of_run(record, notes),
+        notes_section(notes),
         under_way(record, figures),
-        tiles(record),
         scores_section(record),
         pictures,
         arms_section(records, compared(records, record.held_out), fair=True),
@@ -114,6 +119,8 @@ def _one(
         facts_section([record]),
         *lists,
         settings_section([record]),
+        glossary_section(records),
+        methods_section(records, None),
     ]
 
 
@@ -121,11 +128,14 @@ def _compared(
     records: Sequence[RunRecord], remarks: Sequence[Note], figures: Figures, drawn: Sequence[Section | None]
 ) -> list[Section | None]:
     """Returns the sections on several runs or arms, in their order on the page; the first is the reference."""
-    pictures, *lists = drawn
+    pictures, found, *lists = drawn
     cases = cases_in_all(records)
     table = compared(records, cases)
+    notes = [*remarks, *weighed(comparison_notes(records)), *own_notes(records)]
     return [
-        notes_section([*remarks, *comparison_notes(records), *own_notes(records)]),
+        answer_of_comparison(records, cases, table, figures, notes),
+        notes_section(notes),
+        found,
         arms_section(records, table, fair=not study_differences(records)),
         *pair_sections(records, cases, table.differences if table else []),
         ranks_section(records, cases),
@@ -138,6 +148,8 @@ def _compared(
         facts_section(records),
         *lists,
         settings_section(records),
+        glossary_section(records),
+        methods_section(records, table),
     ]
 
 

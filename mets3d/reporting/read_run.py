@@ -81,12 +81,14 @@ def _training_notes(record: RunRecord) -> list[Note]:
         there = f"Training has not reached its end: {last:,} of {steps:,} steps are logged."
         if record.state == "training":
             there = f"This run is in the middle of its training: {last:,} of {steps:,} steps are logged."
-        notes.append(Note(early if ended else there))
+        notes.append(Note(early if ended else there, weighty=True))
     if not record.validation:
         notes.append(Note(f"No validation in {log}: no validation curve."))
     skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up
     if skipped:
-        notes.append(Note(f"{count(int(skipped), 'training step')} skipped because the loss was not finite."))
+        notes.append(
+            Note(f"{count(int(skipped), 'training step')} skipped because the loss was not finite.", weighty=True)
+        )
     return notes
 
 
@@ -125,10 +127,10 @@ def _read_scores(record: RunRecord) -> None:
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
         left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
-        record.notes.append(Note(left_out))
+        record.notes.append(Note(left_out, weighty=True))
     elif seen:
         every = "Every scored case was used in training: these scores say nothing about patients not seen before."
-        record.notes.append(Note(every))
+        record.notes.append(Note(every, weighty=True))
 
 
 def _check_rules(record: RunRecord) -> None:
@@ -137,10 +139,10 @@ def _check_rules(record: RunRecord) -> None:
     if len(rules) > 1:
         record.scores = []
         text = f"{name} holds scores by several rule sets ({', '.join(rules)}): no scores on this page."
-        record.notes.append(Note(text, evaluate_command(record)))
+        record.notes.append(Note(text, evaluate_command(record), weighty=True))
     elif rules and rules != [own.rules]:
         text = f"{name} is scored by {rules[0]}; the rule set of the run (validate.rules) is {own.rules}."
-        record.notes.append(Note(text, evaluate_command(record)))
+        record.notes.append(Note(text, evaluate_command(record), weighty=True))
 
 
 def _read_lesions(record: RunRecord) -> None:

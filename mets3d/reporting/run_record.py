@@ -18,10 +18,14 @@ from mets3d.statistics.score_table import CaseValues, patients_in, values_of
 
 @dataclass(frozen=True)
 class Note:
-    """Something a reader has to know, and the command that would change it, if there is one."""
+    """Something a reader has to know, and the command that would change it, if there is one.
+
+    weighty: it bears on what the numbers mean, and is no mere piece that is missing.
+    """
 
     text: str
     command: str = ""
+    weighty: bool = False
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mets3d.evaluation.scores import score_of
 
 UNKNOWN_DIGITS = 3  # of a column that the table does not have
@@ -36,6 +38,11 @@ def percent(share: float | None) -> str:
 def count(amount: int, noun: str, plural: str = "") -> str:
     """Writes an amount with its noun, as in `1 case`, `2 cases`."""
     return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Joins parts of a sentence, as in `WT, TC and ET`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def shortened(text: str, most: int) -> str:

@@ -1,4 +1,4 @@
-"""Answers the question that two runs are compared for, by their numbers: plain text, not yet escaped."""
+"""Asks what two runs are compared for, and lists the numbers that an answer rests on: plain text, not yet escaped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import amount, count, number
 from mets3d.reporting.training_facts import boundary_name
 from mets3d.statistics.against_reference import SHARED_LESIONS
+from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
 
-LEVEL = 0.05
+ALONE = "Intervals, uncorrected"
+NOTHING = "The runs have no scores on the same cases by the same rules: there is nothing to compare."
 NARROW_BELOW = 20  # cases; by then a percentile interval is about a tenth too narrow (Hesterberg 2015)
 
 Family = Sequence[Difference]  # of every run on the page against the reference
@@ -22,14 +24,23 @@ Family = Sequence[Difference]  # of every run on the page against the reference
 
 def question(reference: RunRecord, run: RunRecord) -> str:
     """Asks whether a run has better boundaries and finds more lesions than the reference."""
-    if reference.config.loss.boundary == "none" and run.config.loss.boundary != "none":
+    if _adds_a_term(reference, run):
         term = boundary_name(run.config)
         return f"Does adding the {term} term give better boundaries (HD95) and more lesions found?"
     return f"Does {run.label} give better boundaries (HD95) and more lesions found than {reference.label}?"
 
 
+def what_changes(reference: RunRecord, run: RunRecord) -> str:
+    """Names what a run has and the reference lacks, as in `with the Hausdorff distance term`."""
+    return f"with the {boundary_name(run.config)} term" if _adds_a_term(reference, run) else f"with {run.label}"
+
+
+def _adds_a_term(reference: RunRecord, run: RunRecord) -> bool:
+    return reference.config.loss.boundary == "none" and run.config.loss.boundary != "none"
+
+
 def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[str, str]]:
-    """Answers the question: (what, sentence) for the verdict, then for the numbers it rests on.
+    """Lists (what, sentence): what the intervals say by themselves, the tests, then the numbers of both runs.
 
     Boundaries are judged twice: by lesion-wise HD95, which holds a penalty for each missed and false lesion, and by the
     HD95 of the lesions that both runs found, which does not. A verdict is given per region where there are at least six
@@ -40,7 +51,7 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
     found, false = _of(family, run, "lesions_found"), _of(family, run, "lesions_false")
     shared = _of(family, run, SHARED_LESIONS.column)
     if not lesion_wise and not found:
-        return [("Answer", "The runs have no scores on the same cases by the same rules: there is nothing to compare.")]
+        return [(ALONE, NOTHING)]
     judged = {
         "boundaries by lesion-wise HD95": lesion_wise,
         "boundaries of the lesions found by both": shared,
@@ -56,7 +67,7 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
         ("False lesions", _listed(false, _totals)),
     )
     return [
-        ("Answer", _conclusion(cases, patient_numbers(cases, run.patients)[1], judged)),
+        (ALONE, _conclusion(cases, patient_numbers(cases, run.patients)[1], judged)),
         *((what, text) for what, text in details if text),
     ]
 
@@ -108,14 +119,19 @@ def _of(family: Family, run: RunRecord, column: str) -> list[Difference]:
 
 def _conclusion(cases: Sequence[str], patients: int, judged: dict[str, list[Difference]]) -> str:
     if patients < FEWEST_PATIENTS:
-        of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
-        return (
-            f"Cannot be concluded from {count(len(cases), 'case')}{of}. With fewer than {FEWEST_PATIENTS} pairs, even "
-            "a difference that goes the same way in every case is compatible with chance (two-sided sign test above "
-            "5 %). The numbers describe these cases only."
-        )
+        return too_few(cases, patients)
     parts = [f"{what}: {_grouped(differences)}" for what, differences in judged.items() if differences]
     return f"On {count(len(cases), 'held-out case')}, {'; '.join(parts)}."
+
+
+def too_few(cases: Sequence[str], patients: int) -> str:
+    """Refuses to conclude anything from few patients."""
+    of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
+    return (
+        f"Cannot be concluded from {count(len(cases), 'case')}{of}. With fewer than {FEWEST_PATIENTS} pairs, even a "
+        "difference that goes the same way in every case is compatible with chance (two-sided sign test above 5 %). "
+        "The numbers describe these cases only."
+    )
 
 
 def _significant(run: RunRecord, cases: Sequence[str], family: Family) -> str:

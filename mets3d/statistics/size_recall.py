@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,11 @@ def size_classes_of(rows: Sequence[Row], lesion_rows: Sequence[Row] = ()) -> lis
     usual = size_classes(SIZE_EDGES_MM3)
     names = set(_counted_columns(rows)) or {row["size_class"] for row in lesion_rows if row.get("size_class")}
     return usual if names <= set(usual) else sorted(names, key=_lower_edge)
+
+
+def ordered_classes(names: Iterable[str]) -> list[str]:
+    """Returns the names of size classes, each once, the smallest first."""
+    return sorted(set(names), key=_lower_edge)
 
 
 def size_edges_mm3(classes: Sequence[str]) -> list[float]:

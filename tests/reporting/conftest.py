@@ -237,6 +237,17 @@ def scores_shown(page: Page) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def cells_of(rows: Sequence[list[str]], score: str, region: str) -> list[str]:
+    """The cells behind score and region of a table in which a score heads several rows."""
+    head = ""
+    for row in rows[1:]:
+        if len(row) == len(rows[0]):
+            head = row[0]
+        if head.startswith(score) and row[-len(rows[0]) + 1] == region:
+            return row[-len(rows[0]) + 2 :]
+    raise AssertionError(f"no row {score} {region} in {rows}")
+
+
 # ---------------------------------------------------------------- cohorts
 
 LESIONS = ("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "dice", "hd95")

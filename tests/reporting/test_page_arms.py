@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mets3d.reporting import report
-from tests.reporting.conftest import random_scores, training_log
+from tests.reporting.conftest import cells_of, random_scores, training_log
 
 TERM = {"loss": {"boundary": "hausdorff_distance"}}
 CASES = ("A", "B", "C", "D", "E", "F", "G")
@@ -46,18 +46,18 @@ def test_the_page_has_arms_and_not_one_run_against_another(study, read_page, tmp
     assert "Does adding the Hausdorff distance term give better boundaries (HD95) and more lesions found?" in page.text
     assert page.text.count("against base") == 3  # the page's title, its heading, and one section
     assert page.tables["Runs"][1:] == [
-        ["base", "2 runs (seeds 0, 1; fold 0)", "40", "–", "base0"],
-        ["loss.boundary=hausdorff_distance", "2 runs (seeds 0, 1; fold 0)", "40", "–", "term0"],
+        ["base", "2 runs (seeds 0, 1; fold 0)", "40", "–", "cpu", "base0"],
+        ["loss.boundary=hausdorff_distance", "2 runs (seeds 0, 1; fold 0)", "40", "–", "cpu", "term0"],
     ]
     base, term = of(tables, "base", "dice"), of(tables, "term", "dice")
-    every = page.tables["Lesion-wise Dice of every run, ET"]
-    assert every[1] == ["base", *(f"{mean:.3f}" for mean in of(tables, "base", "lesion_wise_dice").mean(0))]
-    # There are two tables of a score: of all arms, and of the pair with the difference and its spread over seeds.
-    row = page.tables["Whole-volume Dice"][3]
+    every = [row[-3:] for row in page.tables["Lesion-wise Dice of every run"]]
+    assert every[-2] == ["base", *(f"{mean:.3f}" for mean in of(tables, "base", "lesion_wise_dice").mean(0))]
+    # There are two tables of scores: of all arms, and of the pair with the difference and its spread over seeds.
+    row = cells_of(page.tables["loss.boundary=hausdorff_distance against base"], "Whole-volume Dice", "ET")
     difference = term - base
     spread = f"{difference.mean(0).std(ddof=1):.3f}"
-    assert [row[1], row[2], row[-1]] == [f"{base.mean():.3f}", f"{term.mean():.3f}", spread]
-    assert row[3].replace("−", "-") == f"{difference.mean():+.3f}"
+    assert [row[0], row[1], row[-1]] == [f"{base.mean():.3f}", f"{term.mean():.3f}", spread]
+    assert row[2].replace("−", "-") == f"{difference.mean():+.3f}"
     assert f"{base.mean():.3f} ± {base.mean(0).std(ddof=1):.3f}" in page.text
     assert "7 patients that all arms held out" in page.text
     assert "other seeds may differ by as much" not in page.text

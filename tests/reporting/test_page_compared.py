@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from mets3d.reporting import report
+from tests.reporting.conftest import cells_of
 
 CASES = ("A", "B")
 
@@ -27,7 +28,7 @@ def test_comparison_asks_the_question_and_shows_what_differs(make_run, data_set,
     settings = next(rows for rows in page.tables.values() if rows[0] == ["Setting", "base", "hausdorff"])
     assert settings[1:] == [["loss.boundary", "none", "hausdorff_distance"]]
     assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
-        *("cohort_scores.svg", "dots.svg"),
+        *("cohort_scores.svg", "dots.svg", "forest.svg"),
         *("lesions_A_base.svg", "lesions_A_hausdorff.svg", "lesions_B_base.svg", "lesions_B_hausdorff.svg"),
         *("slices_A.svg", "slices_B.svg", "training.svg"),
     ]
@@ -46,8 +47,8 @@ def test_comparison_uses_and_names_only_shared_cases(make_run, scores_of, read_p
     assert "The runs held out different cases" in page.text
     assert "different seeds (one: 1; two: 2)" in page.text
     assert "different numbers of training steps (one: 40; two: 41)" in page.text
-    row = page.tables["Whole-volume Dice"][1]
-    assert row[1:3] == [f"{np.mean([run[case, 'WT']['dice'] for case in ('B', 'C')]):.3f}" for run in (base, other)]
+    row = cells_of(page.tables["two against one"], "Whole-volume Dice", "WT")
+    assert row[:2] == [f"{np.mean([run[case, 'WT']['dice'] for case in ('B', 'C')]):.3f}" for run in (base, other)]
 
 
 def test_comparison_without_scores_still_makes_a_page(make_run, scores_of, read_page, tmp_path):

@@ -43,7 +43,7 @@ def test_the_verdict_follows_the_numbers(make_run):
     assert question(other, base) == "Does base give better boundaries (HD95) and more lesions found than other?"
 
     lines = dict(line for line in answer(base, other, CASES) if line[0])
-    assert lines["Answer"] == (
+    assert lines["Intervals, uncorrected"] == (
         "On 8 held-out cases, boundaries by lesion-wise HD95: better in WT and TC and ET; lesions found: better in WT "
         "and TC and ET."
     )

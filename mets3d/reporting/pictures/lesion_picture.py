@@ -29,6 +29,15 @@ class LesionPicture:
     left_out: tuple[Lesion, ...]  # lesions without a tile that count
 
 
+@dataclass(frozen=True)
+class LesionTile:
+    """One lesion as one run's prediction shows it."""
+
+    run: str
+    lesion: Lesion
+    plane: Plane
+
+
 def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18) -> LesionPicture | None:
     """Returns the picture of a prediction's lesions, with at most `most` tiles.
 
@@ -38,21 +47,12 @@ def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18
     where neither has any tumour. Lesions too small to count are on the maps alone. Raises ValueError for rules that
     the evaluation does not know.
     """
-    from mets3d.evaluation.lesion_maps import lesion_maps
-    from mets3d.evaluation.lesions import lesion_scores
-
     reference, prediction = volumes.reference, volumes.predictions[run]
     region = None if reference is None else _pictured(reference, prediction)
     if reference is None or region is None:
         return None
-    names = [region.shown_on, *volumes.images]
-    sequence = next(name for name in names if name in volumes.images)
-    scored = lesion_scores(
-        prediction, reference, volumes.spacing_mm, rules=rules, regions=(region.name,), distances=False
-    )
-    numbered = lesion_maps(prediction, reference, volumes.spacing_mm, rules=rules)[region.name]
-    lesions = tuple(_lesion(row, volumes.spacing_mm) for row in scored.lesions)
-    scene = Scene(volumes.images[sequence], volumes.spacing_mm, numbered, lesions)
+    scene, sequence = _scene(volumes, run, region, rules)
+    lesions = tuple(scene.lesions)
     chosen = important([lesion for lesion in lesions if lesion.kind != "ignored"], most)
     return LesionPicture(
         region,
@@ -63,6 +63,36 @@ def lesion_picture(volumes: CaseVolumes, run: str, *, rules: str, most: int = 18
         tuple((lesion, scene.tile(lesion)) for lesion in chosen),
         tuple(lesion for lesion in lesions if lesion.kind != "ignored" and lesion not in chosen),
     )
+
+
+def lesion_tile(volumes: CaseVolumes, run: str, region: Region, number: int, *, rules: str) -> LesionTile | None:
+    """Returns the tile of a lesion of the reference, by its number in lesions.csv; None without such a lesion.
+
+    Raises ValueError for rules that the evaluation does not know.
+    """
+    if volumes.reference is None:
+        return None
+    scene, _ = _scene(volumes, run, region, rules)
+    of_reference = (lesion for lesion in scene.lesions if lesion.kind != "false")
+    lesion = next((lesion for lesion in of_reference if lesion.number == number), None)
+    return None if lesion is None else LesionTile(run, lesion, scene.tile(lesion))
+
+
+def _scene(volumes: CaseVolumes, run: str, region: Region, rules: str) -> tuple[Scene, str]:
+    """Returns the image on which a region is seen best, with its numbered lesions, and the image's sequence."""
+    from mets3d.evaluation.lesion_maps import lesion_maps
+    from mets3d.evaluation.lesions import lesion_scores
+
+    reference, prediction = volumes.reference, volumes.predictions[run]
+    assert reference is not None  # of both callers
+    names = [region.shown_on, *volumes.images]
+    sequence = next(name for name in names if name in volumes.images)
+    scored = lesion_scores(
+        prediction, reference, volumes.spacing_mm, rules=rules, regions=(region.name,), distances=False
+    )
+    numbered = lesion_maps(prediction, reference, volumes.spacing_mm, rules=rules)[region.name]
+    lesions = tuple(_lesion(row, volumes.spacing_mm) for row in scored.lesions)
+    return Scene(volumes.images[sequence], volumes.spacing_mm, numbered, lesions), sequence
 
 
 def important(lesions: Sequence[Lesion], most: int) -> list[Lesion]:

@@ -41,8 +41,8 @@ def lesions_svg(name: str, picture: LesionPicture, run: str = "") -> str:
     for place, (lesion, plane) in enumerate(picture.tiles):
         row, column = divmod(place, TILES_A_ROW)
         x, y = column * (TILE + GAP), top + row * (TILE + CAPTION + GAP)
-        body.append(svg.panel(x, y, TILE, TILE, _tile(plane)))
-        body.append(_caption(lesion, x, y + TILE))
+        body.append(svg.panel(x, y, TILE, TILE, lesion_tile_svg(plane)))
+        body.append(lesion_caption(lesion, x, y + TILE))
     top += -(-len(picture.tiles) // TILES_A_ROW) * (TILE + CAPTION + GAP)
     body.append(_legend(picture, top))
     for note in filter(None, (left_out(picture), _unnumbered(picture))):
@@ -94,7 +94,8 @@ def _overview(plane: Plane) -> str:
     return f'{black}<g transform="translate({COLUMN:.1f} 0)">{"".join(parts)}</g>'
 
 
-def _tile(plane: Plane) -> str:
+def lesion_tile_svg(plane: Plane) -> str:
+    """Draws a tile, a square of TILE."""
     return (
         svg.image(plane.frame.cut(plane.grey), TILE)
         + _outlines(plane, TILE, width=2.2)
@@ -116,7 +117,8 @@ def _outline(layer: Layer, path: str, width: float) -> str:
     return svg.line(path, colour, 0.75 * drawn, 'fill="none"')
 
 
-def _caption(lesion: Lesion, x: float, top: float) -> str:
+def lesion_caption(lesion: Lesion, x: float, top: float) -> str:
+    """Writes number, kind, volume and Dice beneath a tile whose lower left corner is at (x, top)."""
     radius = badge_radius(lesion)
     return (
         badge(lesion, (x + radius + 3, top + 13))

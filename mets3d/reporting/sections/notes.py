@@ -1,24 +1,35 @@
-"""Writes the page's first section: whatever a reader has to know about the runs before looking at the numbers."""
+"""Writes the page's section of what a reader has to know about the runs, the most important first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-
-from markupsafe import Markup
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mets3d.reporting.html_page import Section
+from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.reporting.sentences import count
 
 MOST_NAMED = 3  # runs before the same note
+MOST_OPEN = 4  # notes on missing pieces; more are folded away where others bear on the numbers
 
 
 def notes_section(notes: Sequence[Note]) -> Section | None:
-    """Lists the notes in a box at the top of the page; None without notes."""
+    """Lists the notes in a box: those that bear on the numbers, then those on missing pieces; None without notes."""
     if not notes:
         return None
-    items = "".join(f"<li>{note_html(note)}</li>" for note in notes)
-    return Section("notes", "Read this first", Markup(f'<div class="notes"><ul>{items}</ul></div>'))
+    weighty, minor = ([note for note in notes if note.weighty == wanted] for wanted in (True, False))
+    folded = bool(weighty) and len(minor) > MOST_OPEN
+    more = f"{count(len(minor), 'piece')} that {'is' if len(minor) == 1 else 'are'} missing" if folded else ""
+    html = render(
+        "notes.html", notes=weighty if folded else [*weighty, *minor], minor=minor if folded else [], more=more
+    )
+    return Section("notes", "Read this first", html)
+
+
+def weighed(notes: Iterable[Note]) -> list[Note]:
+    """Returns notes as such that bear on the numbers."""
+    return [replace(note, weighty=True) for note in notes]
 
 
 def own_notes(records: Sequence[RunRecord]) -> list[Note]:
@@ -31,7 +42,7 @@ def own_notes(records: Sequence[RunRecord]) -> list[Note]:
         for note in run.notes:
             by_text.setdefault(note.text, []).append((run.label, note))
     return [
-        Note(f"{_named([label for label, _ in told], len(runs))}: {text}", told[0][1].command)
+        replace(told[0][1], text=f"{_named([label for label, _ in told], len(runs))}: {text}")
         for text, told in by_text.items()
     ]
 
@@ -41,14 +52,3 @@ def _named(labels: Sequence[str], runs: int) -> str:
         return f"All {runs} runs"
     more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     return ", ".join(labels[:MOST_NAMED]) + more
-
-
-def note_lines(notes: Sequence[Note]) -> str:
-    """Writes each note as a small paragraph, for use in the middle of the page."""
-    return "".join(f'<p class="small">{note_html(note)}</p>' for note in notes)
-
-
-def note_html(note: Note) -> str:
-    """Writes a note's text and the command that helps, if there is one."""
-    command = f" Run <code>{escape(note.command)}</code>" if note.command else ""
-    return f"{escape(note.text)}{command}"

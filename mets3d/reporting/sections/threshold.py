@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
@@ -20,22 +19,11 @@ def threshold_section(records: Sequence[RunRecord]) -> Section | None:
     return Section("threshold", "Against a threshold", render("threshold.html", found=found))
 
 
-def threshold_tile(record: RunRecord) -> str:
-    """Writes the comparison as a tile; empty without a case that both have."""
-    found = threshold_comparison(record)
-    if found is None:
-        return ""
-    return (
-        f'<div class="tile"><strong>Best threshold on {escape(_sequence(record))}</strong>'
-        f"<b>{_dice(found.reference_mean)}</b><span>mean {escape(_region(record))} Dice, whole volume</span>"
-        f"<span>network {_dice(found.method_mean)}, {_dice(found.difference, sign=True)}</span></div>"
-    )
-
-
 def against_threshold(record: RunRecord) -> str:
     """Writes the comparison as a sentence; empty without a baseline."""
     found = threshold_comparison(record)
-    best = f"Best single threshold on {_sequence(record)}, chosen on the training cases: {_region(record)} Dice"
+    on, region = threshold_sequence(record), threshold_region(record)
+    best = f"Best single threshold on {on}, chosen on the training cases: {region} Dice"
     if found is None:
         reached = record.baseline.get("validation_dice")
         if reached is None:
@@ -50,14 +38,16 @@ def against_threshold(record: RunRecord) -> str:
 def threshold_comparison(record: RunRecord) -> Paired | None:
     """Compares the run with the threshold by whole-volume Dice on the cases that both have; None without any."""
     alone = {case: dice for case, dice in (record.baseline.get("per_case") or {}).items() if dice is not None}
-    return paired(alone, record.values(_region(record), "dice"), record.patients, lower_is_better=False)
+    return paired(alone, record.values(threshold_region(record), "dice"), record.patients, lower_is_better=False)
 
 
-def _region(record: RunRecord) -> str:
+def threshold_region(record: RunRecord) -> str:
+    """Returns the region that the threshold is of."""
     return str(record.baseline.get("region", "WT"))
 
 
-def _sequence(record: RunRecord) -> str:
+def threshold_sequence(record: RunRecord) -> str:
+    """Returns the sequence that the threshold is on."""
     return str(record.baseline.get("sequence", "t2f"))
 
 

@@ -1,37 +1,98 @@
-"""Writes the page's tiles: the main result of a run at a glance, a tile per region."""
+"""Makes the page's tiles: a mean with its interval and number of cases, and in a comparison the difference.
+
+What stands in one tile is measured the same way on the same cases.
+"""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from markupsafe import Markup
-
+from mets3d.evaluation.scores import score_of
 from mets3d.regions import Region
-from mets3d.reporting.html_page import Section
+from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sections.threshold import threshold_tile
-from mets3d.reporting.sentences import score_number
-from mets3d.statistics.cohort import summarise
+from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region, threshold_sequence
+from mets3d.reporting.sentences import amount, count, number, percent, shortened
+from mets3d.reporting.verdict import digits_of_difference
+from mets3d.statistics.answer import QUOTED_SCORE
+from mets3d.statistics.cohort import Summary, summarise
+from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import lesion_counts
+from mets3d.statistics.study_table import StudyTable
+
+LONGEST = 24  # characters of an arm's name
 
 
-def tiles(record: RunRecord) -> Section | None:
-    """Writes a tile per region with a lesion-wise Dice, and one for the best threshold; None without any."""
-    parts = [*(_tile(record, region) for region in record.regions), threshold_tile(record)]
-    html = "".join(parts)
-    return Section("glance", "At a glance", Markup(f'<div class="tiles">{html}</div>')) if html else None
+@dataclass(frozen=True)
+class Tile:
+    """A title, the number that is read first, and lines beneath it."""
+
+    title: str
+    number: str
+    lines: Sequence[str]
+    colour: str = ""
 
 
-def _tile(record: RunRecord, region: Region) -> str:
-    dice = summarise(record.values(region.name, "lesion_wise_dice"), record.patients)
-    hd95 = summarise(record.values(region.name, "lesion_wise_hd95"), record.patients)
+def tiles_of_run(record: RunRecord) -> list[Tile]:
+    """Returns a tile per region with a lesion-wise Dice, and one for the best threshold on the same cases."""
+    tiles = [tile for region in record.regions if (tile := _of_region(record, region))]
+    return [*tiles, *filter(None, [_of_threshold(record)])]
+
+
+def tiles_of_pair(reference: RunRecord, run: RunRecord, study: StudyTable) -> list[Tile]:
+    """Returns a tile per region: the difference in lesion-wise Dice, and the mean of either side."""
+    return [tile for region in reference.regions if (tile := _of_difference(run.label, region, study))]
+
+
+def _of_region(record: RunRecord, region: Region) -> Tile | None:
+    dice = summarise(record.values(region.name, QUOTED_SCORE), record.patients)
     if dice is None:
-        return ""
-    below = f"lesion-wise HD95 {score_number('lesion_wise_hd95', hd95.mean)} mm" if hd95 else ""
+        return None
+    hd95 = summarise(record.values(region.name, "lesion_wise_hd95"), record.patients)
     counts = lesion_counts(record.score_rows(region.name))
-    return (
-        f'<div class="tile" style="border-top-color:{region.colour}"><strong>{escape(region.name)}</strong>'
-        f"<b>{score_number('lesion_wise_dice', dice.mean)}</b><span>mean lesion-wise Dice</span><span>{below}</span>"
-        f"<span>{counts.found or 0:.0f} of {counts.lesions or 0:.0f} lesions found, "
-        f"{counts.false or 0:.0f} false</span></div>"
-    )
+    lines = ["lesion-wise Dice, mean", *_interval(dice, 3), f"n = {count(dice.n, 'case')}"]
+    if hd95:
+        inside = f" ({spanned(hd95.interval, 1)})" if hd95.interval else ""
+        lines.append(f"lesion-wise HD95 {number(hd95.mean, 1)} mm{inside}")
+    if counts.lesions:
+        found = f"{amount(counts.found or 0)} of {amount(counts.lesions)} lesions found ({percent(counts.recall)})"
+        lines.append(f"{found}, {amount(counts.false or 0)} false")
+    return Tile(region.name, number(dice.mean, 3), lines, region.colour)
+
+
+def _of_threshold(record: RunRecord) -> Tile | None:
+    found = threshold_comparison(record)
+    if found is None:
+        return None
+    interval = found.interval if found.patients >= FEWEST_PATIENTS else None
+    lines = [
+        f"whole-volume {threshold_region(record)} Dice, network − threshold",
+        *([f"95 % interval {spanned(interval, 3, sign=True)}"] if interval else []),
+        f"n = {count(found.n, 'case')}",
+        f"network {number(found.method_mean, 3)}, threshold {number(found.reference_mean, 3)}",
+    ]
+    title = f"Best threshold on {threshold_sequence(record)}"
+    return Tile(title, number(found.difference, 3, sign=True), lines)
+
+
+def _of_difference(label: str, region: Region, study: StudyTable) -> Tile | None:
+    test, score = study.difference(label, region.name, QUOTED_SCORE), score_of(QUOTED_SCORE)
+    if test is None or score is None:
+        return None
+    digits = digits_of_difference(score)
+    lines = ["difference in lesion-wise Dice"]
+    if test.found.interval and test.found.patients >= FEWEST_PATIENTS:
+        lines.append(f"95 % interval {spanned(test.found.interval, digits, sign=True)}")
+    lines.append(f"n = {count(test.found.n, 'case')}")
+    for arm in (study.reference, label):
+        own = study.score(arm, region.name, QUOTED_SCORE)
+        if own is not None:
+            inside = f" ({spanned(own.summary.interval, digits)})" if own.summary.interval else ""
+            other = f", n = {own.summary.n}" if own.summary.n != test.found.n else ""
+            lines.append(f"{shortened(arm, LONGEST)} {number(own.mean, digits)}{inside}{other}")
+    return Tile(region.name, number(test.found.difference, digits, sign=True), lines, region.colour)
+
+
+def _interval(found: Summary, digits: int) -> list[str]:
+    return [f"95 % interval {spanned(found.interval, digits)}"] if found.interval else []

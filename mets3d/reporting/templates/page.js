@@ -77,6 +77,23 @@ for (const table of document.querySelectorAll("table[data-filter]")) {
   }
 }
 
+/* A button with `data-copies`, the id of a text, copies it: by the clipboard where the browser lets a file use it, else
+   by the selection, which stays for the reader to copy. */
+for (const button of document.querySelectorAll("button[data-copies]")) {
+  const text = document.getElementById(button.dataset.copies), said = button.parentElement.querySelector("[role=status]");
+  button.addEventListener("click", async () => {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    let copied = document.execCommand("copy");
+    if (!copied && navigator.clipboard) {
+      copied = await navigator.clipboard.writeText(text.textContent).then(() => true, () => false);
+    }
+    said.textContent = copied ? "Copied." : "Selected: copy it with Ctrl+C or Cmd+C.";
+  });
+}
+
 /* On paper nothing can be unfolded: what is folded is printed open, but for parts of class `screen`. */
 {
   let opened = [];

@@ -10,6 +10,7 @@ from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_runs
 from mets3d.statistics.against_reference import compared_scores
 from mets3d.statistics.comparison_tables import p_text
+from tests.reporting.conftest import cells_of
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 
@@ -25,6 +26,11 @@ def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_pat
         (test.method, test.score.name, test.region): test.p_holm
         for test in compared(read_runs(runs), CASES).differences
     }
+    table = page.tables["hausdorff against base"]
+    assert table[0] == [
+        *("Score", "Region", "base", "hausdorff", "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n"),
+        "Better/worse",
+    ]
     rng = np.random.default_rng(0)
     drawn = rng.integers(7, size=(10_000, 7))
     for caption, column, digits, better in (
@@ -33,22 +39,18 @@ def test_comparison_tables_against_numpy(make_run, scores_of, read_page, tmp_pat
         ("Lesions found", "lesions_found", 2, 1),
         ("False lesions", "lesions_false", 2, -1),
     ):
-        assert page.tables[caption][0] == [
-            *("Region", "base", "hausdorff", "Difference", "95 % interval", "p", "p (Holm)", "Effect", "n"),
-            "Better/worse",
-        ]
-        rows = {row[0]: row[1:] for row in page.tables[caption][1:]}
         for region in ("WT", "TC", "ET"):
             before, after = (np.array([run[case, region][column] for case in CASES], float) for run in (base, other))
             change = after - before
             low, high = np.quantile(change[drawn].mean(1), [0.025, 0.975])
             ranks = stats.rankdata(np.abs(change[change != 0])) * np.sign(better * change[change != 0])
-            p, corrected = rows[region][4:6]
+            cells = cells_of(table, caption, region)
+            p, corrected = cells[4:6]
             tested = family["hausdorff", caption, region] is not None
             assert tested == (caption != "False lesions")
             assert p == (by_enumeration(ranks) if tested else "–")
             assert corrected == p_text(family["hausdorff", caption, region])
-            assert rows[region] == [
+            assert cells == [
                 f"{before.mean():.{digits}f}",
                 f"{after.mean():.{digits}f}",
                 signed(change.mean(), digits),
@@ -91,10 +93,10 @@ def test_page_console_and_csv_hold_the_same_p(make_run, scores_of, read_page, tm
         (region, column) for region in ("WT", "TC") for column in ("lesion_wise_dice", "lesion_wise_hd95")
     }
     for row in rows:
-        on_page = {cells[0]: cells for cells in page.tables[score_named(row["score"]).name][1:]}[row["region"]]
+        on_page = cells_of(page.tables["term against base"], score_named(row["score"]).name, row["region"])
         (line,) = [words for words in printed if words[:2] == [row["region"], row["score"]]]
         in_csv = [p_text(float(p)) if p else "–" for p in (row["p"], row["p_holm"])]
-        assert on_page[5:7] == in_csv
+        assert on_page[4:6] == in_csv
         assert all(p in " ".join(line) for p in in_csv)
     assert "4 tests, over which Holm's correction is" in page.text
 

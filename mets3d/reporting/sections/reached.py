@@ -1,0 +1,78 @@
+"""Says in one sentence what a run reaches, and how it stands to the best threshold: plain text, not yet escaped."""
+
+from __future__ import annotations
+
+from mets3d.reporting.answers import Told, on_cases
+from mets3d.reporting.html_table import spanned
+from mets3d.reporting.run_record import RunRecord
+from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region
+from mets3d.reporting.sentences import count, joined, number, percent
+from mets3d.statistics.answer import quoted_region
+from mets3d.statistics.cohort import cohort_table, summarise
+from mets3d.statistics.family import PRIMARY
+from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
+
+
+def told_of_run(record: RunRecord) -> Told | None:
+    """Says what a run reaches on its held-out cases, and how it stands to the best threshold; None without scores."""
+    names = [region.name for region in record.regions]
+    dice = {name: summarise(record.values(name, PRIMARY[0]), record.patients) for name in names}
+    known = {name: found for name, found in dice.items() if found is not None}
+    if not known:
+        return None
+    patients = patient_numbers(record.held_out, record.patients)[1]
+    quoted = quoted_region(list(known))
+    word = f"Lesion-wise Dice {number(known[quoted].mean, 3)} in {quoted}"
+    reached = [
+        f"{number(found.mean, 3)} in {name}"
+        + (f" (95 % interval {spanned(found.interval, 3)})" if found.interval else "")
+        for name, found in known.items()
+    ]
+    said = f"On {on_cases(record.held_out, patients, record)}, the mean lesion-wise Dice is {joined(reached)}"
+    if recall := _recall(record, quoted):
+        said += f"; {recall}"
+    lines = [("Best threshold", text)] if (text := _threshold(record)) else []
+    return Told(
+        "unclear" if patients < FEWEST_PATIENTS else "reached",
+        word,
+        f"{said}.",
+        _how_sure_alone(record, patients),
+        lines,
+    )
+
+
+def _recall(record: RunRecord, region: str) -> str:
+    rows = cohort_table(record.score_rows(region), record.lesion_rows(region))
+    own = next((row for row in rows if row["score"] == "pooled_recall" and row["mean"] is not None), None)
+    if own is None:
+        return ""
+    bounds = "" if own["ci_low"] is None else f" (95 % interval {percent(own['ci_low'])} to {percent(own['ci_high'])})"
+    return f"{percent(own['mean'])} of the lesions in {region} are found{bounds}"
+
+
+def _threshold(record: RunRecord) -> str:
+    """Compares like with like: both by whole-volume Dice, in the threshold's region, on the cases that both have."""
+    found = threshold_comparison(record)
+    if found is None:
+        return ""
+    interval = found.interval if found.patients >= FEWEST_PATIENTS else None
+    if interval is None:
+        word = "too few patients to conclude"
+    elif interval[0] <= 0 <= interval[1]:
+        word = "no difference shown"
+    else:
+        word = "the network is better" if interval[0] > 0 else "the network is worse"
+    bounds = f" (95 % interval {spanned(interval, 3, sign=True)})" if interval else ""
+    return (
+        f"{word}: whole-volume {threshold_region(record)} Dice {number(found.method_mean, 3)} against "
+        f"{number(found.reference_mean, 3)} on the same {count(found.n, 'case')}, a difference of "
+        f"{number(found.difference, 3, sign=True)}{bounds}"
+    )
+
+
+def _how_sure_alone(record: RunRecord, patients: int) -> str:
+    if patients < FEWEST_PATIENTS:
+        return f"There are no intervals below {FEWEST_PATIENTS} patients: the numbers describe these cases only."
+    if record.runs:
+        return "The intervals cover the choice of patients; the chance in training shows in the spread over seeds."
+    return "The intervals cover the choice of patients, not the chance in training: this is one training."

@@ -1,0 +1,86 @@
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from mets3d.evaluation.scores import score_of
+from mets3d.reporting.answers import in_sentence, told_of_pair, told_of_several, trainings
+from mets3d.reporting.arms import as_arms
+from mets3d.reporting.compare import compared
+from mets3d.reporting.read_run import read_run
+from tests.reporting.test_verdict import CASES, scored
+
+TERM = MappingProxyType({"loss": {"boundary": "hausdorff_distance"}})
+
+
+@pytest.fixture
+def told(make_run):
+    """The answer on a run with the term whose scores are moved by `shift`."""
+
+    def make(shift, cases=CASES):
+        base = read_run(make_run(f"base{shift}", cases=CASES, scores=scored(0.0, 1)))
+        term = read_run(make_run(f"term{shift}", cases=CASES, scores=scored(shift, 2), settings=dict(TERM)))
+        return told_of_pair(base, term, cases, compared([base, term], cases).differences)
+
+    return make
+
+
+def test_better_worse_and_none_in_one_sentence(told):
+    better = told(-5.0)
+    changes = [
+        scored(-5.0, 2)[case, "WT"]["lesion_wise_hd95"] - scored(0.0, 1)[case, "WT"]["lesion_wise_hd95"]
+        for case in CASES
+    ]
+    assert (better.kind, better.word) == ("better", "Better")
+    # All eight differ the same way, in four tests: 4 x 2 / 2^8.
+    assert better.sentence.startswith("With the Hausdorff distance term, lesion-wise HD95 of WT changes by −")
+    assert f"changes by −{-np.mean(changes):.2f} mm (95 % interval −" in better.sentence
+    assert better.sentence.endswith(
+        "mm; lower is better, 8 cases, one training each, p 0.031 after Holm over 4 tests)."
+    )
+    assert dict(better.lines)["Overlap (lesion-wise Dice)"] == "no difference in WT, TC and ET"
+    assert dict(better.lines)["Boundaries (lesion-wise HD95)"].startswith("better in WT (p 0.031), TC (p 0.031)")
+    assert "other seeds may differ" in better.sure
+
+    worse = told(5.0)
+    assert (worse.kind, worse.word) == ("worse", "Worse")
+    none = told(0.0)
+    assert (none.kind, none.word) == ("unclear", "No difference shown")
+    assert "which is no proof that there is no difference" in none.sure
+    assert "worse to" in none.sure
+    assert none.sure.count("better") == 1
+
+
+def test_few_cases_are_refused_without_an_interval_or_p(told):
+    few = told(-5.0, CASES[:3])
+    assert few.word == "Cannot be concluded"
+    assert few.sentence.startswith("Cannot be concluded from 3 cases. With fewer than 6 pairs")
+    assert "3 cases, one training each)" in few.sentence
+    assert "interval" not in few.sentence
+    assert "Holm" not in few.sentence
+
+
+def test_several_arms_are_summed_up_and_their_seeds_counted(make_run):
+    runs = []
+    for name, shift, settings in (("base", 0.0, {}), ("term", -5.0, TERM), ("long", 0.0, {"loss": {"dice_weight": 2}})):
+        for seed in (0, 1):
+            run = make_run(
+                f"{name}{seed}", cases=CASES, scores=scored(shift, seed), settings={"seed": seed, **settings}
+            )
+            runs.append(read_run(run))
+    base, *others = as_arms(runs)
+    differences = compared([base, *others], CASES).differences
+    each = [told_of_pair(base, run, CASES, differences) for run in others]
+    said = told_of_several(base, others, each, CASES)
+    assert said.word == "1 of 2 arms better"
+    assert "on 8 cases, 2 seeds." in said.sentence
+    assert "Better: loss.boundary=hausdorff_distance" in said.sentence
+    assert "standard deviation of" in each[0].sure
+    assert trainings(base, others[0]) == "2 seeds"
+    assert trainings(*runs[:1]) == "one training"
+    assert told_of_several(base, others, each, []).kind == "nothing"
+
+
+def test_scores_inside_a_sentence():
+    names = {column: in_sentence(score_of(column)) for column in ("lesion_wise_dice", "hd95", "f1", "lesions_found")}
+    assert list(names.values()) == ["lesion-wise Dice", "whole-volume HD95", "F1 of lesions", "lesions found per case"]

@@ -52,7 +52,7 @@ def found_by_one(reference: Sequence[Row], method: Sequence[Row]) -> list[FoundB
 
     Both tables number the lesions of the same reference. Of a method with several runs (`pooled_runs.pooled`) a lesion
     counts as found where more than half of the runs found it, as missed where less than half did. Lesions too small to
-    count, and those that one table lacks, are left out.
+    count, those that one table lacks, and rows without a number are left out.
     """
     sides = [_counted(rows) for rows in (reference, method)]
     volumes = _volumes([*reference, *method])
@@ -71,7 +71,7 @@ def _apart(one: RunsFound, other: RunsFound) -> bool:
 def _counted(rows: Sequence[Row]) -> dict[Lesion, RunsFound]:
     by_run: dict[Lesion, dict[object, bool]] = {}
     for row in rows:
-        if row["kind"] in ("found", "missed"):
+        if row["kind"] in ("found", "missed") and str(row["lesion"]).isdecimal():
             by_run.setdefault(_lesion(row), {})[row.get(RUN)] = row["kind"] == "found"
     return {lesion: RunsFound(sum(runs.values()), len(runs)) for lesion, runs in by_run.items()}
 

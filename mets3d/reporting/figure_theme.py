@@ -13,6 +13,7 @@ DARK = {
     "#c9ced6": "#3d4650",  # faint lines
     "#e6e8ec": "#262d36",  # grid
     "#ffffff": "#13171c",  # paper
+    "#eaf4ee": "#15261d",  # the better side of a forest plot
     "#000000": "#ffffff",  # the third run's colour
     "#0072b2": "#5aa9d6",
 }

@@ -123,7 +123,9 @@ def _read_scores(record: RunRecord) -> None:
     if not record.scores:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     _check_rules(record)
-    record.notes += [Note(f"{remark[0].upper()}{remark[1:]}.") for remark in decoding_remarks(record.scores)]
+    record.notes += [
+        Note(f"{remark[0].upper()}{remark[1:]}.", weighty=True) for remark in decoding_remarks(record.scores)
+    ]
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
         left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."

@@ -12,6 +12,7 @@ from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, joined
 from mets3d.reporting.training_facts import MODES, loss_in_words, optimizer_in_words
+from mets3d.statistics.decodings import decoding_in_words
 from mets3d.statistics.family import PRIMARY, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS, RESAMPLES, patient_numbers
 from mets3d.statistics.study_table import StudyTable
@@ -116,7 +117,9 @@ def _data(record: RunRecord) -> str:
 def _decoding(record: RunRecord) -> str:
     predict = record.config.predict
     axes = f", mirrored along {count(len(predict.mirror), 'axis', 'axes')}" if predict.mirror else ""
-    return f"Predictions were made by sliding windows with an overlap of {predict.overlap:g}{axes}."
+    decoded = decoding_in_words(record.score_rows())
+    how = f"; decoding: {decoded}" if decoded else ""
+    return f"Predictions were made by sliding windows with an overlap of {predict.overlap:g}{axes}{how}."
 
 
 def _scores(record: RunRecord) -> str:

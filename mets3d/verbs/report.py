@@ -18,6 +18,7 @@ def arguments(parser: VerbParser) -> None:
                         help="folder to write; the page is index.html (default RUN/report, for one run)")  # fmt: skip
     parser.add_argument("--watch", action="store_true",
                         help="write the page of a run anew at each validation, until its training ends")  # fmt: skip
+    parser.takes_jobs()
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if options.watch and not _watched(options.runs[0], out):
         return 0
     records = read_arms(options.runs)
-    page = write_page(records, out, progress=progress_of("report"))
+    page = write_page(records, out, progress=progress_of("report"), jobs=options.jobs)
     for record in records:
         print(summary_of(record))
     print(page)

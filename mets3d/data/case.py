@@ -74,6 +74,12 @@ class Case:
         images = [self.sequences[sequence].path for sequence in in_order(self.sequences)]
         return tuple(dict.fromkeys([*images, *(file for file in (self.labels, self.mask) if file is not None)]))
 
+    def _repr_html_(self) -> str:
+        """Shows the scans and the reference in a notebook."""
+        import mets3d
+
+        return str(mets3d.view(self)._repr_html_())
+
 
 class CaseList(list[Case]):
     """Cases sorted by name; `where` counts them per parent folder, `findings` are about the `layout`."""

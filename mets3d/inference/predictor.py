@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -56,6 +56,8 @@ class Segmentation:
     lesions: list[dict[str, Any]]
     case: str | None = None  # None for an array
     decoding: str = DEFAULT  # how the labels were decoded, as the column of that name in scores.csv
+    # What was segmented, to be shown: the files, or the arrays by sequence and their spacing.
+    scans: Case | tuple[Mapping[str, Num[np.ndarray, "X Y Z"]], Spacing] | None = None
 
     @property
     def volumes_mm3(self) -> dict[str, float]:
@@ -69,6 +71,12 @@ class Segmentation:
         shape = " x ".join(map(str, self.labels.shape))
         volumes = ", ".join(f"{name} {volume / 1000:.3g} ml" for name, volume in self.volumes_mm3.items())
         return f"Segmentation({self.case or 'array'}, {shape}: {volumes})"
+
+    def _repr_html_(self) -> str:
+        """Shows the scans with what was found in a notebook."""
+        import mets3d
+
+        return str(mets3d.view(self)._repr_html_())
 
 
 class Predictor:
@@ -139,7 +147,8 @@ class Predictor:
         """
         spacing, array = _spacing(spacing_mm), _image_array(images, self.sequences)
         volumes = {name: _volume(image, spacing) for name, image in zip(self.sequences, array, strict=True)}
-        return self._segment(self.ensemble.load(volumes), None, self.plan.of(None, patient))[0]
+        found, _ = self._segment(self.ensemble.load(volumes), None, self.plan.of(None, patient))
+        return replace(found, scans=(dict(zip(self.sequences, array, strict=True)), spacing))
 
     def predict_files(
         self,
@@ -167,7 +176,7 @@ class Predictor:
             folder = PredictionsDir(Path(out))
             forget_case(folder, case.name)
             write_case(folder, case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
-        return segmentation
+        return replace(segmentation, scans=case)
 
     def _segment(self, case: Loaded, name: str | None, own: CaseDecoding) -> tuple[Segmentation, Channels]:
         channels = self.ensemble.probabilities(case.prepared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from mets3d.reporting.sentences import number
 from mets3d.reporting.viewer.assets import NOT_BESIDE, NOT_BUILT_IN, viewer_script
 from mets3d.reporting.viewer.case_layers import PredictedFiles, read_layers
 from mets3d.reporting.viewer.contents import ViewerContents, viewer_contents
+from mets3d.reporting.viewer.embedded import viewer_html
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 
 
@@ -87,13 +87,6 @@ def case_lesions(page: CasePage) -> list[LesionLine]:
         for place, arm in enumerate(page.arms)
         for line in lesion_lines(arm.lesions, page.regions, arm=arm.label, place=place)
     ]
-
-
-def viewer_html(contents: ViewerContents) -> Markup:
-    """Returns the viewer with its data."""
-    # In a script element nothing but its closing tag has a meaning.
-    data = json.dumps(contents.data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return render("viewer.html", contents=contents, data=Markup(data))
 
 
 def _contents(page: CasePage, lesions: Sequence[LesionLine]) -> tuple[ViewerContents | None, list[str]]:

@@ -45,7 +45,7 @@ class LesionLine:
     @property
     def place(self) -> str:
         """Returns the coordinates as they stand in the table, a dash where they are unknown."""
-        return ", ".join(number(value, 1) for value in self.mm) or "–"
+        return place_text(self.mm)
 
     @property
     def spoken_mm(self) -> str:
@@ -82,6 +82,11 @@ def _line(row: Row, arm: str, place: int) -> LesionLine:
         row["case"], arm, region, lesion, row["kind"], lesion_anchor(region, lesion, place), volume,
         number(volume, 1), dice, mm if len(mm) == len(PLACE) else (),
     )  # fmt: skip
+
+
+def place_text(mm: Sequence[float]) -> str:
+    """Writes coordinates to a tenth of a millimetre, a dash where there are none."""
+    return ", ".join(number(value, 1) for value in mm) or "–"
 
 
 def lesion_anchor(region: str, lesion: int, place: int = 0) -> str:

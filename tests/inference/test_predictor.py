@@ -1,5 +1,7 @@
 """The predictor in Python: the command's arrays, from arrays, files, folders and the hub."""
 
+import html
+import json
 import math
 import re
 import shutil
@@ -62,6 +64,16 @@ def test_a_predictor_and_its_result_are_one_line_each(predictor: Predictor, trai
     volumes = ", ".join(f"{name} {volume:.3g} ml" for name, volume in milliliters.items())
     assert repr(by_files) == f"Segmentation({case.name}, {shape}: {volumes})"
     assert repr(by_array) == f"Segmentation(array, {shape}: {volumes})"
+
+
+def test_a_notebook_shows_what_was_found(predictor: Predictor, case: Path) -> None:
+    by_files, by_array = predictor.predict_files(case), predictor(*arrays(case))
+    names = [*SEQUENCES, "Reference", "Prediction", *(f"Probability of {name}" for name in ("ET", "TC", "WT"))]
+    for found, layers in ((by_files, names), (by_array, [name for name in names if name != "Reference"])):
+        page = html.unescape(found._repr_html_())
+        shown = json.loads(re.search('class="case-data">(.*?)</script>', page, re.DOTALL)[1])
+        assert [layer["name"] for layer in shown["layers"]] == [*layers, "Uncertainty"]
+        assert page.count("data-mm=") == len(found.lesions) > 0
 
 
 def test_python_and_the_command_find_equal_arrays(trained_run: Path, case: Path, tmp_path: Path) -> None:

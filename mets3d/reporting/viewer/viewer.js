@@ -277,7 +277,7 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
         const link = event.target.closest("a[data-mm]");
         if (!link) return;
         event.preventDefault();
-        window.history.replaceState(null, "", link.hash);
+        if (link.hash && window.location.protocol !== "about:") window.history.replaceState(null, "", link.hash);
         this.go(link);
       });
     }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mets3d
 from mets3d.data.nifti import read_header, write_probabilities, write_scalar
 from mets3d.regions import ET
 from mets3d.reporting import report
@@ -52,9 +53,9 @@ def case_page(make_run, data_set, scores_of, tmp_path, monkeypatch):
 def lesion_table(run: Path) -> None:
     with (run / "lesions.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE])
+        writer.writerow(["case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE, "i"])
         for number, (kind, voxel) in enumerate((("found", ET_VOXEL), ("missed", NETC_VOXEL)), 1):
-            writer.writerow(["A", "ET", "brats2023", number, kind, 5.0, 0.5, *np.add(voxel, ORIGIN)])
+            writer.writerow(["A", "ET", "brats2023", number, kind, 5.0, 0.5, *np.add(voxel, ORIGIN), voxel[0]])
 
 
 def ready(opened) -> str:
@@ -181,4 +182,17 @@ def test_a_report_written_without_niivue_says_so(case_page, open_page, make_run,
     opened = open_page(out.parent / "cases" / "B.html")
     assert ready(opened) == "plain"
     assert opened.page.inner_text(".viewer-note") == assets.NOT_BUILT_IN
+    assert opened.errors == opened.requests == []
+
+
+def test_a_frame_in_a_notebook(data_set, open_page, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "NIIVUE", tmp_path / "nowhere.js")  # so that the test is quick
+    frame = mets3d.view(data_set(("A",)) / "A")._repr_html_()
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!DOCTYPE html><meta charset='utf-8'><title>A notebook</title>{frame}", encoding="utf-8")
+    opened = open_page(file)
+    inside = opened.page.frame_locator("iframe")
+    inside.locator(".viewer[data-ready=plain]").wait_for()
+    assert inside.locator(".viewer-place").inner_text().startswith("R ")
+    assert inside.locator("canvas[data-plane=axial]").bounding_box()["height"] > 200
     assert opened.errors == opened.requests == []

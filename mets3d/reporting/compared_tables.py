@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mets3d.evaluation.tables import Row
@@ -14,8 +14,9 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.rundir import RunDir
 from mets3d.statistics.comparison import method_names
 from mets3d.statistics.decodings import decoding_remarks, different_decodings
+from mets3d.statistics.edited_table import signs_of_a_spreadsheet
 from mets3d.statistics.pooled_runs import ArmRuns
-from mets3d.statistics.score_table import read_scores
+from mets3d.statistics.score_table import read_scores, table_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
     named = dict(zip(method_names(paths, names), paths, strict=True))
     tables: dict[str, Sequence[Row]] = {name: read_scores(path) for name, path in named.items()}
     runs = {name: path for name, path in named.items() if RunDir(path).config.is_file()}
+    edited = [f"{name}: {sign}" for name, path in named.items() if (sign := signs_of_a_spreadsheet(table_of(path)))]
     read = read_runs(list(runs.values())) if runs else []
     of_runs = {name: record for name, record in zip(runs, read, strict=True) if record.scores}
     if unclear := sorted(name for name in runs if name not in of_runs):
         raise ValueError(f"{runs[unclear[0]]}: expected scores by one rule set, found several; evaluate the run again")
     records = as_arms(read) if runs and not names else []
     if not any(record.runs for record in records):
-        return _methods(tables, of_runs, [record.label for record in records if record.label in of_runs])
+        alone = _methods(tables, of_runs, [record.label for record in records if record.label in of_runs])
+        return replace(alone, remarks=[*edited, *alone.remarks])
     others = {name: rows for name, rows in tables.items() if name not in runs}
     if shared := {record.label for record in records} & others.keys():
         raise ValueError(f"expected tables of other names than the arms, found {', '.join(shared)}; give --names")
@@ -61,7 +64,7 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
         methods,
         {record.label: record.lesion_rows() for record in records},
         {record.label: arm_tables(record) for record in records},
-        [*_remarks(records), *_left_out(read), *_of_decodings(methods)],
+        [*edited, *_remarks(records), *_left_out(read), *_of_decodings(methods)],
     )
 
 

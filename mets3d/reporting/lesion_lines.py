@@ -11,7 +11,7 @@ from mets3d.reporting.sentences import number
 
 # Kinds by how much a reader wants to see them, with the words of the page.
 KINDS = {"missed": "missed", "false": "false", "found": "found", "ignored": "too small to count"}
-PLACE = ("ras_x_mm", "ras_y_mm", "ras_z_mm")  # columns of lesions.csv
+PLACE = ("x_mm", "y_mm", "z_mm")  # columns of lesions.csv; scanner coordinates where it has voxels i, j, k too
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def _is_lesion(row: Row) -> bool:
 
 def _line(row: Row, arm: str, place: int) -> LesionLine:
     volume = row.get("prediction_volume_mm3" if row["kind"] == "false" else "reference_volume_mm3")
-    mm = tuple(float(row[column]) for column in PLACE if row.get(column) is not None)
+    known = row.get("i") is not None  # tables of earlier versions have other coordinates in these columns
+    mm = tuple(float(row[column]) for column in PLACE if known and row.get(column) is not None)
     region, lesion = row["region"], int(row["lesion"])
     dice = number(row.get("dice"), 3) if row["kind"] == "found" else "–"
     return LesionLine(

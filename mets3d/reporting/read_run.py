@@ -16,6 +16,7 @@ from mets3d.reporting.run_state import state_of
 from mets3d.reporting.sentences import count
 from mets3d.rundir import DECODED_BY, PREDICTION_NOTE, TUNED_BY, open_run
 from mets3d.statistics.decodings import decoding_remarks
+from mets3d.statistics.edited_table import signs_of_a_spreadsheet
 from mets3d.statistics.score_table import numbers, read_cells
 
 
@@ -106,7 +107,7 @@ def _read_predictions(record: RunRecord) -> None:
         return
     note = _json(record, folder / PREDICTION_NOTE, "the scans that were predicted are unknown, so there are no slices")
     record.predicted = note
-    if "data" in note:
+    if isinstance(note.get("data"), str):
         record.data = Path(note["data"])
         if not record.data.is_dir():
             record.notes.append(Note(f"The scans that were predicted, which slices need, are not at {record.data}."))
@@ -118,11 +119,12 @@ def _read_scores(record: RunRecord) -> None:
     if not file.exists():
         record.notes.append(Note(f"No {file.name}: no scores on this page.", evaluate_command(record)))
         return
-    rows = _cells(record, file, KEYS)
-    record.scores = [_with_patient(record, row, KEYS) for row in rows if row["case"] and row["region"]]
-    if not record.scores:
+    before = len(record.notes)
+    record.scores = [_with_patient(record, row, KEYS) for row in _cells(record, file, KEYS)]
+    if not record.scores and len(record.notes) == before:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     _check_rules(record)
+    _check_cases(record)
     record.notes += [
         Note(f"{remark[0].upper()}{remark[1:]}.", weighty=True) for remark in decoding_remarks(record.scores)
     ]
@@ -133,6 +135,18 @@ def _read_scores(record: RunRecord) -> None:
     elif seen:
         every = "Every scored case was used in training: these scores say nothing about patients not seen before."
         record.notes.append(Note(every, weighty=True))
+
+
+def _check_cases(record: RunRecord) -> None:
+    """Notes scored cases that are none of the data set which the run was trained and validated on."""
+    known = {case for side in ("training", "validation") for case in record.split.get(side, ())}
+    strange = [case for case in record.cases if case not in known]
+    if known and strange:
+        text = (
+            f"{len(strange)} of {count(len(record.cases), 'case')} in {record.run.scores.name}, such as {strange[0]}, "
+            "are not of the data that the run was split on: scores of another data set, taken as not seen before."
+        )
+        record.notes.append(Note(text, weighty=True))
 
 
 def _check_rules(record: RunRecord) -> None:
@@ -191,6 +205,8 @@ def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]
 
 
 def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    if sign := signs_of_a_spreadsheet(file):
+        record.notes.append(Note(f"{file.name} was saved by a spreadsheet: {sign}."))
     return _guarded(record, file, lambda: read_cells(file, needed)) or []
 
 

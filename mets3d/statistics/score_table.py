@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,21 +9,27 @@ from numbers import Real
 from pathlib import Path
 
 from mets3d.data.patients import patient_of
-from mets3d.evaluation.scores import KEYS, PATIENT, TEXTS
+from mets3d.evaluation.scores import KEYS, PATIENT, TEXTS, score_of
 from mets3d.evaluation.tables import Row
 from mets3d.rundir import SCORE_TABLE
+from mets3d.statistics.edited_table import Columns, read_table
 
 CaseValues = dict[str, float]  # case -> value
+_NAMES = (*KEYS, *TEXTS, "lesion", "kind", "size_class")  # columns of the tables that hold no number, or a lesion's
+_PLACES = ("threshold", "x_mm", "y_mm", "z_mm", "i", "j", "k")  # columns of other tables than scores.csv that do
 
 
 def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file, every cell a text. Raises ValueError with the columns of `needed` it lacks."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream, restval="")
-        lacking = sorted(set(needed) - set(reader.fieldnames or ()))
-        if lacking:
-            raise ValueError(f"expected the columns {', '.join(needed)}, found none called {', '.join(lacking)}")
-        return list(reader)
+    """Returns the rows of a table that `evaluate` wrote, every cell a text, numbers with a point.
+
+    It may have been saved by a spreadsheet (`edited_table`). Raises ValueError, without the file's name, for what
+    cannot be read with certainty, and with the columns of `needed` that it lacks.
+    """
+    return read_table(file, Columns(needed, _NAMES, _holds_number))
+
+
+def _holds_number(column: str) -> bool:
+    return column in _PLACES or score_of(column) is not None
 
 
 def numbers(row: Mapping[str, object]) -> dict[str, float]:
@@ -58,14 +63,14 @@ def read_scores(path: Path) -> list[Row]:
     `path` is the file or a folder that holds `scores.csv`, such as a run directory. Raises FileNotFoundError where
     there is none, ValueError for a file that is no score table, holds no row, or holds a case and region twice.
     """
-    file = path / SCORE_TABLE if path.is_dir() else path
+    file = table_of(path)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such table; expected scores.csv as `mets3d evaluate` writes it")
     try:
         cells = read_cells(file)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{file}: {error}; name a table that `mets3d evaluate` wrote") from None
-    rows: list[Row] = [text_cells(row) | numbers(_without_keys(row)) for row in cells if row["case"]]
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    rows: list[Row] = [text_cells(row) | numbers(_without_keys(row)) for row in cells]
     if not rows:
         raise ValueError(f"{file}: expected a row per case and region, found none")
     seen: set[tuple[str, str]] = set()
@@ -74,6 +79,11 @@ def read_scores(path: Path) -> list[Row]:
             raise ValueError(f"{file}: expected one row per case and region, found {row['case']} {row['region']} twice")
         seen.add((row["case"], row["region"]))
     return rows
+
+
+def table_of(path: Path) -> Path:
+    """Returns the score table of a folder; a file is one itself."""
+    return path / SCORE_TABLE if path.is_dir() else path
 
 
 def text_cells(row: Mapping[str, str]) -> Row:

@@ -19,6 +19,14 @@ from mets3d.statistics.decodings import decoding_remarks
 from mets3d.statistics.edited_table import signs_of_a_spreadsheet
 from mets3d.statistics.score_table import numbers, read_cells
 
+# Of the records of a run: what the page does more with than write it.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("training", "validation"), list),
+    **dict.fromkeys(("patients", "per_case"), dict),
+    **dict.fromkeys(("parameters", "validation_dice", "seconds"), (int, float)),
+    "data": str,
+}
+
 
 def read_run(path: Path) -> RunRecord:
     """Reads a run directory. Only `config.yaml` must be there; any other piece missing or unreadable is a note.
@@ -66,9 +74,15 @@ def _read_training(record: RunRecord) -> None:
     record.split = _json(record, run.split, "which cases were held out is unknown, so all scored cases are taken")
     record.baseline = _json(record, run.baseline, "no comparison with a threshold on one sequence")
     rows = _guarded(record, run.metrics, run.read_metrics) or []
-    record.training = sorted((row for row in rows if row.get("kind") == "train"), key=lambda row: row["step"])
-    record.validation = sorted((row for row in rows if row.get("kind") == "validation"), key=lambda row: row["step"])
+    record.training, record.validation = (_of_kind(rows, kind) for kind in ("train", "validation"))
     record.notes += _training_notes(record)
+
+
+def _of_kind(rows: Sequence[Row], kind: str) -> list[Row]:
+    """Returns the rows of a kind by step, of each what is a number: a damaged line may hold anything."""
+    own = [row for row in rows if row.get("kind") == kind]
+    sound = [{key: value for key, value in row.items() if type(value) in (int, float)} | {"kind": kind} for row in own]
+    return sorted(sound, key=lambda row: row["step"])
 
 
 def _training_notes(record: RunRecord) -> list[Note]:
@@ -107,7 +121,7 @@ def _read_predictions(record: RunRecord) -> None:
         return
     note = _json(record, folder / PREDICTION_NOTE, "the scans that were predicted are unknown, so there are no slices")
     record.predicted = note
-    if isinstance(note.get("data"), str):
+    if "data" in note:
         record.data = Path(note["data"])
         if not record.data.is_dir():
             record.notes.append(Note(f"The scans that were predicted, which slices need, are not at {record.data}."))
@@ -205,20 +219,35 @@ def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]
 
 
 def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    if sign := signs_of_a_spreadsheet(file):
+    cells: list[dict[str, str]] = _guarded(record, file, lambda: read_cells(file, needed)) or []
+    if cells and (sign := signs_of_a_spreadsheet(file)):
         record.notes.append(Note(f"{file.name} was saved by a spreadsheet: {sign}."))
-    return _guarded(record, file, lambda: read_cells(file, needed)) or []
+    return cells
 
 
 # ---------------------------------------------------------------- files that may be broken
 
 
 def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:
+    """Returns the object in a file; of the values that the page reads, those of another type are left out with a note.
+
+    A file that is not there is a note, with its consequence.
+    """
     if not file.exists():
         record.notes.append(Note(f"No {file.name}: {consequence}."))
         return {}
     content = _guarded(record, file, lambda: read_json(file))
-    return content if isinstance(content, dict) else {}
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        record.notes.append(Note(f"{file.name} is left out: expected an object, found {type(content).__name__}."))
+        return {}
+    wrong = [key for key, kind in TYPES.items() if content.get(key) is not None and not isinstance(content[key], kind)]
+    if wrong:
+        record.notes.append(Note(f"{file.name}: {', '.join(wrong)} cannot be read and is left out."))
+    return {
+        key: value for key, value in content.items() if key not in wrong and (value is not None or key not in TYPES)
+    }
 
 
 def _guarded(record: RunRecord, file: Path, read: Callable[[], Any]) -> Any:

@@ -1,0 +1,175 @@
+"""Runs that are unfinished, unscored, edited or broken: report and compare say so in a sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mets3d.__main__ import main
+from mets3d.reporting.read_run import read_run
+
+CASES = ("A", "B", "C", "D", "E", "F")
+
+
+@pytest.fixture
+def told(capsys):
+    """Runs a verb and returns its exit code, output and error; a traceback would be an exception here."""
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def scored_run(make_run, scores_of):
+    return lambda name, seed=0, cases=CASES, **more: make_run(name, cases=cases, scores=scores_of(cases, seed), **more)
+
+
+def notes_of(run):
+    return [note.text for note in read_run(run).notes]
+
+
+def test_a_run_in_the_middle_of_training(make_run, told, read_page):
+    rows = [{"step": step, "kind": "train", "loss": 1.0} for step in (1, 2)]
+    run = make_run("young", metrics=rows)
+    torn = (run / "metrics.jsonl").read_text() + '{"step": 3, "kind": "train", "lo'
+    (run / "metrics.jsonl").write_text(torn)
+    (run / "environment.json").unlink()
+    code, out, err = told("report", run)
+    assert code == 0, err
+    assert "No scores.csv: no scores on this page." in out
+    text = read_page(run / "report" / "index.html").text
+    assert "2 of 40 steps" in text
+
+
+def test_a_run_without_scores_is_shown_and_not_compared(make_run, scored_run, told, read_page, tmp_path):
+    runs = [scored_run("base"), make_run("young")]
+    code, _, err = told("report", *runs, "--out", tmp_path / "page")
+    assert code == 0, err
+    assert "young: No scores.csv: no scores on this page." in read_page(tmp_path / "page" / "index.html").text
+    code, _, err = told("compare", *runs)
+    assert code == 2
+    assert f"{runs[1] / 'scores.csv'}: no such table; expected scores.csv as `mets3d evaluate` writes it" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "case,region,rules,dice\n", "\n\n"])
+def test_an_empty_table(scored_run, told, read_page, content):
+    run = scored_run("run")
+    (run / "scores.csv").write_text(content)
+    code, out, err = told("report", run)
+    assert code == 0, err
+    assert "scores.csv" in out
+    said = [note for note in notes_of(run) if "scores.csv" in note]
+    assert len(said) == 1
+    assert said[0] in read_page(run / "report" / "index.html").text
+    code, _, err = told("compare", run, scored_run("other"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert str(run / "scores.csv") in err
+
+
+def test_scores_of_another_data_set(scored_run, make_run, scores_of, told):
+    run = make_run("run", cases=CASES, scores=scores_of(("X", "Y"), 0))
+    said = (
+        "2 of 2 cases in scores.csv, such as X, are not of the data that the run was split on: scores of another data "
+        "set, taken as not seen before."
+    )
+    assert said in notes_of(run)
+    some = make_run("some", cases=CASES, scores=scores_of((*CASES, "X"), 0))
+    assert any(note.startswith("1 of 7 cases in scores.csv, such as X") for note in notes_of(some))
+    assert not [note for note in notes_of(scored_run("own")) if "another data set" in note]
+    code, _, err = told("compare", run, scored_run("other"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected cases that all tables have, found none (run: 2, such as X; other: 6, such as A)" in err
+
+
+def test_runs_with_other_rules_or_cases(scored_run, told, read_page, tmp_path):
+    base, other, apart = scored_run("base"), scored_run("other", 1), scored_run("apart", 2, ("X", "Y", "Z"))
+    code, _, err = told("report", base, apart, "--out", tmp_path / "apart-page")
+    assert code == 0, err
+    text = read_page(tmp_path / "apart-page" / "index.html").text
+    assert "0 of 9 are in all runs" in text
+    assert "there is nothing to compare" in text
+    table = other / "scores.csv"
+    table.write_text(table.read_text().replace("brats2023", "brats2026"))
+    code, _, err = told("report", base, other, "--out", tmp_path / "rules-page")
+    assert code == 0, err
+    assert "scored by different rule sets" in read_page(tmp_path / "rules-page" / "index.html").text
+    code, _, err = told("compare", base, other)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected tables of one rule set, found base: brats2023; other: brats2026" in err
+    table.write_text(table.read_text().replace("brats2026", "brats2023", 3))
+    code, _, err = told("compare", base, other)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected scores by one rule set, found several" in err
+
+
+BROKEN_LINES = (
+    '{"step": 5, "kind": "train", "loss":',
+    "not json",
+    "[1, 2]",
+    '{"kind": "train"}',
+    '{"step": "6", "kind": "train"}',
+    '{"step": 7, "kind": ["train"]}',
+    '{"step": 8, "kind": "train", "loss": "word", "lr": [1], "samples_per_second": "fast", "skipped": "x"}',
+    '{"step": 9, "kind": "train", "loss": null, "lr": null, "samples_per_second": 0, "skipped": null}',
+    '{"step": 10, "kind": "train", "loss": NaN, "lr": Infinity, "loss_terms": 3, "gradient_norm": {}}',
+    '{"step": 11, "kind": "train"}',
+    '{"step": 12, "kind": "validation", "lesion_wise_dice_ET": "word", "dice": {"WT": "x"}, "seconds": "s"}',
+    '{"step": 13, "kind": "validation"}',
+    "\x00\x00\x00",
+)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_broken_lines_of_the_log_are_left_out(scored_run, told, read_page, tmp_path, together):
+    lines = [json.dumps({"step": step, "kind": "train", "loss": 1.0 / step}) for step in range(1, 5)]
+    for number, extra in enumerate([BROKEN_LINES] if together else [(line,) for line in BROKEN_LINES]):
+        run = scored_run(f"run{number}")
+        (run / "metrics.jsonl").write_text(
+            "\n".join([*lines, *extra, json.dumps({"step": 40, "kind": "train"})]) + "\n"
+        )
+        if together:
+            code, _, err = told("report", run)
+            assert code == 0, err
+            assert read_page(run / "report" / "index.html").text
+        else:
+            assert read_run(run).training[0]["step"] == 1
+
+
+@pytest.mark.parametrize("file", ["environment.json", "split.json", "baseline.json", "predictions/predict.json"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "3", '{"training": 3, "validation": null, "per_case": 5, "data": 7}']
+)
+def test_broken_records_are_notes(scored_run, file, content):
+    run = scored_run("run")
+    (run / file).parent.mkdir(exist_ok=True)
+    (run / file).write_text(content)
+    record = read_run(run)
+    assert record.held_out
+    assert record.patients
+
+
+def test_a_table_saved_by_a_spreadsheet(scored_run, told, read_page):
+    plain, edited = scored_run("plain", 1), scored_run("edited", 1)
+    table = edited / "scores.csv"
+    rows = [line.replace(",", ";").replace(".", ",") for line in table.read_text().splitlines()]
+    table.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*rows, ";;;;", ""]).encode())
+    assert read_run(edited).scores == read_run(plain).scores
+    assert "scores.csv was saved by a spreadsheet: read with semicolons between its cells." in notes_of(edited)
+    code, out, err = told("compare", plain, edited)
+    assert code == 0, err
+    assert "edited: read with semicolons between its cells" in out
+    table.write_text(table.read_text(encoding="utf-8-sig").replace("A;WT;brats2023;0,", "A;WT;brats2023;1.000,"))
+    code, out, err = told("report", edited)
+    assert code == 0, err
+    (said,) = [note for note in notes_of(edited) if "scores.csv" in note]
+    assert said.startswith("scores.csv cannot be read and is left out: line 2: lesion_wise_dice: expected a number")
+    assert said in read_page(edited / "report" / "index.html").text
+    code, _, err = told("compare", plain, edited)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{table}: line 2: lesion_wise_dice: expected a number, found '1.000," in err

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mets3d.evaluation.decoded import recorded_decodings
 from mets3d.evaluation.scores import KEYS, PATIENT, TEXTS
 from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
@@ -139,9 +140,7 @@ def _read_scores(record: RunRecord) -> None:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     _check_rules(record)
     _check_cases(record)
-    record.notes += [
-        Note(f"{remark[0].upper()}{remark[1:]}.", weighty=True) for remark in decoding_remarks(record.scores)
-    ]
+    _check_decoding(record)
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
         left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
@@ -175,6 +174,32 @@ def _check_rules(record: RunRecord) -> None:
         record.notes.append(Note(text, evaluate_command(record), weighty=True))
 
 
+def _check_decoding(record: RunRecord) -> None:
+    """Notes what to know of the decoding of the scored cases, and scores of other label maps than are there now."""
+    record.notes += [
+        Note(f"{remark[0].upper()}{remark[1:]}.", weighty=True) for remark in decoding_remarks(record.scores)
+    ]
+    now = recorded_decodings(Path(record.run.predictions), record.cases)
+    of_scores = {row["case"]: row[DECODED_BY] for row in record.scores if DECODED_BY in row}
+    other = [case for case, how in of_scores.items() if now.get(case, {}).get(DECODED_BY, how) != how]
+    if other:
+        text = (
+            f"{record.run.scores.name} has the scores of {count(len(other), 'case')} decoded as "
+            f"{of_scores[other[0]]}, and the label maps that are there now are {now[other[0]][DECODED_BY]}."
+        )
+        record.notes.append(Note(text, evaluate_command(record), weighty=True))
+
+
+def _by_the_rules(record: RunRecord, file: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Leaves out rows by another rule set than the scores', as of a table that another evaluation wrote."""
+    kept = [row for row in rows if row.get("rules") in (None, "", record.rules)]
+    if record.rules and len(kept) < len(rows):
+        others = ", ".join(sorted({row["rules"] for row in rows if row.get("rules")} - {record.rules}))
+        text = f"{file.name} is by {others} and {record.run.scores.name} by {record.rules}: its rows are left out."
+        record.notes.append(Note(text, evaluate_command(record)))
+    return kept
+
+
 def _read_lesions(record: RunRecord) -> None:
     """Reads the lesions of scored cases; columns that are missing are noted where they would have been shown."""
     file = Path(record.run.lesions)
@@ -184,7 +209,7 @@ def _read_lesions(record: RunRecord) -> None:
     rules = {(row["case"], row["region"]): row["rules"] for row in record.scores}
     record.lesions = [
         _row(row, texts) | {"size_class": row.get("size_class", ""), "rules": rules[row["case"], row["region"]]}
-        for row in _cells(record, file, texts)
+        for row in _by_the_rules(record, file, _cells(record, file, texts))
         if (row["case"], row["region"]) in rules
     ]
 
@@ -198,7 +223,7 @@ def _read_froc(record: RunRecord) -> None:
     patients = record.patients
     rows = [
         _row(row, ("case", "region")) | {PATIENT: patients.get(row["case"])}
-        for row in _cells(record, file, ("case", "region", *counts))
+        for row in _by_the_rules(record, file, _cells(record, file, ("case", "region", *counts)))
     ]
     record.froc = [row for row in rows if all(column in row for column in counts)]
 

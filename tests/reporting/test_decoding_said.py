@@ -6,7 +6,10 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from mets3d.__main__ import main
+from mets3d.files import write_json
 from mets3d.reporting import summary_text
 from mets3d.reporting.arms import as_arms
 from mets3d.reporting.compared_tables import compared_tables
@@ -70,3 +73,39 @@ def test_an_arm_has_what_its_runs_have(make_run, scores_of):
     assert {(row["decoding"], row["decoding_rules"]) for row in term.score_rows()} == {tuple(TUNED.values())}
     [*_, said] = compared_tables(runs).remarks
     assert said.startswith("decoded differently (base: default; loss.boundary=blob: tuned out-of-fold")
+
+
+def test_scores_of_label_maps_that_are_no_longer_there_are_noted(make_run, scores_of):
+    """As where a run was tuned and predicted again, and not evaluated again."""
+    run = decoded(make_run(cases=CASES, scores=scores_of(CASES, 8)), {"decoding": "default", "decoding_rules": ""})
+
+    def noted() -> list[str]:
+        return [note.text for note in read_run(run).notes if "there now" in note.text]
+
+    assert noted() == []
+    (run / "predictions").mkdir()
+    for case in CASES:
+        told = {"decoding": TUNED["decoding"], "files": {f"{case}.nii.gz": 3}}
+        (run / "predictions" / f"{case}.nii.gz").write_bytes(b"new")
+        write_json(run / "predictions" / "records" / f"{case}.json", told)
+    [said] = noted()
+    assert said.startswith("scores.csv has the scores of 2 cases decoded as default, and the label maps")
+    assert said.endswith("that are there now are tuned out-of-fold.")
+    decoded(run, TUNED)
+    assert noted() == []
+
+
+@pytest.mark.parametrize("table", ["lesions", "froc"])
+def test_tables_of_another_rule_set_are_left_out(make_run, scores_of, table):
+    run = make_run(cases=CASES, scores=scores_of(CASES, 8))
+    texts = {"case": "A", "region": "WT", "lesion": "1", "kind": "found", "threshold": "0.5"}
+    counts = dict.fromkeys(("lesions_found", "lesions_missed", "lesions_false"), "1")
+    for rules, kept in (("brats2023", 1), ("brats2026", 0)):
+        with (run / f"{table}.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, ["rules", *texts, *counts])
+            writer.writeheader()
+            writer.writerow({"rules": rules, **texts, **counts})
+        record = read_run(run)
+        assert len(getattr(record, table)) == kept
+        said = [note.text for note in record.notes if "its rows are left out" in note.text]
+        assert said == [f"{table}.csv is by brats2026 and scores.csv by brats2023: its rows are left out."][kept:]

@@ -94,7 +94,11 @@ class Tuning:
     def _of_regions(self) -> list[str]:
         """Says which regions cross-validation does not support, and what supporting the others costs."""
         unsupported = [row for row in self.regions if row.outcome == UNSUPPORTED and self.folds and self.written]
-        said = [f"{row.region} stays at the default: {_gain(row.support)} is no support" for row in unsupported]
+        said = [
+            f"{row.region} stays at the default: {_gain(row.support)}, the gain on unseen patients with its standard "
+            "error, does not support tuning it"
+            for row in unsupported
+        ]
         if any(row.outcome == TUNED for row in self.regions):
             said.append(
                 "the cross-validated scores decided which regions are tuned, so they are a little optimistic, too; "

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.evaluation.evaluate import Tables, evaluate
     from mets3d.evaluation.rules import RULE_SETS, rules_named
     from mets3d.files import write_text
-    from mets3d.rundir import PredictionsDir, RunDir
+    from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
     from mets3d.statistics.cohort import cohort_csv, cohort_table, cohort_text
     from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         _references(options),
         Tables(options.out, beside.lesions, beside.froc),
         Scoring(rules, options.compat, tuple(options.size_edges)),
-        probabilities=options.probabilities or (soft if soft.is_dir() else None),
+        probabilities=options.probabilities or (soft if mapped_cases(soft) else None),
         jobs=options.jobs,
         progress=progress_of("evaluate"),
     )

@@ -127,7 +127,7 @@ def _cells(difference: Difference) -> tuple[str, ...]:
     interval = " to ".join(f"{bound:+.3f}" for bound in found.interval or ()) or "-"
     numbers = (f"{found.reference_mean:.3f}", f"{found.method_mean:.3f}", f"{found.difference:+.3f}", interval)
     wins, effect = f"{found.improved}/{found.worsened}", f"{found.effect:+.2f}"
-    tested = p_text(difference.p), p_text(difference.p_holm)
+    tested = ("-" if p is None else p_text(p) for p in (difference.p, difference.p_holm))  # a console may be ASCII
     kind = difference.not_tested or difference.family
     return (difference.region, difference.score.column, *numbers, wins, effect, *tested, str(found.n), kind)
 

@@ -24,6 +24,13 @@ LABEL_NAMES = {
     ET_LABEL: "ET",  # enhancing tumour
     RC_LABEL: "RC",  # resection cavity, 2024 onward
 }
+LABEL_MEANINGS = {
+    BACKGROUND: "background",
+    NETC: "non-enhancing tumour core",
+    SNFH: "surrounding non-enhancing FLAIR hyperintensity",
+    ET_LABEL: "enhancing tumour",
+    RC_LABEL: "resection cavity",
+}
 KNOWN_LABELS = tuple(LABEL_NAMES)
 IllegalLabels = Literal["error", "background"]  # what a label that is none of them is: an error, or no region
 BACKGROUNDS = ("t1c", "t2f", "t2w", "t1n")  # of pictures where a region's own is not there
@@ -52,6 +59,16 @@ WT = Region("WT", (NETC, SNFH, ET_LABEL), SNFH, "#E69F00", "t2f")
 TC = Region("TC", (NETC, ET_LABEL), NETC, "#CC79A7", "t1c")
 ET = Region("ET", (ET_LABEL,), ET_LABEL, "#56B4E9", "t1c")
 RC = Region("RC", (RC_LABEL,), RC_LABEL, "#009E73", "t1c")
+
+
+def label_colours(labels: Collection[int]) -> dict[int, tuple[int, int, int]]:
+    """Returns red, green and blue, 0 to 255, of each of these labels but the background: those of its region."""
+    colours = {region.decoded_as: region.colour for region in (WT, TC, ET, RC)}
+    return {
+        label: (int(colours[label][1:3], 16), int(colours[label][3:5], 16), int(colours[label][5:7], 16))
+        for label in labels
+        if label != BACKGROUND
+    }
 
 
 def scored_regions(cavity: bool = False) -> tuple[Region, ...]:

@@ -39,6 +39,7 @@ NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases th
 WEIGHTS = "model.safetensors"
 # Keys of a case's record and columns of scores.csv: how a case was decoded, and the rule set of that tuning.
 DECODED_BY, TUNED_BY = "decoding", "decoding_rules"
+SLICER_TABLE, ITK_SNAP_TABLE = "labels_3d_slicer.ctbl", "labels_itk_snap.txt"  # names and colours of the labels
 LEDGER = "ledger.json"  # in the folder of a study: every use of test cases
 OF_STEP = "step_{:08d}"  # a checkpoint, a validation
 
@@ -235,6 +236,7 @@ class PredictionsDir:
     probabilities/CASE.nii.gz   on request: one channel per region or label
     records/CASE.json           written last: how and from which files the others were made
     not_usable.csv              cases that could not be predicted, with the reason; not there where all could
+    labels_3d_slicer.ctbl, labels_itk_snap.txt   names and colours of the labels, for these two viewers
     """
 
     path: Path
@@ -245,6 +247,8 @@ class PredictionsDir:
     probabilities = Inside("probabilities")
     records = Inside("records")
     not_usable = Inside(NOT_USABLE)
+    slicer_table = Inside(SLICER_TABLE)
+    itk_snap_table = Inside(ITK_SNAP_TABLE)
 
     def label_map(self, case: str) -> Path:
         """Returns the path of a case's label map, whether it exists or not."""
@@ -306,6 +310,8 @@ class ExportDir(RunDir):
     bundle_metadata = Inside("configs/metadata.json")
     bundle_inference = Inside("configs/inference.json")
     licence = Inside("LICENSE")
+    slicer_table = Inside(SLICER_TABLE)
+    itk_snap_table = Inside(ITK_SNAP_TABLE)
 
     @classmethod
     def needed_names(cls) -> list[str]:

@@ -25,6 +25,7 @@ from mets3d.data.not_usable import OnError, reason_of, stops, write_not_usable
 from mets3d.data.wording import counted
 from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
+from mets3d.inference.colour_tables import write_colour_tables
 from mets3d.inference.decoding_settings import settings_of
 from mets3d.inference.decoding_words import plan_in_words, plan_remarks
 from mets3d.inference.ensemble import Ensemble
@@ -95,6 +96,7 @@ def predict(
     if accelerator.is_main_process:  # looks before any process writes
         sound = [case for case in cases if case.name not in faults]
         skipped = _already_there(folder, sound, recipe, probabilities)
+        write_colour_tables(folder, setup.target)
         note(cases=skipped, failures=faults)  # so that a kill does not lose which cases are to come
     skipped, faults = broadcast_object_list([skipped, faults])
     to_do = [case for case in cases if case.name not in skipped and case.name not in faults]

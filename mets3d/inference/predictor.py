@@ -24,6 +24,7 @@ from mets3d.data.check import check_headers
 from mets3d.data.nifti import Grid, ImageVolume
 from mets3d.data.patients import patient_of
 from mets3d.inference.channels import Channels
+from mets3d.inference.colour_tables import write_colour_tables
 from mets3d.inference.decoding import Decoded, decode
 from mets3d.inference.decoding_plan import DEFAULT, CaseDecoding, DecodingPlan
 from mets3d.inference.decoding_settings import Decoding
@@ -176,6 +177,7 @@ class Predictor:
             folder = PredictionsDir(Path(out))
             forget_case(folder, case.name)
             write_case(folder, case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
+            write_colour_tables(folder, self.target)
         return replace(segmentation, scans=case)
 
     def _segment(self, case: Loaded, name: str | None, own: CaseDecoding) -> tuple[Segmentation, Channels]:

@@ -179,7 +179,11 @@ def _output(member: Member, folder: ExportDir) -> str:
         "|---|---|---|---|---|---|",
         *(f"| {name} | {' | '.join(_cells(setting))} |" for name, setting in rows.items()),
     ]
-    return "\n".join([text, "", *table])
+    viewers = (
+        f"`{folder.slicer_table.name}` has names and colours of the labels for 3D Slicer, "
+        f"`{folder.itk_snap_table.name}` for ITK-SNAP; predictions have both beside them."
+    )
+    return "\n".join([text, "", *table, "", viewers])
 
 
 def _cells(setting: RegionDecoding) -> list[str]:

@@ -6,6 +6,7 @@ OUT/
     plan.json           what preprocessing does
     decoding.json       thresholds and component limits, if the run was tuned
     README.md           the model card
+    labels_3d_slicer.ctbl, labels_itk_snap.txt   names and colours of the labels, for these viewers
     model.onnx          on request: the network for one window
     configs/, LICENSE   on request: what makes the folder a MONAI bundle
 
@@ -23,6 +24,7 @@ from safetensors.torch import load_file
 
 from mets3d.config import to_yaml
 from mets3d.files import replacing, write_json, write_text
+from mets3d.inference.colour_tables import write_colour_tables
 from mets3d.inference.decoding_settings import WEIGHTS, write_decoding
 from mets3d.inference.members import Member, load_members
 from mets3d.models.weights import save_weights
@@ -79,6 +81,7 @@ def export(
         folder = ExportDir(temporary)
         write_text(folder.config, to_yaml(config))
         _write_needed(folder, run, member)
+        write_colour_tables(folder, member.target)
         if with_onnx:
             deviation = onnx.write_onnx(member, folder.onnx)
             remarks.append(f"{folder.onnx.name} gives PyTorch's probabilities within {deviation:.1e}, by onnxruntime")

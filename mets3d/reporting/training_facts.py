@@ -142,6 +142,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Seed": str(config.seed),
         "Precision": str(environment.get("precision") or config.precision or "").replace("no", "fp32"),
         "Hardware": _hardware(environment),
+        "Other hosts": _other_hosts(environment),
         "Time": _time(record),
         "Software": ", ".join(versions),
         "Command": str(environment.get("command") or ""),
@@ -153,6 +154,16 @@ def _hardware(environment: dict[str, object]) -> str:
     device, processes = environment.get("device"), environment.get("processes")
     several = count(int(str(processes)), "process", "processes") if processes else ""
     return ", ".join(str(part) for part in (device, several, environment.get("platform")) if part)
+
+
+def _other_hosts(environment: dict[str, object]) -> str:
+    """Says that scores are those of one host, and of which; empty where that is not known."""
+    host = environment.get("processor") or environment.get("platform")
+    if not (host and environment.get("device")):
+        return ""
+    device = str(environment["device"])
+    on = str(host) if device.startswith("cpu") else f"{device} with {host}"
+    return f"processors round differently, so the same command gives somewhat other scores elsewhere; these are of {on}"
 
 
 def _data(config: Config, training: int, held_out: int) -> str:

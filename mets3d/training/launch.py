@@ -7,9 +7,10 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -235,7 +236,10 @@ def _add_session(run: RunDir, end: Mapping[str, Any]) -> None:
 
 
 def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
-    """Returns versions, devices, number of parameters, the command and the time."""
+    """Returns versions, devices, number of parameters, the command and the time.
+
+    `processor` names what rounding depends on: on another one the same command gives somewhat other weights.
+    """
     device = accelerator.device
     return {
         "mets3d": _version("mets3d"),
@@ -247,6 +251,7 @@ def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"{device.type}, {os.cpu_count()} cores",
+        "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
         "threads": torch.get_num_threads(),
@@ -254,6 +259,16 @@ def environment(accelerator: Accelerator, parameters: int) -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         "started": _now(),
     }
+
+
+def _processor() -> str:
+    """Returns the name of the host's processor; of its family where the system says no more."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _now() -> str:

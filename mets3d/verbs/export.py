@@ -40,5 +40,7 @@ def run(options: argparse.Namespace) -> int:
     )
     for remark in exported.remarks:
         print(remark)
-    print(f"model in {exported.folder}, its card is {ExportDir(exported.folder).card}")
+    folder = ExportDir(exported.folder)
+    print(f"names and colours of the labels: {folder.slicer_table} for 3D Slicer, {folder.itk_snap_table} for ITK-SNAP")
+    print(f"model in {exported.folder}, its card is {folder.card}")
     return 0

@@ -32,7 +32,7 @@ WIDTHS = (390, 800, 1600)  # a telephone, half a screen, a wide screen
 HEIGHT = 900
 SCHEMES = ("light", "dark")
 GRAVE = ("serious", "critical")
-PATIENCE_MS = 60_000  # before a browser on a busy machine counts as stuck
+PATIENCE_MS = 30_000  # before a browser on a busy machine counts as stuck
 SCREENSHOTS = "METS3D_SCREENSHOTS"
 # WebGL2 without a graphics card.
 ARGUMENTS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")

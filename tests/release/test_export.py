@@ -40,7 +40,8 @@ from tests.inference.test_predict import one_case
 from tests.inference.test_predictor import arrays
 
 SECRET = "jane-doe"
-NEEDED = ["README.md", "config.yaml", "decoding.json", "model.safetensors", "plan.json"]
+TABLES = ["labels_3d_slicer.ctbl", "labels_itk_snap.txt"]  # names and colours, for viewers
+NEEDED = ["README.md", "config.yaml", "decoding.json", *TABLES, "model.safetensors", "plan.json"]
 LOW = {"regions": {"WT": {"threshold": 0.05}, "TC": {"threshold": 0.04}, "ET": {"threshold": 0.03}}}  # finds something
 
 

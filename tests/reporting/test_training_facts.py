@@ -84,3 +84,29 @@ def test_what_was_trained_in_words(make_run, scores_of):
     assert known["Precision"] == "fp32"
     assert known["Software"] == "mets3d 0.1.0"
     assert "Command" not in known
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [
+        ({"device": "cpu, 2 cores", "processor": "Xeon, AVX512", "platform": "Linux"}, "Xeon, AVX512"),
+        ({"device": "NVIDIA H200", "processor": "Xeon, AVX512"}, "NVIDIA H200 with Xeon, AVX512"),
+        ({"device": "cpu, 2 cores", "platform": "Linux"}, "Linux"),  # of a run that did not note its processor
+    ],
+)
+def test_scores_are_said_to_be_those_of_one_host(make_run, environment, host):
+    known = facts(read_run(make_run(environment=environment)))
+    assert known["Other hosts"] == (
+        f"processors round differently, so the same command gives somewhat other scores elsewhere; these are of {host}"
+    )
+    assert "Other hosts" not in facts(read_run(make_run("other", environment={})))
+
+
+def test_a_session_that_was_killed_is_known_by_the_log(make_run):
+    rows = [{"step": step, "kind": "train", "loss": 1.0, "samples_per_second": 0.5} for step in range(1, 11)]
+    rows += [{"step": 10, "kind": "validation", "seconds": 5.0}]
+    settings = {"train": {"steps": 10, "batch_size": 2}}
+    for name, noted, told in (("killed", 12.0, "45 s in the steps and validations"), ("whole", 50.0, "50 s, started")):
+        environment = {"started": "2026-01-01T10:00:00+00:00", "seconds": noted, "exit_code": 0}
+        run = make_run(name, environment=environment, metrics=rows, settings=settings)
+        assert facts(read_run(run))["Time"].startswith(told)

@@ -13,7 +13,7 @@ from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.training_facts import facts
 
-ONE_CELL = ("Command", "Software", "Hardware")  # facts that are written once where all runs share them
+ONE_CELL = ("Command", "Software", "Hardware", "Other hosts")  # facts that are written once where all runs share them
 
 
 def facts_section(records: Sequence[RunRecord]) -> Section:

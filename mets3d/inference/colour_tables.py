@@ -5,15 +5,16 @@ docs/viewing.md says how they are loaded.
 
 from __future__ import annotations
 
-from mets3d.files import write_text
+from mets3d.files import replacing
 from mets3d.regions import BACKGROUND, LABEL_MEANINGS, LABEL_NAMES, Target, label_colours
 from mets3d.rundir import ExportDir, PredictionsDir
 
 
 def write_colour_tables(folder: PredictionsDir | ExportDir, target: Target) -> None:
-    """Writes both tables, of the labels that predictions with this target can hold."""
-    write_text(folder.slicer_table, slicer_table(target))
-    write_text(folder.itk_snap_table, itk_snap_table(target))
+    """Writes both tables, of the labels that predictions with this target can hold; one that is there is kept."""
+    for file, table in ((folder.slicer_table, slicer_table), (folder.itk_snap_table, itk_snap_table)):
+        with replacing(file, keep_equal=True) as temporary:
+            temporary.write_text(table(target), encoding="utf-8")
 
 
 def slicer_table(target: Target) -> str:

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.training_facts import facts, lede, loss_in_words, optimizer_in_words
 from mets3d.settings import Optim

@@ -18,7 +18,7 @@ from mets3d.files import remove
 from mets3d.rundir import ReportDir, RunDir
 from mets3d.training.track.sender_process import ABOVE_PACKAGE
 
-LOWEST = 19  # priority of a process, which then gets what time the others leave
+LOWEST = 19  # niceness of a process where there is no SCHED_IDLE
 FINISH_S = 120.0  # for the last page, at the end of a run
 
 
@@ -36,7 +36,8 @@ class PageLink:
         """Starts the writing of a page, unless one is being written."""
         if self._process is None or self._process.poll() is not None:
             self._look()
-            self._start(LOWEST)
+            self._start()
+            self._yield_to_all()
 
     def close(self) -> None:
         """Has the last page written, which shows how the training ended, and waits at most FINISH_S seconds for it.
@@ -44,7 +45,7 @@ class PageLink:
         One that is still being written is given up for it.
         """
         self._give_up()
-        self._start(0)
+        self._start()
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(FINISH_S)
@@ -52,7 +53,7 @@ class PageLink:
         self._give_up()
         self._output.close()
 
-    def _start(self, niceness: int) -> None:
+    def _start(self) -> None:
         path = os.pathsep.join(filter(None, [str(ABOVE_PACKAGE), os.environ.get("PYTHONPATH")]))
         # One thread, and none of the variables by which a launcher tells its processes what they are.
         alone = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "1"}
@@ -67,10 +68,18 @@ class PageLink:
                 env={**os.environ, **alone},
                 start_new_session=True,  # a Ctrl-C is for the training
             )
-            if niceness and hasattr(os, "setpriority"):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
-        except OSError as error:  # no memory for a process, or no right to change it
+        except OSError as error:  # no memory for a process
             self._trouble(str(error))
+
+    def _yield_to_all(self) -> None:
+        """Gives the process what time the others leave: by Linux at most 3 in 1,000 parts of a core that is in use."""
+        if self._process is None:
+            return
+        with suppress(OSError):  # it has ended, or may not be changed
+            if hasattr(os, "SCHED_IDLE"):
+                os.sched_setscheduler(self._process.pid, os.SCHED_IDLE, os.sched_param(0))
+            elif hasattr(os, "setpriority"):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, LOWEST)
 
     def _give_up(self) -> None:
         """Ends the writing of a page, if one is being written, and removes what it has half written."""

@@ -106,7 +106,7 @@ def test_files_are_written_as_the_command_writes_them(trained_run: Path, case: P
     predictor.predict_files(files, tmp_path / "mapping", probabilities=True)
     expected = content(tmp_path / "command")
     del expected[f"records/{case.name}.json"]
-    assert len(expected) == 4
+    assert len(expected) == 6, "four of the case, and names and colours for two viewers"
     assert content(tmp_path / "folder") == content(tmp_path / "mapping") == expected
     predictor.predict_files(case, tmp_path / "fewer")
     assert not (tmp_path / "fewer" / "probabilities").exists()

@@ -133,6 +133,16 @@ def test_the_folder_predicts_as_the_run_and_without_a_network(
     assert found.lesions == expected.lesions
 
 
+def test_what_viewers_read_is_there_and_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["export", str(run), str(out)]) == 0
+    said, card = capsys.readouterr().out, (out / "README.md").read_text(encoding="utf-8")
+    for name in TABLES:
+        assert str(out / name) in said
+        assert f"`{name}`" in card
+        assert "enhancing" in (out / name).read_text(encoding="utf-8")
+
+
 def test_the_weights_are_the_runs_to_the_byte(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out")
     old, new = ((folder / "model.safetensors").read_bytes() for folder in (run, tmp_path / "out"))

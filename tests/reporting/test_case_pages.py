@@ -56,9 +56,9 @@ def voxel_of(data: dict, mm: list[float]) -> tuple[int, ...]:
 def lesion_table(run: Path, case: str, places: dict[int, np.ndarray]) -> None:
     with (run / "lesions.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE])
+        writer.writerow(["case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE, "i"])
         for number, mm in places.items():
-            writer.writerow([case, "ET", "brats2023", number, "found", 5.0, 0.5, *mm])
+            writer.writerow([case, "ET", "brats2023", number, "found", 5.0, 0.5, *mm, 0])
 
 
 def test_every_held_out_case_has_a_page_with_its_neighbours(make_run, data_set, scores_of, read_page, tmp_path):

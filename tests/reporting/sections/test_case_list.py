@@ -15,7 +15,7 @@ def lesion(region, number, kind, volume, dice="", place=("", "", "")):
     reference, prediction = ("", volume) if kind == "false" else (volume, "")
     return {"case": "A", "region": region, "rules": RULES, "lesion": number, "kind": kind} | {
         "reference_volume_mm3": reference, "prediction_volume_mm3": prediction, "dice": dice,
-        **dict(zip(PLACE, place, strict=True)),
+        **dict(zip(PLACE, place, strict=True)), "i": "" if place[0] == "" else 0,
     }  # fmt: skip
 
 

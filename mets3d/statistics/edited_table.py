@@ -136,7 +136,8 @@ def _check_texts(rows: Lines, columns: Columns) -> None:
     named = [name for name in columns.needed if name in columns.texts]
     for number, row in rows:
         if lacking := [name for name in named if not row[name]]:
-            raise ValueError(f"line {number}: expected a {lacking[0]}, found none; delete the line if it is a summary")
+            what = lacking[0] if lacking[0].endswith("s") else f"a {lacking[0]}"
+            raise ValueError(f"line {number}: expected {what}, found none; delete the line if it is a summary")
     cases = {row["case"] for _, row in rows if "case" in row}
     dates = {case for case in cases if _PERHAPS_DATE.fullmatch(case)}
     for number, row in rows:

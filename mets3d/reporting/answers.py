@@ -161,9 +161,10 @@ def _by_region(differences: Sequence[Difference], method: str, column: str) -> s
         low = own.p_holm < LEVEL
         kind = "no difference shown" if not low else "better" if own.found.effect > 0 else "worse"
         kinds.setdefault(kind, []).append(own.region + f" (p {p_text(own.p_holm)})" * low)
+    order = sorted(kinds.items(), key=lambda item: item[0] not in ("better", "worse"))
     return "; ".join(
         f"{kind} in {joined(regions)}" if not kind.startswith("repeats") else f"{joined(regions)} {kind}"
-        for kind, regions in kinds.items()
+        for kind, regions in order
     )
 
 

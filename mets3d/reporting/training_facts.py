@@ -9,6 +9,7 @@ from mets3d.reporting.pace import pace
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, duration
 from mets3d.statistics.decodings import decoding_in_words
+from mets3d.statistics.study_table import step_seconds
 
 MODES = {
     "cnn": "3D U-Net without a transformer",
@@ -144,6 +145,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Hardware": _hardware(environment),
         "Other hosts": _other_hosts(environment),
         "Time": _time(record),
+        "Cost of a step": _step(record),
         "Software": ", ".join(versions),
         "Command": str(environment.get("command") or ""),
     }
@@ -164,6 +166,13 @@ def _other_hosts(environment: dict[str, object]) -> str:
     device = str(environment["device"])
     on = str(host) if device.startswith("cpu") else f"{device} with {host}"
     return f"processors round differently, so the same command gives somewhat other scores elsewhere; these are of {on}"
+
+
+def _step(record: RunRecord) -> str:
+    """Says how long a step takes, and on what."""
+    seconds = step_seconds(record.training, record.config.train.batch_size)
+    device = record.environment.get("device")
+    return "" if seconds is None else f"{seconds:.3g} s, median" + (f", on {device}" if device else "")
 
 
 def _data(config: Config, training: int, held_out: int) -> str:

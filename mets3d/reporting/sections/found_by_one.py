@@ -25,7 +25,7 @@ from mets3d.statistics.found_by_one import FoundByOne, RunsFound, found_by_one
 
 MOST_PICTURED = 3  # lesions, each in both arms: one row of tiles
 MOST_READ = 6  # cases whose volumes are read to picture them
-MOST_LISTED = 300  # lesions of one arm; the others are in the tables of lesions
+MOST_LISTED, FEWEST_LISTED = 300, 10  # lesions of all arms together, and of one; others are in the tables of lesions
 MOST_OPEN = 1  # arms whose list is open
 PICTURED = (
     "The largest, each in both. Solid: the reference; dashed: the prediction. A lesion of the reference that was found "
@@ -42,10 +42,18 @@ def found_by_one_section(
     """
     reference, *others = records
     rows = reference.lesion_rows(cases=cases)
-    told = [(run, found_by_one(rows, own)) for run in others if rows and (own := run.lesion_rows(cases=cases))]
+    shown = {region.name for region in reference.regions}
+    told = [
+        (run, [one for one in found_by_one(rows, own) if one.region in shown])
+        for run in others
+        if rows and (own := run.lesion_rows(cases=cases))
+    ]
     if not told:
         return None
-    parts = [(_head(reference, run, found), _table(reference, run, found, pages or {})) for run, found in told]
+    most = max(FEWEST_LISTED, MOST_LISTED // len(told))
+    parts = [
+        (_head(reference, run, found, most), _table(reference, run, found[:most], pages or {})) for run, found in told
+    ]
     html = render(
         "found_by_one.html",
         parts=parts,
@@ -56,7 +64,7 @@ def found_by_one_section(
     return Section("found-by-one", title, html, "Found by one arm alone")
 
 
-def _head(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne]) -> str:
+def _head(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne], most: int) -> str:
     """Counts the lesions by region and by who found them."""
     sides = (
         (run.label, [own for own in found if own.by_method]),
@@ -66,15 +74,15 @@ def _head(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne]) -> 
     for label, own in sides:
         regions = [f"{sum(one.region == region.name for one in own)} in {region.name}" for region in reference.regions]
         said.append(f"Found by {label} alone: {', '.join(regions)}")
-    return f"{'. '.join(said)}."
+    more = f" The {most} largest are listed." if len(found) > most else ""
+    return f"{'. '.join(said)}.{more}"
 
 
 def _table(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne], pages: Mapping[str, str]) -> Table | None:
     """Returns a row per lesion; None without any."""
     several = bool(reference.runs or run.runs)
     rows = []
-    shown = {region.name for region in reference.regions}
-    for own in [one for one in found if one.region in shown][:MOST_LISTED]:
+    for own in found:
         found_in, missed_in = (own.method, own.reference) if own.by_method else (own.reference, own.method)
         labels = (run.label, reference.label) if own.by_method else (reference.label, run.label)
         address = f"{quote(pages[own.case])}#{lesion_anchor(own.region, int(own.lesion))}" if own.case in pages else ""
@@ -106,9 +114,9 @@ def _pictures(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne],
     """Draws the largest of them whose scans are at hand, in the pictured run of each arm; nothing without any."""
     shown = [pictured_run(record) for record in (reference, run)]
     scans = predicted_cases(shown) if all(record.predictions for record in shown) else {}
-    regions = [region.name for region in reference.regions]
-    wanted = [own for own in found if own.region == quoted_region(regions) and own.case in scans]
-    wanted += [own for own in found if own not in wanted and own.region in regions and own.case in scans]
+    quoted = quoted_region([region.name for region in reference.regions])
+    at_hand = [own for own in found if own.case in scans]
+    wanted = sorted(at_hand, key=lambda own: own.region != quoted)  # stable: the largest of each first
     pairs: list[LesionPair] = []
     volumes: dict[str, CaseVolumes | None] = {}
     for own in wanted:

@@ -56,7 +56,8 @@ def _of_region(record: RunRecord, region: Region) -> Tile | None:
         inside = f" ({spanned(hd95.interval, 1)})" if hd95.interval else ""
         lines.append(f"lesion-wise HD95 {number(hd95.mean, 1)} mm{inside}")
     if counts.lesions:
-        found = f"{amount(counts.found or 0)} of {amount(counts.lesions)} lesions found ({percent(counts.recall)})"
+        share = percent(counts.recall).replace(" ", "\u00a0")
+        found = f"{amount(counts.found or 0)} of {amount(counts.lesions)} lesions found ({share})"
         lines.append(f"{found}, {amount(counts.false or 0)} false")
     return Tile(region.name, number(dice.mean, 3), lines, region.colour)
 

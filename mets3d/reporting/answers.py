@@ -116,12 +116,11 @@ def _how_sure(found: Answer, reference: RunRecord, run: RunRecord) -> str:
             f"p is below {LEVEL:g} after Holm's correction in {len(low)} of {count(len(found.own), 'test')}: {named}."
         )
     elif found.own:
-        said = (
-            f"No p of {count(len(found.own), 'test')} is below {LEVEL:g} after Holm's correction (smallest "
-            f"{p_text(found.own[0].p_holm)}), which is no proof that there is no difference"
-        )
         reach = _reach(found.quoted)
-        said += f": the interval reaches from {reach}." if reach else "."
+        said = (
+            f"None of {count(len(found.own), 'test')} has p below {LEVEL:g} after Holm's correction (smallest "
+            f"{p_text(found.own[0].p_holm)}). That is no proof of equality"
+        ) + (f": the interval reaches from {reach}." if reach else ".")
     elif found.conclusion == "not tested":
         said = "No score of the primary family is in all tables, so nothing was tested."
     else:

@@ -8,7 +8,7 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region
 from mets3d.reporting.sentences import count, joined, number, percent
 from mets3d.statistics.answer import quoted_region
-from mets3d.statistics.cohort import cohort_table, summarise
+from mets3d.statistics.cohort import Summary, cohort_table, summarise
 from mets3d.statistics.family import PRIMARY
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
 
@@ -23,14 +23,12 @@ def told_of_run(record: RunRecord) -> Told | None:
     patients = patient_numbers(record.held_out, record.patients)[1]
     quoted = quoted_region(list(known))
     word = f"Lesion-wise Dice {number(known[quoted].mean, 3)} in {quoted}"
-    reached = [
-        f"{number(found.mean, 3)} in {name}"
-        + (f" (95 % interval {spanned(found.interval, 3)})" if found.interval else "")
-        for name, found in known.items()
-    ]
-    said = f"On {on_cases(record.held_out, patients, record)}, the mean lesion-wise Dice is {joined(reached)}"
+    said = f"The mean lesion-wise Dice in {quoted} is {_with_interval(known[quoted])}, "
+    said += f"on {on_cases(record.held_out, patients, record)}"
+    if others := [f"{number(found.mean, 3)} in {name}" for name, found in known.items() if name != quoted]:
+        said += f"; it is {joined(others)}"
     if recall := _recall(record, quoted):
-        said += f"; {recall}"
+        said += f". {recall}"
     lines = [("Best threshold", text)] if (text := _threshold(record)) else []
     return Told(
         "unclear" if patients < FEWEST_PATIENTS else "reached",
@@ -39,6 +37,11 @@ def told_of_run(record: RunRecord) -> Told | None:
         _how_sure_alone(record, patients),
         lines,
     )
+
+
+def _with_interval(found: Summary) -> str:
+    interval = f" (95 % interval {spanned(found.interval, 3)})" if found.interval else ""
+    return number(found.mean, 3) + interval
 
 
 def _recall(record: RunRecord, region: str) -> str:

@@ -22,7 +22,7 @@ def test_a_run_against_the_threshold_by_the_same_score_and_cases(make_run):
     drawn = np.random.default_rng(0).integers(7, size=(10_000, 7))
     values = np.array([scores[case, "ET"]["lesion_wise_dice"] for case in CASES])
     low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
-    assert f"{dice:.3f} in ET (95 % interval {low:.3f} to {high:.3f})" in text
+    assert f"in ET is {dice:.3f} (95 % interval {low:.3f} to {high:.3f}), on 7 cases, one training; it is " in text
     whole = np.mean([scores[case, "WT"]["dice"] for case in CASES])
     assert f"whole-volume WT Dice {whole:.3f} against 0.250 on the same 7 cases" in text
     assert f"network {whole:.3f}, threshold 0.250" in text

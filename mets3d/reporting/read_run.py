@@ -196,7 +196,7 @@ def _by_the_rules(record: RunRecord, file: Path, rows: list[dict[str, str]]) -> 
     if record.rules and len(kept) < len(rows):
         others = ", ".join(sorted({row["rules"] for row in rows if row.get("rules")} - {record.rules}))
         text = f"{file.name} is by {others} and {record.run.scores.name} by {record.rules}: its rows are left out."
-        record.notes.append(Note(text, evaluate_command(record)))
+        record.notes.append(Note(text, evaluate_command(record), weighty=True))
     return kept
 
 
@@ -246,7 +246,7 @@ def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]
 def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     cells: list[dict[str, str]] = _guarded(record, file, lambda: read_cells(file, needed)) or []
     if cells and (sign := signs_of_a_spreadsheet(file)):
-        record.notes.append(Note(f"{file.name} was saved by a spreadsheet: {sign}."))
+        record.notes.append(Note(f"{file.name} was saved by a spreadsheet: {sign}.", weighty=True))
     return cells
 
 

@@ -60,9 +60,18 @@ def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, h
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         draw(axes)
         figure.supxlabel(across, fontsize=8.5, color="#57606a")
+        _lay_out(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", dpi=BITMAP_DPI, metadata={"Date": None})
     return with_dark_side(compact(buffer.getvalue()), attributes=False).encode()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lays the figure out once and for all; otherwise everything is drawn twice when it is saved."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def run_colours(amount: int) -> list[str]:

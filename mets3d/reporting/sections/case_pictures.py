@@ -35,7 +35,8 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
     drawn = []
     for done, (name, standing) in enumerate(chosen, 1):
         try:
-            drawn.append(_case_figures(available[name], records, figures, standing))
+            head = name + (f" ({standing})" if standing else "")
+            drawn.append((head, _case_figures(available[name], records, figures, head)))
         except (OSError, ValueError) as error:
             first.notes.append(Note(f"No slices of {name}: {error}"))
         progress(done, len(chosen), name)
@@ -52,13 +53,12 @@ def _order(records: Sequence[RunRecord]) -> str:
     return f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
 
 
-def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, standing: str) -> Markup:
+def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, head: str) -> Markup:
     """Draws the slices of a case, and the lesions of each run's prediction."""
     regions, several = records[0].regions, len(records) > 1
     files = {record.label: record.predictions[case.name] for record in records}
     volumes = read_volumes(case, files, list(dict.fromkeys(region.background(case.sequences) for region in regions)))
     svg = case_svg(case.name, views(volumes, regions), regions, [record.label for record in records])
-    head = case.name + (f" ({standing})" if standing else "")
     scores = [_case_scores(record, case.name, named=several) for record in records]
     caption = ". ".join(filter(None, [head, *scores])) + "."
     alt = f"Slices of {case.name} with the outlines of reference and prediction"

@@ -1,13 +1,12 @@
-"""Writes parts of the page's tables as HTML.
+"""Describes the page's tables, which the template `table.html` writes.
 
 Every column has one number of decimals, so that right alignment aligns the decimal points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from markupsafe import Markup
 
@@ -94,50 +93,6 @@ def direction(score: Score, *, per_case: bool = False) -> str:
     """Says how to read a score: unit and which way is better; `per_case` is for means of counts."""
     unit = score.unit or ("mean per case" if per_case else "")
     return ", ".join(filter(None, (unit, f"{score.better} is better" if score.better else "")))
-
-
-# ---------------------------------------------------------------- tables in HTML already
-
-
-def table(title: str, headings: Sequence[str], rows: Iterable[str], kind: str = "numbers") -> str:
-    """Returns a table; `title` and `rows` are HTML, headings are text."""
-    caption = f"<caption>{title}</caption>" if title else ""
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    thead = f"<thead><tr>{head}</tr></thead>" if headings else ""
-    return f'<table class="{kind}">{caption}{thead}<tbody>{"".join(rows)}</tbody></table>'
-
-
-def score_title(score: Score, *, per_case: bool = False) -> str:
-    """Returns the title of a score's table: name, unit and direction; `per_case` is for means of counts."""
-    unit = f"{score.unit}, " if score.unit else "mean per case, " if per_case else ""
-    direction = f"{unit}{score.better} is better" if score.better else unit.removesuffix(", ")
-    return f"{escape(score.name)} <span>{direction}</span>"
-
-
-def table_row(cells: Iterable[str]) -> str:
-    """Returns a row of cells, which are HTML."""
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def heading_cell(text: str) -> str:
-    """Returns the first cell of a row, which names it."""
-    return f'<th scope="row">{escape(text)}</th>'
-
-
-def region_cell(region: Region) -> str:
-    """Returns the first cell of a region's row, with a patch of its colour."""
-    return f'<th scope="row"><i style="background:{region.colour}"></i>{escape(region.name)}</th>'
-
-
-def number_cell(text: str, *, first: bool = False) -> str:
-    """Returns a right-aligned cell; `first` leaves more room on the left."""
-    kind = "n start" if first else "n"
-    return f'<td class="{kind}">{escape(text)}</td>'
-
-
-def text_cell(text: str) -> str:
-    """Returns a left-aligned cell."""
-    return f"<td>{escape(text)}</td>"
 
 
 def spanned(interval: tuple[float, float] | None, digits: int, *, sign: bool = False) -> str:

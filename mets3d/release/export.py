@@ -80,7 +80,7 @@ def export(
         temporary.mkdir(parents=True)
         folder = ExportDir(temporary)
         write_text(folder.config, to_yaml(config))
-        _write_needed(folder, run, member)
+        remarks += _write_needed(folder, run, member)
         write_colour_tables(folder, member.target)
         if with_onnx:
             deviation = onnx.write_onnx(member, folder.onnx)
@@ -92,8 +92,8 @@ def export(
     return Exported(out, remarks)
 
 
-def _write_needed(folder: ExportDir, run: RunDir, member: Member) -> None:
-    """Writes the plan, the weights and, of a tuned run, the decoding."""
+def _write_needed(folder: ExportDir, run: RunDir, member: Member) -> list[str]:
+    """Writes the plan, the weights and, of a tuned run, the decoding. Says where that was forced."""
     decoding = public_decoding(run, member)
     write_json(folder.plan, replace(member.plan, cavity=member.target.cavity).as_public_json())
     save_weights(load_file(run.weights), folder.weights)
@@ -102,6 +102,9 @@ def _write_needed(folder: ExportDir, run: RunDir, member: Member) -> None:
         if WEIGHTS in how:  # the same tensors, but another tool's header need not be ours
             how |= {WEIGHTS: hashlib.sha256(folder.weights.read_bytes()).hexdigest()}
         write_decoding(folder.decoding, settings, how)
+        if how.get("forced"):
+            return [f"{folder.decoding.name} was forced for {', '.join(how['forced'])}, against cross-validation"]
+    return []
 
 
 def _check_words(license_id: str | None, name: str | None, dataset: str | None) -> None:

@@ -10,6 +10,8 @@ from mets3d.config import as_dict, flatten
 from mets3d.reporting.arms import within_arm
 from mets3d.reporting.compare import cases_in_all, rule_sets
 from mets3d.reporting.run_record import Note, RunRecord
+from mets3d.rundir import DECODED_BY, TUNED_BY
+from mets3d.statistics.decodings import different_decodings
 
 # What makes the samples beside steps, batch and data: sections and settings of the configuration.
 OF_SAMPLES = ("data", "augment", "preprocess")
@@ -21,7 +23,9 @@ Told = Callable[[RunRecord], str]  # what a run has, in words; empty where that 
 
 def comparison_notes(records: Sequence[RunRecord]) -> list[Note]:
     """Says why runs or arms are hard to compare: each way in which they are no arms of one study, and scored cases."""
-    return [*_scored(records), *study_differences(records)]
+    scored = {record.label: record.score_rows() for record in records if record.scores}
+    decoded = [Note(f"The runs are {remark}.", weighty=True) for remark in different_decodings(scored)]
+    return [*_scored(records), *decoded, *study_differences(records)]
 
 
 def study_differences(records: Sequence[RunRecord]) -> list[Note]:
@@ -97,8 +101,18 @@ def _data(record: RunRecord) -> str:
 
 
 def _decoding(record: RunRecord, key: str) -> str:
-    """Returns a setting by which predictions were made, from the note of their folder."""
-    return _of_members(record, lambda run: json.dumps(run.predicted[key]) if key in run.predicted else "")
+    """Returns a setting by which predictions were made, from the note of their folder.
+
+    Runs that are tuned alike have thresholds of their own, which are no difference between methods.
+    """
+
+    def told(run: RunRecord) -> str:
+        tuned_by = run.predicted.get(TUNED_BY)
+        if key == DECODED_BY and tuned_by:
+            return f"tuned by {tuned_by}{', forced' * bool(run.predicted.get('decoding_forced'))}"
+        return json.dumps(run.predicted[key]) if key in run.predicted else ""
+
+    return _of_members(record, told)
 
 
 def _of_members(record: RunRecord, told: Told) -> str:

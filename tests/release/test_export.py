@@ -291,6 +291,7 @@ def test_the_card_says_how_the_scores_were_decoded_and_names_nobody(run: Path, t
     for said in ("the decoding of 2 cases was forced", "the decoding was tuned by brats2024 and these are scores by"):
         assert said[1:] in card
         assert any(said in remark for remark in remarks)
+    assert "decoding.json was forced for WT, ET, against cross-validation" in remarks
     assert "on those very cases" not in card
     everything = b"".join(file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file())
     assert not [case for case in held_out if case.removesuffix("-000").encode() in everything]

@@ -13,6 +13,7 @@ from mets3d.files import write_json
 from mets3d.reporting import summary_text
 from mets3d.reporting.arms import as_arms
 from mets3d.reporting.compared_tables import compared_tables
+from mets3d.reporting.fair import comparison_notes
 from mets3d.reporting.page import report
 from mets3d.reporting.read_run import read_run, read_runs
 from mets3d.reporting.training_facts import lede
@@ -57,6 +58,15 @@ def test_methods_that_were_decoded_differently_are_compared_with_a_remark(make_r
     tables = [str(run / "scores.csv") for run in runs]
     assert main(["compare", *tables, "--names", "one", "two", "--scores", "dice"]) == 0
     assert "decoded differently (one: tuned out-of-fold by brats2023; two: default)" in capsys.readouterr().out
+
+
+def test_a_page_of_methods_that_were_decoded_differently_says_so(make_run, scores_of):
+    runs = [
+        decoded(make_run(name, cases=CASES, scores=scores_of(CASES, 1), settings=own), told)
+        for name, own, told in (("a", {}, TUNED), ("b", {"loss": {"boundary": "blob"}}, {"decoding": "default"}))
+    ]
+    said = [note.text for note in comparison_notes(as_arms(read_runs(runs)))]
+    assert "The runs are decoded differently (a: tuned out-of-fold by brats2023; b: default)." in said
 
 
 def test_an_arm_has_what_its_runs_have(make_run, scores_of):

@@ -78,3 +78,19 @@ def test_arms_have_the_same_seeds_and_folds_whatever_the_order(make_run):
     assert [note.text for note in study_differences(few)] == [
         "The runs have different seeds (base: 0, 1; loss.boundary=hausdorff_distance: 1)."
     ]
+
+
+def test_runs_that_are_tuned_alike_do_not_differ_by_their_thresholds(make_run):
+    records = read_runs([make_run(name) for name in ("base", "term")])
+
+    def noted(**told):
+        for record, threshold in zip(records, (0.3, 0.4), strict=True):
+            record.predicted = {"decoding": {"ET": {"threshold": threshold}}, **told}
+        return [note.text for note in study_differences(records) if "decodings" in note.text]
+
+    assert noted(decoding_rules="brats2026") == []
+    assert len(noted()) == 1, "set by hand they are a difference"
+    noted(decoding_rules="brats2026")
+    records[1].predicted["decoding_forced"] = ["ET"]
+    [said] = [note.text for note in study_differences(records) if "decodings" in note.text]
+    assert said.endswith("(base: tuned by brats2026; term: tuned by brats2026, forced).")

@@ -18,7 +18,7 @@ from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 from mets3d.statistics.score_table import CaseValues
 
 LONG_LIST = 40  # cases; a longer list is folded away at first
-MOST_LESIONS = 3000  # rows of the table of lesions, of which each has some 250 characters
+MOST_LESIONS = 2000  # rows of the table of lesions, of which each has some 230 characters
 
 
 @dataclass(frozen=True)

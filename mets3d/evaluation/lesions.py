@@ -83,9 +83,9 @@ def lesion_scores(
     Returns a list with one dict per region of the rule set (WT, TC, ET; RC from 2024 on), or of those named by
     `regions`; docs/evaluation.md describes every key. Its attribute `lesions` has one dict per reference lesion and per
     false component: `region`, `rules`, `lesion` (a number within the region), `kind` (found, missed, false, or ignored
-    as too small), both volumes (a component that matches several lesions is counted in full for each), a point
-    inside it `x_mm`, `y_mm`, `z_mm` along the array's axes (index times spacing), which is its centroid where that lies
-    inside (see `ops.voxels.Point`), and the scores of the match. Its attribute `points` has these as indices.
+    as too small), both volumes (a component that matches several lesions is counted in full for each), the centroid
+    `x_mm`, `y_mm`, `z_mm` along the array's axes (index times spacing), and the scores of the match. Its attribute
+    `points` has a place inside each of them, as indices.
 
     compat: `organisers` reproduces published scores: it swaps the first and last voxel size in the lesion-wise
     distances where the challenge's program does so (brats2026).
@@ -187,7 +187,7 @@ def sort_key(kind: str, volume_mm3: float, position_mm: Position) -> tuple[bool,
 
 
 def _row(lesion: Lesion, number: int, edges_mm3: Sequence[float], spacing_mm: Spacing) -> Row:
-    x, y, z = (index * side_mm for index, side_mm in zip(lesion.point.place, spacing_mm, strict=True))
+    x, y, z = (index * side_mm for index, side_mm in zip(lesion.point.centroid, spacing_mm, strict=True))
     return {
         "lesion": number,
         "kind": lesion.kind,

@@ -70,7 +70,7 @@ class Side:
 
     def points(self, spacing_mm: Spacing, toward: Toward) -> list[Point]:
         """Returns a point inside each component, see `Point`; the first entry belongs to none."""
-        found = [Point((0, 0, 0), (0.0, 0.0, 0.0))]
+        found = [Point((0, 0, 0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))]
         for numbers, corner, (_, centres) in zip(self.numbers, self.corners, self._measured, strict=True):
             found += points_inside(numbers, centres, corner, spacing_mm, toward)
         return found

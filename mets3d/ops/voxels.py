@@ -55,14 +55,16 @@ def bounding_box(mask: Bool[np.ndarray, "X Y Z"], margin: int = 0) -> Box | None
 
 @dataclass(frozen=True)
 class Point:
-    """A place inside a component, as indices along the array's axes: its centroid where that lies inside.
+    """A component's centroid and a place inside it, as indices along the array's axes.
 
-    Elsewhere, as of a component that bends around its centroid, it is the middle of `voxel`: the component's voxel that
+    The place is the centroid where that lies inside. Elsewhere, as of a component that bends around its centroid, it is
+    the middle of `voxel`: the component's voxel that
     is nearest to the centroid in mm, of equal ones the lowest, then the one farthest back, then farthest left.
     """
 
     voxel: Shape3
     place: Position
+    centroid: Position
 
 
 def sizes_and_centres(
@@ -100,7 +102,5 @@ def points_inside(
     order = near[np.lexsort((*(direction * voxels[near, axis] for axis, direction in toward), own[near]))]
     chosen = voxels[order[np.unique(own[order], return_index=True)[1]]]
     places = np.where(inside[:, None], centres, chosen) + corner
-    return [
-        Point((int(i), int(j), int(k)), (float(x), float(y), float(z)))
-        for (i, j, k), (x, y, z) in zip(chosen + corner, places, strict=True)
-    ]
+    whole = (chosen + corner).tolist(), places.tolist(), (centres + corner).tolist()
+    return [Point(*map(tuple, own)) for own in zip(*whole, strict=True)]

@@ -111,8 +111,12 @@ def test_points_by_hand() -> None:
     numbers[3:6, 3:6, 1] = 0  # a ring
     _, centres = sizes_and_centres(numbers)
     pair, ring = points_inside(numbers, centres, (10, 0, 0), (1.0, 1.0, 1.0))
-    assert (pair.voxel, pair.place) == ((10, 0, 0), (10.5, 0.0, 0.0))
-    assert (ring.voxel, ring.place) == ((14, 2, 1), (14.0, 2.0, 1.0))  # of four as near, the one farthest back
+    assert (pair.voxel, pair.place, pair.centroid) == ((10, 0, 0), (10.5, 0.0, 0.0), (10.5, 0.0, 0.0))
+    assert (ring.voxel, ring.place, ring.centroid) == (
+        (14, 2, 1),
+        (14.0, 2.0, 1.0),
+        (14.0, 4.0, 1.0),
+    )  # of four as near, the one farthest back
     _, ring = points_inside(numbers, centres, (10, 0, 0), (1.0, 1.0, 1.0), ((0, 1), (1, -1), (2, 1)))
     assert ring.voxel == (14, 6, 1)
     _, ring = points_inside(numbers, centres, (0, 0, 0), (1.0, 2.0, 1.0))

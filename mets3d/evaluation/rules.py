@@ -73,6 +73,7 @@ class RuleSet:
     organisers_swap_spacing: bool = False  # the edition's program takes the first side of a voxel for the last
     ranked_by: tuple[str, ...] = ()  # columns of scores.csv by which the edition ranks methods
     official_ranking: bool = True
+    citation: str = ""  # of the edition and its program
 
 
 def rules_named(name: str) -> RuleSet:
@@ -302,6 +303,7 @@ BRATS_2023 = RuleSet(
     hd95="area",
     ignored_up_to_mm3=2.0,
     ranked_by=("lesion_wise_dice", "lesion_wise_hd95"),  # as by the organisers
+    citation="BraTS-METS 2023 (Moawad et al., arXiv 2306.00838; program rachitsaluja/BraTS-2023-Metrics)",
 )
 BRATS_2024 = RuleSet(
     name="brats2024",
@@ -315,6 +317,7 @@ BRATS_2024 = RuleSet(
     joins_et_by_netc=True,
     ranked_by=("lesion_wise_dice", "lesion_wise_nsd_1.0"),  # no ranking was found; NSD is what these rules add
     official_ranking=False,
+    citation="BraTS 2024 (program rachitsaluja/BraTS-2024-Metrics)",
 )
 BRATS_2026 = RuleSet(
     name="brats2026",
@@ -330,6 +333,7 @@ BRATS_2026 = RuleSet(
     scores_in_voxels=True,
     organisers_swap_spacing=True,
     ranked_by=("lesion_wise_dice", "lesion_wise_nsd_spacing", "small_f1"),  # as participants state it
+    citation="BraTS 2026 (program BraTS-evaluation 0.0.10; panoptica, Kofler et al., arXiv 2312.02608)",
 )
 RULE_SETS = (BRATS_2023, BRATS_2024, BRATS_2026)
 DEFAULT_RULES = BRATS_2023.name

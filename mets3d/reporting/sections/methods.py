@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mets3d import __version__
+from mets3d.evaluation.rules import rule_set_of
 from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.compare import configuration_differences
 from mets3d.reporting.html_page import Section
@@ -20,12 +21,6 @@ from mets3d.statistics.study_table import StudyTable
 NNUNET = "Isensee et al., Nature Methods 18:203, 2021"
 TRANSUNET = "Chen et al., 3D TransUNet, arXiv 2310.07781"
 NETWORKS = {"cnn": NNUNET, "encoder": TRANSUNET, "decoder": TRANSUNET, "both": TRANSUNET}
-# What a rule set is taken from; `evaluation.rules` names the commits.
-RULES = {
-    "brats2023": "BraTS-METS 2023 (Moawad et al., arXiv 2306.00838; program rachitsaluja/BraTS-2023-Metrics)",
-    "brats2024": "BraTS 2024 (program rachitsaluja/BraTS-2024-Metrics)",
-    "brats2026": "BraTS 2026 (program BraTS-evaluation 0.0.10; panoptica, Kofler et al., arXiv 2312.02608)",
-}
 TERMS = {
     "hausdorff": "Karimi and Salcudean, IEEE TMI 39:499, 2020",
     "signed": "Kervadec et al., Medical Image Analysis 67:101851, 2021",
@@ -126,7 +121,8 @@ def _scores(record: RunRecord) -> str:
     if not record.scores:
         return ""
     regions = joined([region.name for region in record.regions])
-    by = RULES.get(record.rules, record.rules)
+    known = rule_set_of(record.rules)
+    by = known.citation if known else record.rules
     return f"Segmentations were scored in the regions {regions} by the rules of {by}, as implemented in mets3d."
 
 

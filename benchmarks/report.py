@@ -1,10 +1,11 @@
-"""Time and size of the page of many runs: arms x seeds x folds, made of synthetic tables.
+"""Time and size of the page of a run or of many: arms x seeds x folds, made of synthetic tables.
 
-    .venv/bin/python benchmarks/report.py [--arms 10 --seeds 3 --folds 1] [--cases 40] [--keep DIR]
+    .venv/bin/python benchmarks/report.py [--arms 10 --seeds 3 --folds 1] [--cases 40 --lesions 5] [--keep DIR]
 
-Each run has scores.csv and lesions.csv of its held-out cases with every column of brats2026, and metrics.jsonl of
-1,000 steps; no predictions, so no pictures. `mets3d report` and `mets3d compare` run as processes of their own, so that
-starting Python counts; seconds are those on the wall and of the processor.
+Each run has scores.csv and lesions.csv of its held-out cases with every column of brats2026, --lesions of a case and
+region, and metrics.jsonl of 1,000 steps; no predictions, so no pictures. `mets3d report` and, of several runs,
+`mets3d compare` run as processes of their own, so that starting Python counts; seconds are those on the wall and of
+the processor.
 """
 
 from __future__ import annotations
@@ -37,22 +38,22 @@ TERMS = ("none", "hausdorff_distance", "hausdorff_log", "signed_distance", "blob
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("arms", 10), ("seeds", 3), ("folds", 1), ("cases", 40)):
+    for name, default in (("arms", 10), ("seeds", 3), ("folds", 1), ("cases", 40), ("lesions", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--keep", type=Path, help="folder for runs and page, which are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         place = options.keep or Path(folder)
-        runs = made_runs(place, options.arms, options.seeds, options.folds, options.cases)
-        result = {
-            "report": timed("report", *map(str, runs), "--out", str(place / "page")),
-            "compare": timed("compare", *map(str, runs)),
-            "page_mib": round((place / "page" / "index.html").stat().st_size / 2**20, 2),
-        }
-    rows = [[name, f"{result[name]['wall_s']:.1f}", f"{result[name]['cpu_s']:.1f}"] for name in ("report", "compare")]
-    print_table(f"{len(runs)} runs, page of {result['page_mib']} MiB", ["", "wall s", "CPU s"], rows)
+        runs = made_runs(place, (options.arms, options.seeds, options.folds), options.cases, options.lesions)
+        times = {"report": timed("report", *map(str, runs), "--out", str(place / "page"))}
+        if len(runs) > 1:
+            times["compare"] = timed("compare", *map(str, runs))
+        page_mib = round((place / "page" / "index.html").stat().st_size / 2**20, 2)
+    rows = [[name, f"{own['wall_s']:.1f}", f"{own['cpu_s']:.1f}"] for name, own in times.items()]
+    print_table(f"{len(runs)} runs, page of {page_mib} MiB", ["", "wall s", "CPU s"], rows)
     shape = f"{options.arms} arms x {options.seeds} seeds x {options.folds} folds, {options.cases} cases"
-    save("report", shape, result, torch.device("cpu"))
+    shape += f" with {options.lesions} lesions"
+    save("report", shape, {**times, "page_mib": page_mib}, torch.device("cpu"))
 
 
 def timed(*words: str) -> dict[str, float]:
@@ -65,18 +66,19 @@ def timed(*words: str) -> dict[str, float]:
     return {"wall_s": round(time.perf_counter() - started, 2), "cpu_s": round(cpu, 2)}
 
 
-def made_runs(place: Path, arms: int, seeds: int, folds: int, cases: int) -> list[Path]:
-    """Writes run directories, those of an arm one after the other, and returns them."""
+def made_runs(place: Path, runs: tuple[int, int, int], cases: int, lesions: int) -> list[Path]:
+    """Writes directories of `runs`, which are arms, seeds and folds; those of an arm one after the other."""
+    arms, seeds, folds = runs
     names = [f"P-{number:03d}-000" for number in range(cases)]
     return [
-        made_run(place / "runs" / f"arm{arm}-seed{seed}-fold{fold}", arm, seed, (fold, folds), names)
+        made_run(place / "runs" / f"arm{arm}-seed{seed}-fold{fold}", arm, seed, (fold, folds), names, lesions)
         for arm in range(arms)
         for seed in range(seeds)
         for fold in range(folds)
     ]
 
 
-def made_run(run: Path, arm: int, seed: int, part: tuple[int, int], names: Sequence[str]) -> Path:
+def made_run(run: Path, arm: int, seed: int, part: tuple[int, int], names: Sequence[str], lesions: int) -> Path:
     """Writes one run: its settings, split, log and tables."""
     fold, folds = part
     held_out = list(names[fold::folds])
@@ -89,9 +91,9 @@ def made_run(run: Path, arm: int, seed: int, part: tuple[int, int], names: Seque
     (run / "environment.json").write_text(json.dumps({"device": "cpu", "parameters": 10**6}), encoding="utf-8")
     rng = np.random.default_rng([arm, seed, fold])
     (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in log(rng)), encoding="utf-8")
-    lesions = [row for case in held_out for region in REGIONS for row in case_lesions(case, region, rng)]
-    write(run / "lesions.csv", lesions)
-    write(run / "scores.csv", [case_scores(case, region, lesions, rng) for case in held_out for region in REGIONS])
+    rows = [row for case in held_out for region in REGIONS for row in case_lesions(case, region, lesions, rng)]
+    write(run / "lesions.csv", rows)
+    write(run / "scores.csv", [case_scores(case, region, rows, rng) for case in held_out for region in REGIONS])
     return run
 
 
@@ -108,9 +110,9 @@ def log(rng: np.random.Generator) -> list[dict[str, Any]]:
     return rows
 
 
-def case_lesions(case: str, region: str, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Five reference lesions of one case and region, found or missed by chance, and a false one."""
-    volumes = np.random.default_rng([sum(map(ord, case)), len(region)]).lognormal(4, 2, 5)
+def case_lesions(case: str, region: str, amount: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Reference lesions of one case and region, found or missed by chance, and a false one."""
+    volumes = np.random.default_rng([sum(map(ord, case)), len(region)]).lognormal(4, 2, amount)
     rows = []
     for number, volume in enumerate([*volumes.tolist(), 0.0], 1):
         kind = "false" if volume == 0 else ("missed", "found")[int(rng.random() < 0.8)]

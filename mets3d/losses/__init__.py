@@ -89,7 +89,7 @@ def build(settings: Loss, *, target: Target, steps: int, queries: bool) -> LossF
             for name in settings.boundary_terms
         },
         weight=BoundaryWeight(
-            settings.boundary_weight,
+            settings.weight,
             steps,
             ramp=None if settings.boundary_schedule == "constant" else settings.boundary_ramp,
             balanced=settings.boundary_schedule in ("balanced", "gradient"),

@@ -50,12 +50,12 @@ def _boundary(config: Config) -> str:
     start, end = (round(share * steps) for share in loss.boundary_ramp)
     ramped = f"between steps {start:,} and {end:,}"
     several = len(loss.boundary_terms) > 1
-    share = "as much as" if loss.boundary_weight == 1 else f"{loss.boundary_weight:g} times as much as"
+    share = "as much as" if loss.weight == 1 else f"{loss.weight:g} times as much as"
     match loss.boundary_schedule:
         case "constant":
-            weight = f"with weight {loss.boundary_weight:g}"
+            weight = f"with weight {loss.weight:g}"
         case "ramp":
-            weight = f"{'their' if several else 'its'} weight rising from 0 to {loss.boundary_weight:g} {ramped}"
+            weight = f"{'their' if several else 'its'} weight rising from 0 to {loss.weight:g} {ramped}"
         case "balanced":
             weight = f"weighed by their running ratio to count {share} the base loss, rising from 0 {ramped}"
         case "gradient":

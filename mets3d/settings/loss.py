@@ -24,6 +24,20 @@ BoundaryName = Literal[
     "top_k",
 ]
 
+USUAL_WEIGHT = 0.1
+# Shares of the base loss's gradient at the logits, chosen on the inner split of docs/study.md: 0.03, 0.1 or 0.3, on
+# phantoms, one seed each (benchmarks/results/study/weights.json). Terms that are not here have USUAL_WEIGHT.
+FOUND_WEIGHTS: dict[str, float] = {
+    "hausdorff_distance": 0.3,
+    "hausdorff_log": 0.3,
+    "hausdorff_erosion": 0.1,
+    "hausdorff_convolution": 0.1,
+    "hausdorff_conditioned": 0.3,
+    "signed_distance": 0.3,
+    "blob": 0.03,
+    "cc_dice": 0.1,
+}
+
 
 class Loss(Section):
     """What is minimised: the base loss and the boundary term."""
@@ -63,8 +77,11 @@ class Loss(Section):
         description="its weight: constant, ramped, or ramped and times a running ratio base / term, of values or "
         "of gradients at the logits",
     )
-    boundary_weight: float = Field(
-        0.1, ge=0, description="its weight; balanced, gradient: in multiples of the base loss, 1 as published"
+    boundary_weight: float | None = Field(
+        USUAL_WEIGHT,
+        ge=0,
+        description="its weight; balanced, gradient: multiples of the base loss, 1 as published; none, with gradient: "
+        "as docs/study.md found",
     )
     boundary_ramp: Range = Field(
         (0.1, 0.5), description="shares of the run at which the weight leaves 0 and reaches its full value"
@@ -105,6 +122,11 @@ class Loss(Section):
     boundary_top: float = Field(0.1, gt=0, le=1, description="share of the voxels, the worst, that count in top_k")
 
     @property
+    def weight(self) -> float:
+        """Returns the weight of the boundary term or terms; one that is left open is what was found for the term."""
+        return FOUND_WEIGHTS.get(self.boundary, USUAL_WEIGHT) if self.boundary_weight is None else self.boundary_weight
+
+    @property
     def boundary_terms(self) -> tuple[str, ...]:
         """Returns the terms that are joined in `boundary`; empty for none."""
         return () if self.boundary == "none" else tuple(self.boundary.split("+"))
@@ -128,9 +150,14 @@ class Loss(Section):
             raise ValueError(
                 f"boundary_ramp is {self.boundary_ramp}; expected 0 <= start <= end <= 1, shares of the run"
             )
-        if self.boundary_schedule in ("balanced", "gradient") and self.boundary_weight > 10:
+        if self.boundary_weight is None and self.boundary_schedule != "gradient":
             raise ValueError(
-                f"boundary_weight is {self.boundary_weight:g} and boundary_schedule {self.boundary_schedule}, where 1 "
+                f"boundary_weight is none and boundary_schedule {self.boundary_schedule}; expected a number, or "
+                "boundary_schedule gradient, for which weights were found"
+            )
+        if self.boundary_schedule in ("balanced", "gradient") and self.weight > 10:
+            raise ValueError(
+                f"boundary_weight is {self.weight:g} and boundary_schedule {self.boundary_schedule}, where 1 "
                 "counts as much as the base loss; expected at most 10, or boundary_schedule ramp or constant for a "
                 "plain factor"
             )

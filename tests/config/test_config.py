@@ -1,5 +1,6 @@
 """Files, overrides as sweep agents print them, and faults that are listed together."""
 
+import json
 import re
 import subprocess
 import sys
@@ -293,6 +294,21 @@ def test_a_plain_factor_is_not_taken_for_a_balanced_weight() -> None:
     assert Config(loss={"boundary_weight": 300, "boundary_schedule": "ramp"})
     with pytest.raises(ValueError, match="boundary_weight is 300 and boundary_schedule balanced"):
         Config(loss={"boundary_weight": 300})
+
+
+def test_a_weight_left_open_is_what_the_study_found_for_the_term() -> None:
+    found = json.loads((ROOT / "benchmarks/results/study/weights.json").read_text(encoding="utf-8"))["weights"]
+    terms = {"hausdorff": "hausdorff_distance", "signed": "signed_distance", "blob": "blob", "cc_dice": "cc_dice"}
+    terms |= {name: f"hausdorff_{name}" for name in ("conditioned", "log", "erosion", "convolution")}
+    for name, term in terms.items():
+        loss = Config(loss={"boundary": term, "boundary_weight": None, "boundary_schedule": "gradient"}).loss
+        assert loss.weight == found[name]
+    assert found.keys() == terms.keys()
+    joined = {"boundary": "blob+cc_dice", "boundary_weight": None, "boundary_schedule": "gradient"}
+    assert Config(loss=joined).loss.weight == 0.1
+    assert Config(loss={"boundary": "blob", "boundary_weight": 0.7}).loss.weight == 0.7
+    with pytest.raises(ValueError, match="boundary_weight is none and boundary_schedule balanced; expected a number"):
+        Config(loss={"boundary": "blob", "boundary_weight": None})
 
 
 def test_the_constant_of_an_absent_label_is_a_word_or_a_length() -> None:

@@ -37,24 +37,28 @@ SCREENSHOTS = "METS3D_SCREENSHOTS"
 # WebGL2 without a graphics card.
 ARGUMENTS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
-# What sticks out on the right of the page, and lies in nothing that scrolls or clips by itself; innermost elements.
+# What sticks out on the right of the page, elements and words, and lies in nothing that scrolls or clips by itself.
 STICKS_OUT = """() => {
   const root = document.documentElement, limit = root.clientWidth;
   const held = (element) => {
-    for (let up = element.parentElement; up && up !== document.body && up !== root; up = up.parentElement)
+    for (let up = element; up && up !== document.body && up !== root; up = up.parentElement)
       if (getComputedStyle(up).overflowX !== "visible") return true;
     return false;
   };
   const named = (element) => element.tagName.toLowerCase() + (element.id ? "#" + element.id : "") +
     [...element.classList].map((name) => "." + name).join("");
-  const found = [...document.body.querySelectorAll("*")].filter((element) => {
-    if (element.ownerSVGElement) return false;
-    const box = element.getBoundingClientRect();
-    return box.width && box.height && box.right + scrollX > limit + 1 && !held(element);
-  }).map((element) => [element.getBoundingClientRect().right + scrollX, element]);
-  found.sort((one, other) => other[0] - one[0]);
-  const lines = found.slice(0, 8).map(([right, element]) =>
-    `${named(element)} reaches to ${Math.round(right)} px: ${element.textContent.trim().slice(0, 40)}`);
+  const found = [], words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+  while (words.nextNode()) {
+    const node = words.currentNode, isText = node.nodeType === Node.TEXT_NODE;
+    const element = isText ? node.parentElement : node, range = document.createRange();
+    if (element.ownerSVGElement) continue;
+    if (isText) range.selectNodeContents(node);
+    const box = (isText ? range : node).getBoundingClientRect(), right = box.right + scrollX;
+    if (box.width && box.height && right > limit + 1 && !held(isText ? element : element.parentElement))
+      found.push([right,
+        `${named(element)} reaches to ${Math.round(right)} px: ` + node.textContent.trim().slice(0, 36)]);
+  }
+  const lines = found.sort((one, other) => other[0] - one[0]).slice(0, 8).map(([, line]) => line);
   if (root.scrollWidth > limit) lines.unshift(`the page is ${root.scrollWidth} px wide`);
   return lines;
 }"""
@@ -70,16 +74,19 @@ class Opened:
     """A page that is open.
 
     page: Playwright's own, for keys and clicks. errors: what the console and scripts have complained of. requests:
-    addresses that were asked for, all but the page itself and what it carries inside.
+    addresses that were asked for, all but the page itself and what it carries inside. With `clock` the page's time
+    stands still: `page.clock` moves it.
     """
 
-    def __init__(self, page: Any, file: Path):
+    def __init__(self, page: Any, file: Path, *, clock: bool = False):
         self.page, self.file = page, file
         self.errors: list[str] = []
         self.requests: list[str] = []
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self.errors.append(f"script: {error}"))
         page.on("request", self._note_request)
+        if clock:
+            page.clock.install()
         page.goto(file.resolve().as_uri(), wait_until="load")
 
     def strangers(self, folder: Path | None = None) -> list[str]:
@@ -90,6 +97,12 @@ class Opened:
     def unfold(self) -> None:
         """Opens all that is folded away."""
         self.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+
+    def shorten_tables(self, rows: int = 4) -> None:
+        """Removes the rows of long tables behind the first ones, which are like them: axe looks at every cell."""
+        self.page.evaluate(
+            f"document.querySelectorAll('tbody tr:nth-child(n + {rows + 1})').forEach((row) => row.remove())"
+        )
 
     def set_width(self, width: int) -> None:
         self.page.set_viewport_size({"width": width, "height": HEIGHT})
@@ -179,13 +192,13 @@ def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable
     """Opens a file as a reader does, without a network; each page in a profile of its own."""
     contexts, opened = [], []
 
-    def open_file(file: Path, scheme: str = "light", width: int = 1600) -> Opened:
+    def open_file(file: Path, scheme: str = "light", width: int = 1600, *, clock: bool = False) -> Opened:
         context = browser.new_context(
             offline=True, color_scheme=scheme, viewport={"width": width, "height": HEIGHT}, reduced_motion="reduce"
         )
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
-        opened.append(Opened(context.new_page(), file))
+        opened.append(Opened(context.new_page(), file, clock=clock))
         return opened[-1]
 
     yield open_file

@@ -112,3 +112,12 @@ def test_a_session_that_was_killed_is_known_by_the_log(make_run):
         environment = {"started": "2026-01-01T10:00:00+00:00", "seconds": noted, "exit_code": 0}
         run = make_run(name, environment=environment, metrics=rows, settings=settings)
         assert facts(read_run(run))["Time"].startswith(told)
+
+
+def test_the_cost_of_a_step_names_the_hardware(make_run):
+    rows = [{"step": step, "kind": "train", "loss": 1.0, "samples_per_second": 4.0} for step in (1, 2, 3)]
+    run = read_run(
+        make_run(metrics=rows, settings={"train": {"batch_size": 2}}, environment={"device": "cpu, 2 cores"})
+    )
+    assert facts(run)["Cost of a step"] == "0.5 s, median, on cpu, 2 cores"
+    assert "Cost of a step" not in facts(read_run(make_run("bare", metrics=None)))

@@ -27,4 +27,5 @@ def test_of_several_runs_most_decide():
     (own,) = found_by_one(runs("found", "found", "missed"), runs("missed", "missed", "found"))
     assert ((own.reference.found, own.reference.runs), (own.method.found, own.method.runs)) == ((2, 3), (1, 3))
     assert found_by_one(runs("found", "missed"), runs("missed", "missed")) == []  # half of the runs is neither
+    assert found_by_one(runs("found", "found"), runs("found", "missed")) == []
     assert len(found_by_one(runs("found", "found"), runs("missed"))) == 1

@@ -1,3 +1,4 @@
+from mets3d.reporting.arms import as_arms
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.sections.found_by_one import found_by_one_section
@@ -41,6 +42,19 @@ def test_the_first_are_pictured_in_both_runs(make_run, data_set, tmp_path):
     made = found_by_one_section(records, CASES, Figures(tmp_path / "f"))
     assert (tmp_path / "f" / "found_by_one.svg").read_text().count("<image") == 2
     assert 'alt="Lesions that one arm missed: A, ET 1: base missed, term found."' in made.html
+
+
+def test_of_arms_the_runs_are_counted_on_their_side(make_run, tmp_path):
+    runs = []
+    for seed, kind in enumerate(("missed", "found", "missed")):
+        run = make_run(f"base{seed}", cases=CASES, scores=random_scores(CASES, 0), settings={"seed": seed})
+        write_table(run / "lesions.csv", LESIONS, lesions(kind, "found"))
+        runs.append(run)
+    term = make_run("term", cases=CASES, scores=random_scores(CASES, 0), settings={"loss": {"boundary": "blob"}})
+    write_table(term / "lesions.csv", LESIONS, lesions("found", "found"))
+    made = found_by_one_section(as_arms(read_runs([*runs, term])), CASES, Figures(tmp_path / "f"))
+    (rows,) = Page(made.html).tables.values()
+    assert rows[1:] == [["ET 1", "A", "300.0", "loss.boundary=blob (1 of 1 run)", "base (1 of 3 runs)"]]
 
 
 def test_without_lesions_there_is_no_section(make_run, tmp_path):

@@ -171,31 +171,31 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
         scrollRequiresFocus: true, showLegend: false, loadingText: "", logLevel: "silent", isForceMouseClickToVoxelCenters: true,
       });
       await own.nv.attachToCanvas(canvas);
-      await own.add("image", model.image, 1);
+      await own.add("image", model.image, 1, 0);
       own.nv.onLocationChange = () => own.moved();
       return own;
     }
 
     constructor(model) { [this.model, this.ids] = [model, []]; }
 
-    async add(id, bytes, opacity) {
-      const { data } = this.model, affine = [...data.affine.flat(), 0, 0, 0, 1];
+    /* Adds a volume without drawing it: NiiVue's own way draws all of them anew for each. */
+    async add(id, bytes, opacity, at) {
+      const { data } = this.model, { nv } = this, affine = [...data.affine.flat(), 0, 0, 0, 1];
       const file = window.niivue.NVImage.createNiftiArray(data.shape, data.spacing_mm, affine, 2, bytes);
       const volume = await window.niivue.NVImage.new(file.buffer, `${id}.nii`, "gray", opacity, null, 0, 255);
-      this.ids.push(id);
-      return [this.nv.addVolume(volume), volume][1];
+      this.ids.splice(at, 0, id);
+      nv.volumes = [...nv.volumes.slice(0, at), volume, ...nv.volumes.slice(at)];
+      [nv.back, nv.overlays] = [nv.volumes[0], nv.volumes.slice(1)];
+      return volume;
     }
 
     /* Lays a layer over the image; maps go below the labels. */
     async overlay(layer) {
-      const volume = await this.add(layer.id, layer.volume, 0);
+      const volume = await this.add(layer.id, layer.volume, 0, layer.kind === "labels" ? this.ids.length : 1);
       // As short as can be: NiiVue shows a value whose share of the table is below 2/256 as the one there.
       const I = [...Array(layer.kind === "labels" ? 1 + Math.max(...this.model.data.labels.map((label) => label.value)) : 256).keys()];
       const [R, G, B, A] = [0, 1, 2, 3].map((channel) => I.map((value) => layer.table[4 * value + channel]));
       volume.setColormapLabel({ R, G, B, A, I });
-      if (layer.kind === "labels") return;
-      this.nv.setVolume(volume, 1);
-      this.ids.splice(1, 0, this.ids.pop());
     }
 
     moved() {

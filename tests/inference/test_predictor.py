@@ -301,6 +301,8 @@ def test_no_stale_record_is_left_beside_files_that_python_wrote(
     predictor.predict_files(case, tmp_path / "out")
     assert sorted(content(tmp_path / "out")) == [
         f"{case.name}.nii.gz",
+        "labels_3d_slicer.ctbl",
+        "labels_itk_snap.txt",
         f"lesions/{case.name}.csv",
         f"uncertainty/{case.name}.nii.gz",
     ]

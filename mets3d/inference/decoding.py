@@ -55,7 +55,7 @@ def decode(
     the regions; 0 certain, 1 undecided.
 
     Lesions: the 26-connected components of each region in the label map as painted, numbered per region, the largest
-    first. Centroids are along the array's axes (index times spacing). A region without a voxel has no row.
+    first, with a place inside along the array's axes (`lesion_rows`). A region without a voxel has no row.
 
     Raises ValueError for settings that lack a region, a threshold in label mode, another number of channels, and NaN.
     """

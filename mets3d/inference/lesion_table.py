@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from mets3d.data.nifti import Grid
+from mets3d.data.nifti.orientation import ras_affine
 from mets3d.inference.region_masks import measure
 from mets3d.inference.slabs import numbered_voxels
 from mets3d.ops.components import Numbers, components
-from mets3d.ops.voxels import Box, Spacing
+from mets3d.ops.voxels import Box, Spacing, points_inside
 from mets3d.regions import Region
 
+Row = dict[str, Any]
+PLACE, VOXEL = ("x_mm", "y_mm", "z_mm"), ("i", "j", "k")
 LESION_COLUMNS = (
-    *("region", "lesion", "volume_mm3", "x_mm", "y_mm", "z_mm"),
+    *("region", "lesion", "volume_mm3", *PLACE, *VOXEL),
     *("peak_probability", "mean_probability", "voxels"),
 )
 
@@ -30,8 +34,11 @@ def lesion_rows(
     painted: Box | None,
     spacing_mm: Spacing,
     origin: Sequence[int],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Returns one row per component of a region in the label map, the largest first, with LESION_COLUMNS as keys.
+
+    i, j, k: the component's voxel that is nearest to its centroid, as indices of the case's array. x_mm, y_mm, z_mm:
+    the centroid where it lies inside, else that voxel, as index times spacing.
 
     `painted` is a box outside of which nothing is painted, None where nothing is at all. `origin` is where the label
     map's first voxel lies in the case.
@@ -42,22 +49,43 @@ def lesion_rows(
     found = measure(numbers, probability)
     totals, centres = _sums(numbers, probability, len(found.voxels))
     first = [start + side.start for start, side in zip(origin, painted, strict=True)]
+    points = points_inside(numbers, centres / found.voxels[:, None], first, spacing_mm)
     rows = []
     for number, component in enumerate(np.argsort(-found.voxels, kind="stable"), start=1):
-        voxels = int(found.voxels[component])
-        centre = centres[component] / voxels
-        x_mm, y_mm, z_mm = (
-            (start + float(index)) * side for start, index, side in zip(first, centre, spacing_mm, strict=True)
-        )
+        voxels, point = int(found.voxels[component]), points[component]
+        place = (index * side for index, side in zip(point.place, spacing_mm, strict=True))
         values = (
-            *(region.name, number, voxels * math.prod(spacing_mm), x_mm, y_mm, z_mm),
+            *(region.name, number, voxels * math.prod(spacing_mm), *place, *point.voxel),
             *(float(found.peaks[component]), float(totals[component]) / voxels, voxels),
         )
         rows.append(dict(zip(LESION_COLUMNS, values, strict=True)))
     return rows
 
 
-def lesion_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+def in_scanner_space(rows: Iterable[Row], spacing_mm: Spacing, grid: Grid) -> list[Row]:
+    """Returns rows of `lesion_rows` with x_mm, y_mm, z_mm in RAS mm by a file's affine.
+
+    spacing_mm: of the case's RAS+ array, by which the rows were measured.
+    """
+    affine = ras_affine(grid)
+    moved = []
+    for row in rows:
+        index = [row[name] / side for name, side in zip(PLACE, spacing_mm, strict=True)]
+        moved.append({**row, **dict(zip(PLACE, (affine @ [*index, 1.0])[:3].tolist(), strict=True))})
+    return moved
+
+
+def as_stored(rows: Iterable[Row], grid: Grid) -> list[Row]:
+    """Returns rows of `lesion_rows` with i, j, k as indices along the axes of a file, as viewers count them."""
+    to_file = np.linalg.inv(grid.affine) @ ras_affine(grid)
+    moved = []
+    for row in rows:
+        index = (to_file @ [*(row[name] for name in VOXEL), 1.0])[:3]
+        moved.append({**row, **dict(zip(VOXEL, np.rint(index).astype(int).tolist(), strict=True))})
+    return moved
+
+
+def lesion_csv(rows: Iterable[Row]) -> str:
     """Returns the lesion table as CSV: a header, then a line per lesion, numbers in full precision."""
     text = io.StringIO()
     writer = csv.DictWriter(text, LESION_COLUMNS, lineterminator="\n")

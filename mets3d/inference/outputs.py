@@ -15,7 +15,8 @@ from mets3d.data.cases import Case, Scan
 from mets3d.data.nifti import Grid, write_labels, write_probabilities, write_scalar
 from mets3d.files import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, write_json, write_text
 from mets3d.inference.decoding import Decoded
-from mets3d.inference.lesion_table import lesion_csv
+from mets3d.inference.lesion_table import as_stored, in_scanner_space, lesion_csv
+from mets3d.ops.voxels import Spacing
 from mets3d.regions import Target
 from mets3d.rundir import PredictionsDir, mapped_cases
 
@@ -27,14 +28,18 @@ def write_case(
     decoded: Decoded,
     grid: Grid,
     target: Target,
+    spacing_mm: Spacing,
     *,
     probabilities: bool,
 ) -> list[Path]:
-    """Writes one case's files, each whole or not at all, and returns their paths. Equal input makes equal bytes."""
+    """Writes one case's files, each whole or not at all, and returns their paths. Equal input makes equal bytes.
+
+    spacing_mm: of the case's RAS+ array, by which its lesions were measured.
+    """
     labels, uncertainty, lesions, fourth = folder.files_of(name)
     write_labels(labels, decoded.labels, grid)
     write_scalar(uncertainty, decoded.uncertainty, grid)
-    write_text(lesions, lesion_csv(decoded.lesions))
+    write_text(lesions, lesion_csv(as_stored(in_scanner_space(decoded.lesions, spacing_mm, grid), grid)))
     if not probabilities:
         return [labels, uncertainty, lesions]
     write_probabilities(fourth, channels, grid, target.names)

@@ -65,9 +65,8 @@ class Pipeline:
         own = self.plan.of(case.name, case.patient)
         decoded = decode(inside, target, own.decoding, loaded.spacing_mm, within=within)
         try:
-            files = outputs.write_case(
-                self.folder, case.name, channels, decoded, loaded.grid, target, probabilities=self.probabilities
-            )
+            place, soft = (loaded.grid, target, loaded.spacing_mm), self.probabilities
+            files = outputs.write_case(self.folder, case.name, channels, decoded, *place, probabilities=soft)
             told = {DECODED_BY: own.how, TUNED_BY: self.plan.rules}
             outputs.finish_record(self.folder, case, self.recipe, files, told)
         except BaseException:

@@ -29,6 +29,7 @@ from mets3d.inference.decoding import Decoded, decode
 from mets3d.inference.decoding_plan import DEFAULT, CaseDecoding, DecodingPlan
 from mets3d.inference.decoding_settings import Decoding
 from mets3d.inference.ensemble import Autocast, Ensemble, Loaded
+from mets3d.inference.lesion_table import in_scanner_space
 from mets3d.inference.outputs import forget_case, write_case
 from mets3d.inference.setup import Choices, set_up
 from mets3d.ops.voxels import Spacing
@@ -47,8 +48,9 @@ class Segmentation:
     """The findings in one case, on its own RAS grid.
 
     `probabilities` are by channel name: WT, TC, ET[, RC], or in label mode background first. `lesions` has one dict per
-    predicted lesion: region, lesion, volume_mm3, x_mm, y_mm, z_mm (index times spacing), peak_probability,
-    mean_probability, voxels. `uncertainty` is the binary entropy in bits, the largest over the regions.
+    predicted lesion: region, lesion, volume_mm3, x_mm, y_mm, z_mm (of files RAS mm in the scanner, of an array index
+    times spacing), i, j, k (its voxel in `labels`), peak_probability, mean_probability, voxels. `uncertainty` is the
+    binary entropy in bits, the largest over the regions.
     """
 
     labels: UInt8[np.ndarray, "X Y Z"]
@@ -176,9 +178,11 @@ class Predictor:
             decoded = Decoded(segmentation.labels, segmentation.uncertainty, segmentation.lesions)
             folder = PredictionsDir(Path(out))
             forget_case(folder, case.name)
-            write_case(folder, case.name, channels, decoded, found.grid, self.target, probabilities=probabilities)
+            place = found.grid, self.target, found.spacing_mm
+            write_case(folder, case.name, channels, decoded, *place, probabilities=probabilities)
             write_colour_tables(folder, self.target)
-        return replace(segmentation, scans=case)
+        lesions = in_scanner_space(segmentation.lesions, found.spacing_mm, found.grid)
+        return replace(segmentation, lesions=lesions, scans=case)
 
     def _segment(self, case: Loaded, name: str | None, own: CaseDecoding) -> tuple[Segmentation, Channels]:
         channels = self.ensemble.probabilities(case.prepared)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import sys
@@ -164,6 +165,9 @@ def test_lesions_are_those_of_the_label_map_as_painted() -> None:
         "x_mm": pytest.approx(3.0),
         "y_mm": 0.0,
         "z_mm": 0.0,
+        "i": 1,
+        "j": 0,
+        "k": 0,
         "peak_probability": pytest.approx(0.9),
         "mean_probability": pytest.approx(0.75),
         "voxels": 4,
@@ -249,8 +253,19 @@ def plainly(
         parts, count = ndimage.label(region.mask(labels), EVERYWHERE)
         for part in range(1, count + 1):
             where, values = np.argwhere(parts == part), sums[region.name][parts == part]
-            rows.append((region.name, len(where), where.mean(0).tolist(), float(values.max()), float(values.mean())))
+            rows.append((region.name, len(where), place_in(where), float(values.max()), float(values.mean())))
     return labels, rows
+
+
+def place_in(voxels: np.ndarray) -> list[float]:
+    """The centroid where all voxels that it touches are of the lesion, else the lesion's nearest voxel."""
+    own, centre = {tuple(voxel) for voxel in voxels.tolist()}, voxels.mean(0)
+    sides = [{math.floor(value + 0.5 - 1e-9), math.ceil(value - 0.5 + 1e-9)} for value in centre]
+    if all(voxel in own for voxel in itertools.product(*sides)):
+        return list(centre.tolist())
+    away = [round(float((((np.array(voxel) - centre) * (1.5, 1, 2)) ** 2).sum()), 9) for voxel in voxels.tolist()]
+    nearest = [voxel for voxel, squared in zip(voxels.tolist(), away, strict=True) if squared == min(away)]
+    return list(min(nearest, key=lambda voxel: (voxel[2], voxel[1], voxel[0])))
 
 
 @st.composite

@@ -196,11 +196,10 @@ class FoundLesion:
 
 
 def _lesions(found: Segmented, layers: CaseLayers) -> Sequence[FoundLesion]:
-    """Returns the predicted lesions, innermost region first, with the coordinates of their centroids in the scanner."""
+    """Returns the predicted lesions, innermost region first, with the coordinates of a voxel of each in the scanner."""
     lesions = []
     for row in found.lesions:
-        voxel = [row[f"{axis}_mm"] / side for axis, side in zip("xyz", layers.spacing_mm, strict=True)]
-        mm = tuple(float(value) for value in (layers.affine @ [*voxel, 1.0])[:3])
+        mm = tuple(float(value) for value in (layers.affine @ [row["i"], row["j"], row["k"], 1.0])[:3])
         name = f"{row['region']} {row['lesion']}"
         lesions.append(FoundLesion(name, number(row["volume_mm3"], 1), number(row["peak_probability"], 2), mm))
     order = ("ET", "TC", "WT", "RC")

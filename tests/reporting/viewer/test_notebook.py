@@ -29,7 +29,7 @@ class Found:
         self.labels[4:7, 3:6, 2:5] = 3
         self.probabilities = {name: 0.75 * (self.labels > 0).astype(np.float32) for name in ("WT", "TC", "ET")}
         self.uncertainty = np.zeros(shape, np.float32)
-        place = {"x_mm": 5 * 2.0, "y_mm": 4 * 2.0, "z_mm": 3 * 3.0}
+        place = {"i": 5, "j": 4, "k": 3}
         self.lesions = [
             {"region": region, "lesion": 1, "volume_mm3": 324.0, "peak_probability": 0.75, **place}
             for region in ("WT", "TC", "ET")

@@ -792,7 +792,7 @@ def test_two_processes_write_the_same_files_as_one(trained_run: Path, phantom_da
         again = launch(*words, *more, processes=processes, OMP_NUM_THREADS=threads)
         assert "5 of them were there already" in again.stdout
     one, two = content(tmp_path / "1"), content(tmp_path / "2")
-    assert len(one) == 5 * 5
+    assert len(one) == 5 * 5 + 2, "and the two tables of colours"
     assert one == two
     assert read_json(tmp_path / "1" / "predict.json") == read_json(tmp_path / "2" / "predict.json")
 

@@ -59,7 +59,8 @@ def told_of_pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], dif
     word = WORDS[found.conclusion]
     if found.quoted is None:
         return Told("nothing", word, NOTHING)
-    said = f"{what_changes(reference, run)}, {_changes(found.quoted, found, on_cases(cases, patients, reference, run))}"
+    on = on_cases(cases, patients, reference, run, scored=found.quoted.found.n)
+    said = f"{what_changes(reference, run)}, {_changes(found.quoted, found, on)}"
     if found.conclusion == "too few patients":
         return Told("unclear", word, f"{too_few(cases, patients)} {said[0].upper()}{said[1:]}", quoted=found.quoted)
     lines = [(ASKED[column], text) for column in PRIMARY if (text := _by_region(differences, run.label, column))]
@@ -91,10 +92,11 @@ def _also(found: Answer, quoted: Difference) -> str:
     return f"; worse is {in_sentence(against.score)} of {against.region}: {change(against, against.found.n)}"
 
 
-def on_cases(cases: Sequence[str], patients: int, *records: RunRecord) -> str:
-    """Says on how many cases, and how often each side was trained."""
+def on_cases(cases: Sequence[str], patients: int, *records: RunRecord, scored: int | None = None) -> str:
+    """Says on how many cases, and how often each side was trained; `scored`: those of them that have the number."""
     of = f" of {count(patients, 'patient')}" if patients != len(cases) else ""
-    return f"{count(len(cases), 'case')}{of}, {trainings(*records)}"
+    some = f"{scored} of " if scored not in (None, len(cases)) else ""
+    return f"{some}{count(len(cases), 'case')}{of}, {trainings(*records)}"
 
 
 def trainings(*records: RunRecord) -> str:

@@ -52,6 +52,17 @@ def test_better_worse_and_none_in_one_sentence(told):
     assert none.sure.count("better") == 1
 
 
+def test_cases_without_the_number_are_not_counted(make_run):
+    tables = [scored(0.0, 1), scored(-5.0, 2)]
+    for case in CASES[:2]:
+        for region in ("WT", "TC", "ET"):
+            tables[1][case, region] |= {"lesion_wise_hd95": "", "lesions_found": ""}
+    base = read_run(make_run("base", cases=CASES, scores=tables[0]))
+    term = read_run(make_run("term", cases=CASES, scores=tables[1], settings=dict(TERM)))
+    said = told_of_pair(base, term, CASES, compared([base, term], CASES).differences).sentence
+    assert "6 of 8 cases, one training each" in said
+
+
 def test_few_cases_are_refused_without_an_interval_or_p(told):
     few = told(-5.0, CASES[:3])
     assert few.word == "Cannot be concluded"

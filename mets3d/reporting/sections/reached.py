@@ -24,7 +24,7 @@ def told_of_run(record: RunRecord) -> Told | None:
     quoted = quoted_region(list(known))
     word = f"Lesion-wise Dice {number(known[quoted].mean, 3)} in {quoted}"
     said = f"The mean lesion-wise Dice in {quoted} is {_with_interval(known[quoted])}, "
-    said += f"on {on_cases(record.held_out, patients, record)}"
+    said += f"on {on_cases(record.held_out, patients, record, scored=known[quoted].n)}"
     if others := [f"{number(found.mean, 3)} in {name}" for name, found in known.items() if name != quoted]:
         said += f"; it is {joined(others)}"
     if recall := _recall(record, quoted):

@@ -66,13 +66,13 @@ def refuse_other_names(
     names: tuple[Collection[str], Collection[str]],
     alone: tuple[Sequence[Path], Sequence[Path]],
 ) -> None:
-    """Refuses folders most of whose files have no partner, because they are named otherwise.
+    """Refuses predictions of which most have no reference, because the two are named otherwise.
 
-    Each pair is of predictions and references: the folders, the cases, and the files of those without a partner.
-    Predictions without a reference alone, or references without a prediction, are no sign of other names. Raises
-    DataError.
+    Each pair is of predictions and references: the folders, the cases, and the files of those without a partner. A
+    folder of a few cases beside all references, or of more cases than there are references, is no sign of other names.
+    Raises DataError.
     """
-    if not all(alone) or not any(2 * len(own) > len(every) for own, every in zip(alone, names, strict=True)):
+    if not all(alone) or 2 * len(alone[0]) <= len(names[0]):
         return
     (predictions, references), (first, second) = folders, (own[0].name for own in alone)
     raise DataError(

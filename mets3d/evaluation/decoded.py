@@ -43,9 +43,10 @@ def _by_note(note: Mapping[str, Any]) -> str | None:
     source = note.get("decoding_from")
     if source is None:
         return None
-    return (
-        PERHAPS if source != DEFAULT else DEFAULT if note.get("threshold") == 0.5 else f"threshold {note['threshold']}"
-    )
+    if source != DEFAULT:
+        return PERHAPS
+    threshold = note.get("threshold", 0.5)
+    return DEFAULT if threshold == 0.5 else f"threshold {threshold}"
 
 
 def _content(file: Path) -> dict[str, Any]:

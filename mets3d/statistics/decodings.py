@@ -8,6 +8,7 @@ from mets3d.data.wording import counted, for_example
 from mets3d.evaluation.tables import Row
 from mets3d.inference.decoding_plan import FORCED, ON_THIS_CASE, PERHAPS
 from mets3d.rundir import DECODED_BY, TUNED_BY
+from mets3d.statistics.pooled_runs import AND
 
 UNKNOWN = "unknown"  # of tables that do not say, as of other programs and earlier versions
 
@@ -42,11 +43,12 @@ def decoding_remarks(rows: Sequence[Row], *, named: bool = True) -> list[str]:
     remarks = []
     for how, cases in decodings(rows).items():
         some = counted(len(cases), "case") + (f" ({for_example(cases)})" if named else "")
-        if how.startswith(FORCED):
+        of_runs = how.split(AND)
+        if any(words.startswith(FORCED) for words in of_runs):
             remarks.append(f"the decoding of {some} was forced: cross-validation does not support it")
-        if how.endswith(ON_THIS_CASE):
+        if any(words.endswith(ON_THIS_CASE) for words in of_runs):
             remarks.append(f"the decoding of {some} was tuned on these very cases, so their scores are optimistic")
-        if how.endswith(PERHAPS):
+        if any(words.endswith(PERHAPS) for words in of_runs):
             remarks.append(f"the decoding of {some} may have been tuned on them; then their scores are optimistic")
     scored = sorted({str(row["rules"]) for row in rows if row.get("rules")})
     if others := [rules for rules in _rules(rows) if scored not in ([], [rules])]:
@@ -66,4 +68,4 @@ def different_decodings(tables: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _rules(rows: Iterable[Row]) -> list[str]:
-    return sorted({str(row[TUNED_BY]) for row in rows if row.get(TUNED_BY)})
+    return sorted({rules for row in rows if row.get(TUNED_BY) for rules in str(row[TUNED_BY]).split(AND)})

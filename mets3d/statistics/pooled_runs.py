@@ -14,6 +14,7 @@ from mets3d.evaluation.tables import Row
 from mets3d.rundir import DECODED_BY, TUNED_BY
 from mets3d.statistics.score_table import columns_of, finite, patients_in
 
+AND = " and "  # between what the runs of an arm say of a case
 RUN = "run"  # a column of pooled lesions: which run a row is of
 
 RunKey = tuple[int, int]  # seed, fold
@@ -77,7 +78,7 @@ def _mean_row(rows: Sequence[Row], patient: str) -> Row:
     texts = {key: rows[0][key] for key in KEYS if key in rows[0]} | {PATIENT: patient}
     for key in (DECODED_BY, TUNED_BY):
         if told := sorted({row[key] for row in rows if row.get(key)}):
-            texts[key] = " and ".join(told)
+            texts[key] = AND.join(told)
     means: Row = {}
     for column in columns_of(rows):
         values = [value for row in rows if (value := finite(row.get(column))) is not None]

@@ -142,6 +142,14 @@ def test_few_predictions_of_many_references_are_no_other_names(tmp_path: Path) -
     assert (run(tmp_path).unpredicted, run(tmp_path).problems) == ([], [])
 
 
+def test_one_other_name_among_predictions_of_some_cases_is_one_problem(tmp_path: Path) -> None:
+    save(tmp_path / "predictions", "A", "B", "extra")
+    save(tmp_path / "references", *"ABCDEFGH")
+    report = run(tmp_path)
+    assert [problem.split(":")[0] for problem in report.problems] == ["extra"]
+    assert report.unpredicted == list("CDEFGH")
+
+
 def test_many_predictions_of_few_references_are_no_other_names(tmp_path: Path) -> None:
     save(tmp_path / "predictions", "A", "B", "C", "D")
     save(tmp_path / "references", "A")

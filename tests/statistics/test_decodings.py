@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mets3d.evaluation.tables import Row
 from mets3d.statistics.decodings import decoding_in_words, decoding_remarks, decodings, different_decodings
+from mets3d.statistics.pooled_runs import MethodTables, pooled
 
 
 def rows(how: str = "", tuned_by: str = "", cases: int = 2, rules: str = "brats2026", first: int = 0) -> list[Row]:
@@ -39,6 +40,16 @@ def test_what_makes_scores_optimistic_or_was_forced_is_remarked() -> None:
     forced, seen = decoding_remarks(rows("forced: tuned on this case", "brats2026"))
     assert "was forced: cross-validation does not support it" in forced
     assert "on these very cases" in seen
+
+
+def test_one_run_of_an_arm_that_was_tuned_on_its_cases_is_remarked() -> None:
+    alone = {case: rows(case, "brats2026") for case in ("tuned on this case", "tuned out-of-fold")}
+    runs = {(seed, 0): MethodTables(tables) for seed, tables in enumerate(alone.values())}
+    arm = pooled(runs).scores
+    assert decoding_remarks(arm, named=False) == decoding_remarks(alone["tuned on this case"], named=False) != []
+    forced = {(0, 0): MethodTables(rows("default")), (1, 0): MethodTables(rows("forced: tuned", "brats2023"))}
+    assert "forced" in decoding_remarks(pooled(forced).scores)[0]
+    assert "tuned by brats2023 and these are scores by brats2026" in decoding_remarks(pooled(forced).scores)[1]
 
 
 def test_scores_by_other_rules_than_those_of_the_tuning_are_remarked() -> None:

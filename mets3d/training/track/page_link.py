@@ -66,7 +66,9 @@ class PageLink:
                 stdout=subprocess.DEVNULL,
                 stderr=self._output,
                 env={**os.environ, **alone},
-                start_new_session=True,  # a Ctrl-C is for the training
+                # A Ctrl-C is for the training. Not a session of its own: Linux gives each an equal share (autogroup),
+                # within which alone a priority counts.
+                process_group=0,
             )
         except OSError as error:  # no memory for a process
             self._trouble(str(error))

@@ -25,14 +25,14 @@ def cases_in_all(records: Sequence[RunRecord]) -> list[str]:
 def compared(records: Sequence[RunRecord], cases: Sequence[str]) -> StudyTable | None:
     """Compares the runs or arms that have scores on `cases` with the first; None where that one has none, or no case.
 
-    By every score of the page, in the regions of the first.
+    By every score of the page, in the regions of the first but those of which no run has anything: these are no tests.
     """
     if not cases or not records[0].scores:
         return None
     reference, *others = records
     arms = {record.label: arm_tables(record, cases) for record in others if record.scores}
     first = reference.label if reference.label not in arms else f"{reference.label} (reference)"
-    regions = [region.name for region in reference.all_regions]
+    regions = [region.name for region in reference.regions]
     return study_table({first: arm_tables(reference, cases), **arms}, regions=regions)
 
 

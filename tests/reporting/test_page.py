@@ -81,6 +81,9 @@ def test_a_region_without_a_lesion_anywhere_is_left_out_and_named(make_run, scor
     assert "RC" not in page.text.replace(named, "")
     figures = [file.read_text() for file in (tmp_path / "out" / "figures").iterdir()]
     assert not [svg for svg in figures if "RC" in re.sub(r"base64,[^\"]*", "", svg)]
+    alike = make_run("alike", cases=("A", "B"), scores=with_absent(scores_of(("A", "B"), 2), ("A", "B")))
+    pair = read_page(report([run, alike], tmp_path / "pair")).text
+    assert pair.replace(named, "").count("RC") == 1, "in the ranking, which is the rule set's"
     other = make_run("two", cases=("A", "B"), scores=with_absent(scores_of(("A", "B"), 1), ("A", "B"), false="A"))
     assert "Left out" not in read_page(report([run, other], tmp_path / "both")).text  # one of them predicted it
 

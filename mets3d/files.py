@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 # What file systems answer that sync no folders (CIFS, some of FUSE), and folders that may only be written.
 CANNOT_SYNC_FOLDER = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
+TRIES = 20  # to put a folder where other processes put theirs
 
 
 class WeightsError(Exception):
@@ -106,9 +107,22 @@ def _move_into_place(temporary: Path, target: Path) -> None:
         return
     # A folder cannot replace one that is not empty: the old one steps aside and goes last.
     aside = target.parent / f".{os.getpid()}.tmp.old.{target.name}"
-    target.rename(aside)
-    temporary.rename(target)
-    shutil.rmtree(aside)
+    for again in reversed(range(TRIES)):
+        if aside.exists():  # of an earlier try
+            remove(aside)
+        with suppress(FileNotFoundError):  # another process has just moved it aside
+            target.rename(aside)
+        try:
+            temporary.rename(target)
+            break
+        except OSError as error:
+            if again and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue  # another process has just put its own there, which is now the older one
+            if aside.exists() and not target.exists():
+                aside.rename(target)
+            raise
+    if aside.exists():
+        shutil.rmtree(aside)
 
 
 def remove(path: Path) -> None:

@@ -132,6 +132,46 @@ def test_an_old_folder_goes_when_the_new_one_is_whole_and_nothing_lies_between_t
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_two_processes_that_write_one_folder_both_succeed(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from mets3d.files import replacing\n"
+        "for turn in range(60):\n"
+        "    with replacing(pathlib.Path('folder')) as temporary:\n"
+        "        temporary.mkdir()\n"
+        "        [(temporary / name).write_text(sys.argv[1]) for name in 'ab']\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, name], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+        for name in "xy"
+    ]
+    said = [writer.communicate(timeout=120)[1].decode() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], said
+    folder = tmp_path / "folder"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (folder / "a").read_text() == (folder / "b").read_text() in "xy"
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.rename
+
+    def refused(self: Path, to: Path) -> Path:
+        if self.name == f".{os.getpid()}.tmp.folder":
+            raise PermissionError(errno.EACCES, "no")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(PermissionError), replacing(target) as temporary:
+        temporary.mkdir()
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_folder_that_cannot_be_made_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "folder", "old")
 

@@ -90,6 +90,10 @@ class PageLink:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+            # Killed between the two renames, the former page still lies aside.
+            aside, page = self.run.path / f".{self._process.pid}.tmp.old.{self.run.report.name}", self.run.report
+            if aside.exists() and not page.exists():
+                aside.rename(page)
             for leftover in self.run.path.glob(f".{self._process.pid}.tmp.*"):
                 remove(leftover)
         self._process = None

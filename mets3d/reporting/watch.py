@@ -20,8 +20,11 @@ def watch(path: Path, write: Callable[[], object], say: Say) -> bool:
     """Calls `write` at once, at each validation, and when the training stops or goes on.
 
     write: makes the page; a FileNotFoundError of it means that the run has gone, which is waited for like one that is
-    not there yet. Returns True as soon as the training has ended, for the last page, and False if nobody has trained
-    the run for PATIENCE_S.
+    not there yet. A page that cannot be written, as on a full disk, is said and made at the next validation; a folder
+    that is no page's raises FileExistsError.
+
+    Returns True as soon as the training has ended, for the last page, and False if nobody has trained the run for
+    PATIENCE_S.
     """
     run, log = RunDir(path), Validations(RunDir(path))
     before: State | None = None
@@ -32,7 +35,7 @@ def watch(path: Path, write: Callable[[], object], say: Say) -> bool:
             say(words)
         if state == "ended":
             return True
-        if (log.is_new() or state != before) and state != "absent" and not _written(write):
+        if (log.is_new() or state != before) and state != "absent" and not _written(write, say):
             state = "absent"
         waited = 0.0 if state == "training" else waited + POLL_S
         if waited > PATIENCE_S:
@@ -42,11 +45,16 @@ def watch(path: Path, write: Callable[[], object], say: Say) -> bool:
         sleep(POLL_S)
 
 
-def _written(write: Callable[[], object]) -> bool:
+def _written(write: Callable[[], object], say: Say) -> bool:
+    """Makes the page; returns False where the run has gone."""
     try:
         write()
     except FileNotFoundError:
         return False
+    except FileExistsError:
+        raise
+    except OSError as error:
+        say(f"the page could not be written ({error}); it is tried again at the next validation")
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 
@@ -109,6 +110,21 @@ def test_a_run_that_goes_while_its_page_is_written_is_like_one_that_is_not_there
             raise FileNotFoundError
 
     assert watched(run, ["training"] * 5 + ["ended"], write=write) == (True, [3], [])
+
+
+def test_a_full_disk_costs_one_page(make_run, watched):
+    run, tries = make_run(metrics=[ROW]), []
+
+    def write():
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    ended, _, said = watched(run, ["training"] * 4 + ["ended"], [nothing, lambda: append(run)], write=write)
+    assert (ended, len(tries)) == (True, 2)
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert "tried again at the next validation" in said[0]
 
 
 def test_other_errors_of_a_page_end_it(make_run, watched):

@@ -71,12 +71,12 @@ class Convolution(nn.Conv3d):
 def _by_onednn(features: Tensor, weight: Tensor) -> bool:
     """Returns whether several such samples would go to oneDNN: eager, in fp32, on a CPU that it knows."""
     return (
-        type(features) is Tensor  # no tensor that only has a shape
+        not torch.compiler.is_compiling()  # first: the compiler looks no further
+        and type(features) is Tensor  # no tensor that only has a shape
         and features.device.type == "cpu"
         and features.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

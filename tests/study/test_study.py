@@ -364,7 +364,7 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_page(
         "case_dots",
         "overlaid_curves",
     ):  # dear, and made of the maps and tables compared below
-        monkeypatch.setattr(mets3d.reporting.page, drawn, lambda *_: "")
+        monkeypatch.setattr(mets3d.reporting.page, drawn, lambda *_: None)
     whole, cut = Bench(sweep, tmp_path / "whole"), Bench(sweep, tmp_path / "cut")
     change(sweep, {"loss.boundary": {"values": ["blob", "none"]}, "seed": {"value": 0}})
     one_job = Machine(1, ())

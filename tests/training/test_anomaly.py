@@ -86,8 +86,8 @@ def spoilt_once(job: Job) -> None:
 
 
 SPOILT: dict[str, tuple[Callable[[Job], Any], str]] = {
-    "output": (spoilt_output, "First not finite: rank 0: the output of decoder.stages.1.0.conv (Conv3d) (BraTS-MET-"),
-    "gradient": (spoilt_gradient, "rank 0: the gradient at the output of decoder.stages.1.0.conv (Conv3d) ("),
+    "output": (spoilt_output, "rank 0: the output of decoder.stages.1.0.conv (Convolution) (BraTS-MET-"),
+    "gradient": (spoilt_gradient, "rank 0: the gradient at the output of decoder.stages.1.0.conv (Convolution) ("),
     "parameter": (spoilt_parameter, "rank 0: the gradient of the parameter vit.norm.bias ("),
     "loss": (spoilt_loss, "rank 0: the number loss of the loss ("),
     "once": (spoilt_once, "First not finite: nothing: the second look found all numbers finite"),

@@ -102,7 +102,7 @@ def _fsync(path: Path) -> None:
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:
-    if not (temporary.is_dir() and target.is_dir()):
+    if not temporary.is_dir() or (target.exists() and not target.is_dir()):
         temporary.replace(target)
         return
     # A folder cannot replace one that is not empty: the old one steps aside and goes last.
@@ -110,8 +110,9 @@ def _move_into_place(temporary: Path, target: Path) -> None:
     for again in reversed(range(TRIES)):
         if aside.exists():  # of an earlier try
             remove(aside)
-        with suppress(FileNotFoundError):  # another process has just moved it aside
-            target.rename(aside)
+        if target.exists():
+            with suppress(FileNotFoundError):  # another process has just moved it aside
+                target.rename(aside)
         try:
             temporary.rename(target)
             break

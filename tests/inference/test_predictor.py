@@ -1,6 +1,8 @@
 """The predictor in Python: the command's arrays, from arrays, files, folders and the hub."""
 
+import csv
 import html
+import io
 import json
 import math
 import re
@@ -21,7 +23,7 @@ from mets3d.data import DataError
 from mets3d.data.cases import SEQUENCES
 from mets3d.data.nifti import read_image, read_labels, read_probabilities, write_image
 from mets3d.files import write_json
-from mets3d.inference.lesion_table import LESION_COLUMNS, lesion_csv
+from mets3d.inference.lesion_table import LESION_COLUMNS, PLACE, VOXEL
 from mets3d.inference.predict import predict
 from mets3d.inference.predictor import Predictor
 from mets3d.inference.setup import Choices
@@ -89,13 +91,20 @@ def test_python_and_the_command_find_equal_arrays(trained_run: Path, case: Path,
     labels = read_labels(tmp_path / "out" / f"{case.name}.nii.gz").labels
     uncertainty = read_image(tmp_path / "out" / "uncertainty" / f"{case.name}.nii.gz").data
     assert labels.any(), "the test is only of use if something is predicted"
-    for found in (by_array, by_files):
+    table = list(csv.DictReader(io.StringIO((tmp_path / "out" / "lesions" / f"{case.name}.csv").read_text())))
+    # An array has no place in the scanner, and its voxels are those of the RAS+ array.
+    for found, elsewhere in ((by_array, (*PLACE, *VOXEL)), (by_files, VOXEL)):
         np.testing.assert_array_equal(found.labels, labels)
         np.testing.assert_array_equal(found.uncertainty, uncertainty)
         assert list(found.probabilities) == ["WT", "TC", "ET"]
         np.testing.assert_array_equal(np.stack(list(found.probabilities.values())), written.data)
-        assert lesion_csv(found.lesions) == (tmp_path / "out" / "lesions" / f"{case.name}.csv").read_text()
+        alike = [column for column in LESION_COLUMNS if column not in elsewhere]
+        assert [[str(row[column]) for column in alike] for row in found.lesions] == [
+            [row[column] for column in alike] for row in table
+        ]
         assert set(found.lesions[0]) == set(LESION_COLUMNS)
+        inside = [found.labels[row["i"], row["j"], row["k"]] for row in found.lesions]
+        assert all(inside), "a voxel of the lesion"
 
 
 def test_files_are_written_as_the_command_writes_them(trained_run: Path, case: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _fsync(path: Path) -> None:
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:
-    if not temporary.is_dir() or (target.exists() and not target.is_dir()):
+    if not temporary.is_dir() or target.is_file():  # one question: between two the folder may go
         temporary.replace(target)
         return
     # A folder cannot replace one that is not empty: the old one steps aside and goes last.

@@ -27,10 +27,9 @@ class Section:
 
 @dataclass(frozen=True)
 class PageKind:
-    """A kind of page: the mark by which its own are known, and its template."""
+    """A kind of page: the mark by which its own are known."""
 
     generator: str
-    template: str = "page.html"
 
 
 def page_html(
@@ -44,4 +43,4 @@ def page_html(
     twice = [anchor for anchor, amount in Counter(section.anchor for section in shown).items() if amount > 1]
     if twice:
         raise ValueError(f"page: expected one section per anchor, found several at {', '.join(twice)}")
-    return render(kind.template, generator=kind.generator, title=title, lines=lines, sections=shown, footer=footer)
+    return render("page.html", generator=kind.generator, title=title, lines=lines, sections=shown, footer=footer)

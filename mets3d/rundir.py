@@ -39,6 +39,8 @@ NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases th
 WEIGHTS = "model.safetensors"
 # Keys of a case's record and columns of scores.csv: how a case was decoded, and the rule set of that tuning.
 DECODED_BY, TUNED_BY = "decoding", "decoding_rules"
+DEFAULT_DECODING = "default"
+PERHAPS_TUNED_ON = "tuned (perhaps on this case)"  # which cases the tuning knew is not known
 SLICER_TABLE, ITK_SNAP_TABLE = "labels_3d_slicer.ctbl", "labels_itk_snap.txt"  # names and colours of the labels
 LEDGER = "ledger.json"  # in the folder of a study: every use of test cases
 OF_STEP = "step_{:08d}"  # a checkpoint, a validation

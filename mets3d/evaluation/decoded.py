@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.files import read_json
-from mets3d.rundir import DECODED_BY, TUNED_BY, PredictionsDir, scan_name
-
-DEFAULT = "default"
-PERHAPS = "tuned (perhaps on this case)"  # by a note of an earlier version, which did not say
+from mets3d.rundir import DECODED_BY, DEFAULT_DECODING, PERHAPS_TUNED_ON, TUNED_BY, PredictionsDir, scan_name
 
 
 def recorded_decodings(predictions: Path, cases: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -43,10 +40,10 @@ def _by_note(note: Mapping[str, Any]) -> str | None:
     source = note.get("decoding_from")
     if source is None:
         return None
-    if source != DEFAULT:
-        return PERHAPS
+    if source != DEFAULT_DECODING:
+        return PERHAPS_TUNED_ON
     threshold = note.get("threshold", 0.5)
-    return DEFAULT if threshold == 0.5 else f"threshold {threshold}"
+    return DEFAULT_DECODING if threshold == 0.5 else f"threshold {threshold}"
 
 
 def _content(file: Path) -> dict[str, Any]:

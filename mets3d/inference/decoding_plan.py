@@ -16,16 +16,14 @@ from mets3d.data.patients import patient_of, patients_of
 from mets3d.files import COUNT, NAMES, OBJECT, OBJECTS, TEXT, Kind, read_object
 from mets3d.inference.decoding_settings import Decoding, RegionDecoding, decoding_for, read_decoding, settings_of
 from mets3d.regions import Target
-from mets3d.rundir import RunDir
+from mets3d.rundir import DEFAULT_DECODING, PERHAPS_TUNED_ON, RunDir
 from mets3d.settings import Data, Predict
 
 # How a case was decoded, as its record and scores.csv say it.
-DEFAULT = "default"
 BY_FILE = "file"  # settings that a person wrote
 NEW = "tuned (new case)"
 OUT_OF_FOLD = "tuned out-of-fold"
 ON_THIS_CASE = "tuned on this case"
-PERHAPS = "tuned (perhaps on this case)"  # the patient or the cases of the tuning are not known
 FORCED = "forced: "  # before those of a tuning that cross-validation does not support
 
 CASES = Kind("a list of names, or their number", lambda value: NAMES.fits(value) or COUNT.fits(value))
@@ -58,7 +56,7 @@ class DecodingPlan:
     """
 
     new: Decoding
-    how: str = DEFAULT
+    how: str = DEFAULT_DECODING
     folds: Sequence[Fold] = ()
     patients: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
@@ -84,7 +82,7 @@ class DecodingPlan:
             if whose in fold.patients:
                 return CaseDecoding(fold.decoding, self._said(OUT_OF_FOLD))
         if self.tuned_on is None or whose is None:
-            return CaseDecoding(self.new, self._said(PERHAPS))
+            return CaseDecoding(self.new, self._said(PERHAPS_TUNED_ON))
         return CaseDecoding(self.new, self._said(ON_THIS_CASE if whose in self.tuned_on else NEW))
 
     def recipe(self) -> dict[str, Any]:
@@ -121,7 +119,7 @@ def decoding_plan(
     new = decoding_for(target, predict, file)
     if file is None:
         usual = predict.threshold == RegionDecoding.threshold
-        return DecodingPlan(new, DEFAULT if usual else f"threshold {predict.threshold:g}")
+        return DecodingPlan(new, DEFAULT_DECODING if usual else f"threshold {predict.threshold:g}")
     may = {"cases": CASES, "patients": OBJECT, "folds": OBJECTS, "forced": NAMES, "rules": TEXT, "objective": TEXT}
     content = read_object(file, may=may)
     if "objective" not in content:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mets3d.data.wording import counted
-from mets3d.inference.decoding_plan import DEFAULT, ON_THIS_CASE, DecodingPlan
+from mets3d.inference.decoding_plan import ON_THIS_CASE, DecodingPlan
 from mets3d.regions import Target
+from mets3d.rundir import DEFAULT_DECODING
 
 WITHOUT = "`--decoding default` predicts without it"
 
@@ -16,7 +17,7 @@ def plan_in_words(plan: DecodingPlan, file: Path | None, target: Target, how: Ma
     """Returns one line: how cases are decoded, and how to predict without a file. how: number of cases by how."""
     if file is None:
         threshold = plan.new[target.regions[0].name].threshold
-        return DEFAULT + (f", threshold {threshold:g}" if target.kind == "regions" else "")
+        return DEFAULT_DECODING + (f", threshold {threshold:g}" if target.kind == "regions" else "")
     if not plan.tuned:
         return f"{file}, settings that were not tuned; {WITHOUT}"
     rules = f" by {plan.rules}" if plan.rules else ""

@@ -26,7 +26,7 @@ from mets3d.data.patients import patient_of
 from mets3d.inference.channels import Channels
 from mets3d.inference.colour_tables import write_colour_tables
 from mets3d.inference.decoding import Decoded, decode
-from mets3d.inference.decoding_plan import DEFAULT, CaseDecoding, DecodingPlan
+from mets3d.inference.decoding_plan import CaseDecoding, DecodingPlan
 from mets3d.inference.decoding_settings import Decoding
 from mets3d.inference.ensemble import Autocast, Ensemble, Loaded
 from mets3d.inference.lesion_table import in_scanner_space
@@ -34,7 +34,7 @@ from mets3d.inference.outputs import forget_case, write_case
 from mets3d.inference.setup import Choices, set_up
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import RC, Target, scored_regions
-from mets3d.rundir import ExportDir, PredictionsDir
+from mets3d.rundir import DEFAULT_DECODING, ExportDir, PredictionsDir
 
 Word = TypeVar("Word", bound=str | Path)
 
@@ -58,7 +58,7 @@ class Segmentation:
     uncertainty: Float32[np.ndarray, "X Y Z"]
     lesions: list[dict[str, Any]]
     case: str | None = None  # None for an array
-    decoding: str = DEFAULT  # how the labels were decoded, as the column of that name in scores.csv
+    decoding: str = DEFAULT_DECODING  # how the labels were decoded, as the column of that name in scores.csv
     # What was segmented, to be shown: the files, or the arrays by sequence and their spacing.
     scans: Case | tuple[Mapping[str, Num[np.ndarray, "X Y Z"]], Spacing] | None = None
 

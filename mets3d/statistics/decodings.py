@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mets3d.data.wording import counted, for_example
 from mets3d.evaluation.tables import Row
-from mets3d.inference.decoding_plan import FORCED, ON_THIS_CASE, PERHAPS
-from mets3d.rundir import DECODED_BY, TUNED_BY
+from mets3d.inference.decoding_plan import FORCED, ON_THIS_CASE
+from mets3d.rundir import DECODED_BY, PERHAPS_TUNED_ON, TUNED_BY
 from mets3d.statistics.pooled_runs import AND
 
 UNKNOWN = "unknown"  # of tables that do not say, as of other programs and earlier versions
@@ -48,7 +48,7 @@ def decoding_remarks(rows: Sequence[Row], *, named: bool = True) -> list[str]:
             remarks.append(f"the decoding of {some} was forced: cross-validation does not support it")
         if any(words.endswith(ON_THIS_CASE) for words in of_runs):
             remarks.append(f"the decoding of {some} was tuned on these very cases, so their scores are optimistic")
-        if any(words.endswith(PERHAPS) for words in of_runs):
+        if any(words.endswith(PERHAPS_TUNED_ON) for words in of_runs):
             remarks.append(f"the decoding of {some} may have been tuned on them; then their scores are optimistic")
     scored = sorted({str(row["rules"]) for row in rows if row.get("rules")})
     if others := [rules for rules in _rules(rows) if scored not in ([], [rules])]:

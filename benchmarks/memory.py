@@ -20,7 +20,7 @@ import time
 import warnings
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from harness import rounded, save, shape_of
@@ -34,13 +34,12 @@ from mets3d.losses.value import StepContext, count_masks
 from mets3d.models import blocks
 from mets3d.planning import memory, network_bytes
 from mets3d.regions import Target
+from mets3d.settings.loss import BoundaryName
 from mets3d.training import optim
 
 GB, SEQUENCES, TARGET = 1e9, 4, Target()
 TYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-BOUNDARIES = (
-    *("hausdorff_distance", "hausdorff_log", "hausdorff_erosion", "hausdorff_convolution", "signed_distance", "blob"),
-)
+BOUNDARIES = get_args(BoundaryName)
 ON_CUDA = [
     *["decoder:128x160x128:2", "decoder:128x160x128:2:bf16:0:none:2", "both:128x160x128:4:bf16:2:none:2"],
     *["cnn:160x192x160:1", "decoder:160x192x160:1", "decoder:160x192x160:2:bf16:2:hausdorff_distance"],

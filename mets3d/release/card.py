@@ -231,7 +231,10 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
             f"{len(split[part])} cases of {_patients(split[part], known)} patients"
             for part in ("training", "validation")
         ]
-        yield f"Data: {counts[0]} to train on, {counts[1]} held out (fold {split['fold']} of {split['folds']})."
+        where = f"fold {split['fold']} of {split['folds']}"
+        if config.data.inner_folds is not None:
+            where = f"one of {config.data.inner_folds} parts of the cases that {where} trains on"
+        yield f"Data: {counts[0]} to train on, {counts[1]} held out ({where})."
         yield _chosen_by(config, len(split["validation"]))
     else:
         yield "Data: not known, for the run has no record of it: imported weights, or a model exported before."

@@ -231,6 +231,16 @@ def test_the_scores_of_the_card_have_their_order_and_digits(run: Path, tmp_path:
     ]
 
 
+def test_the_card_says_that_an_inner_part_was_held_out(run: Path, tmp_path: Path) -> None:
+    inner = Path(shutil.copytree(run, tmp_path / "run"))
+    config = (inner / "config.yaml").read_text(encoding="utf-8")
+    assert "inner_folds: null" in config
+    (inner / "config.yaml").write_text(config.replace("inner_folds: null", "inner_folds: 2"), encoding="utf-8")
+    export(inner, tmp_path / "out")
+    text = " ".join(ModelCard.load(tmp_path / "out" / "README.md").text.split())
+    assert "held out (one of 2 parts of the cases that fold 0 of 3 trains on)" in text
+
+
 def test_the_card_tells_what_the_run_knows(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out")
     text = " ".join(ModelCard.load(tmp_path / "out" / "README.md").text.split())

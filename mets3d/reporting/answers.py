@@ -55,14 +55,16 @@ class Told:
 def told_of_pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], differences: Sequence[Difference]) -> Told:
     """Answers whether a run is better than the reference, by the tests after Holm's correction alone."""
     patients = patient_numbers(cases, run.patients)[1] if cases else 0
-    found = answer(run.label, differences, patients)
+    found = answer(run.label, differences)
     word = WORDS[found.conclusion]
     if found.quoted is None:
         return Told("nothing", word, NOTHING)
     on = on_cases(cases, patients, reference, run, scored=found.quoted.found.n)
     said = f"{what_changes(reference, run)}, {_changes(found.quoted, found, on)}"
     if found.conclusion == "too few patients":
-        return Told("unclear", word, f"{too_few(cases, patients)} {said[0].upper()}{said[1:]}", quoted=found.quoted)
+        return Told(
+            "unclear", word, f"{too_few(found.quoted, len(cases))} {said[0].upper()}{said[1:]}", quoted=found.quoted
+        )
     lines = [(ASKED[column], text) for column in PRIMARY if (text := _by_region(differences, run.label, column))]
     kind = found.conclusion if found.conclusion in ("better", "worse") else "unclear"
     return Told(kind, word, f"{said[0].upper()}{said[1:]}", _how_sure(found, reference, run), lines, found.quoted)
@@ -73,11 +75,11 @@ def _changes(quoted: Difference, found: Answer, on: str) -> str:
     digits, score = digits_of_difference(quoted.score), quoted.score
     unit = f" {score.unit}".rstrip()
     inside = []
-    if quoted.found.interval and found.conclusion != "too few patients":
+    if quoted.found.interval:
         better = "; lower is better" if score.better == "lower" else ""
         inside.append(f"95 % interval {spanned(quoted.found.interval, digits, sign=True)}{unit}{better}")
     inside.append(on)
-    if quoted.p_holm is not None and found.conclusion != "too few patients":
+    if quoted.p_holm is not None:
         inside.append(f"p {p_text(quoted.p_holm)} after Holm over {count(found.family, 'test')}")
     told = f"{number(quoted.found.difference, digits, sign=True)}{unit}"
     also = _also(found, quoted)

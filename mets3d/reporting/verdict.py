@@ -13,7 +13,7 @@ from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference, family_tests
-from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
+from mets3d.statistics.intervals import FEWEST_PATIENTS
 
 ALONE = "Intervals, uncorrected"
 NOTHING = "The runs have no scores on the same cases by the same rules: there is nothing to compare."
@@ -58,7 +58,7 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
         "lesions found": found,
     }
     details = (
-        ("After Holm's correction", _significant(run, cases, family)),
+        ("After Holm's correction", _significant(run, family)),
         ("Lesion-wise HD95", _changes(lesion_wise, len(cases))),
         ("HD95, lesions found by both", _changes(shared, len(cases))),
         ("Whole-volume HD95", _changes(volume, len(cases))),
@@ -67,7 +67,7 @@ def verdict(run: RunRecord, cases: Sequence[str], family: Family) -> list[tuple[
         ("False lesions", _listed(false, _totals)),
     )
     return [
-        (ALONE, _conclusion(cases, patient_numbers(cases, run.patients)[1], judged)),
+        (ALONE, _conclusion(cases, judged)),
         *((what, text) for what, text in details if text),
     ]
 
@@ -117,27 +117,32 @@ def _of(family: Family, run: RunRecord, column: str) -> list[Difference]:
     return [difference for difference in family if (difference.method, difference.score.column) == (run.label, column)]
 
 
-def _conclusion(cases: Sequence[str], patients: int, judged: dict[str, list[Difference]]) -> str:
-    if patients < FEWEST_PATIENTS:
-        return too_few(cases, patients)
+def _conclusion(cases: Sequence[str], judged: dict[str, list[Difference]]) -> str:
+    every = [difference for differences in judged.values() for difference in differences]
+    if all(difference.found.patients < FEWEST_PATIENTS for difference in every):
+        return too_few(max(every, key=lambda own: own.found.patients), len(cases))
     parts = [f"{what}: {_grouped(differences)}" for what, differences in judged.items() if differences]
     return f"On {count(len(cases), 'held-out case')}, {'; '.join(parts)}."
 
 
-def too_few(cases: Sequence[str], patients: int) -> str:
-    """Refuses to conclude anything from few patients."""
-    of = "" if patients == len(cases) else f" of {count(patients, 'patient')}"
+def too_few(difference: Difference, cases: int) -> str:
+    """Refuses to conclude anything from the few patients that a difference is of; cases: that were scored."""
+    found = difference.found
+    of = "" if found.patients == found.n else f" of {count(found.patients, 'patient')}"
+    on = f"{count(found.n, 'case')}{of}"
+    if found.n < cases:
+        on = f"{found.n} of {count(cases, 'case')}{of}, which alone have a value in both arms"
     return (
-        f"Cannot be concluded from {count(len(cases), 'case')}{of}. With fewer than {FEWEST_PATIENTS} pairs, even a "
+        f"Cannot be concluded from {on}. With fewer than {FEWEST_PATIENTS} pairs, even a "
         "difference that goes the same way in every case is compatible with chance (two-sided sign test above 5 %). "
         "The numbers describe these cases only."
     )
 
 
-def _significant(run: RunRecord, cases: Sequence[str], family: Family) -> str:
-    """Names the run's tests that stay below 5 %; empty where there are too few patients for that to be possible."""
+def _significant(run: RunRecord, family: Family) -> str:
+    """Names the run's tests that stay below 5 %; empty where it has none, as with few patients."""
     own = [(test, test.p_holm) for test in family if test.method == run.label and test.p_holm is not None]
-    if not own or patient_numbers(cases, run.patients)[1] < FEWEST_PATIENTS:
+    if not own:
         return ""
     over = f"Wilcoxon's test corrected over {count(len(family_tests(family)), 'test')}"
     low = [f"{test.score.name} in {test.region} (p {p_text(p)})" for test, p in own if p < LEVEL]

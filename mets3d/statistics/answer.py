@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mets3d.statistics.family import PRIMARY, Difference, family_tests
+from mets3d.statistics.family import PRIMARY, TOO_FEW, Difference, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 
 LEVEL = 0.05  # of p after Holm's correction
@@ -36,22 +36,26 @@ class Answer:
     family: int
 
 
-def answer(method: str, differences: Sequence[Difference], patients: int) -> Answer:
+def answer(method: str, differences: Sequence[Difference]) -> Answer:
     """Concludes from the differences of every method from the reference, of which those of `method` count.
 
-    Below FEWEST_PATIENTS `patients` nothing is concluded. Better is a method with a test below LEVEL in its favour and
-    none against it; worse the other way round; mixed where there are both. A test whose mean and whose ranks go
-    different ways speaks for both sides. Without any there is no difference shown, which is no proof of equality. Not
-    tested are differences of which none is a test, such as those of tables without a primary score.
+    Where nothing is a test and fewer than FEWEST_PATIENTS patients have a value, nothing is concluded, however many
+    cases there are. Better is a method with a test below LEVEL in its favour and none against it; worse the other way
+    round; mixed where there are both. A test whose mean and whose ranks go different ways speaks for both sides.
+    Without any there is no difference shown, which is no proof of equality. Not tested are differences of which none is
+    declared, such as those of tables without a primary score.
     """
     of_method = [difference for difference in differences if difference.method == method]
     own = sorted(family_tests(of_method), key=_corrected)  # stable: of equal p the first of the family
-    low = [test for test in own if _corrected(test) < LEVEL] if patients >= FEWEST_PATIENTS else []
+    low = [test for test in own if _corrected(test) < LEVEL]
     better = tuple(test for test in low if _gains(test))
     worse = tuple(test for test in low if _losses(test))
-    quoted = (better or worse or (_quoted(of_method),))[0]
+    too_few = [difference for difference in of_method if difference.not_tested == TOO_FEW]
+    conclusion = _conclusion(of_method, better, worse)
+    most_telling = too_few if too_few and conclusion == "too few patients" else of_method
+    quoted = (better or worse or (_quoted(most_telling),))[0]
     family = len(family_tests(differences))
-    return Answer(method, _conclusion(of_method, patients, better, worse), better, worse, quoted, tuple(own), family)
+    return Answer(method, conclusion, better, worse, quoted, tuple(own), family)
 
 
 def quoted_region(regions: Sequence[str]) -> str:
@@ -60,11 +64,11 @@ def quoted_region(regions: Sequence[str]) -> str:
 
 
 def _conclusion(
-    differences: Sequence[Difference], patients: int, better: Sequence[Difference], worse: Sequence[Difference]
+    differences: Sequence[Difference], better: Sequence[Difference], worse: Sequence[Difference]
 ) -> Conclusion:
     if not differences:
         return "nothing to compare"
-    if patients < FEWEST_PATIENTS:
+    if _of_too_few(differences):
         return "too few patients"
     if better and worse:
         return "mixed"
@@ -72,6 +76,13 @@ def _conclusion(
         return "better" if better else "worse"
     declared = [difference for difference in differences if difference.family != "exploratory"]
     return "no difference shown" if declared else "not tested"
+
+
+def _of_too_few(differences: Sequence[Difference]) -> bool:
+    """Returns whether there is no test, for want of patients with a value."""
+    if any(difference.family != "exploratory" for difference in differences):
+        return not family_tests(differences) and any(own.not_tested == TOO_FEW for own in differences)
+    return all(difference.found.patients < FEWEST_PATIENTS for difference in differences)
 
 
 def _quoted(differences: Sequence[Difference]) -> Difference | None:

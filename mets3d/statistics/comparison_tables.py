@@ -9,7 +9,7 @@ from mets3d.data.wording import counted
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.comparison import Comparison
-from mets3d.statistics.family import Difference, family_in_words
+from mets3d.statistics.family import TOO_FEW, Difference, family_in_words
 from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.ranking import Ranking, RankTest, is_official
@@ -83,11 +83,11 @@ def _ranked(pair: RankTest, ranking: Ranking) -> Row:
         "better": pair.better,
         "worse": pair.worse,
         "rank_biserial": "",
-        "test": "permutation",
+        "test": "" if pair.p is None else "permutation",
         "p": pair.p,
         "p_holm": pair.p_holm,
         "family": "ranks",
-        "not_tested": "",
+        "not_tested": TOO_FEW if pair.p is None else "",
     }
 
 
@@ -110,7 +110,8 @@ def comparison_text(comparison: Comparison) -> str:
         lines += ["", f"{method} minus {reference}", *_aligned([_HEADINGS, *map(_cells, own)])]
     how = (
         "Intervals: 95 % bootstrap of the mean difference, patients resampled. p: Wilcoxon signed-rank over patients. "
-        "Effect: rank-biserial, positive is better."
+        f"Effect: rank-biserial, positive is better. Below {FEWEST_PATIENTS} patients with a value there is neither "
+        "interval nor p."
     )
     lines += ["", how, family_in_words(comparison.differences)]
     if comparison.patients < FEWEST_PATIENTS:
@@ -175,7 +176,7 @@ def _ranking_lines(comparison: Comparison) -> list[str]:
     for pair in ranking.pairs:
         interval = f" ({' to '.join(f'{bound:+.3f}' for bound in pair.interval)})" if pair.interval else ""
         corrected = f", Holm {p_text(pair.p_holm)}" if len(ranking.pairs) > 1 else ""
-        test = f"permutation p {p_text(pair.p)}{corrected}"
+        test = TOO_FEW if pair.p is None else f"permutation p {p_text(pair.p)}{corrected}"
         lines.append(f"{pair.method} minus {pair.reference}: {pair.difference:+.3f}{interval}, {test}")
     if comparison.absent:
         lines.append(f"Not in every table, so not ranked by: {', '.join(comparison.absent)}.")

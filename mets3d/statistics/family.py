@@ -8,11 +8,14 @@ differences are exploratory: they have an interval and no p. Scores that are dec
 Of the declared ones these are no tests, for they cannot tell anything: those without a difference in any patient (a
 region that is empty everywhere, equal scores), and those that repeat the numbers of an earlier one (ET where it is TC
 in every case). The first can never reach a small p and the second is the same test once more, so leaving them out of
-the correction keeps its promise (Tarone, Biometrics 46:515, 1990).
+the correction keeps its promise (Tarone, Biometrics 46:515, 1990). Nor is a test what fewer than FEWEST_PATIENTS
+patients have a value for: its p cannot get small either. Such a difference has no interval as well, be it declared or
+not.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -21,13 +24,15 @@ import numpy as np
 
 from mets3d.evaluation.scores import Score, score_of
 from mets3d.statistics.intervals import FEWEST_PATIENTS
-from mets3d.statistics.paired import Paired
+from mets3d.statistics.paired import Paired, as_shown
 from mets3d.statistics.paired_tests import DECIMALS, holm
 from mets3d.statistics.score_table import CaseValues
 
 # What the field reports first and the project asks for: overlap and boundary lesion by lesion, and lesions found. The
 # same under all rule sets; what else a rule set ranks by is in the ranking, which has a test of its own.
 PRIMARY = ("lesion_wise_dice", "lesion_wise_hd95", "lesions_found")
+
+TOO_FEW = "too few patients"  # why a difference is no test
 
 Family = Literal["primary", "declared", "exploratory"]
 Verdict = Literal["too few cases", "better", "worse", "no difference shown"]
@@ -65,7 +70,7 @@ class Difference:
     def verdict(self) -> Verdict:
         """What the interval allows to say: nothing below FEWEST_PATIENTS, and nothing where it holds 0."""
         interval = self.found.interval
-        if self.found.patients < FEWEST_PATIENTS or interval is None:
+        if interval is None:
             return "too few cases"
         if interval[0] <= 0 <= interval[1]:
             return "no difference shown"
@@ -91,7 +96,7 @@ def spread_of(by_seed: Mapping[int, float]) -> float | None:
 
 
 def with_tests(candidates: Sequence[Candidate], declared: Collection[str] | None = None) -> list[Difference]:
-    """Says of each difference whether it is a test, and corrects all tests as one family.
+    """Says of each difference whether it is a test and has an interval, and corrects all tests as one family.
 
     declared: columns of the scores that are tested, in place of `PRIMARY`. Of repeats the first is the test.
     """
@@ -100,7 +105,7 @@ def with_tests(candidates: Sequence[Candidate], declared: Collection[str] | None
     earlier: dict[tuple[str, str, bytes], Difference] = {}
     judged: list[Difference] = []
     for candidate in candidates:
-        own = candidate.difference
+        own = replace(candidate.difference, found=as_shown(candidate.difference.found))
         if own.score.column in columns:
             known = earlier.setdefault((own.reference, own.method, _numbers(candidate)), own)
             own = replace(own, family=family, not_tested=_why_not(own, known))
@@ -112,6 +117,8 @@ def with_tests(candidates: Sequence[Candidate], declared: Collection[str] | None
 
 
 def _why_not(own: Difference, known: Difference) -> str:
+    if own.found.patients < FEWEST_PATIENTS:
+        return TOO_FEW
     if not own.found.differing:
         return "no difference"
     return "" if known is own else f"repeats {known.score.name} in {known.region}"
@@ -148,8 +155,16 @@ def family_in_words(differences: Sequence[Difference]) -> str:
         f"The {own[0].family} family is {names} in {regions} compared with {against}: {tests} "
         f"test{'s' * (tests != 1)}, over which Holm's correction is."
     )
-    alike = sum(difference.not_tested == "no difference" for difference in own)
-    kinds = {"without any difference": alike, "that repeat another's numbers": len(own) - tests - alike}
-    left = [f"{amount} {kind}" for kind, amount in kinds.items() if amount]
-    said += f" No tests: {' and '.join(left)}." if left else ""
-    return said + " All other differences are exploratory: intervals without p."
+    return f"{said}{_no_tests(own)} All other differences are exploratory: intervals without p."
+
+
+def _no_tests(declared: Sequence[Difference]) -> str:
+    """Says which of the declared differences are no tests; empty where all are."""
+    kinds = Counter(difference.not_tested.split()[0] for difference in declared if difference.not_tested)
+    words = {
+        "no": "without any difference",
+        "repeats": "that repeat another's numbers",
+        "too": f"of fewer than {FEWEST_PATIENTS} patients",
+    }
+    left = [f"{kinds[kind]} {said}" for kind, said in words.items() if kinds[kind]]
+    return f" No tests: {' and '.join([', '.join(left[:-1]), left[-1]] if len(left) > 1 else left)}." if left else ""

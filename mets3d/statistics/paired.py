@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mets3d.statistics.intervals import Interval, Patients, mean_interval, patient_sums
+from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, Patients, mean_interval, patient_sums
 from mets3d.statistics.paired_tests import DECIMALS, signed_rank
 
 
@@ -23,7 +23,7 @@ class Paired:
     reference_mean: float
     method_mean: float
     difference: float
-    interval: Interval | None  # None for fewer than two patients
+    interval: Interval | None  # None for fewer than two patients, `as_shown` below FEWEST_PATIENTS
     improved: int  # cases
     worsened: int
     effect: float
@@ -69,3 +69,8 @@ def paired(
         p=test.p,
         differing=test.n,
     )
+
+
+def as_shown(found: Paired) -> Paired:
+    """Takes the interval from a comparison of fewer than FEWEST_PATIENTS patients with a value: it would claim much."""
+    return found if found.patients >= FEWEST_PATIENTS else replace(found, interval=None)

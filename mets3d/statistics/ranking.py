@@ -12,7 +12,7 @@ By which scores methods are ranked is a field of the rule set (`RuleSet.ranked_b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from mets3d.evaluation.rules import rule_set_of
 from mets3d.evaluation.scores import lower_is_better
 from mets3d.evaluation.tables import Row
-from mets3d.statistics.intervals import Interval, mean_interval, patient_numbers, patient_sums
+from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval, mean_interval, patient_numbers, patient_sums
 from mets3d.statistics.paired_tests import holm, sign_flip_p
 from mets3d.statistics.score_table import columns_of, patients_in, values_of
 
@@ -30,7 +30,10 @@ _DECIMALS = 10  # scores that are equal but for rounding are tied
 
 @dataclass(frozen=True)
 class RankTest:
-    """`method` against `reference`: the difference of their mean ranks (negative: `method` is better) and its p."""
+    """`method` against `reference`: the difference of their mean ranks (negative: `method` is better) and its p.
+
+    Below FEWEST_PATIENTS patients there is neither interval nor p.
+    """
 
     reference: str
     method: str
@@ -38,8 +41,8 @@ class RankTest:
     interval: Interval | None
     better: int  # cases in which the mean rank of `method` is the better one
     worse: int
-    p: float
-    p_holm: float
+    p: float | None
+    p_holm: float | None
 
 
 @dataclass(frozen=True)
@@ -108,24 +111,29 @@ def rank_methods(
                 names[first],
                 names[second],
                 float(doubled.sum() / 2 / ranks[first].size),
-                mean_interval(change, ordered, patients, fewest=2),
+                mean_interval(change, ordered, patients),
                 int((doubled < 0).sum()),
                 int((doubled > 0).sum()),
-                sign_flip_p(by_patient.astype(np.int64)),
-                1.0,
+                sign_flip_p(by_patient.astype(np.int64)) if len(by_patient) >= FEWEST_PATIENTS else None,
+                None,
             )
         )
-    corrected = [
-        RankTest(**vars(pair) | {"p_holm": p}) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
-    ]
     return Ranking(
         dict(zip(names, map(float, per_case.mean(axis=1)), strict=True)),
         len(ordered),
         patient_numbers(ordered, patients)[1],
         tuple(regions),
         tuple(metrics),
-        corrected,
+        _corrected(pairs),
     )
+
+
+def _corrected(pairs: Sequence[RankTest]) -> list[RankTest]:
+    """Corrects p for the number of pairs; all pairs are of the same patients."""
+    tested = [pair.p for pair in pairs if pair.p is not None]
+    if len(tested) < len(pairs):
+        return list(pairs)
+    return [replace(pair, p_holm=p) for pair, p in zip(pairs, holm(tested), strict=True)]
 
 
 def _ranks(

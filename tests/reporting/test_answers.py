@@ -8,6 +8,9 @@ from mets3d.reporting.answers import in_sentence, told_of_pair, told_of_several,
 from mets3d.reporting.arms import as_arms
 from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_run
+from mets3d.reporting.sections.pairs import pair_sections
+from mets3d.reporting.sections.tiles import tiles_of_pair
+from tests.reporting.conftest import Page, cells_of
 from tests.reporting.test_verdict import CASES, scored
 
 TERM = MappingProxyType({"loss": {"boundary": "hausdorff_distance"}})
@@ -61,6 +64,31 @@ def test_cases_without_the_number_are_not_counted(make_run):
     term = read_run(make_run("term", cases=CASES, scores=tables[1], settings=dict(TERM)))
     said = told_of_pair(base, term, CASES, compared([base, term], CASES).differences).sentence
     assert "6 of 8 cases, one training each" in said
+
+
+def test_few_patients_with_the_number_have_no_interval_and_no_p(make_run):
+    """Six of eight cases have the numbers in each table, and four in both."""
+    tables = [scored(0.0, 1), scored(-5.0, 2)]
+    for rows, without in zip(tables, (CASES[:2], CASES[6:]), strict=True):
+        for case in without:
+            for region in ("WT", "TC", "ET"):
+                rows[case, region] |= {"lesion_wise_dice": "", "lesion_wise_hd95": "", "lesions_found": ""}
+    base = read_run(make_run("base", cases=CASES, scores=tables[0]))
+    term = read_run(make_run("term", cases=CASES, scores=tables[1], settings=dict(TERM)))
+    table = compared([base, term], CASES)
+    told = told_of_pair(base, term, CASES, table.differences)
+    assert (told.word, told.sure) == ("Cannot be concluded", "")
+    assert told.sentence.startswith("Cannot be concluded from 4 of 8 cases, which alone have a value in both arms.")
+    rows = Page(pair_sections([base, term], CASES, table.differences)[0].html).tables[
+        f"{term.label} against {base.label}"
+    ]
+    for score in ("Lesion-wise HD95", "Lesions found"):
+        cells = cells_of(rows, score, "ET")
+        assert (cells[3:6], cells[7]) == (["–", "–", "–"], "4")
+    assert cells_of(rows, "Whole-volume Dice", "ET")[3] == "0.000 to 0.000"  # of all eight
+    lines = [line for tile in tiles_of_pair(base, term, table) for line in tile.lines]
+    assert "n = 4 cases" in lines
+    assert not [line for line in lines if "interval" in line]
 
 
 def test_few_cases_are_refused_without_an_interval_or_p(told):

@@ -81,7 +81,7 @@ def test_the_verdict_names_what_survives_the_correction(make_run):
     assert dict(verdict(other, CASES, higher))["After Holm's correction"] == (
         "Wilcoxon's test corrected over 4 tests: no p is below 0.05, the smallest is 0.16."
     )
-    assert "After Holm's correction" not in dict(verdict(other, CASES[:5], family))
+    assert "After Holm's correction" not in dict(answer(base, other, CASES[:5]))
 
 
 def test_time_points_of_few_patients_conclude_nothing(make_run):

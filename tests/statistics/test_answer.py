@@ -38,7 +38,7 @@ NO_TREND = [1, -2, 3, -4, 4.5, -3.5, 2.5, -1.5]
 )
 def test_the_conclusion_follows_the_corrected_tests(dice, hd95, conclusion):
     differences = with_tests([candidate(DICE, "ET", dice), candidate(HD95, "ET", hd95)])
-    found = answer("term", differences, 8)
+    found = answer("term", differences)
     assert found.conclusion == conclusion
     low = [*found.better, *found.worse]
     assert all(test.p == pytest.approx(SMALLEST) and test.p_holm < 0.05 for test in low)
@@ -49,32 +49,44 @@ def test_what_the_correction_takes_away_is_not_shown():
     changes = [candidate(DICE, f"R{place}", [*up(0.1 + place)[:7], -0.01]) for place in range(9)]
     differences = with_tests(changes)
     assert min(test.found.p for test in differences) < 0.05  # alone
-    assert answer("term", differences, 8).conclusion == "no difference shown"
+    assert answer("term", differences).conclusion == "no difference shown"
 
 
 def test_few_patients_conclude_nothing_and_no_scores_compare_nothing():
-    differences = with_tests([candidate(DICE, "ET", up(0.1))])
-    assert answer("term", differences, 5).conclusion == "too few patients"
-    assert answer("term", differences, 5).better == ()
-    assert answer("other", differences, 8).conclusion == "nothing to compare"
-    assert answer("other", differences, 8).quoted is None
+    differences = with_tests([candidate(DICE, "ET", up(0.1)[:5])])
+    assert answer("term", differences).conclusion == "too few patients"
+    assert answer("term", differences).better == ()
+    assert answer("other", differences).conclusion == "nothing to compare"
+    exploratory = with_tests([candidate(score_of("dice"), "ET", up(0.1)[:5])])
+    assert answer("term", exploratory).conclusion == "too few patients"
+    assert answer("other", differences).quoted is None
     exploratory = with_tests([candidate(score_of("dice"), "ET", up(0.1))])
-    assert answer("term", exploratory, 8).conclusion == "not tested"
+    assert answer("term", exploratory).conclusion == "not tested"
+
+
+def test_it_is_the_patients_with_the_value_who_count():
+    few = [candidate(DICE, "ET", up(0.1)[:5]), candidate(HD95, "ET", up(-1)[:5])]
+    same = candidate(FOUND, "ET", [0] * 8)
+    found = answer("term", with_tests([*few, same]))
+    assert (found.conclusion, found.own, found.quoted.found.n) == ("too few patients", (), 5)
+    found = answer("term", with_tests([*few, candidate(FOUND, "ET", up(1))]))
+    assert (found.conclusion, [test.score for test in found.better]) == ("better", [FOUND])
+    assert found.family == 1
 
 
 def test_quoted_is_the_surest_test_or_what_was_declared():
     tests = with_tests([candidate(DICE, "WT", NO_TREND), candidate(DICE, "ET", up(0.1)), candidate(HD95, "ET", up(-1))])
-    assert answer("term", tests, 8).quoted.region == "ET"
+    assert answer("term", tests).quoted.region == "ET"
     none = with_tests([candidate(HD95, "ET", NO_TREND[::-1]), candidate(DICE, "WT", NO_TREND)])
     assert [own.p_holm is None for own in none] == [False, False]
-    assert answer("term", none, 8).quoted.score == DICE
+    assert answer("term", none).quoted.score == DICE
     none = with_tests([candidate(DICE, "WT", NO_TREND), candidate(DICE, "ET", [2 * own for own in NO_TREND])])
-    assert answer("term", none, 8).quoted.region == "ET"
+    assert answer("term", none).quoted.region == "ET"
     repeated = with_tests([candidate(DICE, "WT", NO_TREND), candidate(DICE, "ET", NO_TREND)])
-    assert answer("term", repeated, 8).quoted.region == "WT"  # ET is the same test once more
+    assert answer("term", repeated).quoted.region == "WT"  # ET is the same test once more
 
 
 def test_the_family_is_that_of_all_methods():
     tests = with_tests([candidate(DICE, "ET", up(0.1)), candidate(DICE, "ET", NO_TREND, "other")])
-    assert (answer("term", tests, 8).family, len(answer("term", tests, 8).own)) == (2, 1)
-    assert answer("other", tests, 8).conclusion == "no difference shown"
+    assert (answer("term", tests).family, len(answer("term", tests).own)) == (2, 1)
+    assert answer("other", tests).conclusion == "no difference shown"

@@ -122,6 +122,43 @@ def test_what_is_no_test_says_why() -> None:
     assert "No tests: 3 without any difference and 3 that repeat another's numbers." in said
 
 
+def test_what_too_few_patients_have_is_shown_without_interval_and_p() -> None:
+    """Dice of ET has a value in five of twelve cases: of the other table too, so that four patients are left."""
+
+    def sparse(seed: int, cases: list[str]) -> list[Row]:
+        return [
+            row | {"lesion_wise_dice": "", "dice": ""} if row["region"] == "ET" and row["case"] not in cases else row
+            for row in table(seed)
+        ]
+
+    one, two = sparse(1, CASES[:5]), sparse(2, CASES[1:7])
+    compared = compare_methods({"one": one, "two": two})
+    page = study_table({"one": {(0, 0): MethodTables(one)}, "two": {(0, 0): MethodTables(two)}})
+    for differences in (compared.differences, page.differences):
+        found = by_place(differences)
+        for column in ("lesion_wise_dice", "dice"):
+            few = found["ET", column]
+            assert (few.found.n, few.found.interval, few.p, few.p_holm) == (4, None, None, None)
+            assert found["WT", column].found.interval is not None
+        assert (found["ET", "lesion_wise_dice"].not_tested, found["ET", "dice"].not_tested) == ("too few patients", "")
+        p_values = {key: test.p for key, test in found.items() if test.p_holm is not None}
+        assert len(p_values) == 8
+        assert {key: found[key].p_holm for key in p_values} == pytest.approx(step_down(p_values))
+        assert "3 without any difference and 1 of fewer than 6 patients." in family_in_words(differences)
+    (row,) = (
+        row
+        for row in csv.DictReader(comparison_csv(compared).splitlines())
+        if (row["region"], row["score"]) == ("ET", "lesion_wise_dice")
+    )
+    empty = [row[column] for column in ("ci_low", "ci_high", "test", "p", "p_holm")]
+    assert (empty, row["patients"], row["not_tested"]) == ([""] * 5, "4", "too few patients")
+    line = next(
+        line for line in comparison_text(compared).splitlines() if line.startswith("  ET") and "wise_dice" in line
+    )
+    assert line.split()[5] == "-"
+    assert line.split()[8:] == ["-", "-", "4", "too", "few", "patients"]
+
+
 def test_time_points_that_cancel_out_in_every_patient_are_no_test() -> None:
     def rows(shift: float) -> list[Row]:
         return [

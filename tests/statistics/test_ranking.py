@@ -112,6 +112,14 @@ def test_a_method_against_itself() -> None:
     assert (found.pairs[0].p, found.pairs[0].difference, found.pairs[0].interval) == (1.0, 0.0, (0.0, 0.0))
 
 
+def test_few_patients_have_ranks_without_interval_and_p() -> None:
+    tables = random_tables(np.random.default_rng(5), 5, gain=0.4)
+    (pair,) = ranked(tables).pairs
+    assert (pair.interval, pair.p, pair.p_holm) == (None, None, None)
+    (pair,) = ranked(random_tables(np.random.default_rng(5), 6, gain=0.4)).pairs
+    assert None not in (pair.interval, pair.p, pair.p_holm)
+
+
 def test_pairs_are_corrected_for_their_number() -> None:
     rng = np.random.default_rng(3)
     tables = random_tables(rng, 12, gain=0.4) | {"C": random_tables(rng, 12)["A"]}

@@ -58,7 +58,7 @@ def _threshold(record: RunRecord) -> str:
     found = threshold_comparison(record)
     if found is None:
         return ""
-    interval = found.interval if found.patients >= FEWEST_PATIENTS else None
+    interval = found.interval
     if interval is None:
         word = "too few patients to conclude"
     elif interval[0] <= 0 <= interval[1]:

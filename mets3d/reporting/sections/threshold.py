@@ -8,7 +8,7 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, score_number
-from mets3d.statistics.paired import Paired, paired
+from mets3d.statistics.paired import Paired, as_shown, paired
 
 
 def threshold_section(records: Sequence[RunRecord]) -> Section | None:
@@ -38,7 +38,8 @@ def against_threshold(record: RunRecord) -> str:
 def threshold_comparison(record: RunRecord) -> Paired | None:
     """Compares the run with the threshold by whole-volume Dice on the cases that both have; None without any."""
     alone = {case: dice for case, dice in (record.baseline.get("per_case") or {}).items() if dice is not None}
-    return paired(alone, record.values(threshold_region(record), "dice"), record.patients, lower_is_better=False)
+    found = paired(alone, record.values(threshold_region(record), "dice"), record.patients, lower_is_better=False)
+    return found and as_shown(found)
 
 
 def threshold_region(record: RunRecord) -> str:

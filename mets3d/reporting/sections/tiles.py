@@ -17,7 +17,6 @@ from mets3d.reporting.sentences import amount, count, number, percent, shortened
 from mets3d.reporting.verdict import digits_of_difference
 from mets3d.statistics.answer import QUOTED_SCORE
 from mets3d.statistics.cohort import Summary, summarise
-from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import lesion_counts
 from mets3d.statistics.study_table import StudyTable
 
@@ -66,10 +65,9 @@ def _of_threshold(record: RunRecord) -> Tile | None:
     found = threshold_comparison(record)
     if found is None:
         return None
-    interval = found.interval if found.patients >= FEWEST_PATIENTS else None
     lines = [
         f"whole-volume {threshold_region(record)} Dice, network − threshold",
-        *([f"95 % interval {spanned(interval, 3, sign=True)}"] if interval else []),
+        *([f"95 % interval {spanned(found.interval, 3, sign=True)}"] if found.interval else []),
         f"n = {count(found.n, 'case')}",
         f"network {number(found.method_mean, 3)}, threshold {number(found.reference_mean, 3)}",
     ]
@@ -83,7 +81,7 @@ def _of_difference(label: str, region: Region, study: StudyTable) -> Tile | None
         return None
     digits = digits_of_difference(score)
     lines = ["difference in lesion-wise Dice"]
-    if test.found.interval and test.found.patients >= FEWEST_PATIENTS:
+    if test.found.interval:
         lines.append(f"95 % interval {spanned(test.found.interval, digits, sign=True)}")
     lines.append(f"n = {count(test.found.n, 'case')}")
     for arm in (study.reference, label):

@@ -1,5 +1,5 @@
 # `make train` and `make test` work on a fresh machine: both make .venv from the pinned requirements when it is missing.
-.PHONY: setup train test portable lint bench clean help
+.PHONY: setup train test portable lint docs bench clean help
 .DEFAULT_GOAL := help
 
 # Threads that spin while they wait take the cores from whatever else runs on a small machine.
@@ -57,6 +57,10 @@ lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+
+docs: .venv/.ready  ## the documentation as a site, in runs/docs; it opens from its files, without a network
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo runs/docs/index.html
 
 # Recipe and study train for hours and have subcommands of their own.
 bench: .venv/.ready  ## benchmarks; results as JSON in benchmarks/results

@@ -182,7 +182,7 @@ def commands(document: Path) -> list[str]:
     return [line for line in lines if re.match(r"(mets3d|accelerate launch|make|ACCELERATE_USE_CPU=true) ", line)]
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)

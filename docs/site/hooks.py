@@ -1,0 +1,18 @@
+"""Adds to the site, at each build, the pages that follow from the code: MkDocs calls these functions.
+
+Nothing of them lies in the repository, so that none can be out of date.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generated import PAGES  # MkDocs looks beside this file
+from mkdocs.structure.files import File, Files
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the generated pages to those in docs/."""
+    for address, page in PAGES.items():
+        files.append(File.generated(config, address, content=page()))
+    return files

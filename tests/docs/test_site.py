@@ -1,0 +1,146 @@
+"""The built site: no warning, nothing fetched from elsewhere, every setting, verb, file and score on its page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mets3d.__main__ import verb_table
+from mets3d.config.keys import leaves
+from mets3d.evaluation.scores import SCORES
+from mets3d.rundir import CheckpointDir, ExportDir, Inside, PredictionsDir, RunDir
+from tests.builders.runs import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+class Page(HTMLParser):
+    """What a page has: ids, the text of each element with an id, and the addresses that a browser would fetch."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.ids: set[str] = set()
+        self.fetched: list[str] = []
+        self.rows: list[list[str]] = []
+        self.words: list[str] = []
+        self.in_cell = False
+        self.feed(file.read_text(encoding="utf-8"))
+        self.text = " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids.add(given.get("id") or "")
+        if tag != "a":
+            self.fetched += [given[name] or "" for name in ("src", "href", "srcset", "data") if given.get(name)]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.in_cell = True
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell = self.in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self.in_cell:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it: a warning would be an error."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "40"},  # nor does a terminal's width change a page
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_document_is_a_page_of_the_site(site: Path) -> None:
+    documents = {file.relative_to(ROOT / "docs").with_suffix(".html") for file in (ROOT / "docs").rglob("*.md")}
+    assert documents <= {file.relative_to(site) for file in site.rglob("*.html")}
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        addresses = [address for address in Page(file).fetched if re.match(r"(https?:)?//", address)]
+        assert addresses == [], file.name
+    for file in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", file.read_text(encoding="utf-8")), file.name
+
+
+def test_every_setting_is_there_with_its_default_and_meaning(site: Path) -> None:
+    page = Page(site / "reference" / "settings.html")
+    by_key = {row[0].strip(): row for row in page.rows if row}
+    for key, default, meaning in leaves():
+        assert key in page.ids, f"no anchor for {key}"
+        setting, kind, shown, said = (cell.strip() for cell in by_key[key])
+        assert kind
+        assert said.split() == meaning.replace("`", "").split(), setting
+        if isinstance(default, bool) or default is None:
+            assert shown == {True: "true", False: "false", None: "null"}[default]
+        elif isinstance(default, float):
+            assert float(shown) == pytest.approx(default, rel=1e-5)
+        elif not isinstance(default, tuple):
+            assert shown == str(default)
+
+
+def test_every_verb_is_there_with_every_argument(site: Path) -> None:
+    page = Page(site / "reference" / "commands.html")
+    parsers = subparsers()
+    assert set(parsers) == set(verb_table()) <= page.ids
+    arguments = {row[0].strip() for row in page.rows if row}
+    for name, parser in parsers.items():
+        for action in parser._actions:
+            names = action.option_strings or [str(action.metavar or action.dest)]
+            assert action.dest == "help" or any(names[0] in argument for argument in arguments), (name, names)
+
+
+def subparsers() -> dict[str, object]:
+    import argparse
+
+    from mets3d.__main__ import parser_of
+
+    for action in parser_of(verb_table())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    raise AssertionError
+
+
+def test_every_file_of_a_run_is_there(site: Path) -> None:
+    text = Page(site / "reference" / "files.html").text
+    for kind in (RunDir, CheckpointDir, PredictionsDir, ExportDir):
+        for value in vars(kind).values():
+            if isinstance(value, Inside):
+                assert value.name in text, value.name
+
+
+def test_every_score_is_there(site: Path) -> None:
+    columns = {row[0].strip() for row in Page(site / "reference" / "scores.html").rows if row}
+    assert {score.column for score in SCORES} <= columns
+
+
+def test_the_names_of_the_python_contract_are_there(site: Path) -> None:
+    ids = Page(site / "reference" / "python.html").ids
+    document = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: (\S+)$", document, re.M)
+    for part in ("TransUNet", "SegOutput", "QueryOutput", "from_original", "query_loss", "distance_transform",
+                 "distance_to_other_class", "hausdorff_distance_loss", "hausdorff_erosion_loss", "cc_dice_loss",
+                 "hausdorff_convolution_loss", "lesion_scores", "Predictor"):  # fmt: skip
+        assert any(name.endswith(f".{part}") for name in names), part
+    for name in names:
+        assert name in ids, name

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import runs
 from recipe_arms import ARMS, RULES, SCALES, Arm, Scale, words_of
 from recipe_data import Place
+from runs import finish_one, origin, predicted, trained
 
-import runs
 from mets3d.evaluation.case import Scoring
 from mets3d.evaluation.evaluate import Tables, evaluate
 from mets3d.files import write_json
-from runs import finish_one, origin, predicted, trained
 
 REGIONS = ("WT", "TC", "ET")
 COLUMNS = ("dice", "lesion_wise_dice", "lesions_found", "lesions_missed", "lesions_false")

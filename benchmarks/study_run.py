@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import runs
+from runs import finish_one, origin, predicted, trained
 from study_arms import FULL, KEPT, RULES, TINY, Arm, Scale, words_of
 from study_data import Place
 
-import runs
 from mets3d.evaluation.case import Scoring
 from mets3d.evaluation.evaluate import Tables, evaluate
 from mets3d.files import write_json, write_text
 from mets3d.log_names import GRADIENT_SHARE
 from mets3d.statistics.study_table import step_seconds
-from runs import finish_one, origin, predicted, trained
 
 SCORES, LESIONS, CONFIG, RECORD = "scores.csv", "lesions.csv", "config.yaml", "run.json"
 

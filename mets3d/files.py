@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import filecmp
+import hashlib
 import json
 import math
 import os
@@ -176,6 +177,12 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """Reads a UTF-8 text file. Raises FileNotFoundError, and UnicodeDecodeError for another encoding."""
     return path.read_text(encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------- JSON

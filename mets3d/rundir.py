@@ -39,6 +39,7 @@ NOT_USABLE = "not_usable.csv"  # in a store or a folder of predictions: cases th
 WEIGHTS = "model.safetensors"
 # Keys of a case's record and columns of scores.csv: how a case was decoded, and the rule set of that tuning.
 DECODED_BY, TUNED_BY = "decoding", "decoding_rules"
+LABEL_MAP_SHA256 = "label_map_sha256"  # key of a case's record: of which file it tells
 DEFAULT_DECODING = "default"
 PERHAPS_TUNED_ON = "tuned (perhaps on this case)"  # which cases the tuning knew is not known
 SLICER_TABLE, ITK_SNAP_TABLE = "labels_3d_slicer.ctbl", "labels_itk_snap.txt"  # names and colours of the labels

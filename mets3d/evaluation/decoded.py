@@ -6,8 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mets3d.files import read_json
-from mets3d.rundir import DECODED_BY, DEFAULT_DECODING, PERHAPS_TUNED_ON, TUNED_BY, PredictionsDir, scan_name
+from mets3d.files import read_json, sha256_of
+from mets3d.rundir import (
+    DECODED_BY,
+    DEFAULT_DECODING,
+    LABEL_MAP_SHA256,
+    PERHAPS_TUNED_ON,
+    TUNED_BY,
+    PredictionsDir,
+    scan_name,
+)
 
 
 def recorded_decodings(predictions: Path, cases: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -22,17 +30,27 @@ def recorded_decodings(predictions: Path, cases: Iterable[str]) -> dict[str, dic
 
 def _told(folder: PredictionsDir, case: str, note: Mapping[str, Any]) -> dict[str, str]:
     record = _content(folder.record(case))
-    files = record.get("files")
-    label_map = folder.label_map(case)
-    if not isinstance(files, dict) or not label_map.is_file():
-        return {}
-    if files.get(scan_name(case)) != label_map.stat().st_size:
+    if not _is_of(record, folder.label_map(case), scan_name(case)):
         return {}
     if DECODED_BY in record:
         told = {key: record.get(key) for key in (DECODED_BY, TUNED_BY)}
     else:
         told = {DECODED_BY: _by_note(note) if record.get("recipe") == note.get("recipe") else None}
     return {key: value for key, value in told.items() if isinstance(value, str) and value}
+
+
+def _is_of(record: Mapping[str, Any], label_map: Path, name: str) -> bool:
+    """Returns whether a record tells of the label map that is there now: by its bytes.
+
+    A record of an earlier version has its size alone, which another label map may have by chance.
+    """
+    files = record.get("files")
+    try:
+        if not isinstance(files, dict) or files.get(name) != label_map.stat().st_size:
+            return False
+        return LABEL_MAP_SHA256 not in record or record[LABEL_MAP_SHA256] == sha256_of(label_map)
+    except OSError:
+        return False
 
 
 def _by_note(note: Mapping[str, Any]) -> str | None:

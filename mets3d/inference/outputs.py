@@ -13,12 +13,12 @@ from jaxtyping import Float32
 
 from mets3d.data.cases import Case, Scan
 from mets3d.data.nifti import Grid, write_labels, write_probabilities, write_scalar
-from mets3d.files import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, write_json, write_text
+from mets3d.files import NAMES, OBJECT, TEXT, leftovers, read_json, read_object, sha256_of, write_json, write_text
 from mets3d.inference.decoding import Decoded
 from mets3d.inference.lesion_table import as_stored, in_scanner_space, lesion_csv
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import Target
-from mets3d.rundir import PredictionsDir, mapped_cases
+from mets3d.rundir import LABEL_MAP_SHA256, PredictionsDir, mapped_cases
 
 
 def write_case(
@@ -115,7 +115,10 @@ def finish_record(
     There is one record a case, so that processes on several machines need no lock, and a kill leaves it or none.
     """
     sizes = {file.relative_to(folder.path).as_posix(): file.stat().st_size for file in files}
-    write_json(folder.record(case.name), {"recipe": recipe, "source": _source(case), "files": sizes, **(told or {})})
+    label_map = folder.label_map(case.name)
+    content = {LABEL_MAP_SHA256: sha256_of(label_map)} if label_map in files else {}
+    about = {"recipe": recipe, "source": _source(case), "files": sizes, **content, **(told or {})}
+    write_json(folder.record(case.name), about)
 
 
 def is_finished(folder: PredictionsDir, case: Case, recipe: str, *, probabilities: bool) -> bool:
@@ -127,6 +130,7 @@ def is_finished(folder: PredictionsDir, case: Case, recipe: str, *, probabilitie
             record["recipe"] == recipe
             and record["source"] == _source(case)
             and all((folder.path / file).stat().st_size == size for file, size in record["files"].items())
+            and (LABEL_MAP_SHA256 not in record or record[LABEL_MAP_SHA256] == sha256_of(folder.label_map(case.name)))
             and (not probabilities or wanted in record["files"])
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no record, or none of this version

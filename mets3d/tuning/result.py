@@ -17,8 +17,9 @@ FEW_CASES = 20
 SETTING_HEADS = ("threshold", "peak above", "from mm3", "largest only", "fill holes")
 
 
-# What becomes of a region: in the last two cases it stays at the default.
+# What becomes of a region: in the last three cases it stays at the default.
 TUNED, FORCED, UNSUPPORTED, BEST = "tuned", "forced", "not supported", "default is best"
+OUTWEIGHED = "mean does not gain"  # it gains on unseen patients, and the others lose as much by it
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Tuning:
     """The choice for every region, the cases it was made on, and its gain.
 
     regions: where a region stays at the default, what was tried. as_written: the scores of the settings in the file.
-    run_rules: the rule set of the run, where it is known.
+    run_rules: the rule set of the run, where it is known. outweighed: where the mean over the regions does not gain by
+    those that do, all regions by their settings.
     """
 
     objective: str
@@ -55,6 +57,7 @@ class Tuning:
     written: bool = True
     as_written: tuple[RegionTuning, ...] = ()
     run_rules: str = ""
+    outweighed: tuple[RegionTuning, ...] = ()
 
     @property
     def forced(self) -> list[str]:
@@ -117,17 +120,20 @@ class Tuning:
     def refusal(self, *, former: bool) -> str:
         """Says why nothing was written, and what to do. former: a file of an earlier tuning is there."""
         unsupported = [row for row in self.regions if row.outcome == UNSUPPORTED]
-        if not unsupported:
+        gaining = [row.region for row in self.regions if row.outcome == OUTWEIGHED]
+        if not unsupported and not gaining:
             reasons = ["no setting scores better than the default on these cases"]
         elif not self.folds:
             reasons = ["all cases are of one patient, so that nothing shows how these settings score on another"]
         else:
-            reasons = [f"cross-validation does not support {_list([row.region for row in unsupported])}"]
+            reasons = [_in_the_mean(gaining, self.outweighed)] if gaining else []
+            if unsupported:
+                reasons.append(f"cross-validation does not support {_list([row.region for row in unsupported])}")
             reasons += map(_compared, unsupported)
         stays = "Predictions stay as they are."
         if former:
             stays = "The file of an earlier tuning stays and is used: remove it, or predict with --decoding default."
-        force = " --force writes these settings, and whatever reads them then says so." if unsupported else ""
+        force = " --force writes these settings, and whatever reads them then says so." if unsupported or gaining else ""
         return f"{self.file} is not written: {'; '.join(reasons)}. {stays}{force}"
 
     def record(self, grids: Mapping[str, SearchGrid]) -> dict[str, Any]:
@@ -173,6 +179,22 @@ def _compared(row: RegionTuning) -> str:
         f"{row.region}: chosen without the case's patient, settings score {row.crossed:.3f} where the default has "
         f"{row.default:.3f}, gain and standard error {_gain(row.support)}"
     )
+
+
+def _in_the_mean(gaining: Sequence[str], rows: Sequence[RegionTuning]) -> str:
+    """Says that some regions gain on unseen patients, and what the others lose by it. rows: of all regions."""
+    changes = [f"{row.region} by {_gain(row.support)}" for row in rows if math.isfinite(row.support.gain)]
+    verb = "gains" if len(gaining) == 1 else "gain"
+    return (
+        f"{_list(gaining)} {verb} on unseen patients and the mean over all regions does not ({mean_gain(rows):+.3f}): "
+        f"with these settings the scores change, with standard error, {', '.join(changes)}"
+    )
+
+
+def mean_gain(rows: Iterable[RegionTuning]) -> float:
+    """Returns the mean over the regions of their gains on unseen patients; NaN where none has one."""
+    gains = [row.support.gain for row in rows if math.isfinite(row.support.gain)]
+    return sum(gains) / len(gains) if gains else math.nan
 
 
 def _gain(support: Support) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mets3d.inference.decoding_settings import Decoding
 from mets3d.regions import Region, Target
-from mets3d.tuning.result import BEST, FORCED, TUNED, UNSUPPORTED, RegionTuning
+from mets3d.tuning.result import BEST, FORCED, OUTWEIGHED, TUNED, UNSUPPORTED, RegionTuning, mean_gain
 from mets3d.tuning.search import GAIN, Cases, Scores, SearchGrid, choose, choose_without, mean, out_of_fold
 from mets3d.tuning.support import Support, support
 
@@ -45,12 +45,14 @@ class Choice:
     """Settings for new cases and, fold by fold, those chosen without its patients; and what they score.
 
     rows: of the settings as they are, by region. tried: of regions that stay at the default, what was tried for them.
+    outweighed: of all regions by settings that were left, because the mean over the regions does not gain.
     """
 
     new: Decoding
     folds: Sequence[Decoding]
     rows: Mapping[str, RegionTuning]
     tried: Mapping[str, RegionTuning] = field(default_factory=dict)
+    outweighed: tuple[RegionTuning, ...] = ()
 
     @property
     def shown(self) -> tuple[RegionTuning, ...]:
@@ -69,10 +71,10 @@ def supported_choice(search: Search) -> Choice:
     Nothing is tuned where cross-validation does not support it, or is not possible.
     """
     choice = _narrowed(search, lambda row: row.outcome == TUNED and row.support.holds)
-    gains = [row.support.gain for row in choice.rows.values() if np.isfinite(row.support.gain)]
-    if choice.tuned and np.mean(gains) <= GAIN:  # what they gain is lost in the regions around them
-        tried = {**choice.tried, **{name: choice.rows[name] for name in choice.tuned}}
-        choice = replace(_choice(search, []), tried=tried)
+    if choice.tuned and mean_gain(choice.rows.values()) <= GAIN:  # what they gain is lost in the regions around them
+        gaining = {name: replace(choice.rows[name], outcome=OUTWEIGHED) for name in choice.tuned}
+        rows = tuple(choice.rows.values())
+        choice = replace(_choice(search, []), tried={**choice.tried, **gaining}, outweighed=rows)
     tried = {
         name: replace(row, outcome=UNSUPPORTED) if row.outcome == TUNED else row for name, row in choice.tried.items()
     }
@@ -80,10 +82,11 @@ def supported_choice(search: Search) -> Choice:
 
 
 def forced_choice(search: Search) -> Choice:
-    """Returns the best settings of all regions; those that are not supported are marked."""
+    """Returns the best settings of all regions; those that are not supported, each or in the mean, are marked."""
     choice = _narrowed(search, lambda row: row.outcome == TUNED)
+    mean_gains = mean_gain(choice.rows.values()) > GAIN
     rows = {
-        name: replace(row, outcome=FORCED) if row.outcome == TUNED and not row.support.holds else row
+        name: replace(row, outcome=FORCED) if row.outcome == TUNED and not (mean_gains and row.support.holds) else row
         for name, row in choice.rows.items()
     }
     return replace(choice, rows=rows)

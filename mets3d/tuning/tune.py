@@ -29,15 +29,22 @@ from mets3d.inference.decoding_settings import (
 )
 from mets3d.processes import RunAll, worker_processes
 from mets3d.regions import Region, Target
-from mets3d.rundir import open_run
+from mets3d.rundir import RunDir, open_run
 from mets3d.tuning.held_out_cases import HeldOutCase, held_out_cases
 from mets3d.tuning.rescoring import needs_outer, prepare, score
 from mets3d.tuning.result import Tuning
 from mets3d.tuning.search import Cases, grid_for
 from mets3d.tuning.supported import Choice, Search, forced_choice, supported_choice
 
+
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 MOST_FOLDS = 10  # with up to as many patients each is left out on its own
+
+
+class OtherRulesError(ValueError):
+    """A rule set that is not the run's: settings that raise its scores may lower those that the run is known by."""
+
+    exit_code = 1
 
 
 def tune(
@@ -60,14 +67,18 @@ def tune(
     A region whose gain cross-validation does not support (`support`) stays at the default. Where none is left, nothing
     is written and a former file stays as it is (`Tuning.written`). force: writes all settings; the file says so.
 
-    Raises FileNotFoundError or ValueError before the search, naming the cases, if probabilities are missing, were made
-    of training data or by other weights, or a case has no reference or another grid.
+    Raises OtherRulesError for other rules than the run's without `force`; FileNotFoundError or ValueError before the
+    search, naming the cases, if probabilities are missing, were made of training data or by other weights, or a case
+    has no reference or another grid.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"expected the objective to be one of {', '.join(OBJECTIVES)}; found {objective!r}")
     run = open_run(run_path, needs=("config", "split"))
     config = run.load_config()
-    rules = rules or config.validate_.rules
+    file, run_rules = out or run.decoding, config.validate_.rules
+    rules = rules or run_rules
+    if not force:
+        _refuse_other_rules(rules, run_rules, run, file)
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
     scored = [region for region in target.regions if region in rules_named(rules).regions]
@@ -92,14 +103,25 @@ def tune(
         tuple(case.name for case in cases),
         len(folds),
         choice.shown,
-        out or run.decoding,
+        file,
         force or bool(choice.tuned),
         tuple(choice.rows.values()),
-        config.validate_.rules,
+        run_rules,
+        choice.outweighed,
     )
     if tuning.written:
         _write(tuning, choice, weights, tuning.record(grids) | _of_patients(cases, folds, choice))
     return tuning
+
+
+def _refuse_other_rules(rules: str, run_rules: str, run: RunDir, file: Path) -> None:
+    """Raises ValueError for unknown rules, and OtherRulesError for those that the run is not scored by."""
+    if rules_named(rules) != rules_named(run_rules):
+        raise OtherRulesError(
+            f"{file} is not written: expected the rule set of the run (validate.rules), {run_rules}, by which its "
+            f"scores are made, found --rules {rules}; leave --rules out, or, if the run is to be scored by {rules} from "
+            f"now on, set validate.rules in {run.config}. --force tunes by {rules} all the same, and the file says so"
+        )
 
 
 def _write(tuning: Tuning, choice: Choice, weights: str | None, about: Mapping[str, Any]) -> None:

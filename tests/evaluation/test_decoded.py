@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_a_record_of_an_earlier_version_goes_with_the_note(tmp_path: Path, note:
 
 
 def test_a_label_map_that_came_later_is_not_what_the_record_tells_of(tmp_path: Path) -> None:
+    told = {"decoding": "default", "label_map_sha256": hashlib.sha256(b"12345").hexdigest()}
+    folder = predicted(tmp_path / "a", told)
+    assert recorded_decodings(folder, [NAME]) == {NAME: {"decoding": "default"}}
+    for content in (b"other", b"longer one"):
+        (folder / f"{NAME}.nii.gz").write_bytes(content)
+        assert recorded_decodings(folder, [NAME]) == {}
+
+
+def test_a_record_without_the_content_goes_by_the_size(tmp_path: Path) -> None:
     folder = predicted(tmp_path / "a", {"decoding": "default"})
     (folder / f"{NAME}.nii.gz").write_bytes(b"other")
     assert recorded_decodings(folder, [NAME]), "of the same length it cannot be told apart"

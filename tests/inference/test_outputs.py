@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mets3d.data.cases import Case, Scan
+from mets3d.evaluation.decoded import recorded_decodings
 from mets3d.inference import outputs
 from mets3d.rundir import PredictionsDir
 
@@ -70,3 +71,18 @@ def test_a_case_is_another_where_a_file_is_another_or_is_read_as_another_sequenc
     outputs.finish_record(folder, replace(case, sequences=whole), "recipe", [])
     swapped = {"t1c": whole["t2f"], "t2f": whole["t1c"]}
     assert not is_finished(replace(case, sequences=swapped)), "the files are the same, what they show is not"
+
+
+def test_a_case_is_not_finished_where_another_label_map_of_equal_size_took_the_place(tmp_path: Path) -> None:
+    scan = tmp_path / "t1c.nii.gz"
+    scan.write_bytes(b"scan")
+    case, folder = Case("P1", tmp_path, {"t1c": Scan(scan)}, None, "P1"), PredictionsDir(tmp_path / "out")
+    folder.records.mkdir(parents=True)
+    label_map = folder.label_map("P1")
+    label_map.write_bytes(b"decoded")
+    outputs.finish_record(folder, case, "recipe", [label_map], {"decoding": "default"})
+    assert recorded_decodings(folder.path, ["P1"]) == {"P1": {"decoding": "default"}}
+    assert outputs.is_finished(folder, case, "recipe", probabilities=False)
+    label_map.write_bytes(b"another")
+    assert recorded_decodings(folder.path, ["P1"]) == {}
+    assert not outputs.is_finished(folder, case, "recipe", probabilities=False)

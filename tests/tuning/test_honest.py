@@ -153,6 +153,36 @@ def test_regions_are_judged_each_by_itself(tmp_path: Path) -> None:
     assert plan_of(run).new["WT"].threshold != 0.5
 
 
+def outweighed(_seed: int) -> Example:
+    """ET is there at 0.3 alone, 147 of its voxels on top of the right 33; WT and TC are right until it is painted."""
+    lesion, fat = ball(CENTRE, 2), ball(CENTRE, 3.5)
+    right = np.where(lesion, 0.9, 0.01)
+    return np.stack([right, right, np.where(fat, 0.38, 0.01)]), np.where(lesion, 3, 0)
+
+
+def test_a_gain_that_the_other_regions_lose_is_refused_in_its_own_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = make_run(tmp_path, cases_of(outweighed))
+    words = ["tune", str(run), str(data), "--jobs", "1"]
+    right, painted = int(ball(CENTRE, 2).sum()), int(ball(CENTRE, 3.5).sum())
+    dice = 2 * right / (right + painted)
+    mean = (dice + 2 * (dice - 1)) / 3
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    row = next(line for line in printed.out.splitlines() if line.startswith("ET"))
+    assert row.endswith("mean does not gain")
+    assert (
+        f"ET gains on unseen patients and the mean over all regions does not ({mean:+.3f}): with these settings the "
+        f"scores change, with standard error, WT by {dice - 1:+.3f} (0.000), TC by {dice - 1:+.3f} (0.000), ET by "
+        f"{dice:+.3f} (0.000). Predictions stay as they are. --force writes these settings"
+    ) in printed.err
+    assert "does not support" not in printed.err
+    assert not (run / "decoding.json").exists()
+    assert main([*words, "--force"]) == 0
+    assert read_json(run / "decoding.json")["forced"] == ["ET"]
+
+
 # ---------------------------------------------------------------- out-of-fold, computed another way
 
 
@@ -190,13 +220,23 @@ def test_a_patients_own_reference_has_no_say_in_its_settings(tmp_path: Path) -> 
 # ---------------------------------------------------------------- one rule set
 
 
-def test_other_rules_than_the_runs_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_rules_than_the_runs_are_refused_and_forced_ones_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, data = make_run(tmp_path, cases_of(planted_threshold))
-    assert main(["tune", str(run), str(data), "--jobs", "1", "--rules", "brats2023"]) == 0
+    words = ["tune", str(run), str(data), "--jobs", "1"]
+    assert main([*words, "--rules", "brats2023"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    refused = "expected the rule set of the run (validate.rules), brats2026, by which its scores are made, found --rules"
+    assert f"{run / 'decoding.json'} is not written: {refused} brats2023; leave --rules out" in printed.err
+    assert not (run / "decoding.json").exists()
+    assert main([*words, "--rules", "brats2023", "--force"]) == 0
     known = "the rule set of the run (validate.rules), by which `mets3d evaluate` scores, is brats2026"
     said = f"tuned by brats2023, and {known}"
     assert said in capsys.readouterr().out
     assert any(caveat.startswith(said) for caveat in read_json(run / "decoding.json")["caveats"])
     assert plan_of(run).rules == "brats2023"
-    assert main(["tune", str(run), str(data), "--jobs", "1"]) == 0
+    assert main(words) == 0
     assert "validate.rules), by which" not in capsys.readouterr().out

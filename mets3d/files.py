@@ -149,6 +149,22 @@ def leftovers(folder: Path) -> list[Path]:
     return found
 
 
+def recover(target: Path) -> None:
+    """Gives a folder its name back that `replacing` had moved aside when it was killed, before the new one was there.
+
+    Removes what else dead processes left of this target, for that never came to be. Does nothing where all is well.
+    """
+    ends = (f".tmp.{target.name}", f".tmp.old.{target.name}")
+    dead = {path: path.name.removeprefix(f".{path.name.split('.')[1]}") for path in leftovers(target.parent)}
+    aside = [path for path, end in dead.items() if end == ends[1]]
+    if aside and not target.exists():
+        with suppress(OSError):  # another process has just done the same
+            max(aside, key=lambda path: path.stat().st_mtime).rename(target)
+    for path, end in dead.items():
+        if end in ends:
+            remove(path)
+
+
 def is_alive(process: int) -> bool:
     """Returns whether a process of this number runs on this host, also where that cannot be told."""
     if os.name != "posix":

@@ -232,6 +232,24 @@ def test_an_old_folder_that_a_kill_left_aside_is_a_leftover(tmp_path: Path) -> N
     assert [file.name for file in aside.iterdir()] == ["old"]
 
 
+@pytest.mark.parametrize("new_is_there", [False, True])
+def test_a_folder_that_a_kill_left_aside_comes_back_and_nothing_else_stays(tmp_path: Path, new_is_there: bool) -> None:
+    """Killed between the two renames, or after the second: what is in place then is the new one."""
+    dead, living = 2**22 + 7, os.getppid()  # no system has as many processes
+    target = tmp_path / "report"
+    for name in (f".{dead}.tmp.old.report", f".{dead}.tmp.report", f".{living}.tmp.report", f".{dead}.tmp.old.other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    if new_is_there:
+        target.mkdir()
+        (target / "content").write_text("new")
+    files.recover(target)
+    assert (target / "content").read_text() == ("new" if new_is_there else f".{dead}.tmp.old.report")
+    others = {f".{living}.tmp.report", f".{dead}.tmp.old.other"}
+    assert {path.name for path in tmp_path.iterdir()} == {"report", *others}
+    files.recover(tmp_path / "nowhere" / "report")
+
+
 def test_what_a_living_process_writes_is_left_alone_for_a_day(tmp_path: Path) -> None:
     file = tmp_path / f".{os.getpid()}.tmp.a"
     file.touch()

@@ -14,9 +14,10 @@ from mets3d.reporting.run_record import RunRecord
 from mets3d.rundir import RunDir
 from mets3d.statistics.comparison import method_names
 from mets3d.statistics.decodings import decoding_remarks, different_decodings
-from mets3d.statistics.edited_table import signs_of_a_spreadsheet
+from mets3d.statistics.edited_table import columns_in, signs_of_a_spreadsheet
 from mets3d.statistics.pooled_runs import ArmRuns
 from mets3d.statistics.score_table import read_scores, table_of
+from mets3d.statistics.table_gaps import table_gaps
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
     """
     named = dict(zip(method_names(paths, names), paths, strict=True))
     tables: dict[str, Sequence[Row]] = {name: read_scores(path) for name, path in named.items()}
+    gaps = [
+        f"{name}: {gap}" for name, rows in tables.items() for gap in table_gaps(rows, columns_in(table_of(named[name])))
+    ]
     runs = {name: path for name, path in named.items() if RunDir(path).config.is_file()}
     edited = [f"{name}: {sign}" for name, path in named.items() if (sign := signs_of_a_spreadsheet(table_of(path)))]
     read = read_runs(list(runs.values())) if runs else []
@@ -50,7 +54,7 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
     records = as_arms(read) if runs and not names else []
     if not any(record.runs for record in records):
         alone = _methods(tables, of_runs, [record.label for record in records if record.label in of_runs])
-        return replace(alone, remarks=[*edited, *alone.remarks])
+        return replace(alone, remarks=[*edited, *gaps, *alone.remarks])
     others = {name: rows for name, rows in tables.items() if name not in runs}
     if shared := {record.label for record in records} & others.keys():
         raise ValueError(f"expected tables of other names than the arms, found {', '.join(shared)}; give --names")
@@ -64,7 +68,7 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
         methods,
         {record.label: record.lesion_rows() for record in records},
         {record.label: arm_tables(record) for record in records},
-        [*edited, *_remarks(records), *_left_out(read), *_of_decodings(methods)],
+        [*edited, *gaps, *_remarks(records), *_left_out(read), *_of_decodings(methods)],
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mets3d import __version__
 from mets3d.data import Progress, quiet
-from mets3d.files import replacing
+from mets3d.files import recover, replacing
 from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
 from mets3d.reporting.case_pages import write_case_pages
 from mets3d.reporting.compare import cases_in_all, compared, without_absent
@@ -82,6 +82,7 @@ def write_page(
 ) -> Path:
     """Writes the page of runs that are read, as `report` does; raises FileExistsError as that."""
     folder, records = ReportDir(out), without_absent(records)
+    recover(out)
     refuse_strangers(out, REPORT, "report", folder.page.name, ReportDir.entries())
     title = _title(records)
     with replacing(out) as temporary:

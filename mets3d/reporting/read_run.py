@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.run_state import state_of
-from mets3d.reporting.sentences import count
+from mets3d.reporting.sentences import count, joined
 from mets3d.rundir import DECODED_BY, PREDICTION_NOTE, TUNED_BY, open_run
 from mets3d.statistics.decodings import decoding_remarks
 from mets3d.statistics.edited_table import signs_of_a_spreadsheet
-from mets3d.statistics.score_table import numbers, read_cells
+from mets3d.statistics.score_table import numbers, read_cells, score_cells
+from mets3d.statistics.table_gaps import KNOWN, table_gaps, unknown_regions
 
 # Of the records of a run: what the page does more with than write it.
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -135,10 +137,13 @@ def _read_scores(record: RunRecord) -> None:
         record.notes.append(Note(f"No {file.name}: no scores on this page.", evaluate_command(record)))
         return
     before = len(record.notes)
-    record.scores = [_with_patient(record, row, KEYS) for row in _cells(record, file, KEYS)]
+    cells = _of_known_regions(record, _cells(record, file, score_cells))
+    record.scores = [_with_patient(record, row, KEYS) for row in cells]
     if not record.scores and len(record.notes) == before:
         record.notes.append(Note(f"{file.name} holds no score: no scores on this page.", evaluate_command(record)))
     _check_rules(record)
+    for gap in table_gaps(record.scores, cells[0] if cells else (), record.split.get("validation", ())):
+        record.notes.append(Note(f"{file.name}: {gap}.", evaluate_command(record), weighty=True))
     _check_cases(record)
     _check_decoding(record)
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
@@ -148,6 +153,18 @@ def _read_scores(record: RunRecord) -> None:
     elif seen:
         every = "Every scored case was used in training: these scores say nothing about patients not seen before."
         record.notes.append(Note(every, weighty=True))
+
+
+def _of_known_regions(record: RunRecord, cells: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Leaves out rows of regions that are none of ours, with a note."""
+    unknown = unknown_regions(cells)
+    if unknown:
+        text = (
+            f"{record.run.scores.name} has rows of {joined(unknown)}, expected {joined(KNOWN)} as regions: they are "
+            "left out."
+        )
+        record.notes.append(Note(text, evaluate_command(record), weighty=True))
+    return [row for row in cells if row["region"] not in unknown]
 
 
 def _check_cases(record: RunRecord) -> None:
@@ -209,7 +226,7 @@ def _read_lesions(record: RunRecord) -> None:
     rules = {(row["case"], row["region"]): row["rules"] for row in record.scores}
     record.lesions = [
         _row(row, texts) | {"size_class": row.get("size_class", ""), "rules": rules[row["case"], row["region"]]}
-        for row in _by_the_rules(record, file, _cells(record, file, texts))
+        for row in _by_the_rules(record, file, _cells(record, file, partial(read_cells, needed=texts)))
         if (row["case"], row["region"]) in rules
     ]
 
@@ -221,9 +238,10 @@ def _read_froc(record: RunRecord) -> None:
     if not file.exists():
         return
     patients = record.patients
+    read = partial(read_cells, needed=("case", "region", *counts))
     rows = [
         _row(row, ("case", "region")) | {PATIENT: patients.get(row["case"])}
-        for row in _by_the_rules(record, file, _cells(record, file, ("case", "region", *counts)))
+        for row in _by_the_rules(record, file, _cells(record, file, read))
     ]
     record.froc = [row for row in rows if all(column in row for column in counts)]
 
@@ -243,8 +261,8 @@ def _with_patient(record: RunRecord, cells: dict[str, str], texts: Sequence[str]
     return row | {PATIENT: patient} if patient else row
 
 
-def _cells(record: RunRecord, file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    cells: list[dict[str, str]] = _guarded(record, file, lambda: read_cells(file, needed)) or []
+def _cells(record: RunRecord, file: Path, read: Callable[[Path], list[dict[str, str]]]) -> list[dict[str, str]]:
+    cells: list[dict[str, str]] = _guarded(record, file, lambda: read(file)) or []
     if cells and (sign := signs_of_a_spreadsheet(file)):
         record.notes.append(Note(f"{file.name} was saved by a spreadsheet: {sign}.", weighty=True))
     return cells
@@ -267,12 +285,18 @@ def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         record.notes.append(Note(f"{file.name} is left out: expected an object, found {type(content).__name__}."))
         return {}
-    wrong = [key for key, kind in TYPES.items() if content.get(key) is not None and not isinstance(content[key], kind)]
+    wrong = [key for key in TYPES if content.get(key) is not None and not _fits(key, content[key])]
     if wrong:
         record.notes.append(Note(f"{file.name}: {', '.join(wrong)} cannot be read and is left out."))
     return {
         key: value for key, value in content.items() if key not in wrong and (value is not None or key not in TYPES)
     }
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Returns whether a value of a record is of its type; cases and patients are names."""
+    names = value if isinstance(value, list) else value.values() if key == "patients" and isinstance(value, dict) else ()
+    return isinstance(value, TYPES[key]) and all(isinstance(name, str) for name in names)
 
 
 def _guarded(record: RunRecord, file: Path, read: Callable[[], Any]) -> Any:

@@ -3,19 +3,22 @@
 Read are a byte-order mark, semicolons or tabs between cells, decimal commas, quotes, CRLF, empty lines and rows, and
 columns in another order or added. Refused, in a sentence with the line and what to do, is what may mean two things:
 1,234 where no other number says what the comma is, commas and points mixed, separators of thousands, surplus cells, and
-cells that became a date, a truth value or an error.
+cells that became a date, a truth value or an error; and numbers that their column cannot hold, as 1e400 or a Dice of
+845.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ADVICE = "take the table that `mets3d evaluate` wrote, or save this one as CSV UTF-8 with points in its numbers"
+ROUNDING = 1e-6  # by which a share may leave 0 to 1
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _SEPARATOR_SAID = re.compile(r"sep=(.)\r?\n")  # a first line of Excel's
@@ -40,11 +43,15 @@ _PERHAPS_DATE = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}|{_MONTH}[-. ]\d{{1,4}}", r
 
 @dataclass(frozen=True)
 class Columns:
-    """What a table's columns hold: `needed` must be there, `texts` hold names, `holds_number` says of which others."""
+    """What a table's columns hold: `needed` must be there, `texts` hold names, `holds_number` says of which others.
+
+    ends: the least and the largest value of a column.
+    """
 
     needed: Sequence[str]
     texts: Collection[str]
     holds_number: Callable[[str], bool]
+    ends: Callable[[str], tuple[float, float]]
 
 
 Lines = list[tuple[int, dict[str, str]]]  # number of a line, and its cells by column
@@ -73,6 +80,15 @@ def signs_of_a_spreadsheet(file: Path) -> str:
     except (OSError, ValueError):
         return ""
     return f"read with {SEPARATORS[separator]} between its cells" if separator != "," else ""
+
+
+def columns_in(file: Path) -> list[str]:
+    """Returns the names of a table's columns, those without a number in any row too; none where it cannot be read."""
+    try:
+        _, names = next(_lines(*_opened(file)), (0, []))
+    except (OSError, ValueError):
+        return []
+    return [name.strip() for name in names]
 
 
 # ---------------------------------------------------------------- lines
@@ -177,7 +193,23 @@ def _with_points(rows: Lines, columns: Columns) -> list[dict[str, str]]:
         _check_commas(rows, names, odd)
     for _, row in rows:
         row |= {name: row[name].replace(",", ".") for name in odd}
+    for name in filter(columns.holds_number, names):
+        _check_values(rows, name, *columns.ends(name))
     return [row for _, row in rows]
+
+
+def _check_values(rows: Lines, name: str, least: float, largest: float) -> None:
+    """Refuses numbers that the column cannot hold; `nan` is no value."""
+    for number, row in rows:
+        value = float(row[name] or math.nan)
+        if math.isinf(value):
+            raise ValueError(
+                f"line {number}: {name}: expected a number, found {row[name][:40]!r}, which is infinite; leave the "
+                "cell empty where there is no value"
+            )
+        if value < least - ROUNDING or value > largest + ROUNDING:
+            known = f"{least:g} to {largest:g}" if math.isfinite(largest) else f"{least:g} or more"
+            raise ValueError(f"line {number}: {name}: expected {known}, found {row[name][:40]}; {ADVICE}")
 
 
 def _check_commas(rows: Lines, names: Sequence[str], odd: Mapping[str, Sequence[tuple[int, str]]]) -> None:

@@ -16,6 +16,7 @@ from mets3d.statistics.edited_table import Columns, read_table
 
 CaseValues = dict[str, float]  # case -> value
 _NAMES = (*KEYS, *TEXTS, "lesion", "kind", "size_class")  # columns of the tables that hold no number, or a lesion's
+SHARE_DIGITS = 3  # of scores from 0 to 1; counts have none, distances one
 _PLACES = ("threshold", "x_mm", "y_mm", "z_mm", "i", "j", "k")  # columns of other tables than scores.csv that do
 
 
@@ -25,11 +26,30 @@ def read_cells(file: Path, needed: Sequence[str] = KEYS) -> list[dict[str, str]]
     It may have been saved by a spreadsheet (`edited_table`). Raises ValueError, without the file's name, for what
     cannot be read with certainty, and with the columns of `needed` that it lacks.
     """
-    return read_table(file, Columns(needed, _NAMES, _holds_number))
+    return read_table(file, Columns(needed, _NAMES, _holds_number, _ends))
+
+
+def score_cells(file: Path) -> list[dict[str, str]]:
+    """Returns the rows of a score table as `read_cells`, and raises as that; also for a case and region twice."""
+    cells = read_cells(file, KEYS)
+    seen: set[tuple[str, str]] = set()
+    for row in cells:
+        if (row["case"], row["region"]) in seen:
+            raise ValueError(f"expected one row per case and region, found {row['case']} {row['region']} twice")
+        seen.add((row["case"], row["region"]))
+    return cells
 
 
 def _holds_number(column: str) -> bool:
     return column in _PLACES or score_of(column) is not None
+
+
+def _ends(column: str) -> tuple[float, float]:
+    """Returns the least and the largest value that a column of scores can hold."""
+    score = score_of(column)
+    if score is None or column == "volume_error_mm3":
+        return -math.inf, math.inf
+    return 0.0, 1.0 if score.better and score.digits == SHARE_DIGITS else math.inf
 
 
 def numbers(row: Mapping[str, object]) -> dict[str, float]:
@@ -67,17 +87,12 @@ def read_scores(path: Path) -> list[Row]:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such table; expected scores.csv as `mets3d evaluate` writes it")
     try:
-        cells = read_cells(file)
+        cells = score_cells(file)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     rows: list[Row] = [text_cells(row) | numbers(_without_keys(row)) for row in cells]
     if not rows:
         raise ValueError(f"{file}: expected a row per case and region, found none")
-    seen: set[tuple[str, str]] = set()
-    for row in rows:
-        if (row["case"], row["region"]) in seen:
-            raise ValueError(f"{file}: expected one row per case and region, found {row['case']} {row['region']} twice")
-        seen.add((row["case"], row["region"]))
     return rows
 
 

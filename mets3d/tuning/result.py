@@ -133,7 +133,9 @@ class Tuning:
         stays = "Predictions stay as they are."
         if former:
             stays = "The file of an earlier tuning stays and is used: remove it, or predict with --decoding default."
-        force = " --force writes these settings, and whatever reads them then says so." if unsupported or gaining else ""
+        force = (
+            " --force writes these settings, and whatever reads them then says so." if unsupported or gaining else ""
+        )
         return f"{self.file} is not written: {'; '.join(reasons)}. {stays}{force}"
 
     def record(self, grids: Mapping[str, SearchGrid]) -> dict[str, Any]:

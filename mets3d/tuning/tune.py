@@ -36,7 +36,6 @@ from mets3d.tuning.result import Tuning
 from mets3d.tuning.search import Cases, grid_for
 from mets3d.tuning.supported import Choice, Search, forced_choice, supported_choice
 
-
 OBJECTIVES = ("lesion_wise_dice", "f1", "dice")
 MOST_FOLDS = 10  # with up to as many patients each is left out on its own
 
@@ -119,8 +118,9 @@ def _refuse_other_rules(rules: str, run_rules: str, run: RunDir, file: Path) -> 
     if rules_named(rules) != rules_named(run_rules):
         raise OtherRulesError(
             f"{file} is not written: expected the rule set of the run (validate.rules), {run_rules}, by which its "
-            f"scores are made, found --rules {rules}; leave --rules out, or, if the run is to be scored by {rules} from "
-            f"now on, set validate.rules in {run.config}. --force tunes by {rules} all the same, and the file says so"
+            f"scores are made, found --rules {rules}; leave --rules out, or, if the run is to be scored by {rules} "
+            f"from now on, set validate.rules in {run.config}. --force tunes by {rules} all the same, and the file "
+            "says so"
         )
 
 

@@ -19,7 +19,8 @@ def arguments(parser: VerbParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="data set that the run was trained on")
     parser.add_argument("--objective", default="lesion_wise_dice", metavar="SCORE",
                         help="its mean is raised: lesion_wise_dice (default), f1 or dice")  # fmt: skip
-    parser.add_argument("--rules", help="rule set of the score (default the run's, validate.rules; another one needs --force)")  # fmt: skip
+    parser.add_argument("--rules",
+                        help="rule set of the score (default the run's; another one needs --force)")  # fmt: skip
     parser.takes_jobs()
     parser.add_argument("--out", type=output_file, metavar="FILE", help="file to write (default RUN/decoding.json)")
     parser.add_argument("--force", action="store_true",

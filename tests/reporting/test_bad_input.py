@@ -173,3 +173,111 @@ def test_a_table_saved_by_a_spreadsheet(scored_run, told, read_page):
     code, _, err = told("compare", plain, edited)
     assert (code, err.count("\n")) == (2, 1)
     assert f"{table}: line 2: lesion_wise_dice: expected a number, found '1.000," in err
+
+
+def lines_of(run):
+    return (run / "scores.csv").read_text().splitlines()
+
+
+def said_of_scores(run):
+    return [note for note in notes_of(run) if "scores.csv" in note]
+
+
+def changed(line, column, cell):
+    cells = line.split(",")
+    cells[column] = cell
+    return ",".join(cells)
+
+
+WHAT_IS_LEFT = {
+    "a row was deleted": (
+        lambda head, rows: [head, *[row for row in rows if not row.startswith("B,ET")]],
+        "scores.csv: 1 of 18 rows of a case and region are not in it (B ET), so",
+    ),
+    "a case was deleted": (
+        lambda head, rows: [head, *[row for row in rows if not row.startswith("C,")]],
+        "scores.csv: 3 of 18 rows of a case and region are not in it (C WT, C TC, C ET), so",
+    ),
+    "a region was deleted": (
+        lambda head, rows: [head, *[row for row in rows if ",TC," not in row]],
+        "scores.csv: 6 of 18 rows of a case and region are not in it (A TC, B TC, C TC and 3 more), so",
+    ),
+    "columns were deleted": (
+        lambda head, rows: [",".join(line.split(",")[:3] + line.split(",")[5:]) for line in (head, *rows)],
+        "scores.csv: it has no column lesion_wise_dice, lesion_wise_hd95, so what that would show is left out.",
+    ),
+    "there are regions that are none": (
+        lambda head, rows: [head, *rows, changed(rows[0], 1, "EDEMA")],
+        "scores.csv has rows of EDEMA, expected WT, TC, ET and RC as regions: they are left out.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WHAT_IS_LEFT)
+def test_what_an_edited_table_lacks_is_said_in_one_sentence_and_the_rest_is_shown(scored_run, kind):
+    change, said = WHAT_IS_LEFT[kind]
+    run = scored_run("run")
+    head, *rows = lines_of(run)
+    (run / "scores.csv").write_text("\n".join(change(head, rows)) + "\n")
+    said = f"{said} means and tests are over the others." if said.endswith(" so") else said
+    assert said_of_scores(run) == [said]
+    weighty = [note.weighty for note in read_run(run).notes if note.text == said]
+    assert weighty == [True]
+    left = {tuple(row.split(",")[:2]) for row in change(head, rows)[1:] if "EDEMA" not in row}
+    assert {(row["case"], row["region"]) for row in read_run(run).scores} == left
+
+
+def test_a_column_without_a_number_is_no_missing_one(scored_run):
+    run = scored_run("run")
+    head, *rows = lines_of(run)
+    (run / "scores.csv").write_text("\n".join([head, *[changed(row, 6, "") for row in rows]]) + "\n")
+    assert said_of_scores(run) == []
+
+
+REFUSED_CELLS = {
+    "infinite": ("1e400", "expected a number, found '1e400', which is infinite; leave the cell empty"),
+    "minus infinite": ("-inf", "expected a number, found '-inf', which is infinite"),
+    "a word": ("good", "expected a number, found 'good'"),
+    "a lost point": ("845", "expected 0 to 1, found 845"),
+    "negative": ("-0.2", "expected 0 to 1, found -0.2"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_CELLS)
+def test_a_cell_that_is_no_such_score_is_refused_by_line(scored_run, kind):
+    cell, said = REFUSED_CELLS[kind]
+    run = scored_run("run")
+    head, *rows = lines_of(run)
+    rows[4] = changed(rows[4], 3, cell)
+    (run / "scores.csv").write_text("\n".join([head, *rows]) + "\n")
+    (note,) = said_of_scores(run)
+    assert note.startswith(f"scores.csv cannot be read and is left out: line 6: lesion_wise_dice: {said}")
+    assert read_run(run).scores == []
+
+
+def test_a_case_and_region_twice_has_no_scores(scored_run):
+    run = scored_run("run")
+    head, *rows = lines_of(run)
+    (run / "scores.csv").write_text("\n".join([head, *rows, rows[4]]) + "\n")
+    (note,) = said_of_scores(run)
+    assert note == ("scores.csv cannot be read and is left out: expected one row per case and region, found B TC twice")
+
+
+def test_compare_says_what_a_table_lacks_and_refuses_what_the_page_does(scored_run, told):
+    whole, cut = scored_run("whole"), scored_run("cut", 1)
+    head, *rows = lines_of(cut)
+    (cut / "scores.csv").write_text("\n".join([head, *[row for row in rows if not row.startswith("B,ET")]]) + "\n")
+    code, out, err = told("compare", whole, cut)
+    assert code == 0, err
+    assert "cut: 1 of 18 rows of a case and region are not in it (B ET), so means and tests are over the others" in out
+    assert "whole: " not in out.split("\n\n")[0]
+    (cut / "scores.csv").write_text("\n".join([head, *rows[:-1], changed(rows[-1], 5, "1e400")]) + "\n")
+    code, _, err = told("compare", whole, cut)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{cut / 'scores.csv'}: line 19: dice: expected a number, found '1e400', which is infinite" in err
+
+
+def test_names_in_a_record_that_are_none_are_left_out(scored_run):
+    run = scored_run("run")
+    (run / "split.json").write_text('{"training": [["T1"]], "validation": ["A", 3], "patients": {"A": ["P"]}}')
+    assert "split.json: training, validation, patients cannot be read and is left out." in notes_of(run)

@@ -98,6 +98,35 @@ def test_one_that_fails_is_said_once_and_the_next_validation_tries_again(
     assert said[1:] == ["page: it could not be written (mets3d report: no disk); the training goes on"]
 
 
+def test_a_page_that_a_kill_left_aside_is_back_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    """The training was killed, too: nobody was left to give the former page its name back."""
+    aside = tmp_path / f".{2**22 + 7}.tmp.old.report"  # no system has as many processes
+    aside.mkdir()
+    (aside / "index.html").write_text("the former page")
+    (tmp_path / f".{2**22 + 7}.tmp.report").mkdir()
+    Programs(monkeypatch, "pass")
+    link = PageLink(RunDir(tmp_path), say=said.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    link.close()
+    assert (tmp_path / "report" / "index.html").read_text() == "the former page"
+
+
+def test_a_page_that_a_kill_leaves_aside_comes_back_when_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    programs = Programs(monkeypatch, "import time; time.sleep(100)")
+    link = PageLink(RunDir(tmp_path), say=said.append)
+    link.renew()
+    aside = tmp_path / f".{programs.started[0].pid}.tmp.old.report"
+    aside.mkdir()
+    (aside / "index.html").write_text("the former page")
+    monkeypatch.setattr(page_link, "FINISH_S", 0.0)
+    link.close()
+    assert (tmp_path / "report" / "index.html").read_text() == "the former page"
+
+
 def test_a_process_that_cannot_be_started_costs_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

@@ -229,7 +229,9 @@ def test_other_rules_than_the_runs_are_refused_and_forced_ones_are_said(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
-    refused = "expected the rule set of the run (validate.rules), brats2026, by which its scores are made, found --rules"
+    refused = (
+        "expected the rule set of the run (validate.rules), brats2026, by which its scores are made, found --rules"
+    )
     assert f"{run / 'decoding.json'} is not written: {refused} brats2023; leave --rules out" in printed.err
     assert not (run / "decoding.json").exists()
     assert main([*words, "--rules", "brats2023", "--force"]) == 0

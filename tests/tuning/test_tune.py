@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mets3d.__main__ import main
-from mets3d.config import Config, load_file, to_yaml
+from mets3d.config import Config, to_yaml
 from mets3d.data.nifti import read_image, write_image, write_probabilities
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.files import read_json, write_json, write_text
@@ -64,7 +64,9 @@ def make_run(
     target = target or Target()
     data, run = folder / "data", RunDir(folder / "runs" / "tiny")
     affine = np.diag([*spacing_mm, 1.0])
-    config = Config.model_validate({"data": {"target": target.kind, "cavity": target.cavity}, "validate": {"rules": rules}})
+    config = Config.model_validate(
+        {"data": {"target": target.kind, "cavity": target.cavity}, "validate": {"rules": rules}}
+    )
     write_text(run.config, to_yaml(config))
     write_json(run.split, {"training": list(training), "validation": list(held_out)})
     for name, (probabilities, labels) in held_out.items():

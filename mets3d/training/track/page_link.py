@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
-from mets3d.files import remove
+from mets3d.files import recover
 from mets3d.rundir import ReportDir, RunDir
 from mets3d.training.track.sender_process import ABOVE_PACKAGE
 
@@ -30,6 +30,7 @@ class PageLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this object
         self._said: str | None = None
+        recover(run.report)  # of a training that was killed, and the writing of its page with it
         say(f"page, anew at each validation: {ReportDir(run.report).page}")
 
     def renew(self) -> None:
@@ -84,18 +85,13 @@ class PageLink:
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, LOWEST)
 
     def _give_up(self) -> None:
-        """Ends the writing of a page, if one is being written, and removes what it has half written."""
+        """Ends the writing of a page, if one is being written: the former one stays, or comes back."""
         if self._process is None:
             return
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-            # Killed between the two renames, the former page still lies aside.
-            aside, page = self.run.path / f".{self._process.pid}.tmp.old.{self.run.report.name}", self.run.report
-            if aside.exists() and not page.exists():
-                aside.rename(page)
-            for leftover in self.run.path.glob(f".{self._process.pid}.tmp.*"):
-                remove(leftover)
+            recover(self.run.report)
         self._process = None
 
     def _look(self) -> None:

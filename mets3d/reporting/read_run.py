@@ -295,7 +295,8 @@ def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:
 
 def _fits(key: str, value: Any) -> bool:
     """Returns whether a value of a record is of its type; cases and patients are names."""
-    names = value if isinstance(value, list) else value.values() if key == "patients" and isinstance(value, dict) else ()
+    of_patients = value.values() if key == "patients" and isinstance(value, dict) else ()
+    names = value if isinstance(value, list) else of_patients
     return isinstance(value, TYPES[key]) and all(isinstance(name, str) for name in names)
 
 

@@ -123,10 +123,12 @@ def printed_by(*words: object) -> str:
     return out.getvalue()
 
 
-def make_run(path: Path, data: Path, depths: Mapping[str, Any], tuned: bool, rules: str, **settings: Any) -> RunDir:
+def make_run(path: Path, data: Path, depths: Mapping[str, Any], way: tuple[bool, str, bool], boundary: str) -> RunDir:
     """A run of which only the training is made up: predictions are decoded and recorded as `mets3d predict` does."""
-    run, target = RunDir(path), Target(cavity=settings["data"]["cavity"])
-    write_text(run.config, to_yaml(Config.model_validate({"validate": {"rules": rules}, **settings})))
+    tuned, rules, cavity = way
+    run, target = RunDir(path), Target(cavity=cavity)
+    settings = {"data": {"cavity": cavity}, "loss": {"boundary": boundary}, "validate": {"rules": rules}}
+    write_text(run.config, to_yaml(Config.model_validate(settings)))
     write_json(run.split, {"training": ["BraTS-MET-09999-000"], "validation": list(CASES), "patients": CASES})
     if tuned:
         write_decoding(run, target, rules)
@@ -174,12 +176,11 @@ def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=COMBINATIONS, ids=lambda way: f"{'tuned' if way[0] else 'plain'}-{way[1]}-RC{int(way[2])}")
 def made(request: pytest.FixtureRequest, tmp_path: Path, data_sets: Any, nothing_drawn: None) -> Made:
-    tuned, rules, cavity = request.param
-    data, depths = data_sets(cavity)
+    data, depths = data_sets(request.param[2])
     rows, printed = {}, {}
-    losses = {"base": {"boundary": "none"}, "other": {"boundary": "hausdorff_distance"}}
-    for name, loss in losses.items():
-        run = make_run(tmp_path / name, data, depths, tuned, rules, data={"cavity": cavity}, loss=loss)
+    losses = {"base": "none", "other": "hausdorff_distance"}
+    for name, boundary in losses.items():
+        run = make_run(tmp_path / name, data, depths, request.param, boundary)
         printed[f"evaluate {name}"] = printed_by("evaluate", run.path, data, "--jobs", "1")
         rows[name] = list(csv.DictReader(run.scores.read_text(encoding="utf-8").splitlines()))
     runs = [tmp_path / name for name in losses]
@@ -286,9 +287,10 @@ def check_evaluate(made: Made, run: str, scored: Sequence[str], decoding: str) -
     assert f"decoding: {decoding}" in lines
     for region, column in itertools.product(scored, MEANS):
         values = made.values(run, region, column)
-        (cells,) = [line.split() for line in lines if line.split()[:2] == [region, column]]
-        assert int(cells[-1]) == len(values)
-        assert cells[2] == (f"{fmean(values.values()):.{DIGITS[column]}f}" if values else "-")
+        rows = [line.split() for line in lines if line.split()[:2] == [region, column]]
+        assert len(rows) == bool(values)
+        assert all(int(cells[-1]) == len(values) for cells in rows)
+        assert all(cells[2] == f"{fmean(values.values()):.{DIGITS[column]}f}" for cells in rows)
 
 
 def check_report(text: str, made: Made, run: str, scored: Sequence[str], rules: str, decoding: str) -> None:

@@ -63,21 +63,17 @@ def tune(
     thresholds are left alone. `jobs` processes share the cases; the result does not depend on their number.
     rules: None is the rule set of the run, `validate.rules`.
 
-    A region whose gain cross-validation does not support (`support`) stays at the default. Where none is left, nothing
-    is written and a former file stays as it is (`Tuning.written`). force: writes all settings; the file says so.
+    A region whose gain cross-validation does not support stays at the default. Where none is left, nothing is written
+    and a former file stays as it is (`Tuning.written`). force: writes all settings; the file says so.
 
-    Raises OtherRulesError for other rules than the run's without `force`; FileNotFoundError or ValueError before the
-    search, naming the cases, if probabilities are missing, were made of training data or by other weights, or a case
-    has no reference or another grid.
+    Raises, before the search, OtherRulesError for other rules than the run's without `force`, and FileNotFoundError or
+    ValueError naming the cases whose probabilities or references are not there, or not fit (`held_out_cases`).
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"expected the objective to be one of {', '.join(OBJECTIVES)}; found {objective!r}")
     run = open_run(run_path, needs=("config", "split"))
-    config = run.load_config()
-    file, run_rules = out or run.decoding, config.validate_.rules
-    rules = rules or run_rules
-    if not force:
-        _refuse_other_rules(rules, run_rules, run, file)
+    config, file = run.load_config(), out or run.decoding
+    rules = _the_rules(rules, config.validate_.rules, run, file, force=force)
     target = Target(config.data.target, config.data.cavity)
     default = decoding_for(target, config.predict, None)
     scored = [region for region in target.regions if region in rules_named(rules).regions]
@@ -86,10 +82,8 @@ def tune(
     folds = _folds({case.name: case.patient for case in cases})
     steps = _Steps(progress, len(cases) + len(grids) * (1 + len(folds)))
     thresholds = sorted({threshold for grid in grids.values() for threshold in grid.thresholds})
-    with (
-        tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder,
-        worker_processes(min(jobs, len(cases))) as run_all,
-    ):
+    workers = worker_processes(min(jobs, len(cases)))
+    with tempfile.TemporaryDirectory(prefix="mets3d-tune-") as folder, workers as run_all:
         ready = partial(_prepare, target=target, thresholds=thresholds, rules=rules)
         files = _prepared(cases, Path(folder), ready, run_all, steps)
         scores = _Scores(files, target, rules, objective, run_all)
@@ -105,7 +99,7 @@ def tune(
         file,
         force or bool(choice.tuned),
         tuple(choice.rows.values()),
-        run_rules,
+        config.validate_.rules,
         choice.outweighed,
     )
     if tuning.written:
@@ -113,15 +107,17 @@ def tune(
     return tuning
 
 
-def _refuse_other_rules(rules: str, run_rules: str, run: RunDir, file: Path) -> None:
-    """Raises ValueError for unknown rules, and OtherRulesError for those that the run is not scored by."""
-    if rules_named(rules) != rules_named(run_rules):
+def _the_rules(rules: str | None, run_rules: str, run: RunDir, file: Path, *, force: bool) -> str:
+    """Returns the rules, None for the run's; raises ValueError for unknown ones, and OtherRulesError as `tune`."""
+    rules = rules or run_rules
+    if rules_named(rules).name != run_rules and not force:
         raise OtherRulesError(
             f"{file} is not written: expected the rule set of the run (validate.rules), {run_rules}, by which its "
             f"scores are made, found --rules {rules}; leave --rules out, or, if the run is to be scored by {rules} "
             f"from now on, set validate.rules in {run.config}. --force tunes by {rules} all the same, and the file "
             "says so"
         )
+    return rules
 
 
 def _write(tuning: Tuning, choice: Choice, weights: str | None, about: Mapping[str, Any]) -> None:

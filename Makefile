@@ -1,5 +1,5 @@
-# `make train` and `make test` work on a fresh machine: both make .venv from the pinned requirements when it is missing.
-.PHONY: setup train test portable lint docs bench clean help
+# `make train` and `make test` work on a fresh machine: both make .venv from requirements.lock when it is missing.
+.PHONY: setup lock train test portable lint docs audit image bench clean help
 .DEFAULT_GOAL := help
 
 # Threads that spin while they wait take the cores from whatever else runs on a small machine.
@@ -9,8 +9,8 @@ BIN := .venv/bin
 DATA := runs/quickstart-data
 RUN := runs/quickstart
 # The first interpreter of a supported version that really starts.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -19,13 +19,20 @@ setup: .venv/.ready  ## the environment alone, in .venv
 
 FETCH_NIIVUE := mets3d/reporting/viewer/fetch.py
 
-.venv/.ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml $(FETCH_NIIVUE)
-	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found; install one or set PYTHON="; exit 1; }
+.venv/.ready: requirements.lock pyproject.toml setup.py $(FETCH_NIIVUE)
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 to 3.13 is needed and was not found; install one or set PYTHON="; exit 1; }
+	@echo "Installing into .venv: 2.8 GB on disk with a CPU build of torch, several GB more with a CUDA build."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]' --constraint requirements.lock
 	@$(BIN)/python $(FETCH_NIIVUE)
 	@touch $@
+
+# What pip installs, of Python 3.11 to 3.13, is read from one lock; a version that is there already is kept.
+lock: .venv/.ready  ## requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --only-binary :all: \
+		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
+	@for version in 3.12 3.13; do $(BIN)/uv pip compile pyproject.toml --extra dev --python-version $$version \
+		--only-binary :all: --constraint requirements.lock --quiet --output-file /dev/null || exit 1; done
 
 train: .venv/.ready  ## quickstart: phantoms, training, held-out prediction, scores and a page, in runs/quickstart
 	$(BIN)/mets3d synth $(DATA)/cases --cases 36 --seed 0 --shape 64 64 48 --spacing 2.75
@@ -61,6 +68,12 @@ lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 docs: .venv/.ready  ## the documentation as a site, in runs/docs; it opens from its files, without a network
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo runs/docs/index.html
+
+image:  ## the Docker image, built and tried without Docker; see deploy/image_test.sh
+	deploy/image_test.sh
+
+audit: .venv/.ready  ## known weaknesses of what is installed, as a report
+	$(BIN)/pip-audit --local --progress-spinner off --desc off || echo "make audit: see above; it only reports"
 
 # Recipe and study train for hours and have subcommands of their own.
 bench: .venv/.ready  ## benchmarks; results as JSON in benchmarks/results

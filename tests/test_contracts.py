@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import mets3d
 from tests.builders.runs import ROOT
@@ -150,18 +152,18 @@ def test_train_py_touches_neither_wandb_nor_nibabel() -> None:
     assert not re.search(r"\b(wandb|nibabel)\b", (ROOT / "train.py").read_text())
 
 
-def test_pinned_requirements_cover_the_dependencies_and_are_constrained() -> None:
+def test_the_lock_pins_what_is_asked_for_and_the_torch_of_the_image() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {re.split(r"[>=<]", requirement)[0] for requirement in project["dependencies"]}
-    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
-    assert set(pinned) == wanted
-    constrained = {
-        name.lower(): version
-        for name, version in re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
-    }
-    development = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements-dev.txt").read_text(), re.M))
-    for name, version in (pinned | development).items():
-        assert constrained[name.lower()] == version
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.M))
+    versions = {canonicalize_name(name): version for name, version in pinned.items()}
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(line for name in ("formats", "onnx", "sweep", "dev") for line in extras[name])]
+    for requirement in map(Requirement, asked):
+        if requirement.name != project["name"]:
+            assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    image = re.search(r"^ARG BASE_IMAGE=pytorch/pytorch:([\d.]+)-", (ROOT / "Dockerfile").read_text(), re.M)
+    assert image
+    assert image[1] == versions["torch"]
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

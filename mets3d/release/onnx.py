@@ -35,7 +35,7 @@ def check_packages() -> None:
     if missing:
         raise ValueError(
             f"--onnx needs {', '.join(PACKAGES)}; not installed: {', '.join(missing)}; "
-            f"run `python -m pip install {' '.join(PACKAGES)}`, or leave out --onnx"
+            "run `pip install 'mets3d[onnx]'`, or leave out --onnx"
         )
 
 

@@ -1,4 +1,4 @@
-"""Chooses the values of the next run, and the runs that are not worth going on with, by Optuna (`mets3d[sweeps]`).
+"""Chooses the values of the next run, and the runs that are not worth going on with, by Optuna (`mets3d[sweep]`).
 
 Bayes is its tree-structured Parzen estimator over the quantiles of each parameter's distribution: what it proposes for
 a run follows from that run's number and the runs before, so a sweep that was killed goes on as it began. What W&B calls
@@ -138,7 +138,7 @@ def _optuna(what: str) -> Any:
     try:
         import optuna
     except ImportError:
-        raise ValueError(f"{what} needs Optuna, which is not installed; pip install 'mets3d[sweeps]'") from None
+        raise ValueError(f"{what} needs Optuna, which is not installed; pip install 'mets3d[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -20,6 +20,7 @@ from mets3d.training.anomaly import first_bad_layer
 from mets3d.training.due import due, ended_early
 from mets3d.training.ema import in_place
 from mets3d.training.failure import TrainingError
+from mets3d.training.heartbeat import beat
 from mets3d.training.memory import NoMemoryError, is_out_of_memory, memory_gb, out_of_memory_message
 from mets3d.training.profile import part, profiled
 from mets3d.training.selection import note_if_best, scores_all, without_value
@@ -59,6 +60,7 @@ def _make_steps(session: Session) -> None:
             with session.wish.noting(*_leaves_weights_whole(session)):
                 readback.push(step, _made(session, step, micro_batches))
                 progress.step = step + 1
+            beat()
             traced()
             if progress.step == step and _ends_here(session):
                 return

@@ -25,6 +25,7 @@ from mets3d.inference.sliding import window_probabilities
 from mets3d.log_names import ALL_CASES, CASES, SCORES, score_name
 from mets3d.ops.voxels import Spacing
 from mets3d.regions import Region, Target
+from mets3d.training.heartbeat import beat
 from mets3d.training.shown import COLUMNS, Details, Slice, chosen_slices, details_of, joined, views_of
 from mets3d.training.stop import StopWish
 from mets3d.training.track.wandb_orders import is_read
@@ -85,6 +86,7 @@ class HeldOutCases:
             if not wish:
                 with wish.noting(Exception):
                     found[name] = self._scores(network, self.store.read(name))
+                    beat()
                     continue
             return None
         return found

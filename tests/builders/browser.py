@@ -176,7 +176,7 @@ def browser() -> Iterator[Any]:
     if browser_program() is None:
         pytest.skip(f"pages need a browser: none of {', '.join(NAMES)} is on PATH; apt-get install chromium")
     for package in ("playwright.sync_api", "axe_playwright_python"):
-        pytest.importorskip(package, reason="pages need Playwright and axe: pip install -r requirements-dev.txt")
+        pytest.importorskip(package, reason="pages need Playwright and axe: pip install 'mets3d[dev]'")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

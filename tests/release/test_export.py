@@ -434,7 +434,7 @@ def test_onnx_without_its_packages(
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name))
     told = refused([str(run), str(tmp_path / "out"), "--onnx"], tmp_path / "out", capsys)
-    assert "not installed: onnxscript; run `python -m pip install onnx onnxruntime onnxscript`" in told
+    assert "not installed: onnxscript; run `pip install 'mets3d[onnx]'`" in told
 
 
 def test_a_network_that_cannot_be_exported(

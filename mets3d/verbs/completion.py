@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
     parser = parser_of(verb_table())
     for verb in _subparsers(parser):
-        for action in verb._actions:  # noqa: SLF001 - shtab itself reads them
+        for action in verb._actions:
             if _takes_a_file(action):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(parser, shell=options.shell))
@@ -32,13 +32,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _subparsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     found: list[argparse.ArgumentParser] = []
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
             found += action.choices.values()
     return found
 
 
 def _takes_a_file(action: Any) -> bool:
     """Says whether files are to be proposed: for each value that is neither a number nor one of some words."""
-    takes_value = action.nargs != 0 and not isinstance(action, argparse._HelpAction)  # noqa: SLF001
+    takes_value = action.nargs != 0 and not isinstance(action, argparse._HelpAction)
     return takes_value and action.choices is None and action.type not in (int, float) and action.metavar not in NO_FILES

@@ -29,7 +29,7 @@ FETCH_NIIVUE := mets3d/reporting/viewer/fetch.py
 
 # What pip installs, of Python 3.11 to 3.13, is read from one lock; a version that is there already is kept.
 lock: .venv/.ready  ## requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
-	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --only-binary :all: \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11.5 --only-binary :all: \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
 	@for version in 3.12 3.13; do $(BIN)/uv pip compile pyproject.toml --extra dev --python-version $$version \
 		--only-binary :all: --constraint requirements.lock --quiet --output-file /dev/null || exit 1; done

@@ -19,7 +19,7 @@ def arguments(parser: VerbParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import shtab
 
-    from mets3d.__main__ import parser_of, verb_table
+    from mets3d.verbs.table import parser_of, verb_table
 
     parser = parser_of(verb_table())
     for verb in _subparsers(parser):

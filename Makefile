@@ -66,6 +66,7 @@ lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 	$(BIN)/hadolint Dockerfile
 
 docs: .venv/.ready  ## the documentation as a site, in runs/docs; it opens from its files, without a network
+	$(BIN)/python docs/site/notebook_page.py
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo runs/docs/index.html
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders.runs import ROOT
 
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 PLAIN = re.compile(r"(?<![_\w])mm[23]\b|\bcubic mm\b|\bmm\^[23]")
 CUBED = "mm³"
 ON_PAGES = ROOT / "mets3d" / "reporting"

@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mets3d import rundir
-from mets3d.__main__ import Verb, parser_of, verb_table
 from mets3d.config.dump import to_yaml
 from mets3d.config.keys import help_text, kinds, leaves
 from mets3d.evaluation.rules import RULE_SETS
 from mets3d.evaluation.scores import SCORES, TEXTS, Score
 from mets3d.settings import Config, Section
 from mets3d.settings.effects import RULES
+from mets3d.verbs.table import Verb, parser_of, verb_table
 
 # ---------------------------------------------------------------- settings
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mets3d.__main__ import verb_table
 from mets3d.config.keys import leaves
 from mets3d.evaluation.scores import SCORES
 from mets3d.rundir import CheckpointDir, ExportDir, Inside, PredictionsDir, RunDir
+from mets3d.verbs.table import verb_table
 from tests.builders.runs import ROOT
 
 pytestmark = pytest.mark.slow
@@ -113,7 +113,7 @@ def test_every_verb_is_there_with_every_argument(site: Path) -> None:
 def subparsers() -> dict[str, object]:
     import argparse
 
-    from mets3d.__main__ import parser_of
+    from mets3d.verbs.table import parser_of
 
     for action in parser_of(verb_table())._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -106,8 +106,9 @@ def test_every_verb_is_there_with_every_argument(site: Path) -> None:
     arguments = {row[0].strip() for row in page.rows if row}
     for name, parser in parsers.items():
         for action in parser._actions:
-            names = action.option_strings or [str(action.metavar or action.dest)]
-            assert action.dest == "help" or any(names[0] in argument for argument in arguments), (name, names)
+            among = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest
+            shown = (action.option_strings or [str(action.metavar or among)])[0]
+            assert action.dest == "help" or any(shown in argument for argument in arguments), (name, shown)
 
 
 def subparsers() -> dict[str, object]:

@@ -23,11 +23,11 @@ from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.phantoms import easy
 from mets3d.phantoms.annotation import annotated, check_noise
 from mets3d.phantoms.mets import patient as mets
+from mets3d.phantoms.names import MOST, phantom_name
 from mets3d.phantoms.site_files import check_site_files, write_site_files
 
 Difficulty = Literal["easy", "mets"]
 
-FIRST_NUMBER = 90_001
 SMALLEST_MM = 0.001  # far below any scanner's; a header's affine cannot hold the tiniest numbers
 TRUTH = "truth"  # folder of true labels beside cases with annotation noise
 HAND = 30  # random stream of annotation noise
@@ -66,7 +66,7 @@ def synthesise(
     check_site_files(out, written=difficulty == "mets")
     affine = np.diag([*spacing_mm, 1.0]).astype(np.float64)
     affine[1, 3] = (shape[1] - 1) * spacing_mm[1]
-    names = [f"BraTS-MET-{FIRST_NUMBER + index:05d}-000" for index in range(cases)]
+    names = [phantom_name(index) for index in range(cases)]
     for index, name in enumerate(names):
         patient = phantom(seed, index, shape, spacing_mm, difficulty=difficulty, annotation_noise=annotation_noise)
         for kind, volume in {**patient.images, LABELS: patient.labels}.items():
@@ -82,8 +82,8 @@ def synthesise(
 
 
 def _check(cases: int, seed: int, shape: Shape3, spacing_mm: Spacing) -> None:
-    if not 1 <= cases <= 9999:
-        raise ValueError(f"expected 1 to 9999 cases, found {cases}")
+    if not 1 <= cases <= MOST:
+        raise ValueError(f"expected 1 to {MOST} cases, found {cases}")
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, found {seed}")
     if min(shape) < 1 or not all(math.isfinite(size) and size > 0 for size in spacing_mm):

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mets3d.evaluation.scores import Score
+from mets3d.regions import Region
+from mets3d.reporting.asked import asked_lines, beside, in_sentence
+from mets3d.reporting.chosen_weights import chosen_on_scored
+from mets3d.reporting.how_sure import how_sure
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import count, joined, number
 from mets3d.reporting.verdict import NOTHING, change, digits_of_difference, too_few, what_changes
-from mets3d.statistics.answer import LEVEL, Answer, answer
+from mets3d.statistics.answer import (
+    HARDLY_ANYTHING,
+    LEVEL,
+    Answer,
+    answer,
+    with_hardly_anything,
+)
 from mets3d.statistics.comparison_tables import p_text
-from mets3d.statistics.family import PRIMARY, Difference
+from mets3d.statistics.family import Difference
 from mets3d.statistics.intervals import patient_numbers
-from mets3d.statistics.lesion_counts import COUNTS
 
 WORDS = {
     "nothing to compare": "Nothing to compare",
@@ -25,11 +33,6 @@ WORDS = {
     "no difference shown": "No difference shown",
     "not tested": "Not tested",
 }
-ASKED = {
-    "lesion_wise_dice": "Overlap (lesion-wise Dice)",
-    "lesion_wise_hd95": "Boundaries (lesion-wise HD95)",
-    "lesions_found": "Lesions found",
-}
 MOST_NAMED = 6  # arms in the sentence on several
 
 
@@ -38,7 +41,7 @@ class Told:
     """An answer in words.
 
     kind: of the conclusion, for its colour. lines: the parts of the answer, each with its name. quoted: the difference
-    that the sentence gives.
+    that the sentence gives. level: that the numbers are near zero, where they are.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Told:
     sure: str = ""
     lines: Sequence[tuple[str, str]] = ()
     quoted: Difference | None = None
+    level: str = ""
 
 
 # ---------------------------------------------------------------- one arm against the reference
@@ -56,18 +60,29 @@ def told_of_pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], dif
     """Answers whether a run is better than the reference, by the tests after Holm's correction alone."""
     patients = patient_numbers(cases, run.patients)[1] if cases else 0
     found = answer(run.label, differences)
-    word = WORDS[found.conclusion]
-    if found.quoted is None:
+    word, quoted = WORDS[found.conclusion], found.quoted
+    if quoted is None:
         return Told("nothing", word, NOTHING)
-    on = on_cases(cases, patients, reference, run, scored=found.quoted.found.n)
-    said = f"{what_changes(reference, run)}, {_changes(found.quoted, found, on)}"
+    on = on_cases(cases, patients, reference, run, scored=quoted.found.n)
+    said = f"{what_changes(reference, run)}, {_changes(quoted, found, on)} {beside(quoted, differences, len(cases))}"
+    said = f"{said[0].upper()}{said[1:]}".rstrip()
+    level = hardly_anything(with_hardly_anything(run.label, differences), reference.regions, "Both arms")
+    lines = asked_lines(differences, run.label, len(cases))
     if found.conclusion == "too few patients":
-        return Told(
-            "unclear", word, f"{too_few(found.quoted, len(cases))} {said[0].upper()}{said[1:]}", quoted=found.quoted
-        )
-    lines = [(ASKED[column], text) for column in PRIMARY if (text := _by_region(differences, run.label, column))]
+        return Told("unclear", word, f"{too_few(quoted, len(cases))} {said}", "", lines, quoted, level)
     kind = found.conclusion if found.conclusion in ("better", "worse") else "unclear"
-    return Told(kind, word, f"{said[0].upper()}{said[1:]}", _how_sure(found, reference, run), lines, found.quoted)
+    return Told(kind, word, said, how_sure(found, reference, run), lines, quoted, level)
+
+
+def hardly_anything(low: Sequence[str], regions: Sequence[Region], arms: str) -> str:
+    """Says that the differences are of networks that are near zero in the regions `low`; empty without such."""
+    if not low:
+        return ""
+    where = "every region" if len(low) == len(regions) else joined(low)
+    return (
+        f"{arms} are near zero in {where} (mean lesion-wise Dice below {HARDLY_ANYTHING:g}): these are differences "
+        "between networks that hardly segment anything."
+    )
 
 
 def _changes(quoted: Difference, found: Answer, on: str) -> str:
@@ -76,14 +91,14 @@ def _changes(quoted: Difference, found: Answer, on: str) -> str:
     unit = f" {score.unit}".rstrip()
     inside = []
     if quoted.found.interval:
-        better = "; lower is better" if score.better == "lower" else ""
-        inside.append(f"95 % interval {spanned(quoted.found.interval, digits, sign=True)}{unit}{better}")
+        inside.append(f"95 % interval {spanned(quoted.found.interval, digits, sign=True)}{unit}")
     inside.append(on)
     if quoted.p_holm is not None:
         inside.append(f"p {p_text(quoted.p_holm)} after Holm over {count(found.family, 'test')}")
     told = f"{number(quoted.found.difference, digits, sign=True)}{unit}"
+    less = ", of which less is better," if score.better == "lower" else ""
     also = _also(found, quoted)
-    return f"{in_sentence(score)} of {quoted.region} changes by {told} ({', '.join(inside)}){also}."
+    return f"{in_sentence(score)} of {quoted.region}{less} changes by {told} ({', '.join(inside)}){also}."
 
 
 def _also(found: Answer, quoted: Difference) -> str:
@@ -111,73 +126,17 @@ def trainings(*records: RunRecord) -> str:
     return said + (f", {count(folds, 'fold')}" if folds > 1 else "")
 
 
-def _how_sure(found: Answer, reference: RunRecord, run: RunRecord) -> str:
-    """Says what the answer rests on, and what it leaves open."""
-    low = [*found.better, *found.worse]
-    if low:
-        named = ", ".join(f"{in_sentence(test.score)} of {test.region} (p {p_text(test.p_holm)})" for test in low)
-        said = (
-            f"p is below {LEVEL:g} after Holm's correction in {len(low)} of {count(len(found.own), 'test')}: {named}."
-        )
-    elif found.own:
-        reach = _reach(found.quoted)
-        said = (
-            f"None of {count(len(found.own), 'test')} has p below {LEVEL:g} after Holm's correction (smallest "
-            f"{p_text(found.own[0].p_holm)}). That is no proof of equality"
-        ) + (f": the interval reaches from {reach}." if reach else ".")
-    elif found.conclusion == "not tested":
-        said = "No score of the primary family is in all tables, so nothing was tested."
-    else:
-        said = "Nothing is left to test: the primary scores differ in no case."
-    return f"{said} {_chance(found.quoted, reference, run)}"
-
-
-def _reach(quoted: Difference | None) -> str:
-    """Says how far a difference may go to either side, as in `0.004 worse to 0.028 better`."""
-    if quoted is None or quoted.found.interval is None:
-        return ""
-    low, high = quoted.found.interval
-    gains = (low, high) if quoted.score.better == "higher" else (-high, -low)
-    unit = f" {quoted.score.unit}".rstrip()
-    digits = digits_of_difference(quoted.score)
-    return " to ".join(f"{number(abs(gain), digits)}{unit} {'worse' if gain < 0 else 'better'}" for gain in gains)
-
-
-def _chance(quoted: Difference | None, reference: RunRecord, run: RunRecord) -> str:
-    if not (reference.runs or run.runs):
-        return "Each run is one training: the chance in training is not covered, and other seeds may differ by as much."
-    if quoted is None or quoted.seed_sd is None:
-        return "The spread over seeds is unknown: no two seeds are in both arms."
-    spread = number(quoted.seed_sd, digits_of_difference(quoted.score))
-    return f"Over seeds this difference has a standard deviation of {spread}{f' {quoted.score.unit}'.rstrip()}."
-
-
-def _by_region(differences: Sequence[Difference], method: str, column: str) -> str:
-    """Says region by region what the tests of a score allow, as in `better in ET (p 0.012)`."""
-    kinds: dict[str, list[str]] = {}
-    for own in differences:
-        if (own.method, own.score.column) != (method, column) or own.family == "exploratory":
-            continue
-        if own.p_holm is None:
-            kinds.setdefault(own.not_tested, []).append(own.region)
-            continue
-        low = own.p_holm < LEVEL
-        kind = "no difference shown" if not low else "better" if own.found.effect > 0 else "worse"
-        kinds.setdefault(kind, []).append(own.region + f" (p {p_text(own.p_holm)})" * low)
-    order = sorted(kinds.items(), key=lambda item: item[0] not in ("better", "worse"))
-    return "; ".join(
-        f"{kind} in {joined(regions)}" if not kind.startswith("repeats") else f"{joined(regions)} {kind}"
-        for kind, regions in order
-    )
-
-
 # ---------------------------------------------------------------- several arms against the reference
 
 
 def told_of_several(
-    reference: RunRecord, others: Sequence[RunRecord], told: Sequence[Told], cases: Sequence[str]
+    reference: RunRecord,
+    others: Sequence[RunRecord],
+    told: Sequence[Told],
+    cases: Sequence[str],
+    differences: Sequence[Difference],
 ) -> Told:
-    """Sums up the answers on several arms, which are `told` in the order of `others`."""
+    """Sums up the answers on several arms, which are `told` in the order of `others`, with all their differences."""
     by_word: dict[str, list[str]] = {}
     for word in WORDS.values():
         if labels := [run.label for run, own in zip(others, told, strict=True) if own.word == word]:
@@ -192,7 +151,11 @@ def told_of_several(
         word = f"{next(iter(by_word))} for any of {count(len(others), 'arm')}"
     else:
         word = f"{better or 'None'} of {count(len(others), 'arm')} better"
-    return Told("better" if better else "unclear", word, said, _sure_of_several(others, told))
+    low = [set(with_hardly_anything(run.label, differences)) for run in others]
+    shared = [region.name for region in reference.regions if all(region.name in own for own in low)]
+    level = hardly_anything(shared, reference.regions, "All arms")
+    sure = " ".join(filter(None, [_sure_of_several(others, told), chosen_on_scored([reference, *others])]))
+    return Told("better" if better else "unclear", word, said, sure, level=level)
 
 
 def _sure_of_several(others: Sequence[RunRecord], told: Sequence[Told]) -> str:
@@ -203,7 +166,7 @@ def _sure_of_several(others: Sequence[RunRecord], told: Sequence[Told]) -> str:
         if own.word == WORDS["better"] and own.quoted and own.quoted.p_holm is not None
     ]
     if not shown:
-        return f"an arm is better where p is below {LEVEL:g} after Holm's correction over the tests of all arms."
+        return f"An arm is better where p is below {LEVEL:g} after Holm's correction over the tests of all arms."
     p, label, quoted = min(shown, key=lambda own: own[0])
     return (
         f"{label} changes {in_sentence(quoted.score)} of {quoted.region} by {change(quoted, quoted.found.n)}, "
@@ -215,14 +178,3 @@ def _some(labels: Sequence[str]) -> str:
     if len(labels) <= MOST_NAMED:
         return ", ".join(labels)
     return f"{', '.join(labels[:MOST_NAMED])} and {count(len(labels) - MOST_NAMED, 'other')}"
-
-
-# ---------------------------------------------------------------- words
-
-
-def in_sentence(score: Score) -> str:
-    """Names a score inside a sentence; of a count its mean per case."""
-    name = (
-        score.name if score.name[1:2].isupper() or score.name[1:2].isdigit() else score.name[0].lower() + score.name[1:]
-    )
-    return f"{name} per case" if score in COUNTS else name

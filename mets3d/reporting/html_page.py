@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from mets3d.reporting.rendering import render
+
+PERCENT = re.compile(r"(?<=[0-9]) %(?![0-9])")
+T = TypeVar("T", str, Markup)
 
 
 @dataclass(frozen=True)
@@ -43,4 +48,12 @@ def page_html(
     twice = [anchor for anchor, amount in Counter(section.anchor for section in shown).items() if amount > 1]
     if twice:
         raise ValueError(f"page: expected one section per anchor, found several at {', '.join(twice)}")
-    return render("page.html", generator=kind.generator, title=title, lines=lines, sections=shown, footer=footer)
+    kept = [
+        replace(section, title=_kept_together(section.title), html=_kept_together(section.html)) for section in shown
+    ]
+    return render("page.html", generator=kind.generator, title=title, lines=lines, sections=kept, footer=footer)
+
+
+def _kept_together(text: T) -> T:
+    """Puts a space that does not break before each per cent sign behind a number."""
+    return type(text)(PERCENT.sub("\u00a0%", text))

@@ -9,12 +9,13 @@ from pathlib import Path
 from mets3d import __version__
 from mets3d.data import Progress, quiet
 from mets3d.files import recover, replacing
-from mets3d.reporting.arms import as_arms, pictured_run, runs_in_words
+from mets3d.reporting.arms import as_arms, pictured_run
 from mets3d.reporting.case_pages import write_case_pages
 from mets3d.reporting.compare import cases_in_all, compared, without_absent
 from mets3d.reporting.copied_tables import copy_tables
 from mets3d.reporting.fair import comparison_notes, study_differences
 from mets3d.reporting.figures import Figures
+from mets3d.reporting.head_lines import MOST_NAMED, head_lines
 from mets3d.reporting.html_page import PageKind, Section, page_html
 from mets3d.reporting.ledger import ledger_remarks
 from mets3d.reporting.page_folder import refuse_strangers
@@ -30,7 +31,7 @@ from mets3d.reporting.sections.configuration import differences_section, facts_s
 from mets3d.reporting.sections.found_by_one import found_by_one_section
 from mets3d.reporting.sections.glossary import glossary_section
 from mets3d.reporting.sections.methods import methods_section
-from mets3d.reporting.sections.notes import notes_section, own_notes, weighed
+from mets3d.reporting.sections.notes import own_notes, placed_notes, weighed
 from mets3d.reporting.sections.pairs import pair_sections
 from mets3d.reporting.sections.ranks import ranks_section
 from mets3d.reporting.sections.scores import scores_section
@@ -38,11 +39,9 @@ from mets3d.reporting.sections.threshold import threshold_section
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
 from mets3d.reporting.sections.under_way import under_way
 from mets3d.reporting.sentences import count
-from mets3d.reporting.training_facts import lede
 from mets3d.rundir import ReportDir
 
 REPORT = PageKind("mets3d report")
-MOST_NAMED = 5  # arms beside the reference in the title and the head of the page
 
 
 def report(
@@ -96,7 +95,7 @@ def write_page(
         every = [run.run.path for record in records for run in record.members.values()]
         said = [Note(remark, weighty=True) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
         sections = (_one if len(records) == 1 else _compared)(records, said, figures, [pictures, found, *cases])
-        html = page_html(REPORT, title, sections, lines=_lines(records), footer=_footer())
+        html = page_html(REPORT, title, sections, lines=head_lines(records), footer=_footer())
         made.page.write_text(html, encoding="utf-8")
     return folder.page
 
@@ -108,11 +107,13 @@ def _one(
     (record,) = records
     pictures, _, *lists = drawn
     notes = [*remarks, *own_notes(records)]
+    first, later = placed_notes(notes, answered=bool(record.scores))
     return [
         answer_of_run(record, notes),
-        notes_section(notes),
+        first,
         under_way(record, figures),
         scores_section(record),
+        later,
         pictures,
         arms_section(records, compared(records, record.held_out), fair=True),
         cohort_figures([record], record.held_out, figures),
@@ -133,10 +134,12 @@ def _compared(
     cases = cases_in_all(records)
     table = compared(records, cases)
     notes = [*remarks, *weighed(comparison_notes(records)), *own_notes(records)]
+    first, later = placed_notes(notes, answered=bool(cases))
     return [
         answer_of_comparison(records, cases, table, figures, notes),
-        notes_section(notes),
+        first,
         found,
+        later,
         pictures,
         arms_section(records, table, fair=not study_differences(records)),
         differences_section(records),
@@ -159,20 +162,6 @@ def _title(records: Sequence[RunRecord]) -> str:
     if len(others) > MOST_NAMED:
         return f"{count(len(others), 'arm')} against {first}"
     return f"{', '.join(others)} against {first}" if others else first
-
-
-def _lines(records: Sequence[RunRecord]) -> list[str]:
-    """Says below the title what each run is."""
-    lines = []
-    for record in records[: MOST_NAMED + 1]:
-        named = f"{record.label}: " if len(records) > 1 else ""
-        several = f"{runs_in_words(record)}; seed {record.key[0]}, fold {record.key[1]}: " if record.runs else ""
-        lines.append(f"{named}{several}{lede(record)}")
-    if absent := sorted(records[0].absent):
-        lines.append(f"Left out: {', '.join(absent)}, of which no reference and no prediction has anything.")
-    if len(records) > MOST_NAMED + 1:
-        lines.append(f"And {count(len(records) - MOST_NAMED - 1, 'other')}, see below.")
-    return lines
 
 
 def _footer() -> str:

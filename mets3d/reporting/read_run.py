@@ -120,7 +120,7 @@ def _read_predictions(record: RunRecord) -> None:
     if not files:
         held_out = " --held-out" if record.split else ""
         command = f"mets3d predict {shlex.quote(str(record.run.path))} DATA{held_out}"
-        record.notes.append(Note("No predictions: no slices.", command))
+        record.notes.append(Note("No predictions are saved, so there are no pictures of cases.", command))
         return
     note = _json(record, folder / PREDICTION_NOTE, "the scans that were predicted are unknown, so there are no slices")
     record.predicted = note

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from mets3d.evaluation.scores import score_of
 
 UNKNOWN_DIGITS = 3  # of a column that the table does not have
 MINUS = "\u2212"
+MOST_DECIMALS_MORE = 4
 
 
 def number(value: float | None, digits: int, *, sign: bool = False) -> str:
@@ -28,6 +30,18 @@ def score_number(column: str, value: float | None, *, sign: bool = False) -> str
 def amount(value: float) -> str:
     """Writes a count: whole as it is, a mean of counts with one decimal."""
     return number(value, 0 if abs(value - round(value)) < 1e-9 else 1)
+
+
+def means_beside(before: float, after: float, difference: float, digits: int) -> tuple[str, str]:
+    """Writes two means with so many decimals that a reader who subtracts them finds the rounded difference beside them.
+
+    That is `digits`, or a few more: 0.9004 and 0.5078, not 0.900 and 0.508, beside +0.393.
+    """
+    for decimals in range(digits, digits + MOST_DECIMALS_MORE):
+        low, high = (Decimal(f"{mean:.{decimals}f}") for mean in (before, after))
+        if abs(high - low - Decimal(f"{difference:.{digits}f}")) <= Decimal(5).scaleb(-digits - 1):
+            break
+    return number(before, decimals), number(after, decimals)
 
 
 def percent(share: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from mets3d.evaluation.scores import Score
 from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, number
+from mets3d.reporting.sentences import amount, count, joined, number
 from mets3d.reporting.training_facts import boundary_name
 from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.answer import LEVEL
@@ -155,7 +155,7 @@ def _grouped(differences: Sequence[Difference]) -> str:
     by_verdict: dict[str, list[str]] = {}
     for difference in differences:
         by_verdict.setdefault(difference.verdict, []).append(difference.region)
-    return ", ".join(f"{verdict} in {' and '.join(regions)}" for verdict, regions in by_verdict.items())
+    return ", ".join(f"{verdict} in {joined(regions)}" for verdict, regions in by_verdict.items())
 
 
 def _changes(differences: Sequence[Difference], cases: int) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mets3d.statistics.family import PRIMARY, TOO_FEW, Difference, family_tests
+from mets3d.statistics.family import TOO_FEW, Difference, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 
 LEVEL = 0.05  # of p after Holm's correction
-# Declared before any number is seen: what is quoted where no test decides. ET is what is contoured for treatment.
-QUOTED_SCORE, QUOTED_REGION = PRIMARY[0], "ET"
+# Declared before any number is seen: what is quoted where no test decides. Boundaries are what is asked for first, and
+# ET is what is contoured for treatment.
+QUOTED_SCORE, QUOTED_REGION = "lesion_wise_hd95", "ET"
+# A mean lesion-wise Dice below which a network hardly segments anything: nine of ten lesions have no overlap at all.
+LEVEL_SCORE, HARDLY_ANYTHING = "lesion_wise_dice", 0.1
 
 Conclusion = Literal[
     "nothing to compare", "too few patients", "better", "worse", "mixed", "no difference shown", "not tested"
@@ -61,6 +64,27 @@ def answer(method: str, differences: Sequence[Difference]) -> Answer:
 def quoted_region(regions: Sequence[str]) -> str:
     """Returns the region whose numbers stand for all: QUOTED_REGION where it is there, else the first."""
     return QUOTED_REGION if QUOTED_REGION in regions else regions[0]
+
+
+def with_hardly_anything(method: str, differences: Sequence[Difference]) -> list[str]:
+    """Returns the regions in which both sides have a mean LEVEL_SCORE below HARDLY_ANYTHING."""
+    return [
+        own.region
+        for own in differences
+        if (own.method, own.score.column) == (method, LEVEL_SCORE)
+        and max(own.found.reference_mean, own.found.method_mean) < HARDLY_ANYTHING
+    ]
+
+
+def contradicted(tests: Sequence[Difference]) -> list[Difference]:
+    """Returns the tests that show no difference though the interval, which is not corrected, leaves 0 out."""
+    return [
+        test
+        for test in tests
+        if _corrected(test) >= LEVEL
+        and test.found.interval
+        and not test.found.interval[0] <= 0 <= test.found.interval[1]
+    ]
 
 
 def _conclusion(

@@ -73,6 +73,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if {"style", "script"} & set(self._open):
             return
+        data = data.replace("\u00a0%", " %")
         self.text += data
         if "a" in self._open:
             self.links[data] = self._address

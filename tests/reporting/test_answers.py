@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.scores import score_of
-from mets3d.reporting.answers import in_sentence, told_of_pair, told_of_several, trainings
+from mets3d.reporting.answers import told_of_pair, told_of_several, trainings
 from mets3d.reporting.arms import as_arms
+from mets3d.reporting.asked import in_sentence
 from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.sections.pairs import pair_sections
+from mets3d.reporting.sections.reached import told_of_run
 from mets3d.reporting.sections.tiles import tiles_of_pair
 from tests.reporting.conftest import Page, cells_of
 from tests.reporting.test_verdict import CASES, scored
@@ -36,13 +38,26 @@ def test_better_worse_and_none_in_one_sentence(told):
     ]
     assert (better.kind, better.word) == ("better", "Better")
     # All eight differ the same way, in four tests: 4 x 2 / 2^8.
-    assert better.sentence.startswith("With the Hausdorff distance term, lesion-wise HD95 of WT changes by −")
-    assert f"changes by −{-np.mean(changes):.2f} mm (95 % interval −" in better.sentence
-    assert better.sentence.endswith(
-        "mm; lower is better, 8 cases, one training each, p 0.031 after Holm over 4 tests)."
+    assert better.sentence.startswith(
+        "With the Hausdorff distance term, lesion-wise HD95 of WT, of which less is better, changes by −"
     )
-    assert dict(better.lines)["Overlap (lesion-wise Dice)"] == "no difference in WT, TC and ET"
-    assert dict(better.lines)["Boundaries (lesion-wise HD95)"].startswith("better in WT (p 0.031), TC (p 0.031)")
+    assert f"changes by −{-np.mean(changes):.2f} mm (95 % interval −" in better.sentence
+    assert (
+        " mm, 8 cases, one training each, p 0.031 after Holm over 4 tests). In WT, lesions found 16" in better.sentence
+    )
+    assert list(dict(better.lines)) == [
+        "Boundaries (lesion-wise HD95)",
+        "Lesions found",
+        "False lesions",
+        "Overlap (lesion-wise Dice)",
+    ]
+    lines = {name: text.replace("\u00a0", " ") for name, text in better.lines}
+    assert lines["Overlap (lesion-wise Dice)"].startswith("no difference. WT 0.500 → 0.500; TC 0.500 → 0.500;")
+    assert lines["Boundaries (lesion-wise HD95)"].startswith(
+        "better in WT (p 0.031), TC (p 0.031) and ET (p 0.031). WT "
+    )
+    assert lines["Lesions found"].endswith("WT 16 → 24; TC 16 → 24; ET 16 → 24")
+    assert lines["False lesions"] == "not tested. WT 0 → 0; TC 0 → 0; ET 0 → 0"
     assert "other seeds may differ" in better.sure
 
     worse = told(5.0)
@@ -111,16 +126,35 @@ def test_several_arms_are_summed_up_and_their_seeds_counted(make_run):
     base, *others = as_arms(runs)
     differences = compared([base, *others], CASES).differences
     each = [told_of_pair(base, run, CASES, differences) for run in others]
-    said = told_of_several(base, others, each, CASES)
+    said = told_of_several(base, others, each, CASES, differences)
     assert said.word == "1 of 2 arms better"
     assert "on 8 cases, 2 seeds." in said.sentence
     assert "Better: loss.boundary=hausdorff_distance" in said.sentence
     assert "standard deviation of" in each[0].sure
     assert trainings(base, others[0]) == "2 seeds"
     assert trainings(*runs[:1]) == "one training"
-    assert told_of_several(base, others, each, []).kind == "nothing"
+    assert told_of_several(base, others, each, [], differences).kind == "nothing"
+    assert said.level == ""
 
 
 def test_scores_inside_a_sentence():
     names = {column: in_sentence(score_of(column)) for column in ("lesion_wise_dice", "hd95", "f1", "lesions_found")}
     assert list(names.values()) == ["lesion-wise Dice", "whole-volume HD95", "F1 of lesions", "lesions found per case"]
+
+
+def test_two_arms_near_zero_are_called_so_where_both_are(make_run):
+    tables = [scored(0.0, 1), scored(-5.0, 2)]
+    for rows, dice in zip(tables, (0.099, 0.02), strict=True):
+        for case in CASES:
+            rows[case, "ET"]["lesion_wise_dice"] = rows[case, "TC"]["lesion_wise_dice"] = dice
+    for case in CASES:
+        tables[0][case, "WT"]["lesion_wise_dice"] = 0.01  # and 0.5 in the other
+    base = read_run(make_run("base", cases=CASES, scores=tables[0]))
+    term = read_run(make_run("term", cases=CASES, scores=tables[1], settings=dict(TERM)))
+    differences = compared([base, term], CASES).differences
+    each = [told_of_pair(base, term, CASES, differences)]
+    assert each[0].level.startswith("Both arms are near zero in TC and ET (mean lesion-wise Dice below 0.1)")
+    assert "All arms are near zero in TC and ET" in told_of_several(base, [term], each, CASES, differences).level
+    alone = told_of_run(base)
+    assert alone.level == "The network hardly segments anything in every region: it is near zero there."
+    assert told_of_run(read_run(make_run("fine", cases=CASES, scores=scored(0.0, 1)))).level == ""

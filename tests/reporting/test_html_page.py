@@ -53,3 +53,10 @@ def test_two_sections_at_one_anchor_are_refused():
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(UndefinedError, match="alt"):
         render("figure.html", source="", caption="")
+
+
+def test_a_per_cent_sign_is_not_parted_from_its_number() -> None:
+    section = Section("a", "95 % of it", Markup("<p>50 % and a 5 %2 b</p>"))
+    html = page_html(PageKind("x"), "title", [section], footer="")
+    assert "95\u00a0% of it" in html
+    assert "<p>50\u00a0% and a 5 %2 b</p>" in html

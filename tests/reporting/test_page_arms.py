@@ -89,12 +89,12 @@ def test_remarks_come_first_and_a_note_of_many_runs_is_written_once(study, read_
     said = (
         "Read this first",
         "The test set was <used> twice.",
-        "All 4 runs: No predictions: no slices.",
+        "All 4 runs: No predictions are saved, so there are no pictures of cases.",
         "Arms: seeds",
     )
     places = [text.index(part) for part in said]
     assert places == sorted(places)
-    assert text.count("No predictions: no slices.") == 1
+    assert text.count("No predictions are saved") == 1
     assert "term1: No environment.json" in text
 
 

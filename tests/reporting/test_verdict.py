@@ -44,17 +44,17 @@ def test_the_verdict_follows_the_numbers(make_run):
 
     lines = dict(line for line in answer(base, other, CASES) if line[0])
     assert lines["Intervals, uncorrected"] == (
-        "On 8 held-out cases, boundaries by lesion-wise HD95: better in WT and TC and ET; lesions found: better in WT "
-        "and TC and ET."
+        "On 8 held-out cases, boundaries by lesion-wise HD95: better in WT, TC and ET; lesions found: better in WT, "
+        "TC and ET."
     )
     assert lines["Lesions found"] == "WT 16 → 24; TC 16 → 24; ET 16 → 24"
     assert "too narrow" in caveat(base, other, 8)
     assert "too narrow" not in caveat(base, other, 20)
 
     reversed_verdict = answer(other, base, CASES)[0][1]
-    assert "boundaries by lesion-wise HD95: worse in WT and TC and ET" in reversed_verdict
+    assert "boundaries by lesion-wise HD95: worse in WT, TC and ET" in reversed_verdict
     same = answer(base, base, CASES)[0][1]
-    assert same.count("no difference shown in WT and TC and ET") == 2
+    assert same.count("no difference shown in WT, TC and ET") == 2
     few = answer(base, other, CASES[:3])[0][1]
     assert few.startswith("Cannot be concluded from 3 cases.")
     assert "better" not in few

@@ -75,7 +75,7 @@ def answer_of_comparison(
     several = len(others) > 1
     html = render(
         "answer.html",
-        told=told_of_several(reference, others, told, cases) if several else told[0],
+        told=told_of_several(reference, others, told, cases, differences) if several else told[0],
         terms=regions_in_words(reference) if differences else {},
         weighty=sum(note.weighty for note in notes),
         tiles=[] if several or study is None else tiles_of_pair(reference, others[0], study),

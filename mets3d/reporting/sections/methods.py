@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from mets3d import __version__
 from mets3d.evaluation.rules import rule_set_of
 from mets3d.reporting.arms import runs_in_words
+from mets3d.reporting.chosen_weights import choosing, chosen_on_scored
 from mets3d.reporting.compare import configuration_differences
+from mets3d.reporting.head_lines import phantoms_in_words
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
@@ -45,8 +47,9 @@ def methods_paragraph(records: Sequence[RunRecord], study: StudyTable | None) ->
         _network(records[0]),
         _training(records[0]),
         _arms(records),
-        _data(records[0]),
-        _decoding(records[0]),
+        _data(records),
+        _weights(records),
+        _decoding(records),
         _scores(records[0]),
         _statistics(study),
         _software(records[0]),
@@ -97,8 +100,8 @@ def _arms(records: Sequence[RunRecord]) -> str:
     return f"{reference.label} ({runs_in_words(reference)}) was compared with {'; '.join(told)}{more}.{settings}"
 
 
-def _data(record: RunRecord) -> str:
-    parts = []
+def _data(records: Sequence[RunRecord]) -> str:
+    record, parts = records[0], []
     if training := len(record.split.get("training", ())):
         parts.append(f"{count(training, 'case')} for training")
     if record.scores:
@@ -106,15 +109,32 @@ def _data(record: RunRecord) -> str:
         parts.append(f"{count(len(record.held_out), 'held-out case')} of {count(patients, 'patient')} for scoring")
     data = record.config.data
     folds = f" ({data.folds} folds; patients never cross folds)" if record.split and data.split is None else ""
-    return f"Data: {joined(parts)}{folds}." if parts else ""
+    kind = phantoms_in_words(records)
+    return " ".join(filter(None, [f"Data: {joined(parts)}{folds}." if parts else "", kind]))
 
 
-def _decoding(record: RunRecord) -> str:
+def _weights(records: Sequence[RunRecord]) -> str:
+    """Says how the weights were chosen, and whether on the cases that are scored."""
+    how = next((text for record in records if (text := choosing(record))), "")
+    return " ".join(filter(None, [how and f"{how}.", chosen_on_scored(records)]))
+
+
+def _decoding(records: Sequence[RunRecord]) -> str:
+    """Says how the predictions of every arm were made; what is the same in several stands once."""
+    by_way: dict[str, list[str]] = {}
+    for record in records:
+        by_way.setdefault(_way(record), []).append(record.label)
+    if len(by_way) == 1:
+        return f"Predictions were made by sliding windows with {next(iter(by_way))}."
+    ways = "; ".join(f"{joined(labels)}: {way}" for way, labels in by_way.items())
+    return f"Predictions were made by sliding windows, in each arm in its own way ({ways})."
+
+
+def _way(record: RunRecord) -> str:
     predict = record.config.predict
     axes = f", mirrored along {count(len(predict.mirror), 'axis', 'axes')}" if predict.mirror else ""
     decoded = decoding_in_words(record.score_rows())
-    how = f"; decoding: {decoded}" if decoded else ""
-    return f"Predictions were made by sliding windows with an overlap of {predict.overlap:g}{axes}{how}."
+    return f"an overlap of {predict.overlap:g}{axes}" + (f", decoding: {decoded}" if decoded else "")
 
 
 def _scores(record: RunRecord) -> str:

@@ -14,6 +14,14 @@ MOST_NAMED = 3  # runs before the same note
 MOST_OPEN = 4  # notes on missing pieces; more are folded away where others bear on the numbers
 
 
+def placed_notes(notes: Sequence[Note], *, answered: bool) -> tuple[Section | None, Section | None]:
+    """Returns the section of the notes at the head of a page or, of mere missing pieces beside an answer, later."""
+    section = notes_section(notes)
+    if section and answered and not any(note.weighty for note in notes):
+        return None, replace(section, title="What is missing on this page", short="What is missing")
+    return section, None
+
+
 def notes_section(notes: Sequence[Note]) -> Section | None:
     """Lists the notes in a box: those that bear on the numbers, then those on missing pieces; None without notes."""
     if not notes:
@@ -49,6 +57,6 @@ def own_notes(records: Sequence[RunRecord]) -> list[Note]:
 
 def _named(labels: Sequence[str], runs: int) -> str:
     if len(labels) == runs:
-        return f"All {runs} runs"
+        return "Both runs" if runs == 2 else f"All {runs} runs"
     more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     return ", ".join(labels[:MOST_NAMED]) + more

@@ -54,7 +54,7 @@ def differences_table(reference: RunRecord, run: RunRecord, family: Family) -> T
         *("Difference", "95 % interval", "p", "p (Holm)", "Effect", "n", "Better/worse"),
         *(["SD over seeds"] if seeds else []),
     ]
-    return Table(f"{run.label} against {reference.label}", headings, rows, kind="numbers scores")
+    return Table(f"{run.label} against {reference.label}", headings, rows, kind="numbers scores tight")
 
 
 def _of_score(

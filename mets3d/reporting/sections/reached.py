@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mets3d.reporting.answers import Told, on_cases
+from mets3d.reporting.chosen_weights import chosen_on_scored
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region
-from mets3d.reporting.sentences import count, joined, number, percent
-from mets3d.statistics.answer import quoted_region
+from mets3d.reporting.sentences import amount, count, joined, number, percent
+from mets3d.statistics.answer import HARDLY_ANYTHING, QUOTED_SCORE, quoted_region
 from mets3d.statistics.cohort import Summary, cohort_table, summarise
 from mets3d.statistics.family import PRIMARY
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
+from mets3d.statistics.lesion_counts import lesion_counts
 
 
 def told_of_run(record: RunRecord) -> Told | None:
@@ -27,16 +31,24 @@ def told_of_run(record: RunRecord) -> Told | None:
     said += f"on {on_cases(record.held_out, patients, record, scored=known[quoted].n)}"
     if others := [f"{number(found.mean, 3)} in {name}" for name, found in known.items() if name != quoted]:
         said += f"; it is {joined(others)}"
-    if recall := _recall(record, quoted):
-        said += f". {recall}"
+    for text in (_recall(record, quoted), _boundaries(record, quoted)):
+        said += f". {text}" if text else ""
     lines = [("Best threshold", text)] if (text := _threshold(record)) else []
+    low = [name for name, found in known.items() if found.mean < HARDLY_ANYTHING]
     return Told(
         "unclear" if patients < FEWEST_PATIENTS else "reached",
         word,
         f"{said}.",
-        _how_sure_alone(record, patients),
+        " ".join(filter(None, [_how_sure_alone(record, patients), chosen_on_scored([record])])),
         lines,
+        level=_near_zero(low, names),
     )
+
+
+def _near_zero(low: Sequence[str], regions: Sequence[str]) -> str:
+    """Says that the network is near zero in the regions `low`; empty without such."""
+    where = "every region" if len(low) == len(regions) else joined(low)
+    return f"The network hardly segments anything in {where}: it is near zero there." if low else ""
 
 
 def _with_interval(found: Summary) -> str:
@@ -50,11 +62,21 @@ def _recall(record: RunRecord, region: str) -> str:
     if own is None:
         return ""
     bounds = "" if own["ci_low"] is None else f" (95 % interval {percent(own['ci_low'])} to {percent(own['ci_high'])})"
-    return f"{percent(own['mean'])} of the lesions in {region} are found{bounds}"
+    false = amount(lesion_counts(record.score_rows(region)).false or 0)
+    false = f"{false} false lesion{'s' * (false != '1')}"
+    return f"{percent(own['mean'])} of the lesions in {region} are found{bounds}, with {false}"
+
+
+def _boundaries(record: RunRecord, region: str) -> str:
+    found = summarise(record.values(region, QUOTED_SCORE), record.patients)
+    if found is None:
+        return ""
+    bounds = f" (95 % interval {spanned(found.interval, 1)} mm)" if found.interval else ""
+    return f"The mean lesion-wise HD95 in {region} is {number(found.mean, 1)} mm{bounds}, penalties for errors included"
 
 
 def _threshold(record: RunRecord) -> str:
-    """Compares like with like: both by whole-volume Dice, in the threshold's region, on the cases that both have."""
+    """Says how the run stands to the threshold; the numbers are in its tile (`tiles.tiles_of_run`)."""
     found = threshold_comparison(record)
     if found is None:
         return ""
@@ -65,12 +87,7 @@ def _threshold(record: RunRecord) -> str:
         word = "no difference shown"
     else:
         word = "the network is better" if interval[0] > 0 else "the network is worse"
-    bounds = f" (95 % interval {spanned(interval, 3, sign=True)})" if interval else ""
-    return (
-        f"{word}: whole-volume {threshold_region(record)} Dice {number(found.method_mean, 3)} against "
-        f"{number(found.reference_mean, 3)} on the same {count(found.n, 'case')}, a difference of "
-        f"{number(found.difference, 3, sign=True)}{bounds}"
-    )
+    return f"{word}, by whole-volume {threshold_region(record)} Dice on the same {count(found.n, 'case')}"
 
 
 def _how_sure_alone(record: RunRecord, patients: int) -> str:

@@ -7,7 +7,6 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Heading, Table, region_heading, spanned
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sections.threshold import against_threshold
 from mets3d.reporting.sentences import amount, count, number, percent
 from mets3d.statistics.cohort import Summary, summarise
 from mets3d.statistics.intervals import FEWEST_PATIENTS
@@ -24,7 +23,6 @@ def scores_section(record: RunRecord) -> Section | None:
     html = render(
         "scores.html",
         scores=score_table(record),
-        threshold=against_threshold(record),
         rules=record.rules,
         fewest=FEWEST_PATIENTS,
     )

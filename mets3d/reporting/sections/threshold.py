@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, score_number
+from mets3d.reporting.sentences import count, means_beside, number
 from mets3d.statistics.paired import Paired, as_shown, paired
+
+DIGITS = 3  # of Dice
 
 
 def threshold_section(records: Sequence[RunRecord]) -> Section | None:
@@ -28,10 +30,11 @@ def against_threshold(record: RunRecord) -> str:
         reached = record.baseline.get("validation_dice")
         if reached is None:
             return ""
-        return f"{best} {_dice(reached)} on the held-out cases, on which the network has no scores yet."
+        return f"{best} {number(reached, DIGITS)} on the held-out cases, on which the network has no scores yet."
+    alone, network = means_beside(found.reference_mean, found.method_mean, found.difference, DIGITS)
     return (
-        f"{best} {_dice(found.reference_mean)} on {count(found.n, 'held-out case')}. The network reaches "
-        f"{_dice(found.method_mean)} on the same cases, a difference of {_dice(found.difference, sign=True)}."
+        f"{best} {alone} on {count(found.n, 'held-out case')}. The network reaches "
+        f"{network} on the same cases, a difference of {number(found.difference, DIGITS, sign=True)}."
     )
 
 
@@ -50,7 +53,3 @@ def threshold_region(record: RunRecord) -> str:
 def threshold_sequence(record: RunRecord) -> str:
     """Returns the sequence that the threshold is on."""
     return str(record.baseline.get("sequence", "t2f"))
-
-
-def _dice(value: float, *, sign: bool = False) -> str:
-    return score_number("dice", value, sign=sign)

@@ -12,10 +12,10 @@ from mets3d.evaluation.scores import score_of
 from mets3d.regions import Region
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region, threshold_sequence
-from mets3d.reporting.sentences import amount, count, number, percent, shortened
+from mets3d.reporting.sections.threshold import DIGITS, threshold_comparison, threshold_region, threshold_sequence
+from mets3d.reporting.sentences import amount, count, means_beside, number, percent, shortened
 from mets3d.reporting.verdict import digits_of_difference
-from mets3d.statistics.answer import QUOTED_SCORE
+from mets3d.statistics.answer import LEVEL_SCORE
 from mets3d.statistics.cohort import Summary, summarise
 from mets3d.statistics.lesion_counts import lesion_counts
 from mets3d.statistics.study_table import StudyTable
@@ -45,7 +45,7 @@ def tiles_of_pair(reference: RunRecord, run: RunRecord, study: StudyTable) -> li
 
 
 def _of_region(record: RunRecord, region: Region) -> Tile | None:
-    dice = summarise(record.values(region.name, QUOTED_SCORE), record.patients)
+    dice = summarise(record.values(region.name, LEVEL_SCORE), record.patients)
     if dice is None:
         return None
     hd95 = summarise(record.values(region.name, "lesion_wise_hd95"), record.patients)
@@ -65,18 +65,19 @@ def _of_threshold(record: RunRecord) -> Tile | None:
     found = threshold_comparison(record)
     if found is None:
         return None
+    alone, network = means_beside(found.reference_mean, found.method_mean, found.difference, DIGITS)
     lines = [
         f"whole-volume {threshold_region(record)} Dice, network − threshold",
-        *([f"95 % interval {spanned(found.interval, 3, sign=True)}"] if found.interval else []),
+        *([f"95 % interval {spanned(found.interval, DIGITS, sign=True)}"] if found.interval else []),
         f"n = {count(found.n, 'case')}",
-        f"network {number(found.method_mean, 3)}, threshold {number(found.reference_mean, 3)}",
+        f"network {network}, threshold {alone}",
     ]
     title = f"Best threshold on {threshold_sequence(record)}"
-    return Tile(title, number(found.difference, 3, sign=True), lines)
+    return Tile(title, number(found.difference, DIGITS, sign=True), lines)
 
 
 def _of_difference(label: str, region: Region, study: StudyTable) -> Tile | None:
-    test, score = study.difference(label, region.name, QUOTED_SCORE), score_of(QUOTED_SCORE)
+    test, score = study.difference(label, region.name, LEVEL_SCORE), score_of(LEVEL_SCORE)
     if test is None or score is None:
         return None
     digits = digits_of_difference(score)
@@ -84,12 +85,14 @@ def _of_difference(label: str, region: Region, study: StudyTable) -> Tile | None
     if test.found.interval:
         lines.append(f"95 % interval {spanned(test.found.interval, digits, sign=True)}")
     lines.append(f"n = {count(test.found.n, 'case')}")
-    for arm in (study.reference, label):
-        own = study.score(arm, region.name, QUOTED_SCORE)
-        if own is not None:
-            inside = f" ({spanned(own.summary.interval, digits)})" if own.summary.interval else ""
-            other = f", n = {own.summary.n}" if own.summary.n != test.found.n else ""
-            lines.append(f"{shortened(arm, LONGEST)} {number(own.mean, digits)}{inside}{other}")
+    arms = [own for arm in (study.reference, label) if (own := study.score(arm, region.name, LEVEL_SCORE))]
+    means = [number(own.mean, digits) for own in arms]
+    if [own.summary.n for own in arms] == [test.found.n] * 2:
+        means = [*means_beside(arms[0].mean, arms[1].mean, test.found.difference, digits)]
+    for own, mean in zip(arms, means, strict=True):
+        inside = f" ({spanned(own.summary.interval, digits)})" if own.summary.interval else ""
+        other = f", n = {own.summary.n}" if own.summary.n != test.found.n else ""
+        lines.append(f"{shortened(own.arm, LONGEST)} {mean}{inside}{other}")
     return Tile(region.name, number(test.found.difference, digits, sign=True), lines, region.colour)
 
 

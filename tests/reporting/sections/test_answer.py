@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,9 @@ def test_a_run_against_the_threshold_by_the_same_score_and_cases(make_run):
     low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
     assert f"in ET is {dice:.3f} (95 % interval {low:.3f} to {high:.3f}), on 7 cases, one training; it is " in text
     whole = np.mean([scores[case, "WT"]["dice"] for case in CASES])
-    assert f"whole-volume WT Dice {whole:.3f} against 0.250 on the same 7 cases" in text
+    assert "no difference shown, by whole-volume WT Dice on the same 7 cases" in text
+    hd95 = np.mean([scores[case, "ET"]["lesion_wise_hd95"] for case in CASES])
+    assert f"The mean lesion-wise HD95 in ET is {hd95:.1f} mm (95 % interval " in text
     assert f"network {whole:.3f}, threshold 0.250" in text
     found, missed = (sum(scores[case, "ET"][f"lesions_{kind}"] for case in CASES) for kind in ("found", "missed"))
     assert f"{found} of {found + missed} lesions found" in text.replace("\u00a0", " ")
@@ -62,8 +66,12 @@ def test_a_pair_has_the_question_tiles_and_a_described_forest(section):
     text = Page(made.html).text
     test = study.difference("term", "ET", "lesion_wise_dice")
     assert signed(test.found.difference) in text
-    assert f"base {test.found.reference_mean:.3f} (" in text
-    assert f"term {test.found.method_mean:.3f} (" in text
+    found = test.found  # the last tile is that of ET
+    base, term = (re.findall(rf"{arm} (0\.\d+) \(", text)[-1] for arm in ("base", "term"))
+    assert [base, term] == [
+        f"{mean:.{len(own) - 2}f}" for own, mean in ((base, found.reference_mean), (term, found.method_mean))
+    ]
+    assert signed(float(term) - float(base)) == signed(found.difference)
     assert 'alt="Forest plot of differences from base by Lesion-wise Dice, Lesion-wise HD95' in made.html
     assert f"Lesion-wise Dice ET {signed(test.found.difference)} (" in made.html
     assert "Holm" in text
@@ -76,9 +84,10 @@ def test_several_arms_have_a_row_each_that_leads_to_their_section(section):
     assert {row[0] for row in rows[1:]} == {"one", "two"}
     assert 'href="#pair-1"' in made.html
     row = next(row for row in rows if row[0] == "two")
-    quoted = study.difference("two", row[2].split(", ")[1], "lesion_wise_dice")
-    if row[2].startswith("Lesion-wise Dice"):
-        assert row[3].startswith(signed(quoted.found.difference))
+    score, region = row[2].split(", ")
+    column = next(own.score.column for own in study.differences if own.score.name == score)
+    digits = 2 if column == "lesion_wise_hd95" else 3
+    assert row[3].startswith(signed(study.difference("two", region, column).found.difference, digits))
 
 
 def test_runs_without_scores_in_common(make_run, tmp_path):
@@ -88,5 +97,5 @@ def test_runs_without_scores_in_common(make_run, tmp_path):
     assert not list((tmp_path / "figures").iterdir())
 
 
-def signed(value):
-    return f"{value:+.3f}".replace("-", "−")
+def signed(value, digits=3):
+    return f"{value:+.{digits}f}".replace("-", "−")

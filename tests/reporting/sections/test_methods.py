@@ -1,4 +1,5 @@
 from mets3d import __version__
+from mets3d.phantoms.names import phantom_name
 from mets3d.reporting.compare import compared
 from mets3d.reporting.read_run import read_run, read_runs
 from mets3d.reporting.sections.glossary import glossary_section
@@ -43,3 +44,39 @@ def test_the_glossary_explains_the_regions_that_are_shown(make_run):
     html = glossary_section([read_run(make_run(scores=random_scores(("A",), 0)))]).html
     assert "<dt>ET</dt><dd>enhancing tumour:" in html
     assert "<dt>RC</dt>" not in html
+
+
+def test_the_decoding_of_every_arm_is_told(make_run):
+    def scores(how):
+        return {key: row | {"decoding": how} for key, row in random_scores(CASES, 0).items()}
+
+    runs = [
+        make_run(name, cases=CASES, scores=scores(how), settings=settings)
+        for name, how, settings in (
+            ("base", "default", {}),
+            ("term", "tuned out-of-fold", {}),
+            ("other", "default", {"predict": {"overlap": 0.25}}),
+        )
+    ]
+    records = read_runs(runs)
+    text = methods_paragraph(records, compared(records, CASES))
+    assert "base: an overlap of 0.5, decoding: default; term: an overlap of 0.5, decoding: tuned out-of-fold; " in text
+    assert "other: an overlap of 0.25, decoding: default)" in text
+    alone = methods_paragraph(records[:1], None)
+    assert "by sliding windows with an overlap of 0.5, decoding: default." in alone
+
+
+def test_weights_chosen_on_scored_cases_and_phantoms_are_told(make_run):
+    cases = [phantom_name(number) for number in range(7)]
+    metrics = [{"step": step, "kind": "validation", "lesion_wise_dice/mean": 0.5} for step in (20, 40)]
+    text = methods_paragraph([read_run(make_run(cases=cases, scores=random_scores(cases, 0), metrics=metrics))], None)
+    assert (
+        "the highest mean lesion-wise Dice in a validation were kept. The weights were chosen by validation on" in text
+    )
+    assert "synthetic phantoms, not patients" in text.lower()
+
+
+def test_the_glossary_explains_the_words_of_a_comparison(make_run):
+    html = glossary_section([read_run(make_run(scores=random_scores(("A",), 0)))]).html
+    words = ("Arm", "Seed", "Fold", "Design effect", "False lesion", "NETC", "SNFH", "Held-out case")
+    assert [word for word in words if f"<dt>{word}</dt>" not in html] == []

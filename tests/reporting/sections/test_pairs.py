@@ -99,9 +99,9 @@ def test_page_console_and_csv_hold_the_same_p(make_run, scores_of, read_page, tm
         assert on_page[4:6] == in_csv
         assert all(p.replace("–", "-") in " ".join(line) for p in in_csv)
     assert "4 tests, over which Holm's correction is" in page.text
-    # Nothing is shown, so the answer gives what was declared before: Dice of ET, whose test is the one of TC; so of WT.
-    quoted = next(row for row in rows if (row["region"], row["score"]) == ("WT", "lesion_wise_dice"))
-    assert f"changes by {signed(float(quoted['difference']), 3)} (95 % interval" in page.text
+    # Nothing is shown, so the answer gives what was declared before: HD95 of ET, whose test is the one of TC; so of WT.
+    quoted = next(row for row in rows if (row["region"], row["score"]) == ("WT", "lesion_wise_hd95"))
+    assert f"changes by {signed(float(quoted['difference']), 2)} mm (95 % interval" in page.text
     assert f"p {p_text(float(quoted['p_holm']))} after Holm over 4 tests" in page.text
 
 

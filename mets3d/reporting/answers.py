@@ -66,7 +66,7 @@ def told_of_pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], dif
     on = on_cases(cases, patients, reference, run, scored=quoted.found.n)
     said = f"{what_changes(reference, run)}, {_changes(quoted, found, on)} {beside(quoted, differences, len(cases))}"
     said = f"{said[0].upper()}{said[1:]}".rstrip()
-    level = hardly_anything(with_hardly_anything(run.label, differences), reference.regions, "Both arms")
+    level = near_zero(with_hardly_anything(run.label, differences), reference.regions, "Both arms")
     lines = asked_lines(differences, run.label, len(cases))
     if found.conclusion == "too few patients":
         return Told("unclear", word, f"{too_few(quoted, len(cases))} {said}", "", lines, quoted, level)
@@ -74,15 +74,15 @@ def told_of_pair(reference: RunRecord, run: RunRecord, cases: Sequence[str], dif
     return Told(kind, word, said, how_sure(found, reference, run), lines, quoted, level)
 
 
-def hardly_anything(low: Sequence[str], regions: Sequence[Region], arms: str) -> str:
-    """Says that the differences are of networks that are near zero in the regions `low`; empty without such."""
+def near_zero(low: Sequence[str], regions: Sequence[Region], arms: str = "") -> str:
+    """Says that networks are near zero in the regions `low`, of `arms` or of a single run; empty without such."""
     if not low:
         return ""
     where = "every region" if len(low) == len(regions) else joined(low)
-    return (
-        f"{arms} are near zero in {where} (mean lesion-wise Dice below {HARDLY_ANYTHING:g}): these are differences "
-        "between networks that hardly segment anything."
-    )
+    who, what = f"{arms} are", "these are differences between networks that hardly segment anything"
+    if not arms:
+        who, what = "The network is", "it hardly segments anything there"
+    return f"{who} near zero in {where} (mean lesion-wise Dice below {HARDLY_ANYTHING:g}): {what}."
 
 
 def _changes(quoted: Difference, found: Answer, on: str) -> str:
@@ -153,7 +153,7 @@ def told_of_several(
         word = f"{better or 'None'} of {count(len(others), 'arm')} better"
     low = [set(with_hardly_anything(run.label, differences)) for run in others]
     shared = [region.name for region in reference.regions if all(region.name in own for own in low)]
-    level = hardly_anything(shared, reference.regions, "All arms")
+    level = near_zero(shared, reference.regions, "All arms")
     sure = " ".join(filter(None, [_sure_of_several(others, told), chosen_on_scored([reference, *others])]))
     return Told("better" if better else "unclear", word, said, sure, level=level)
 

@@ -15,7 +15,7 @@ MOST_NAMED = 5  # arms beside the reference in the head of the page
 
 def head_lines(records: Sequence[RunRecord]) -> list[str]:
     """Says whether the cases are patients, then what each run is; what is the same of several stands once."""
-    lines = [text] if (text := phantoms_in_words(records)) else []
+    lines = [f"{text[0].upper()}{text[1:]}."] if (text := phantoms_in_words(records)) else []
     alike: dict[str, list[str]] = {}
     for record in records[: MOST_NAMED + 1]:
         alike.setdefault(_what(record), []).append(record.label)
@@ -38,8 +38,9 @@ def phantoms_in_words(records: Sequence[RunRecord]) -> str:
     if not phantoms:
         return ""
     some = "" if phantoms == len(every) else f"{phantoms:,} of {count(len(every), 'case')} are "
-    said = f"{some}synthetic phantoms, not patients"
-    return f"{said[0].upper()}{said[1:]} ({'their' if some else 'all'} names are those that mets3d synth gives)."
+    return (
+        f"{some}synthetic phantoms, not patients ({'their' if some else 'all'} names are those that mets3d synth gives)"
+    )
 
 
 def _what(record: RunRecord) -> str:

@@ -156,5 +156,7 @@ def test_two_arms_near_zero_are_called_so_where_both_are(make_run):
     assert each[0].level.startswith("Both arms are near zero in TC and ET (mean lesion-wise Dice below 0.1)")
     assert "All arms are near zero in TC and ET" in told_of_several(base, [term], each, CASES, differences).level
     alone = told_of_run(base)
-    assert alone.level == "The network hardly segments anything in every region: it is near zero there."
+    assert alone.level == (
+        "The network is near zero in every region (mean lesion-wise Dice below 0.1): it hardly segments anything there."
+    )
     assert told_of_run(read_run(make_run("fine", cases=CASES, scores=scored(0.0, 1)))).level == ""

@@ -19,9 +19,10 @@ from mets3d.reporting.sections.reached import told_of_run
 from mets3d.reporting.sections.tiles import tiles_of_pair, tiles_of_run
 from mets3d.reporting.sentences import count, shortened
 from mets3d.reporting.verdict import change, question
+from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference, family_in_words
-from mets3d.statistics.intervals import RESAMPLES
+from mets3d.statistics.intervals import FEWEST_PATIENTS, RESAMPLES
 from mets3d.statistics.paired_tests import EXACT_UP_TO
 from mets3d.statistics.study_table import StudyTable
 
@@ -120,9 +121,10 @@ def _forest(records: Sequence[RunRecord], differences: Sequence[Difference], fig
     scores = [score.name for score in drawn_scores(differences)]
     of = others[0].label if len(others) == 1 else "an arm"
     caption = (
-        f"Difference from {reference.label} with its 95 % interval. Right of the line at 0 {of} is better, on the left"
-        " worse; for HD95, of which less is better, the axis runs backwards. Full dots: p below 0.05 after "
-        "Holm's correction; an empty dot: not so, or not tested."
+        f"Each dot is a difference from {reference.label}, its line the 95 % interval. To the right of 0 {of} is "
+        "better, to the left worse; that is why the axis of HD95, of which less is better, runs backwards. A full dot "
+        f"has p below {LEVEL:g} after Holm's correction; an empty one has not, or is not tested. A dot without a line "
+        f"is of fewer than {FEWEST_PATIENTS} patients."
     )
     if len(others) > 1 and len(regions) == 1:
         caption += f" Of so many arms {regions[0]} alone is drawn."

@@ -110,7 +110,8 @@ def _data(records: Sequence[RunRecord]) -> str:
     data = record.config.data
     folds = f" ({data.folds} folds; patients never cross folds)" if record.split and data.split is None else ""
     kind = phantoms_in_words(records)
-    return " ".join(filter(None, [f"Data: {joined(parts)}{folds}." if parts else "", kind]))
+    said = f"{'The cases are ' * kind.startswith('synthetic')}{kind}." if kind else ""
+    return " ".join(filter(None, [f"Data: {joined(parts)}{folds}." if parts else "", said]))
 
 
 def _weights(records: Sequence[RunRecord]) -> str:

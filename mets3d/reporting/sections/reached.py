@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mets3d.reporting.answers import Told, on_cases
+from mets3d.reporting.answers import Told, near_zero, on_cases
 from mets3d.reporting.chosen_weights import chosen_on_scored
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
@@ -41,14 +39,8 @@ def told_of_run(record: RunRecord) -> Told | None:
         f"{said}.",
         " ".join(filter(None, [_how_sure_alone(record, patients), chosen_on_scored([record])])),
         lines,
-        level=_near_zero(low, names),
+        level=near_zero(low, record.regions),
     )
-
-
-def _near_zero(low: Sequence[str], regions: Sequence[str]) -> str:
-    """Says that the network is near zero in the regions `low`; empty without such."""
-    where = "every region" if len(low) == len(regions) else joined(low)
-    return f"The network hardly segments anything in {where}: it is near zero there." if low else ""
 
 
 def _with_interval(found: Summary) -> str:

@@ -25,6 +25,17 @@ def worst_first(records: Sequence[RunRecord]) -> list[str]:
     return sorted(values, key=lambda case: (case not in mean, mean.get(case, 0.0), case))
 
 
+def ranked_cases(records: Sequence[RunRecord]) -> list[str]:
+    """Returns the cases of `worst_first` that have a score to rank them by."""
+    scored = {
+        case
+        for record in records
+        for region in record.regions
+        for case in values_of(record.score_rows(region.name), WORST_BY)
+    }
+    return [case for case in worst_first(records) if case in scored]
+
+
 def shown_run(record: RunRecord, case: str) -> RunRecord:
     """Returns the run of an arm that a case's page shows: the pictured one, or the first that held the case out."""
     runs = [pictured_run(record), *record.members.values()]

@@ -97,7 +97,7 @@ def _contents(page: CasePage, lesions: Sequence[LesionLine]) -> tuple[ViewerCont
     try:
         contents = viewer_contents(read_layers(page.case, [arm.files for arm in page.arms]), start)
     except (OSError, ValueError) as error:
-        return None, [f"No scans are shown: {error}"]
+        return None, [f"No scans: {error}"]
     contents.data["without_niivue"] = NOT_BESIDE if page.niivue else NOT_BUILT_IN
     return contents, contents.problems
 

@@ -29,21 +29,22 @@ HEAD_CHARACTERS = 1000  # of a page, in which its digest stands
 
 def write_case_pages(
     records: Sequence[RunRecord], folder: ReportDir, former: ReportDir, *, jobs: int, progress: Progress
-) -> dict[str, str]:
+) -> tuple[dict[str, str], bool]:
     """Writes the page of each case that some record held out and scored; without any scores, of each that it predicted.
 
-    Returns the address of each case's page from the index, the worst case first. former: an earlier report, whose
-    pages are taken where nothing has changed that they are drawn from.
+    Returns the address of each case's page from the index, the worst case first, and whether any has scans. former: an
+    earlier report, whose pages are taken where nothing has changed that they are drawn from.
     """
     pages = _pages(records, folder)
     if not pages:
-        return {}
+        return {}, False
     folder.cases.mkdir()
     drawn = [page for page in pages if not _kept(page, former)]
     with worker_processes(min(jobs, len(drawn))) as run_all:
         for done, (page, _) in enumerate(zip(drawn, run_all(write_case_page, drawn), strict=True), 1):
             progress(done, len(drawn), page.name)
-    return {page.name: f"{folder.cases.name}/{page.file.name}" for page in pages}
+    addresses = {page.name: f"{folder.cases.name}/{page.file.name}" for page in pages}
+    return addresses, any(page.case is not None for page in pages)
 
 
 # ---------------------------------------------------------------- what each page is made from
@@ -64,7 +65,7 @@ def _pages(records: Sequence[RunRecord], folder: ReportDir) -> list[CasePage]:
             name=name,
             file=folder.cases / files[name],
             case=scans.get(name),
-            missing="" if name in scans else _why_no_scans(scans, why),
+            missing="" if name in scans else _why_no_scans(records, scans, why),
             arms=tuple(_arm(record, name) for record in records),
             regions=records[0].regions,
             rank=f"Case {place + 1} of {len(names)}{order}",
@@ -81,10 +82,15 @@ def _predicted(records: Sequence[RunRecord]) -> list[str]:
     return sorted({case for record in records for case in record.predictions if not trained_on(record, case)})
 
 
-def _why_no_scans(scans: Mapping[str, Case], why: str) -> str:
+def _why_no_scans(records: Sequence[RunRecord], scans: Mapping[str, Case], why: str) -> str:
     if scans:
-        return "No scans are shown: this case is not in the folder that was predicted."
-    return f"No scans are shown: {why}" if why else "No scans are shown: those that were predicted are not at hand."
+        return "No scans: this case is not in the folder that was predicted."
+    if why:
+        return f"No scans: {why}"
+    if any(run.predictions for record in records for run in record.members.values()):
+        return "No scans: the folder that was predicted is not there any more."
+    several = len(records) > 1 or any(record.runs for record in records)
+    return f"No scans: {'these runs have' if several else 'this run has'} no saved predictions."
 
 
 def _arm(record: RunRecord, case: str) -> ArmOfCase:

@@ -38,6 +38,11 @@ class LesionLine:
         return f"{self.region} {self.number}"
 
     @property
+    def wrong(self) -> bool:
+        """Returns whether the lesion counts as an error."""
+        return self.kind in ("missed", "false")
+
+    @property
     def kind_in_words(self) -> str:
         """Returns the kind as the page calls it."""
         return KINDS[self.kind]
@@ -54,17 +59,22 @@ class LesionLine:
 
 
 def lesion_lines(rows: Iterable[Row], regions: Sequence[Region], *, arm: str = "", place: int = 0) -> list[LesionLine]:
-    """Returns the lines of rows of lesions.csv, the most telling first: missed, false, found; innermost; largest.
+    """Returns the lines of rows of lesions.csv, the most telling first.
 
     `place` is that of the arm among several, from 0. Rows of kinds, or with numbers, that are none are left out.
     """
-    known = {region.name: depth for depth, region in enumerate(reversed(regions))}
+    known = {region.name for region in regions}
     lines = [_line(row, arm, place) for row in rows if row["region"] in known and _is_lesion(row)]
-    kinds = list(KINDS)
+    return most_telling_first(lines, regions)
+
+
+def most_telling_first(lines: Iterable[LesionLine], regions: Sequence[Region]) -> list[LesionLine]:
+    """Sorts lines: missed, false, found, too small; in each the innermost region, then the largest lesion first."""
+    kinds, depth = list(KINDS), {region.name: place for place, region in enumerate(reversed(regions))}
     return sorted(
         lines,
         key=lambda line: (
-            kinds.index(line.kind), known[line.region], -(line.volume_mm3 or 0.0), line.case, line.number
+            kinds.index(line.kind), depth[line.region], -(line.volume_mm3 or 0.0), line.case, line.number, line.anchor
         ),
     )  # fmt: skip
 

@@ -89,9 +89,12 @@ def write_page(
         figures = Figures(made.figures)
         # First, for what they cannot draw becomes a note.
         pictures = case_pictures([pictured_run(record) for record in records], figures, quiet)
-        pages = write_case_pages(records, made, folder, jobs=jobs, progress=progress or quiet)
+        pages, viewed = write_case_pages(records, made, folder, jobs=jobs, progress=progress or quiet)
         found = found_by_one_section(records, cases_in_all(records), figures, pages)
-        cases = [cases_section(records, pages, copy_tables(records, made)), lesions_section(records, pages)]
+        cases = [
+            cases_section(records, pages, copy_tables(records, made), viewed=viewed),
+            lesions_section(records, pages, viewed=viewed),
+        ]
         every = [run.run.path for record in records for run in record.members.values()]
         said = [Note(remark, weighty=True) for remark in dict.fromkeys([*remarks, *ledger_remarks(every)])]
         sections = (_one if len(records) == 1 else _compared)(records, said, figures, [pictures, found, *cases])

@@ -107,7 +107,8 @@ class RunRecord:
     @property
     def held_out(self) -> list[str]:
         """Scored cases that training has not seen; all scored cases where there are no others."""
-        return [case for case in self.cases if case not in self.trained_on] or self.cases
+        cases, trained_on = self.cases, self.trained_on
+        return [case for case in cases if case not in trained_on] or cases
 
     def score_rows(self, region: str | None = None, cases: Sequence[str] | None = None) -> list[Row]:
         """Returns the rows of scores.csv of a region (None: all) in `cases` (None: held out)."""

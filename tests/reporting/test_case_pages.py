@@ -153,8 +153,8 @@ def oblique(folder: Path, orientation: str) -> nibabel.Nifti1Image:
         ("run/predictions/A.nii.gz", "base has no prediction of this case.", ["t1c", "t2f", "Reference"]),
         ("data/A/A-seg.nii.gz", "This case has no reference.", ["t1c", "t2f", "Prediction"]),
         ("data/A/A-t1c.nii.gz", "", ["t2f", "Reference", "Prediction"]),
-        ("data/A", "No scans are shown: this case is not in the folder that was predicted.", None),
-        ("data", "No scans are shown: those that were predicted are not at hand.", None),
+        ("data/A", "No scans: this case is not in the folder that was predicted.", None),
+        ("data", "No scans: the folder that was predicted is not there any more.", None),
     ],
 )
 def test_what_is_missing_is_a_sentence_on_the_page(
@@ -239,3 +239,17 @@ def test_names_of_files_are_plain_and_no_two_alike():
     assert file_names(["A", "a", "x/y?#", "x_y__", "..", ""]) == [
         *("A.html", "a_2.html", "x_y__.html", "x_y___2.html", "_.html", "__2.html"),
     ]  # fmt: skip
+
+
+def test_a_run_without_predictions_has_pages_without_a_viewer_and_says_why(make_run, scores_of, read_page, tmp_path):
+    runs = [make_run(name, cases=("A", "B"), scores=scores_of(("A", "B"), seed)) for seed, name in enumerate("xy")]
+    with (runs[0] / "lesions.csv").open("w", encoding="utf-8", newline="") as stream:
+        stream.write("case,region,rules,lesion,kind,reference_volume_mm3,dice\nA,ET,brats2023,1,missed,5.0,\n")
+    index = report(runs[:1], tmp_path / "out")
+    page = read_page(index.parent / "cases" / "A.html")
+    assert "No scans: this run has no saved predictions." in page.text
+    assert "viewer" not in page.text
+    assert next(rows for rows in page.tables.values() if rows[0][0] == "Lesion")[0][-1] == "Dice"
+    assert "scans" not in read_page(index).text.partition("All cases")[2].partition("The tables behind")[0]
+    both = read_page(report(runs, tmp_path / "both").parent / "cases" / "A.html")
+    assert "No scans: these runs have no saved predictions." in both.text

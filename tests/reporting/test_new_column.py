@@ -34,9 +34,9 @@ def test_a_new_column_is_on_the_page_of_one_run(new_column, read_page, tmp_path)
     assert shown[0] == "0.75 ± 0.75"  # of 0, 3/4 and 6/4
     assert "Made-up distance [furlongs] ↓" in page.text
     cases = next(rows for rows in page.tables.values() if rows[1:] and rows[1][0] == "Case")
-    assert cases[1][1:7] == ["LW Dice", "LW HD95", "Dice", "HD95", "Made-up distance", "F/M/X"]
+    assert cases[1][1:7] == ["LW Dice", "LW HD95", "Dice", "HD95", "Made-up distance", "found/missed/false"]
     assert cases[2][5] == "0.00"
-    assert "HD95 in mm; Made-up distance in furlongs; F/M/X" in page.text
+    assert "HD95 in mm; Made-up distance in furlongs; found/missed/false" in page.text
     assert "Made-up distance [furlongs]" in summary_text(run)
 
 

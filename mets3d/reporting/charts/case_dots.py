@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mets3d.evaluation.scores import Score
 from mets3d.regions import Region
-from mets3d.reporting.charts.style import FAINT, millimetres, panels, run_colours
+from mets3d.reporting.charts.style import FAINT, dots, millimetres, panels, run_colours
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sentences import shortened
 from mets3d.statistics.cohort import summarise
@@ -38,12 +38,10 @@ def _dots(axis: Axes, records: Sequence[RunRecord], cases: Sequence[str], score:
     values = [value for case in cases for value in (*(column.get(case, np.nan) for column in columns), np.nan)]
     axis.plot(places, values, color=FAINT, linewidth=0.8, zorder=1)
     for place, (column, colour) in enumerate(zip(columns, colours, strict=True)):
-        axis.scatter(
-            [place] * len(column), list(column.values()), s=18, color=colour, alpha=0.8, linewidths=0, zorder=2
-        )
+        dots(axis, [place] * len(column), list(column.values()), colour)
         summary = summarise(column)
         if summary:
-            axis.hlines(summary.mean, place - 0.22, place + 0.22, color=colour, linewidth=2.4, zorder=3)
+            axis.hlines(summary.mean, place - 0.22, place + 0.22, color=colour, linewidth=2.4, zorder=4)
     if len(records) <= MOST_BESIDE:
         names = [shortened(record.label, 45 // len(records)) for record in records]
         axis.set_xticks(range(len(records)), names)

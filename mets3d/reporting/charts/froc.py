@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mets3d.regions import Region
-from mets3d.reporting.charts.style import INK, SOFT, Cases, Records, colours_of, panels, run_handles, unit_interval
+from mets3d.reporting.charts.style import (
+    INK,
+    SOFT,
+    Cases,
+    Records,
+    coloured,
+    colours_of,
+    legend_of_runs,
+    panels,
+    unit_interval,
+)
 from mets3d.statistics.froc import FrocPoint, froc_curve
 
 OPERATING_THRESHOLD = 0.5
@@ -56,7 +66,7 @@ def _draw_several(
         for points, colour in zip(curves[region.name], colours_of(records, region), strict=True):
             _draw_froc(axis, points, colour, region.name)
         _frame_froc(axis, f"{region.name}: FROC, sensitivity", most)
-    axes[0].legend(handles=[*run_handles(records), _ring()], fontsize=7.5, loc="best")
+    legend_of_runs(axes[0], coloured(records), _ring())
 
 
 def _draw_froc(axis: Axes, points: Sequence[FrocPoint], colour: str, name: str) -> None:

@@ -5,7 +5,7 @@ One run is drawn in the colours of its regions; several have a colour each. A fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -19,13 +19,15 @@ from mets3d.reporting.charts.style import (
     Records,
     by_region,
     colours_of,
+    crosses,
     dots,
+    from_to,
     logarithmic,
     offset,
     unit_interval,
 )
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, size_class_name
+from mets3d.reporting.sentences import count, size_class_name
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size, size_classes_of, size_edges_mm3
 
 FEWEST_WITH_INTERVAL = 2  # patients; a picture may show an interval where the cohort's table says nothing yet
@@ -39,9 +41,8 @@ def recall_figure(records: Records, cases: Cases) -> bytes | None:
     def draw(axis: Axes, region: Region) -> None:
         recalls = [_recalls(record, region, cases) for record in records]
         for place, (own, colour) in enumerate(zip(recalls, colours_of(records, region), strict=True)):
-            for at, name in enumerate(classes):
-                if name in own:
-                    _recall(axis, at + offset(place, len(records), min(0.2, 0.8 / len(records))), own[name], colour)
+            aside = offset(place, len(records), min(0.2, 0.8 / len(records)))
+            _recall(axis, {at + aside: own[name] for at, name in enumerate(classes) if name in own}, colour)
         axis.set_xticks(range(len(classes)), [_class_label(name, recalls) for name in classes], fontsize=8)
         axis.set_xlim(-0.6, len(classes) - 0.4)
         axis.grid(visible=False, axis="x")
@@ -66,7 +67,7 @@ def dice_figure(records: Records, cases: Cases) -> bytes | None:
             dots(axis, _volumes(found), [row["dice"] for row in found], colour)
             heights = [-0.04 - 0.045 * place] * len(lost)
             ink = colour if len(records) > 1 else INK
-            dots(axis, _volumes(lost), heights, ink, marker="x", linewidths=1.1)
+            crosses(axis, _volumes(lost), heights, ink)
         logarithmic(axis)
         axis.set_title(f"{region.name}: Dice of each lesion")
         axis.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -81,16 +82,17 @@ def dice_figure(records: Records, cases: Cases) -> bytes | None:
 # ---------------------------------------------------------------- parts
 
 
-def _recall(axis: Axes, x: float, size: SizeRecall, colour: str) -> None:
-    if size.interval:
-        axis.plot([x, x], size.interval, color=colour, linewidth=1.6, solid_capstyle="butt")
-    axis.plot([x], [size.recall], "o", color=colour, markersize=6)
+def _recall(axis: Axes, sizes: Mapping[float, SizeRecall], colour: str) -> None:
+    """Draws the recall of each size class at its place, with its interval."""
+    bars = {x: size.interval for x, size in sizes.items() if size.interval}
+    low, high = ([interval[end] for interval in bars.values()] for end in (0, 1))
+    axis.vlines([*bars], low, high, color=colour, linewidth=1.6)
+    dots(axis, [*sizes], [size.recall for size in sizes.values()], colour, diameter=6, alpha=1)
 
 
 def _class_label(name: str, recalls: Sequence[dict[str, SizeRecall]]) -> str:
     """Names a size class and its number of lesions, of each run where they differ."""
-    amounts = sorted({own[name].lesions if name in own else 0 for own in recalls})
-    return f"{size_class_name(name, '–')}\nn = {'/'.join(map(amount, amounts))}"
+    return f"{size_class_name(name, '–')}\nn = {from_to(own[name].lesions if name in own else 0 for own in recalls)}"
 
 
 def _legend_of_kinds(axes: Sequence[Axes]) -> None:

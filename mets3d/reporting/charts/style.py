@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -20,13 +20,14 @@ from mets3d.regions import Region
 from mets3d.reporting.charts.compact import compact
 from mets3d.reporting.figure_theme import with_dark_side
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import shortened
+from mets3d.reporting.sentences import amount, shortened
 
 # What Okabe and Ito's palette has left beside the regions' colours, then greys.
 RUN_COLOURS = ("#0072B2", "#D55E00", "#000000", "#8C8C8C")
 BITMAP_DPI = 150
+MOST_INSIDE = 4  # runs of a legend inside a panel
 INK, SOFT, FAINT = "#22272e", "#57606a", "#c9ced6"
-MOST_PATHS = 1500  # dots as paths; more become a bitmap
+MOST_DOTS = 5000  # in one path, of ten bytes each; more become a bitmap
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -44,6 +45,7 @@ STYLE: Any = {
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
     "legend.frameon": False,
+    "path.simplify": False,  # it would drop lines without length, which are dots
     "svg.fonttype": "none",  # text stays text: smaller, and it can be changed for a paper
     "svg.hashsalt": "mets3d",
 }
@@ -104,11 +106,17 @@ def logarithmic(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]]) -> None:
-    """Adds a legend with a line per run."""
-    for record, colour in coloured:
-        axis.plot([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
-    axis.legend(fontsize=7.5, loc="best")
+def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]], *others: Line2D) -> None:
+    """Adds a legend with a line per run and `others`: in a panel, that of more than MOST_INSIDE runs below them all."""
+    handles = [
+        Line2D([], [], color=colour, linewidth=2, label=shortened(record.label, 32)) for record, colour in coloured
+    ]
+    if len(handles) <= MOST_INSIDE:
+        axis.legend(handles=[*handles, *others], fontsize=7.5, loc="best")
+        return
+    figure = axis.get_figure(root=True)
+    if figure is not None:
+        figure.legend(handles=[*handles, *others], fontsize=7.5, loc="outside lower center", ncols=4)
 
 
 def by_region(
@@ -131,7 +139,7 @@ def by_region(
         if finish is not None:
             finish(axes)
         if len(records) > 1:
-            axes[len(regions) - 1].legend(handles=run_handles(records), fontsize=7.5, loc="best")
+            legend_of_runs(axes[len(regions) - 1], coloured(records))
 
     return panels(1, max(len(regions), 2), draw_all, height=3.4, across=across)
 
@@ -146,18 +154,36 @@ def coloured(records: Records) -> list[tuple[RunRecord, str]]:
     return list(zip(records, run_colours(len(records)), strict=True))
 
 
-def run_handles(records: Records) -> list[Line2D]:
-    """Returns a legend's entry for each run."""
-    return [
-        Line2D([], [], color=colour, linewidth=2, label=shortened(record.label, 32))
-        for record, colour in coloured(records)
-    ]
+def dots(
+    axis: Axes, x: Coordinates, y: Coordinates, colour: str, *, diameter: float = 4.1, alpha: float = 0.75
+) -> None:
+    """Draws dots of a diameter in points, as a line without length and with round ends at each place.
+
+    That is drawn, and written as SVG, many times as fast as a marker each. Very many become a bitmap.
+    """
+    gap = np.full(len(x), np.nan)
+    places, heights = (np.stack([values, values, gap], axis=1).ravel() for values in (x, y))
+    axis.plot(
+        places,
+        heights,
+        color=colour,
+        linewidth=diameter,
+        solid_capstyle="round",
+        alpha=alpha,
+        zorder=3,
+        rasterized=len(x) > MOST_DOTS,
+    )
 
 
-def dots(axis: Axes, x: Coordinates, y: Coordinates, colour: str, marker: str = "o", linewidths: float = 0.0) -> None:
-    """Draws dots; many become a bitmap, for as a path each costs 150 bytes."""
-    many = len(x) > MOST_PATHS
-    axis.scatter(x, y, s=17, color=colour, marker=marker, alpha=0.75, linewidths=linewidths, zorder=3, rasterized=many)
+def crosses(axis: Axes, x: Coordinates, y: Coordinates, colour: str) -> None:
+    """Draws crosses as wide as dots."""
+    axis.plot(x, y, "x", color=colour, markersize=4.1, markeredgewidth=1.1, alpha=0.75, zorder=3)
+
+
+def from_to(amounts: Iterable[float]) -> str:
+    """Writes what amounts there are: one where all are equal, else the lowest and the highest, as in 143–151."""
+    known = sorted(set(amounts))
+    return "–".join(amount(value) for value in dict.fromkeys((known[0], known[-1])))
 
 
 def offset(place: int, amount: int, step: float) -> float:

@@ -21,7 +21,7 @@ from mets3d.log_names import (
     score_name,
     terms_below,
 )
-from mets3d.regions import Region, scored_regions
+from mets3d.regions import scored_regions
 from mets3d.reporting.charts.style import INK, legend_of_runs, panels, run_colours
 from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.curves import Curve, curve, mean_curve, summed_curve, thinned
@@ -29,26 +29,32 @@ from mets3d.statistics.curves import Curve, curve, mean_curve, summed_curve, thi
 PART_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 OVERLAID = (LESION_WISE_DICE, DICE)  # scores of the validation with a panel a region where runs are compared
 RAW_POINTS, SMOOTH_POINTS = 1200, 60
+LOW, LEAST_TOP = 0.2, 0.02  # of scores, below which the axis ends earlier, and where at the least
 
 
 def training_figure(record: RunRecord) -> bytes:
     """Draws loss, its parts, the schedule, and the scores of the validation per region of one run."""
+    of = [*(region.name for region in scored_regions(cavity=True)), MEAN]
+    validated = [score for score in SCORES if any(_is_curve(record, score, one) for one in of)]
 
     def draw(axes: Sequence[Axes]) -> None:
         _loss(axes[0], [(record, PART_COLOURS[0])], "Training loss", total_loss)
         _parts(axes[1], record.training)
         _schedule(axes[2], record.training)
-        for axis, score in zip(axes[3:], SCORES, strict=True):
+        for axis, score in zip(axes[3:], validated, strict=False):
             _validation(axis, record.validation, score)
+        for axis in axes[3 + len(validated) :]:
+            axis.set_axis_off()
 
-    return panels(2, 3, draw, height=5.2, across="optimizer step")
+    rows = 2 if validated else 1
+    return panels(rows, 3, draw, height=2.6 * rows, across="optimizer step")
 
 
 def overlay_figure(records: Sequence[RunRecord]) -> bytes:
     """Draws loss, loss without the boundary term, and scores of the validation per region, one colour a run."""
     coloured = list(zip(records, run_colours(len(records)), strict=True))
     every = [(score, region) for score in OVERLAID for region in scored_regions(cavity=True)]
-    validated = [pair for pair in every if any(_validated(run, *pair) for run in _all_runs(records))]
+    validated = [pair for pair in every if any(_is_curve(run, pair[0], pair[1].name) for run in _all_runs(records))]
     bounded = any(record.config.loss.boundary != "none" for record in records)
 
     def draw(axes: Sequence[Axes]) -> None:
@@ -65,7 +71,7 @@ def overlay_figure(records: Sequence[RunRecord]) -> bytes:
                 else:
                     _scored(axis, record.validation, score, region.name, color=colour, linewidth=1.3)
             axis.set_title(f"Validation: {SCORES[score]}, {region.name}")
-            axis.set_ylim(0, 1)
+            _from_zero(axis)
         for axis in axes_left:
             axis.set_axis_off()
         legend_of_runs(axes[0], coloured)
@@ -133,7 +139,7 @@ def _validation(axis: Axes, rows: Sequence[Row], score: str) -> None:
         _scored(axis, rows, score, region.name, color=region.colour, linewidth=1.5, label=region.name)
     _scored(axis, rows, score, MEAN, color=INK, linewidth=1, linestyle="--", label="mean")
     axis.set_title(f"Validation: {SCORES[score]}")
-    axis.set_ylim(0, 1)
+    _from_zero(axis)
     if axis.lines:
         axis.legend(fontsize=7.5, ncols=2, loc="best")
     _no_curve(axis)
@@ -168,6 +174,13 @@ def _schedule(axis: Axes, rows: Sequence[Row]) -> None:
     _no_curve(axis)
 
 
+def _from_zero(axis: Axes) -> None:
+    """Sets the axis of a score to 0 to 1; where all values are low, closer, so that they do not lie on the edge."""
+    values = [np.asarray(line.get_ydata(), np.float64) for line in axis.lines]
+    highest = max((float(own.max()) for own in values if len(own)), default=1.0)
+    axis.set_ylim(0, 1 if highest >= LOW else max(1.25 * highest, LEAST_TOP))
+
+
 def _no_curve(axis: Axes) -> None:
     if not any(len(np.asarray(line.get_xdata())) for line in axis.lines):
         axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", va="center", color="#8a919c")
@@ -182,5 +195,6 @@ def _all_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
     return [run for record in records for run in record.members.values()]
 
 
-def _validated(record: RunRecord, score: str, region: Region) -> bool:
-    return bool(len(curve(record.validation, score_name(score, region.name))[0]))
+def _is_curve(record: RunRecord, score: str, of: str) -> bool:
+    """Returns whether a score was logged at two validations: a single one is no course of a training."""
+    return len(curve(record.validation, score_name(score, of))[0]) > 1

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from mets3d.data import Progress
 from mets3d.data.cases import Case
 from mets3d.evaluation.region_scores import KINDS
+from mets3d.reporting.case_order import ranked_cases
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.pictures.case_volumes import CaseVolumes, read_volumes
@@ -19,7 +20,8 @@ from mets3d.reporting.pictures.slices import views
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
-from mets3d.reporting.sentences import count, score_number
+from mets3d.reporting.sentences import count, number, score_number
+from mets3d.statistics.lesion_counts import COUNTS
 
 MOST_CASES = 6
 MOST_PREDICTIONS = 18  # of all arms together: more arms are pictured by fewer cases
@@ -30,8 +32,8 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
     """Draws slices and lesions of each chosen case; what cannot be drawn becomes a note of the first run."""
     first = records[0]
     available = predicted_cases(records)
-    dice = first.values(first.regions[0].name, "dice", list(available))
-    chosen = chosen_cases(dice, sorted(available), most=max(1, min(MOST_CASES, MOST_PREDICTIONS // len(records))))
+    ranked = ranked_cases(records)
+    chosen = chosen_cases(ranked, sorted(available), most=max(1, min(MOST_CASES, MOST_PREDICTIONS // len(records))))
     drawn = []
     for done, (name, standing) in enumerate(chosen, 1):
         try:
@@ -43,14 +45,9 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
     if not drawn:
         return None
     amount = f"{len(drawn)} of " * (len(drawn) < len(available)) + count(len(available), "case")
-    shown = f"{amount}{_order(records) if dice else ''}."
+    shown = f"{amount}{', the worst first, in the order of the table of all cases' if ranked else ''}."
     html = render("case_pictures.html", shown=shown, numbers=first.run.lesions.name, drawn=drawn)
     return Section("pictures", "Slices and lesions", html)
-
-
-def _order(records: Sequence[RunRecord]) -> str:
-    first = records[0]
-    return f", ordered by {first.regions[0].name} Dice" + (f" of {first.label}" if len(records) > 1 else "")
 
 
 def _case_figures(case: Case, records: Sequence[RunRecord], figures: Figures, head: str) -> Markup:
@@ -81,16 +78,24 @@ def _lesion_figure(volumes: CaseVolumes, record: RunRecord, figures: Figures, *,
         return Markup("")
     run = record.label if several else ""
     name = f"lesions_{volumes.name}" + (f"_{record.label}" if several else "")
-    caption, alt = _lesion_caption(volumes.name, picture, run), f"Lesions of {volumes.name}, a tile each"
+    caption, alt = _lesion_caption(record, volumes.name, picture, run), f"Lesions of {volumes.name}, a tile each"
     return figures.add(name, lesions_svg(volumes.name, picture, run), caption, alt=alt)
 
 
-def _lesion_caption(case: str, picture: LesionPicture, run: str) -> str:
+def _lesion_caption(record: RunRecord, case: str, picture: LesionPicture, run: str) -> str:
+    """Counts the lesions that are pictured, which are of one region, and those of the other regions by the scores."""
     kinds = [lesion.kind for lesion in picture.lesions]
     amounts = [f"{kinds.count(kind)} {kind}" for kind in KINDS]
     amounts += [f"{kinds.count('ignored')} too small to count"] if "ignored" in kinds else []
     of = f" of {run}" if run else ""
-    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}."
+    others = []
+    for region in record.regions:
+        counts = [record.values(region.name, score.column, [case]).get(case) for score in COUNTS]
+        if region != picture.region and None not in counts:
+            words = (f"{number(amount, 0)} {kind}" for amount, kind in zip(counts, KINDS, strict=True))
+            others.append(f"{region.name} {', '.join(words)}")
+    also = f" Not pictured: {'; '.join(others)}." if others else ""
+    return f"{case}, lesions{of} of {picture.region.name}, as pictured: {', '.join(amounts)}.{also}"
 
 
 def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:

@@ -1,29 +1,29 @@
-"""Chooses the cases that a page pictures: of those that every run predicted the best, the middle and the worst."""
+"""Chooses the cases that a page pictures: of those that every run predicted the worst, the middle and the best."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mets3d.data.cases import Case, find_cases
 from mets3d.reporting.run_record import Note, RunRecord
 
 
-def chosen_cases(dice: Mapping[str, float], available: Sequence[str], most: int = 6) -> list[tuple[str, str]]:
-    """Chooses up to `most` of the available cases: the two best, the middle and the two worst by Dice.
+def chosen_cases(ranked: Sequence[str], available: Sequence[str], most: int = 6) -> list[tuple[str, str]]:
+    """Chooses up to `most` of the available cases: the two worst, the middle and the two best.
 
-    Returns each with its rank in words. Where there are no more than `most`, all are chosen, best first; cases
-    without a value come last.
+    ranked: the cases with a score, the worst first. Returns each with its rank in words, the worst first; those that
+    have no rank come last, and are chosen only where there is room for all.
     """
-    order = sorted(available, key=lambda case: (case not in dice, -dice.get(case, 0.0), case))
-    amount = len(order)
-    if not dice or amount <= most:
-        picked = list(range(min(amount, most)))
-    else:
-        middle = (amount - 1) // 2
-        wanted = (0, amount - 1, middle, 1, amount - 2, middle + 1)
-        picked = sorted(dict.fromkeys(wanted[:most]))
-    return [(order[rank], _standing(rank, amount) if order[rank] in dice else "") for rank in picked]
+    known = [case for case in ranked if case in available]
+    others = sorted(set(available) - set(known))
+    amount = len(known)
+    if amount + len(others) <= most or not known:
+        return [(case, _standing(case, ranked)) for case in [*known, *others][:most]]
+    middle = (amount - 1) // 2
+    wanted = (0, amount - 1, middle, 1, amount - 2, middle + 1)
+    picked = sorted({rank for rank in wanted if 0 <= rank < amount}, key=wanted.index)[:most]
+    return [(known[rank], _standing(known[rank], ranked)) for rank in sorted(picked)]
 
 
 def predicted_cases(records: Sequence[RunRecord]) -> dict[str, Case]:
@@ -71,10 +71,13 @@ def _found(data: Path, record: RunRecord) -> dict[str, Case]:
     }
 
 
-def _standing(rank: int, amount: int) -> str:
-    if amount == 1:
+def _standing(case: str, ranked: Sequence[str]) -> str:
+    """Returns the rank of a case among all that are ranked, as its own page has it."""
+    amount = len(ranked)
+    if case not in ranked or amount == 1:
         return ""
+    rank = ranked.index(case)
     if rank in (0, amount - 1):
-        return "worst" if rank else "best"
+        return "best" if rank else "worst"
     median = amount > 2 and rank in {(amount - 1) // 2, amount // 2}
-    return f"rank {rank + 1} of {amount}" + (", median" if median else "")
+    return f"case {rank + 1} of {amount}" + (", median" if median else "")

@@ -1,17 +1,21 @@
 "use strict";
 
 /* A table of class `sortable` sorts by the headings of its last heading row. A column whose heading has class `n`
-   holds numbers; a cell's `data-v` is what it is sorted by, where its text is not. What has no value comes last. */
+   holds numbers; a cell's `data-v` is what it is sorted by, where its text is not. A heading with `data-adds` has cells
+   like 5/2/1, found, missed and false, and sorts by the last two together. What has no value comes last. */
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const text = (row, at) => (row.cells[at].dataset.v ?? row.cells[at].textContent).trim();
+  const wrong = (value) => value === "–" ? null
+    : value.split("/").slice(1).reduce((sum, part) => sum + (amount(part) ?? 0), 0);
   const amount = (value) => {
     const digits = value.replaceAll(",", "").replace("\u2212", "-").replace(/\s*%$/, "");
     return digits === "" || Number.isNaN(Number(digits)) ? null : Number(digits);
   };
   const key = (row, at) => {
     const value = text(row, at);
+    if (heads[at].dataset.adds !== undefined) return wrong(value);
     return heads[at].classList.contains("n") ? amount(value) : value === "" || value === "–" ? null : value;
   };
   const order = (a, b) => typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
@@ -32,7 +36,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 /* A table with `data-filter`, which says what its rows are, gets a field above it: rows are shown that hold every
-   word. The field stands before the box that the table scrolls in. */
+   word. The field stands before the box that the table scrolls in. One with `data-parts`, the first words of its rows,
+   gets a choice among them too, and shows the first part at first. */
 for (const table of document.querySelectorAll("table[data-filter]")) {
   const rows = [...table.tBodies[0].rows];
   const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
@@ -42,14 +47,25 @@ for (const table of document.querySelectorAll("table[data-filter]")) {
   input.type = "search";
   said.setAttribute("role", "status");
   label.append(`Filter ${table.dataset.filter} `, input);
-  field.append(label, " ", said);
+  const parts = table.dataset.parts?.split(" ") ?? [], part = document.createElement("select");
+  const choice = document.createElement("label");
+  for (const name of [...parts, "all"]) part.append(new Option(name, name === "all" ? "" : name));
+  choice.append("Region ", part);
+  field.append(...(parts.length > 1 ? [choice, " "] : []), label, " ", said);
   (table.closest(".wide") ?? table).before(field);
-  input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const row of rows) row.hidden = !wanted.every((word) => words.get(row).includes(word));
-    const shown = rows.filter((row) => !row.hidden).length;
-    said.textContent = wanted.length ? `${shown} of ${rows.length} shown` : "";
-  });
+  const show = () => {
+    const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean), chosen = part.value && `${part.value} `;
+    let shown = 0;
+    for (const row of rows) {
+      const text = words.get(row);
+      row.hidden = !(row.cells[0].textContent.startsWith(chosen) && wanted.every((word) => text.includes(word)));
+      shown += !row.hidden;
+    }
+    said.textContent = shown < rows.length || wanted.length ? `${shown} of ${rows.length} shown` : "";
+  };
+  input.addEventListener("input", show);
+  part.addEventListener("input", show);
+  if (parts.length > 1) show();
 }
 
 /* The list of contents marks the part that is read, and closes above the page once a part is chosen. */

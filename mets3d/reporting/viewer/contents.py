@@ -31,6 +31,8 @@ LEAST_SHOWN = 13  # of 255: a probability below 0.05 is not shown
 PROBABILITY_COLOURS = ((150, 20, 60), (255, 235, 120))
 UNCERTAINTY_COLOURS = ((0, 90, 130), (130, 255, 240))
 
+IN_A_WORD = {"NETC": "necrosis", "SNFH": "oedema", "ET": "enhancing tumour", "RC": "resection cavity"}
+
 Kind = Literal["image", "labels", "map"]
 
 
@@ -157,6 +159,7 @@ def _labels(layers: CaseLayers) -> list[dict[str, Any]]:
             "value": region.decoded_as,
             "name": LABEL_NAMES[region.decoded_as],
             "colour": region.colour,
+            "meaning": IN_A_WORD[LABEL_NAMES[region.decoded_as]],
             "there": region.decoded_as in there,
             "rgb": [*bytes.fromhex(region.colour.removeprefix("#"))],
         }

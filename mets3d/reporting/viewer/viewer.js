@@ -68,6 +68,12 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
       [d * h - e * g, b * g - a * h, a * e - b * d]].map((row) => row.map((value) => value / det));
     return rows.map((row) => [...row, -(row[0] * p + row[1] * q + row[2] * r)]);
   };
+  /* The patient's sides at the left and right of a picture across which an axis of voxels runs, backwards: the side that
+     the axis runs to most of all comes first. */
+  const sides = (affine, axis) => {
+    const way = affine.map((row) => row[axis]), sizes = way.map(Math.abs), most = sizes.indexOf(Math.max(...sizes));
+    return way[most] > 0 ? ["RL", "AP", "SI"][most] : ["LR", "PA", "IS"][most];
+  };
   const applied = (affine, [x, y, z]) => affine.map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
 
   /* ---------------------------------------------------------------- plain planes */
@@ -77,8 +83,8 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
       this.model = model;
       this.canvases = AXES.map((name, axis) => {
         const canvas = box.querySelector(`canvas[data-plane="${name}"]`);
-        canvas.hidden = false;
         const point = (event) => this.pointed(axis, canvas, event);
+        canvas.hidden = false;
         canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); point(event); });
         canvas.addEventListener("pointermove", (event) => { if (event.buttons) point(event); });
         return canvas;
@@ -88,8 +94,7 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
     }
 
     /* The two axes that a plane shows: across, with the patient's right (or front) on the left, and down from above. */
-    across(axis) { return axis === 0 ? 1 : 0; }
-    down(axis) { return axis === 2 ? 1 : 2; }
+    across(axis) { return axis ? 0 : 1; } down(axis) { return axis === 2 ? 1 : 2; }
 
     pointed(axis, canvas, event) {
       const { shape } = this.model.data, frame = canvas.getBoundingClientRect();
@@ -100,7 +105,6 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
     }
 
     show() { this.canvases.forEach((canvas, axis) => this.draw(canvas, axis)); }
-
     draw(canvas, axis) {
       const { data, vox } = this.model, u = this.across(axis), v = this.down(axis), [w, h] = [data.shape[u], data.shape[v]];
       canvas.style.setProperty("--ratio", (w * data.spacing_mm[u]) / (h * data.spacing_mm[v]));
@@ -110,9 +114,17 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
       const slice = new OffscreenCanvas(w, h);
       slice.getContext("2d").putImageData(this.pixels(axis, u, v, w, h), 0, 0);
       const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
-      context.drawImage(slice, 0, 0, canvas.width, canvas.height);
+      Object.assign(context, { imageSmoothingEnabled: false }).drawImage(slice, 0, 0, canvas.width, canvas.height);
       this.cross(context, canvas.width * (w - 0.5 - vox[u]) / w, canvas.height * (h - 0.5 - vox[v]) / h, dense);
+      this.sides(context, sides(data.affine, u), dense);
+    }
+
+    /* Writes at the left and right edges which side of the patient is there. */
+    sides(context, letters, dense) {
+      const { width, height } = context.canvas, edge = 6 * dense;
+      Object.assign(context, { font: `600 ${13 * dense}px sans-serif`, fillStyle: "#fff", textBaseline: "middle" });
+      for (const [letter, x, textAlign] of [[letters[0], edge, "left"], [letters[1], width - edge, "right"]])
+        Object.assign(context, { textAlign }).fillText(letter, x, height / 2);
     }
 
     /* Returns a slice with what lies over it, the patient's right (or front) on the left and the top above. */
@@ -140,14 +152,9 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
     /* Draws the crosshair, with a gap around the place itself. */
     cross(context, x, y, dense) {
       const gap = 12 * dense, { width, height } = context.canvas;
-      context.strokeStyle = "rgb(230 60 60)";
-      context.lineWidth = dense;
-      context.beginPath();
-      for (const [from, to] of [[[0, y], [x - gap, y]], [[x + gap, y], [width, y]], [[x, 0], [x, y - gap]],
-        [[x, y + gap], [x, height]]]) {
-        context.moveTo(...from);
-        context.lineTo(...to);
-      }
+      Object.assign(context, { strokeStyle: "rgb(230 60 60)", lineWidth: dense }).beginPath();
+      const lines = [[[0, y], [x - gap, y]], [[x + gap, y], [width, y]], [[x, 0], [x, y - gap]], [[x, y + gap], [x, height]]];
+      for (const [from, to] of lines) { context.moveTo(...from); context.lineTo(...to); }
       context.stroke();
     }
   }
@@ -225,16 +232,16 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
 
   class Viewer {
     constructor(box) {
-      this.box = box;
+      [this.box, this.busy] = [box, Promise.resolve()];
       this.data = JSON.parse(box.querySelector("script.case-data").textContent);
       [this.to_mm, this.to_vox] = [this.data.affine, inverse(this.data.affine)];
       this.layers = new Map(this.data.layers.map((layer) => [layer.id, layer]));
       this.vox = this.data.shape.map((size) => Math.floor(size / 2));
-      this.busy = Promise.resolve();
     }
 
     async start() {
-      this.vox = this.data.start_mm ? this.inside(applied(this.to_vox, this.data.start_mm)) : this.vox;
+      this.asked = this.data.start_mm;
+      this.vox = this.asked ? this.inside(applied(this.to_vox, this.asked)) : this.vox;
       this.listen();
       await this.load();
       this.screen = await this.chosen();
@@ -257,11 +264,10 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
           return nii;
         } catch (error) {
           this.box.querySelector(".all").hidden = true;
-          note.textContent = `Plain viewer: NiiVue could not start (${error.message}).`;
+          Object.assign(note, { textContent: `Plain viewer: NiiVue could not start (${error.message}).` }).classList.add("warning");
         }
       } else note.textContent = why;
-      note.hidden = false;
-      this.box.dataset.mode = "plain";
+      [note.hidden, this.box.dataset.mode] = [false, "plain"];
       return new Planes(this.box, this);
     }
 
@@ -299,8 +305,10 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
 
     inside(vox) { return vox.map((at, axis) => Math.min(this.data.shape[axis] - 1, Math.max(0, Math.round(at)))); }
 
-    move(vox) {
+    /* Moves the crosshair to a voxel; asked: the place in mm that is meant, which is in it. */
+    move(vox, asked = null) {
       this.vox = this.inside(vox);
+      this.asked = asked;
       this.say();
       if (this.screen) this.refresh();
     }
@@ -315,7 +323,8 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
     go(link) {
       for (const row of document.querySelectorAll("tr[aria-current]")) row.removeAttribute("aria-current");
       link.closest("tr")?.setAttribute("aria-current", "true");
-      this.move(applied(this.to_vox, link.dataset.mm.split(" ").map(Number)));
+      const asked = link.dataset.mm.split(" ").map(Number);
+      this.move(applied(this.to_vox, asked), asked);
       this.box.scrollIntoView({ block: "nearest" });
     }
 
@@ -341,8 +350,7 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
         const layer = this.layers.get(id);
         if (!layer || layer.volume) continue;
         layer.volume = await decoded(this.data, layer);
-        layer.whole = layer.volume;
-        layer.source = "";
+        [layer.whole, layer.source] = [layer.volume, ""];
         if (layer.kind === "image") continue;
         layer.table = palette(this.data, layer);
         if (layer.outlined) layer.volume = shell(this.data.shape, layer.volume);
@@ -370,15 +378,15 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
       sliders.forEach((slider) => {
         const axis = Number(slider.dataset.axis), slice = data.first[axis] + data.step[axis] * vox[axis] + 1;
         slider.value = vox[axis];
-        const text = `${slice} of ${data.whole[axis]}`;
+        const text = slider.parentElement.querySelector("output").textContent = `${slice} of ${data.whole[axis]}`;
         slider.setAttribute("aria-valuetext", `slice ${text}`);
-        slider.parentElement.querySelector("output").textContent = text;
       });
       const [nx, ny] = data.shape, at = vox[0] + nx * (vox[1] + ny * vox[2]);
       const labels = Object.fromEntries(data.labels.map((label) => [label.value, label.name]));
       const found = this.shown().map((layer) => `${layer.name} ${layer.kind === "labels"
         ? labels[layer.whole[at]] ?? "none" : (layer.whole[at] / 255).toFixed(2)}`);
-      const place = `R ${mm[0].toFixed(1)}, A ${mm[1].toFixed(1)}, S ${mm[2].toFixed(1)} mm`;
+      const [right, front, top] = (this.asked ?? mm).map((value) => value.toFixed(1));
+      const place = `R ${right}, A ${front}, S ${top} mm`;
       this.box.querySelector(".viewer-place").textContent = [place, ...found].join(" · ").replaceAll("-", "\u2212");
     }
   }
@@ -386,8 +394,7 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
   for (const box of document.querySelectorAll(".viewer")) {
     new Viewer(box).start().catch((error) => {
       const note = box.querySelector(".viewer-note");
-      note.textContent = `The viewer could not start: ${error.message}`;
-      note.hidden = false;
+      Object.assign(note, { textContent: `The viewer could not start: ${error.message}`, hidden: false }).classList.add("warning");
     });
   }
 })();

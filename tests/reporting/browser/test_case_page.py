@@ -86,6 +86,17 @@ def amount_of(colour: str, pixels: np.ndarray) -> int:
     return int((np.abs(pixels - rgb).max(axis=2) <= 6).sum())
 
 
+def letter(opened, side: str) -> np.ndarray:
+    """What is written at the left or right edge of the axial slice, half up; white where it is light."""
+    opened.page.evaluate(
+        "document.querySelectorAll('input[data-kind=overlay]').forEach((one) => { one.checked = false; })"
+    )
+    shown = picture(opened, '.viewer-screens canvas[data-plane="axial"]').min(axis=2)
+    middle = shown.shape[0] // 2
+    band = shown[middle - 9 : middle + 9]
+    return (band[:, 4:20] if side == "left" else band[:, -20:-4]) > 200
+
+
 def press(opened, selector: str, *keys: str) -> None:
     opened.page.focus(selector)
     for key in keys:
@@ -156,9 +167,50 @@ def test_the_plain_viewer(case_page, open_page, monkeypatch):
     x, y, z = place(opened)
     assert (x, z) == (39.0, 19.0), "the corner above on the left is the last voxel on the patient's right, at the top"
     assert y == NETC_VOXEL[1]
+    assert "Plain viewer" in opened.page.inner_text(".viewer-note")
+    assert opened.page.evaluate(
+        "getComputedStyle(document.querySelector('.viewer-note')).color"
+    ) == opened.page.evaluate("getComputedStyle(document.querySelector('.small')).color")
+    legend = opened.page.inner_text(".viewer-legend")
+    assert all(
+        words in legend for words in ("NETC, necrosis", "SNFH, oedema", "ET, enhancing", "WT: NETC, SNFH and ET")
+    )
     assert opened.barriers() == opened.barriers("dark") == []
     assert opened.overflow() == []
     assert opened.errors == opened.requests == []
+
+
+def test_the_sides_of_the_patient_are_marked_by_the_affine(case_page, open_page):
+    html = case_page.read_text(encoding="utf-8").replace('<script src="../viewer/niivue.js"></script>', "")
+    turned = html.replace('"affine":[[1.0,', '"affine":[[-1.0,')
+    assert turned != html
+    marks = []
+    for name, text in (("plain", html), ("turned", turned)):
+        page = case_page.with_name(f"{name}.html")
+        page.write_text(text, encoding="utf-8")
+        opened = open_page(page)
+        assert ready(opened) == "plain"
+        marks.append([letter(opened, side) for side in ("left", "right")])
+    (left, right), (turned_left, turned_right) = marks
+    assert min(left.sum(), right.sum()) > 10, "something is written"
+    assert (left != turned_left).sum() > 5, "R on the one side, L on the other"
+    assert (right != turned_right).sum() > 5
+
+
+def test_a_lesion_s_coordinates_are_those_of_the_table_until_the_crosshair_moves(case_page, open_page):
+    """They lie in the voxel of the crosshair, but need not be its middle."""
+    html = case_page.read_text(encoding="utf-8").replace('<script src="../viewer/niivue.js"></script>', "")
+    x, y, z = np.add(ET_VOXEL, ORIGIN)
+    before = f'data-mm="{x:.3f} {y:.3f} {z:.3f}"'
+    assert before in html
+    case_page.write_text(html.replace(before, f'data-mm="{x + 0.3:.3f} {y - 0.4:.3f} {z:.3f}"'), encoding="utf-8")
+    opened = open_page(case_page)
+    ready(opened)
+    press(opened, "#lesion-ET-1 a", "Enter")
+    assert place(opened) == ET_VOXEL
+    assert opened.page.inner_text(".viewer-place").startswith(f"R {x + 0.3:.1f}, A {y - 0.4:.1f}, S {z:.1f} mm")
+    press(opened, 'canvas[data-plane="axial"]', "ArrowLeft")
+    assert opened.page.inner_text(".viewer-place").startswith(f"R {x + 1:.1f}, A {y:.1f}, S {z:.1f} mm")
 
 
 def test_niivue(case_page, open_page):

@@ -8,12 +8,15 @@ from markupsafe import Markup
 from mets3d.reporting import report
 from mets3d.reporting.html_page import PageKind, Section, page_html
 from mets3d.reporting.html_table import Cell, Heading, Table, flow, row_head
-from tests.reporting.conftest import random_lesions
+from mets3d.reporting.lesion_lines import PLACE
+from tests.reporting.conftest import random_lesions, write_table
 
 SIXTY = [f"BraTS-MET-{number:05d}-000" for number in range(60)]
 VALUES = ("−2.5", "10", "–", "9", "1,200")
 ROWS = [[row_head(f"case {at}"), Cell(value), Cell("12 × 9", order=100 - at)] for at, value in enumerate(VALUES)]
 TABLE = Table("Cases", [Heading("Case", words=True), "Value", "Shape"], ROWS, rows_are="cases")
+PLACED = ("case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE, "i")
+MIDDLE = (25.0, 15.0, 10.0)  # of the phantom's lesion
 LONG = Markup("<p>{}</p>").format("A long part. " * 900)
 
 
@@ -112,8 +115,49 @@ def test_paper_shows_what_is_folded_and_no_contents(open_page, tmp_path):
 def test_a_run_of_sixty_cases_with_ten_lesions_each(open_page, cohort_run, tmp_path):
     run = cohort_run(cases=SIXTY, lesions=random_lesions(SIXTY, 0, amount=10)).run.path
     index = report([run], tmp_path / "out")
-    assert index.stat().st_size < 3e6
-    sound(open_page(index))
+    assert index.stat().st_size < 1e6
+    opened = open_page(index)
+    lesions_by_region(opened)
+    on_paper(opened)
+    sound(opened)
+
+
+def lesions_by_region(opened):
+    """The list begins with one region; the choice among them works by keyboard, and with the words of the filter."""
+    rows = opened.page.locator("table.lesions tbody tr:visible th")
+    choice = opened.page.get_by_label("Region", exact=True)
+    assert choice.evaluate("(one) => [...one.options].map((option) => option.text)") == ["ET", "WT", "TC", "all"]
+    assert rows.evaluate_all("(all) => [...new Set(all.map((one) => one.textContent.split(' ')[0]))]") == ["ET"]
+    assert rows.count() == 600
+    choice.focus()
+    opened.page.keyboard.press("ArrowDown")
+    assert rows.evaluate_all("(all) => [...new Set(all.map((one) => one.textContent.split(' ')[0]))]") == ["WT"]
+    opened.page.get_by_label("Filter lesions").fill(SIXTY[7])
+    assert rows.count() == 10
+    choice.select_option(label="all")
+    assert rows.count() == 30
+    opened.page.get_by_label("Filter lesions").fill("")
+    assert rows.count() == 1800
+    choice.select_option(label="ET")
+
+
+def on_paper(opened):
+    """The long list is cut there, what is cut is said, and no heading stands alone."""
+    page = opened.page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    rows = page.locator("table.lesions tbody tr:visible")
+    assert rows.count() == 60
+    assert page.locator(".paper").inner_text().startswith("On paper are the first 60 rows")
+    bare = """() => [...document.querySelectorAll("main h2, main h3")].filter((head) => {
+      for (let next = head.nextElementSibling; next; next = next.nextElementSibling)
+        if (next.getBoundingClientRect().height) return false;
+      return head.getBoundingClientRect().height > 0;
+    }).map((head) => head.textContent)"""
+    assert page.evaluate(bare) == []
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    assert not page.locator(".paper").is_visible()
 
 
 @pytest.mark.usefixtures("empty_curves")
@@ -123,6 +167,37 @@ def test_a_comparison(open_page, cohort_run, tmp_path):
     names = enumerate(("one-" * 20, "two"))
     runs = [cohort_run(name, seed, cases=cases, lesions=lesions).run.path for seed, name in names]
     sound(open_page(report(runs, tmp_path / "out")))
+
+
+def test_arms_with_pictures_and_pages_of_cases(open_page, make_run, data_set, scores_of, tmp_path, empty_curves):
+    """Three arms over the same two cases: what the index and a case's page show of each."""
+    cases, data = ("A", "B"), data_set(("A", "B"))
+    runs = []
+    for seed, term in enumerate(("none", "hausdorff_distance", "signed_distance")):
+        runs.append(
+            make_run(term, cases=cases, data=data, scores=scores_of(cases, seed), settings={"loss": {"boundary": term}})
+        )
+        write_table(runs[-1] / "lesions.csv", PLACED, [("A", "ET", "brats2023", 1, "missed", 5.0, "", *MIDDLE, 25)])
+    index = report(runs, tmp_path / "out")
+    assert index.stat().st_size < 1e6
+    opened = open_page(index)
+    sound(opened)
+    assert opened.page.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    pictures = opened.page.locator("details.case figcaption").all_inner_texts()
+    assert len(pictures) == len(cases) * (1 + len(runs)), "slices of a case, and lesions of each arm"
+    page = open_page(index.parent / "cases" / "A.html")
+    page.page.wait_for_selector(".viewer[data-ready]")
+    names = [label.inner_text().strip() for label in page.page.locator('label:has(input[data-kind="overlay"])').all()]
+    assert [name for name in names if name.startswith("Prediction")] == [f"Prediction of {run}" for run in labels(page)]
+    assert page.page.locator("tbody tr[id^=lesion]").count() == len(runs)
+    assert page.strangers(index.parent) == page.errors == page.overflow() == []
+    assert page.barriers("light") == page.barriers("dark") == []
+    assert page.colours("light") != page.colours("dark")
+
+
+def labels(opened):
+    """The arms of a case's page, by the table of its scores."""
+    return list(dict.fromkeys(opened.page.locator("#scores + div tbody td:nth-child(2)").all_inner_texts()))
 
 
 def test_pictures_of_a_run(open_page, make_run, data_set, scores_of, tmp_path, empty_curves):

@@ -61,7 +61,8 @@ def test_validation_curves_have_the_colours_of_their_regions(make_run):
     svg = training_figure(read_run(make_run(metrics=log)))
     assert colours_in(svg) == {"WT", "ET"}
     ET.fromstring(svg)
-    svg = training_figure(read_run(make_run("f1", metrics=[log[0] | {"lesion_f1/TC": 0.1}])))
+    f1 = [row | {"lesion_f1/TC": 0.1} for row in log]
+    svg = training_figure(read_run(make_run("f1", metrics=f1)))
     assert colours_in(svg) == {"WT", "TC", "ET"}
 
 
@@ -89,3 +90,22 @@ def test_the_overlay_has_a_colour_a_run(make_run, scores_of):
     text = overlay_figure(records).decode()
     assert all(colour.lower() in text.lower() for colour in run_colours(3))
     ET.fromstring(text)
+
+
+def test_a_score_of_one_validation_has_no_panel(make_run, monkeypatch):
+    rows = [{"step": step, "kind": "validation", "dice/WT": 0.5} for step in (10, 20)]
+    rows.append({"step": 30, "kind": "validation", "lesion_wise_dice/WT": 0.5})
+    record = read_run(make_run(metrics=rows))
+    for draw in (lambda: training_figure(record), lambda: overlay_figure([record])):
+        titles = [title for title in drawn_by(monkeypatch, draw) if title.startswith("Validation")]
+        assert titles in (["Validation: whole-volume Dice"], ["Validation: whole-volume Dice, WT"])
+    single = read_run(make_run("single", metrics=rows[:1]))
+    assert b"Validation" not in training_figure(single)
+
+
+def test_the_axis_of_low_scores_ends_near_them(make_run, monkeypatch):
+    for highest, top in ((0.1, 0.125), (0.2, 1.0), (0.9, 1.0), (0.0, 0.02)):
+        rows = [{"step": step, "kind": "validation", "dice/WT": highest * step / 20} for step in (10, 20)]
+        record = read_run(make_run(f"run{highest}", metrics=rows))
+        axes = drawn_by(monkeypatch, lambda record=record: training_figure(record))
+        assert axes["Validation: whole-volume Dice"].get_ylim() == (0, top)

@@ -3,9 +3,9 @@ from dataclasses import replace
 from mets3d.reporting import report
 from mets3d.reporting.copied_tables import copy_tables
 from mets3d.reporting.lesion_lines import PLACE
-from mets3d.reporting.sections.case_list import cases_section
+from mets3d.reporting.sections.case_list import cases_section, lesions_section
 from mets3d.rundir import ReportDir
-from tests.reporting.conftest import scores_shown
+from tests.reporting.conftest import random_lesions, scores_shown
 
 CASES = ("A", "B", "C", "D", "E", "F", "G")
 RULES = "brats2023"
@@ -107,3 +107,37 @@ def test_a_long_table_of_lesions_is_cut_and_says_so(cohort_run, read_page, tmp_p
     rows = next(rows for rows in page.tables.values() if rows[0][0] == "Lesion")
     assert [row[0] for row in rows[1:]] == ["ET 1", "TC 3", "WT 1", "TC 2"]
     assert "2 more lesions are in lesions.csv" in page.text
+
+
+def test_what_a_cut_table_holds_is_shared_among_the_regions(cohort_run, monkeypatch):
+    monkeypatch.setattr("mets3d.reporting.sections.case_list.MOST_LESIONS", 12)
+    of_each = {"WT": 9, "TC": 2, "ET": 30}
+    rows = [
+        lesion(region, number, "missed", 5.0) for region, amount in of_each.items() for number in range(1, amount + 1)
+    ]
+    html = lesions_section([cohort_run(cases=("A",), lesions=rows)], {}).html
+    assert {region: html.count(f">{region} ") for region in of_each} == {"WT": 5, "TC": 2, "ET": 5}
+    assert "29 more lesions are in lesions.csv" in html
+
+
+def test_a_table_says_nothing_of_a_viewer_or_of_coordinates_that_are_not_there(cohort_run):
+    bare = [lesion("WT", 1, "missed", 900.0, 0.0), lesion("ET", 1, "found", 20.0, 0.5)]
+    record = cohort_run(cases=("A",), lesions=bare)
+    html = lesions_section([record], {"A": "cases/A.html"}).html
+    assert "viewer" not in html
+    assert "R, A, S" not in html
+    assert 'data-parts="ET WT"' in html, "the region that is shown at first is named first"
+    placed = cohort_run("placed", cases=("A",), lesions=LESIONS)
+    html = lesions_section([placed], {"A": "cases/A.html"}, viewed=True).html
+    assert "in the viewer of its case" in html
+    assert html.count("R, A, S") == 2
+
+
+def test_a_row_takes_few_bytes(cohort_run, monkeypatch):
+    """Of 2,000 lesions and of sixty cases in ten arms a page has to hold less than half of 3 MB."""
+    cases = [f"BraTS-MET-{number:05d}-000" for number in range(20)]
+    record = cohort_run(cases=cases, lesions=random_lesions(cases, 0, amount=10))
+    pages = {case: f"cases/{case}.html" for case in cases}
+    lesions, scores = lesions_section([record], pages).html, cases_section([record], pages, []).html
+    assert len(lesions) < 1500 + 185 * lesions.count("<tr>")
+    assert len(scores) < 2500 + len(cases) * (120 + 16 * 18)

@@ -4,18 +4,18 @@ from mets3d.reporting.read_run import read_runs
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
 
 
-def test_chosen_cases_are_the_best_the_middle_and_the_worst():
-    dice = {f"c{rank:02d}": 1 - rank / 20 for rank in range(11)}
-    assert chosen_cases(dice, list(dice)) == [
-        *(("c00", "best"), ("c01", "rank 2 of 11"), ("c05", "rank 6 of 11, median"), ("c06", "rank 7 of 11")),
-        *(("c09", "rank 10 of 11"), ("c10", "worst")),
+def test_chosen_cases_are_the_worst_the_middle_and_the_best_in_the_order_of_the_table():
+    ranked = [f"c{rank:02d}" for rank in range(11)]  # the worst first, and by no means by name
+    ranked[0], ranked[10] = "z", "a"
+    assert chosen_cases(ranked, sorted(ranked)) == [
+        *(("z", "worst"), ("c01", "case 2 of 11"), ("c05", "case 6 of 11, median"), ("c06", "case 7 of 11")),
+        *(("c09", "case 10 of 11"), ("a", "best")),
     ]
-    assert chosen_cases({"b": 0.2, "a": 0.1}, ["a", "b", "unscored"]) == [
-        *(("b", "best"), ("a", "rank 2 of 3, median"), ("unscored", "")),
-    ]
-    assert chosen_cases({}, list("hgfedcba")) == [(name, "") for name in "abcdef"]
-    assert chosen_cases({"a": 0.5}, ["a"]) == [("a", "")]
-    assert len(chosen_cases(dice, list(dice), most=3)) == 3
+    assert chosen_cases(["a", "b"], ["b", "a", "unscored"]) == [("a", "worst"), ("b", "best"), ("unscored", "")]
+    assert chosen_cases([], list("hgfedcba")) == [(name, "") for name in "abcdef"]
+    assert chosen_cases(["a"], ["a"]) == [("a", "")]
+    assert [case for case, _ in chosen_cases(ranked, ranked, most=3)] == ["z", "c05", "a"]
+    assert chosen_cases(ranked, ["c09", "c01"], most=1) == [("c01", "case 2 of 11")], "rank among all"
 
 
 def test_the_cases_that_training_has_not_seen_are_pictured_if_there_are_any(make_run, data_set):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mets3d.data.describe import DataSet
 from mets3d.reporting.explore.findings import verdict
-from mets3d.reporting.explore.words import names_text
+from mets3d.reporting.explore.words import millimetres_text, names_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.sentences import count
@@ -53,4 +53,15 @@ def _tiles(data: DataSet) -> list[tuple[str, str, str]]:
         ("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
         ("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
         ("Sequences", names_text(list(sequences), 8) or "none", "; ".join(missing) or "in every case"),
+        *_voxels(data),
     ]  # fmt: skip
+
+
+def _voxels(data: DataSet) -> list[tuple[str, str, str]]:
+    """Returns the tile of the most frequent voxel size; none where no scan could be read."""
+    sizes = Counter(millimetres_text(case.spacing_mm) for case in data.cases if case.spacing_mm is not None)
+    if not sizes:
+        return []
+    ((size, amount),) = sizes.most_common(1)
+    where = "in every case" if amount == len(data.cases) else f"in {amount:,} of {count(len(data.cases), 'case')}"
+    return [("Voxel size", size, f"mm, {where}")]

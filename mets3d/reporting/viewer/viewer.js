@@ -174,7 +174,7 @@ on one grid of voxels in RAS order; "affine" maps its indices to mm. Nothing is 
       const own = new Nii(model);
       own.nv = new window.niivue.Niivue({
         backColor: [0, 0, 0, 1], crosshairColor: [0.9, 0.24, 0.24, 1], crosshairWidth: 0.2, crosshairWidthUnit: "percent", crosshairGap: 6,
-        isRadiologicalConvention: true, sagittalNoseLeft: true, isNearestInterpolation: true, multiplanarShowRender: 0, dragAndDropEnabled: false,
+        isRadiologicalConvention: true, sagittalNoseLeft: true, showAllOrientationMarkers: true, isNearestInterpolation: true, multiplanarShowRender: 0, dragAndDropEnabled: false,
         scrollRequiresFocus: true, showLegend: false, loadingText: "", logLevel: "silent", isForceMouseClickToVoxelCenters: true,
       });
       await own.nv.attachToCanvas(canvas);

@@ -74,7 +74,7 @@ def most_telling_first(lines: Iterable[LesionLine], regions: Sequence[Region]) -
     return sorted(
         lines,
         key=lambda line: (
-            kinds.index(line.kind), depth[line.region], -(line.volume_mm3 or 0.0), line.case, line.number, line.anchor
+            kinds.index(line.kind), depth[line.region], -(line.volume_mm3 or 0.0), line.case, line.number
         ),
     )  # fmt: skip
 

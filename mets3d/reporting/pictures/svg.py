@@ -1,4 +1,4 @@
-"""Draws parts of an SVG picture: grey levels as small PNGs that the viewer enlarges, lines, scale bars and text."""
+"""Draws parts of an SVG picture: grey levels as small files that the viewer enlarges, lines, scale bars and text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from mets3d.reporting.figure_theme import with_dark_side
 from mets3d.reporting.pictures.frames import Frame
 
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif\""
+
+MOST_LOSSLESS = 128 * 128  # pixels of an image that is kept as it is; larger ones are compressed
+JPEG_QUALITY = 85
 
 
 def document(title: str, width: float, height: float, body: str) -> str:
@@ -33,12 +36,13 @@ def panel(x: float, y: float, width: float, height: float, body: str) -> str:
 
 def image(grey: UInt8[np.ndarray, "rows columns"], side: float, name: str = "") -> str:
     """Returns grey levels stretched over a square, by whose `name` `again` shows them without holding them twice."""
-    content = base64.b64encode(grey_png(grey)).decode()
+    kind, file = ("png", grey_png(grey)) if grey.size <= MOST_LOSSLESS else ("jpeg", grey_jpeg(grey))
+    content = base64.b64encode(file).decode()
     known = f' id="{name}"' if name else ""
     return (
         f'<rect width="{side:.1f}" height="{side:.1f}" fill="#000"/>'
         f'<image{known} width="{side:.1f}" height="{side:.1f}" '
-        f'preserveAspectRatio="none" xlink:href="data:image/png;base64,{content}"/>'
+        f'preserveAspectRatio="none" xlink:href="data:image/{kind};base64,{content}"/>'
     )
 
 
@@ -51,6 +55,13 @@ def grey_png(grey: UInt8[np.ndarray, "rows columns"]) -> bytes:
     """Returns grey levels as an 8-bit PNG file, losslessly compressed."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(grey)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def grey_jpeg(grey: UInt8[np.ndarray, "rows columns"]) -> bytes:
+    """Returns grey levels as a JPEG file: of a whole slice less than half a PNG, for a page holds six cases."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(grey)).save(buffer, format="JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 

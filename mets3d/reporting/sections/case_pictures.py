@@ -95,7 +95,7 @@ def _lesion_caption(record: RunRecord, case: str, picture: LesionPicture, run: s
             words = (f"{number(amount, 0)} {kind}" for amount, kind in zip(counts, KINDS, strict=True))
             others.append(f"{region.name} {', '.join(words)}")
     also = f" Not pictured: {'; '.join(others)}." if others else ""
-    return f"{case}, lesions{of} of {picture.region.name}, as pictured: {', '.join(amounts)}.{also}"
+    return f"{case}, lesions{of} by {picture.region.name}: {', '.join(amounts)}.{also}"
 
 
 def _case_scores(record: RunRecord, case: str, *, named: bool) -> str:

@@ -125,7 +125,7 @@ def test_a_run_of_sixty_cases_with_ten_lesions_each(open_page, cohort_run, tmp_p
 def lesions_by_region(opened):
     """The list begins with one region; the choice among them works by keyboard, and with the words of the filter."""
     rows = opened.page.locator("table.lesions tbody tr:visible th")
-    choice = opened.page.get_by_label("Region", exact=True)
+    choice = opened.page.get_by_role("combobox", name="Region")
     assert choice.evaluate("(one) => [...one.options].map((option) => option.text)") == ["ET", "WT", "TC", "all"]
     assert rows.evaluate_all("(all) => [...new Set(all.map((one) => one.textContent.split(' ')[0]))]") == ["ET"]
     assert rows.count() == 600

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +31,7 @@ from mets3d.inference.decoding_plan import decoding_plan
 from mets3d.regions import Target
 from mets3d.rundir import DECODED_BY, TUNED_BY, PredictionsDir, RunDir
 from mets3d.settings import Predict
+from mets3d.statistics import intervals
 from tests.reporting.conftest import cells_of, scores_shown
 
 SHAPE = (22, 18, 14)
@@ -165,6 +166,15 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], tupl
 
 
 @pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Intervals are not what is read here."""
+    intervals._times_drawn.cache_clear()
+    monkeypatch.setattr(intervals, "RESAMPLES", 1000)
+    yield
+    intervals._times_drawn.cache_clear()
+
+
+@pytest.fixture
 def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures and diagrams take most of a page's time and have their own tests."""
     page = "mets3d.reporting.page"
@@ -172,10 +182,13 @@ def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{page}.{name}", lambda *_words, **_named: None)
     monkeypatch.setattr(f"{page}.found_by_one_section", lambda *_words, **_named: None)
     monkeypatch.setattr(f"{page}.write_case_pages", lambda *_words, **_named: {})
+    monkeypatch.setattr("mets3d.reporting.sections.answer.forest_figure", lambda *_words, **_named: "<svg/>")
 
 
 @pytest.fixture(params=COMBINATIONS, ids=lambda way: f"{'tuned' if way[0] else 'plain'}-{way[1]}-RC{int(way[2])}")
-def made(request: pytest.FixtureRequest, tmp_path: Path, data_sets: Any, nothing_drawn: None) -> Made:
+def made(
+    request: pytest.FixtureRequest, tmp_path: Path, data_sets: Any, nothing_drawn: None, few_resamples: None
+) -> Made:
     data, depths = data_sets(request.param[2])
     rows, printed = {}, {}
     losses = {"base": "none", "other": "hausdorff_distance"}

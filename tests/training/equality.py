@@ -12,13 +12,14 @@ unclipped. The reference is one process without accumulation.
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import json
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,11 @@ BARS = {"fp64": 1e-12, "fp32": 1e-5}
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
 
 Gradients = dict[str, Tensor]
+
+# What every process would import by itself, a large part of its time.
+IMPORTED = ("torch._dynamo", "accelerate", "train", "mets3d.training.loop", "mets3d.training.session", "scipy.optimize",
+            "scipy.sparse.csgraph", "mets3d.data.preprocess", "mets3d.phantoms.synth", "mets3d.losses.hausdorff",
+            "tests.builders.runs")  # fmt: skip
 
 
 def cases(*, one_in: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -100,16 +106,29 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _make_store(folder / "store")
+        _start(_make_store, folder / "store", processes=1)
         for world in WORLDS:
             told = (world, _free_port(), folder, SHORT[world] if options.short else 1)
-            torch.multiprocessing.start_processes(_run, told, nprocs=world, start_method="spawn")
+            _start(_run, *told, processes=world)
         worlds = {file.stem: torch.load(file) for file in folder.glob("*.pt")}
     found = differences(worlds)
     print("\n".join(table(found)))
     if options.out is not None:
         options.out.write_text(json.dumps(found), encoding="utf-8")
     return 0 if all(value < BARS[case.split("/")[0]] for row in found.values() for case, value in row.items()) else 1
+
+
+def _start(run: Callable[..., None], *told: Any, processes: int) -> None:
+    """Runs a function in processes, each told its rank: forks of this one, which has imported all and computed nothing.
+
+    Where there are no forks each imports by itself.
+    """
+    if not hasattr(os, "fork"):
+        torch.multiprocessing.start_processes(run, told, nprocs=processes, start_method="spawn")
+        return
+    for module in IMPORTED:
+        importlib.import_module(module)
+    torch.multiprocessing.start_processes(run, told, nprocs=processes, start_method="fork")
 
 
 def differences(worlds: Mapping[str, Gradients]) -> dict[str, dict[str, float]]:
@@ -245,7 +264,8 @@ class InPrecision(nn.Module):
 # ---------------------------------------------------------------- preparation
 
 
-def _make_store(store: Path) -> None:
+def _make_store(_rank: int, store: Path) -> None:
+    torch.set_num_threads(1)
     from mets3d.config import Data, Preprocess
     from mets3d.data.preprocess import preprocess
     from mets3d.phantoms.synth import synthesise

@@ -23,11 +23,10 @@ from accelerate.utils import (
 )
 
 from mets3d.config import Config
-from mets3d.console import is_main_process
 from mets3d.data.workers import check_shared_memory
 from mets3d.files import NUMBER, TEXT, read_json, read_object, write_json
 from mets3d.rundir import RunDir
-from mets3d.training import sharding
+from mets3d.training import hosts, sharding
 from mets3d.training.failure import TrainingError, message_of
 from mets3d.training.job import Job
 from mets3d.training.launch_kinds import check_launch
@@ -39,21 +38,25 @@ from mets3d.training.track.installed import check_installed
 def started(config: Config) -> Iterator[Accelerator]:
     """Starts Accelerate for this process and shuts it down at the end of the block.
 
-    An error in the block ends every process with one message and exit code 1.
+    An error in the block ends every process with exit code 1 and one message on each host; so does a host that is lost.
     """
-    with one_message():
+    place = hosts.Place.here()
+    with one_message(), hosts.meeting(place):
         accelerator = start(config)
-    try:
-        yield accelerator
-    except Exception as error:
-        speak(error, accelerator)
-        leave(accelerator, 1)
-        raise SystemExit(1) from None
-    except SystemExit as leaving:
-        leave(accelerator, leaving.code if isinstance(leaving.code, int) else 1)
-        raise
-    finally:
-        accelerator.end_training()
+        if place.hosts > 1:
+            accelerator.wait_for_everyone()  # under NCCL nothing is connected before
+    with hosts.watching(place) as watch:
+        try:
+            yield accelerator
+        except Exception as error:
+            speak(error, accelerator, None if watch is None else watch.lost)
+            leave(accelerator, 1)
+            raise SystemExit(1) from None
+        except SystemExit as leaving:
+            leave(accelerator, leaving.code if isinstance(leaving.code, int) else 1)
+            raise
+        finally:
+            accelerator.end_training()
 
 
 def leave(accelerator: Accelerator, code: int) -> None:
@@ -167,7 +170,7 @@ def check_alone(variables: Mapping[str, str]) -> None:
 
 @contextmanager
 def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
-    """Reports an input error once and exits every process with code 2.
+    """Reports an input error once on each host and exits every process with code 2.
 
     With an Accelerator an error of one process is one of all: the block must not wait for another process.
     """
@@ -175,19 +178,22 @@ def one_message(accelerator: Accelerator | None = None) -> Iterator[None]:
         with together(accelerator) if accelerator else nullcontext():
             yield
     except (ValueError, OSError, TrainingError) as error:
-        if is_main_process():
+        if hosts.Place.here().speaks:
             print(f"train.py: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def speak(error: Exception, accelerator: Accelerator) -> None:
-    """Prints the message of an error: rank 0 does if all have it, else the first process that has one."""
-    if isinstance(error, TrainingError) or accelerator.num_processes == 1:
-        speaks = accelerator.is_main_process
+def speak(error: Exception, accelerator: Accelerator, lost: str | None = None) -> None:
+    """Prints the message of an error, once on each host: by its first process if all have it, else the first to fail.
+
+    lost: the message of a lost host, of which the error is a consequence.
+    """
+    if lost or isinstance(error, TrainingError) or accelerator.num_processes == 1:
+        speaks = accelerator.is_local_main_process
     else:
         speaks = is_first_to_fail()
     if speaks:
-        print(f"train.py: {message_of(error)}", file=sys.stderr, flush=True)
+        print(f"train.py: {lost or message_of(error)}", file=sys.stderr, flush=True)
 
 
 def check_loader(job: Job, accelerator: Accelerator) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -55,12 +56,14 @@ def train(launch_file: str | None, words: Sequence[str], *, program: str, find_a
 def launch(words: Sequence[str], *, program: str, free_port: bool = False) -> int:
     """Runs `accelerate launch` with these words and returns the training's exit code.
 
-    The code of a process that a signal killed is 128 + the signal's number. 2 and one line for a launch that cannot be.
+    The code of a process that a signal killed is 128 + the signal's number. 2 and one line for a launch that cannot be,
+    1 and one line for hosts that do not meet.
     free_port: the processes of a single host meet at a port that is free, not at the launch file's.
     """
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_SAVE)
     with _signals_passed_on():
         from accelerate.commands.launch import launch_command, launch_command_parser
+        from torch.distributed import DistError
         from torch.distributed.elastic.multiprocessing.api import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
@@ -81,6 +84,9 @@ def launch(words: Sequence[str], *, program: str, free_port: bool = False) -> in
             return _exit_code(_first_to_end(error.failures), program)
         except SignalException as error:
             return exit_code_of(error.sigval)
+        except DistError as error:
+            print(f"{program}: {_not_met(options, error)}", file=sys.stderr)
+            return 1
         except (ValueError, OSError) as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
@@ -156,7 +162,9 @@ def _check_world(options: Namespace, *, free_port: bool) -> None:
     processes = options.num_processes or file.num_processes
     hosts = max(options.num_machines or file.num_machines, 1)
     here = processes // hosts
-    if free_port and hosts == 1:  # several hosts must know the port
+    if hosts > 1:
+        _check_hosts(options, file, hosts, processes)
+    elif free_port:  # several hosts must know the port
         options.main_process_port = 0
     on_cpu = options.cpu or file.use_cpu or _on_cpu()
     if kind not in SEVERAL and processes > 1 and not options.mpirun_hostfile:
@@ -175,6 +183,39 @@ def _check_world(options: Namespace, *, free_port: bool) -> None:
             f"{options.config_file} starts {here} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
             f"--num_processes {gpus}"
         )
+
+
+def _check_hosts(options: Namespace, file: Any, hosts: int, processes: int) -> None:
+    """Has the hosts of a launch wait for each other for MEET_SECONDS, unless --rdzv_conf says how long.
+
+    Torch's own launcher waits for 15 minutes. Raises ValueError for numbers of hosts that do not fit together.
+    """
+    from mets3d.training.hosts import MEET_SECONDS, MEET_VARIABLE, seconds_of
+
+    rank = getattr(file, "machine_rank", 0) if options.machine_rank is None else options.machine_rank
+    if not 0 <= rank < hosts:
+        raise ValueError(f"--machine_rank is {rank}; expected 0 to {hosts - 1} for --num_machines {hosts}")
+    if processes % hosts:
+        raise ValueError(
+            f"--num_processes {processes} does not divide over {hosts} hosts; it counts the processes of all hosts, "
+            "the same number on each"
+        )
+    words = [word for word in (options.rdzv_conf or "").split(",") if word]
+    if not any(word.startswith("timeout=") for word in words):
+        words.append(f"timeout={math.ceil(seconds_of(MEET_VARIABLE, MEET_SECONDS))}")
+    options.rdzv_conf = ",".join(words)
+
+
+def _not_met(options: Namespace, error: Exception) -> str:
+    """Says where hosts did not meet, what torch found there, and what to look at."""
+    said = str(error).partition("\n")[0].rstrip(".")
+    return (
+        f"the launchers of {options.num_machines} hosts did not meet at {options.main_process_ip} port "
+        f"{options.main_process_port} ({options.rdzv_conf}): {said}. Start the command on every host, each with a "
+        f"--machine_rank of its own from 0 to {int(options.num_machines or 1) - 1}; --main_process_ip and "
+        "--main_process_port are those of the host with --machine_rank 0, whose firewall must let that port through. "
+        "--rdzv_conf timeout=SECONDS waits longer"
+    )
 
 
 def _read_launch_file(path: str) -> Any:

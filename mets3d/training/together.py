@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import distributed
 
 from mets3d.training.failure import TrainingError, message_of
+from mets3d.training.hosts import Place
 from mets3d.training.stop import StopWish
 
 # Validation of large cases on one rank must not trip the others.
@@ -47,13 +48,13 @@ def first_text(error: Exception | None) -> str | None:
 
 
 def is_first_to_fail() -> bool:
-    """Returns whether no other process has called this before, of those that failed without the others' knowledge.
+    """Returns whether this process is the first of its host to call this, of those that failed unknown to the others.
 
     A process whose peer has died fails too; its message would hide that of the first.
     """
     try:
         store = distributed.distributed_c10d._get_default_store()
-        return bool(store.add("mets3d/failures", 1) == 1)
+        return bool(store.add(f"mets3d/failures/{Place.here().host}", 1) == 1)
     except Exception:  # the process that kept the store is gone, or the group was not made
         return True
 

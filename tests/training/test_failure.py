@@ -30,6 +30,13 @@ def test_what_is_expected_is_a_message(error: Exception, message: str) -> None:
     assert "Traceback" not in message_of(error)
 
 
+@pytest.mark.parametrize("address", ["10.77.15.2", "fe80::1"])
+def test_the_host_of_a_process_that_ended_is_named_by_its_address(address: str) -> None:
+    message = message_of(RuntimeError(GLOO.replace("127.0.0.1", address)))
+    assert f"on the host with the address {address}, so" in message
+    assert "run the same command again on every host" in message
+
+
 def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
     with pytest.raises(KeyError) as raised:
         dict[str, int]()["nothing"]

@@ -18,6 +18,7 @@ from tests.builders.runs import ROOT, write_config
 from tests.builders.runs import launch as accelerate_launch
 
 FILES = ROOT / "accelerate_configs"
+TWO: dict[str, object] = {"num_machines": 2, "num_processes": 8}
 
 
 @pytest.fixture
@@ -68,6 +69,58 @@ def test_several_hosts_meet_at_the_port_of_their_launch_file(world: Any, tmp_pat
     for name in (file, "multi_gpu"):
         assert train(name, [], program="mets3d train") == 0
     assert [options.main_process_port for options in launched] == [None, 0]  # None: as the file says; 0: any free one
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"machine_rank": 2}, "--machine_rank is 2; expected 0 to 1 for --num_machines 2"),
+        ({"num_processes": 7}, "--num_processes 7 does not divide over 2 hosts"),
+    ],
+)
+def test_hosts_that_do_not_fit_together_are_one_line(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+) -> None:
+    launched = world(4)
+    assert train(file_of(tmp_path, **TWO | changes), [], program="mets3d train") == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert launched == []
+
+
+@pytest.mark.parametrize(
+    ("words", "waits"),
+    [
+        ([], "timeout=300"),
+        (["--rdzv_conf", "timeout=7200"], "timeout=7200"),
+        (["--rdzv_conf", "join=1"], "join=1,timeout=300"),
+    ],
+)
+def test_launchers_wait_for_each_other_as_long_as_is_said(
+    world: Any, tmp_path: Path, words: Sequence[str], waits: str
+) -> None:
+    launched = world(4)
+    assert launch(["--config_file", file_of(tmp_path, **TWO), *words, "train.py"], program="mets3d.launch") == 0
+    assert [options.rdzv_conf for options in launched] == [waits]
+
+
+def test_launchers_that_do_not_meet_are_one_line_with_a_remedy(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import accelerate.commands.launch as theirs
+
+    def refuse(_options: object) -> None:
+        raise torch.distributed.DistNetworkError("timed out while trying to connect\nand a trace")
+
+    world(4)
+    monkeypatch.setattr(theirs, "launch_command", refuse)
+    words = ["--config_file", file_of(tmp_path, **TWO), "--num_machines", "2", "--main_process_ip", "node0"]
+    assert launch([*words, "--main_process_port", "29501", "train.py"], program="mets3d.launch") == 1
+    errors = capsys.readouterr().err
+    assert "the launchers of 2 hosts did not meet at node0 port 29501 (timeout=300): timed out while trying" in errors
+    assert "each with a --machine_rank of its own from 0 to 1" in errors
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def _looks(watch: Watch, over: threading.Event) -> None:
 
 def _connected(seconds: float) -> Store:
     """Connects to the store once more: that of the group is in use by whoever waits in it."""
-    return distributed.TCPStore(  # type: ignore[attr-defined,no-any-return]
+    return distributed.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=False,

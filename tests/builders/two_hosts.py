@@ -40,11 +40,13 @@ class TwoHosts:
         """Takes the link between the hosts `down`, so that sockets fall silent, or `up`."""
         _ip("-n", self.names[0], "link", "set", self.cards[0], state)
 
-    def launch(self, rank: int, words: Sequence[str], *, port: str = PORT, **environment: str) -> subprocess.Popen[str]:
+    def launch(
+        self, rank: int, words: Sequence[str], *, options: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[str]:
         """Starts train.py with these words on the host of this rank, by the command in multi_node.yaml's header."""
         command = [sys.executable, "-m", "mets3d.launch", "--config_file", "accelerate_configs/multi_node.yaml"]
         command += ["--num_machines", "2", "--num_processes", "2", "--machine_rank", str(rank)]
-        command += ["--main_process_ip", ADDRESSES[0], "--main_process_port", port, "--mixed_precision", "no"]
+        command += ["--main_process_ip", ADDRESSES[0], "--main_process_port", PORT, "--mixed_precision", "no", *options]
         variables = {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": self.cards[rank], "WANDB_MODE": "disabled"}
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.names[rank], *command, "train.py", *words],

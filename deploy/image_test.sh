@@ -85,8 +85,9 @@ podman rm mets3d-trial >/dev/null
 [ -e "$runs/quickstart/model.safetensors" ] && fail "it was not stopped in the middle"
 
 say "train: the same command again"
-inside --rm "$image" accelerate launch --config_file accelerate_configs/cpu.yaml train.py "${small[@]}" |
-  tee "$work/resumed.log" | grep -m 1 '^resuming at step' || fail "$(tail -n 5 "$work/resumed.log")"
+inside --rm "$image" accelerate launch --config_file accelerate_configs/cpu.yaml train.py "${small[@]}" \
+  >"$work/resumed.log" 2>&1 || fail "$(tail -n 5 "$work/resumed.log")"
+grep '^resuming at step' "$work/resumed.log" || fail "it did not go on: $(head -n 5 "$work/resumed.log")"
 [ -e "$runs/quickstart/model.safetensors" ] || fail "no weights: $(tail -n 5 "$work/resumed.log")"
 
 say "predict, evaluate, report"

@@ -75,7 +75,7 @@ def volumes_figure(records: Records, cases: Cases) -> bytes | None:
         axis.set_xlim(min(means) / 1.6, max(means) * 1.6)
         logarithmic(axis)
         axis.margins(y=0.12)
-        axis.set_title(f"{region.name}: difference of volumes [cm³]")
+        axis.set_title(f"{region.name}: difference [cm³]")
 
     def there(region: Region) -> bool:
         return any(pairs.cases for pairs in pairs_of(region))

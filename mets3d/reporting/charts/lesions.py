@@ -43,7 +43,7 @@ def recall_figure(records: Records, cases: Cases) -> bytes | None:
         for place, (own, colour) in enumerate(zip(recalls, colours_of(records, region), strict=True)):
             aside = offset(place, len(records), min(0.2, 0.8 / len(records)))
             _recall(axis, {at + aside: own[name] for at, name in enumerate(classes) if name in own}, colour)
-        axis.set_xticks(range(len(classes)), [_class_label(name, recalls) for name in classes], fontsize=8)
+        axis.set_xticks(range(len(classes)), [_class_label(name, recalls) for name in classes], fontsize=7)
         axis.set_xlim(-0.6, len(classes) - 0.4)
         axis.grid(visible=False, axis="x")
         total = max(len(_reference_lesions(record, region, cases)) for record in records)

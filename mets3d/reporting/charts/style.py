@@ -45,7 +45,6 @@ STYLE: Any = {
     "xtick.color": "#57606a",
     "ytick.color": "#57606a",
     "legend.frameon": False,
-    "path.simplify": False,  # it would drop lines without length, which are dots
     "svg.fonttype": "none",  # text stays text: smaller, and it can be changed for a paper
     "svg.hashsalt": "mets3d",
 }
@@ -57,7 +56,8 @@ Coordinates = Sequence[float] | Float64[np.ndarray, " n"]
 
 def panels(rows: int, columns: int, draw: Callable[[Sequence[Axes]], None], *, height: float, across: str) -> bytes:
     """Returns an SVG of 11.5 in x `height` with rows x columns axes that `draw` fills."""
-    with matplotlib.rc_context(STYLE):
+    # Simplifying would drop lines without length, which are dots.
+    with matplotlib.rc_context({**STYLE, "path.simplify": False}):
         figure = Figure(figsize=(11.5, height), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.08))
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         draw(axes)
@@ -107,7 +107,7 @@ def logarithmic(axis: Axes) -> None:
 
 
 def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]], *others: Line2D) -> None:
-    """Adds a legend with a line per run and `others`: in a panel, that of more than MOST_INSIDE runs below them all."""
+    """Adds a legend with a line per run and `others`: in a panel, that of more than MOST_INSIDE runs above them all."""
     handles = [
         Line2D([], [], color=colour, linewidth=2, label=shortened(record.label, 32)) for record, colour in coloured
     ]
@@ -116,7 +116,7 @@ def legend_of_runs(axis: Axes, coloured: Sequence[tuple[RunRecord, str]], *other
         return
     figure = axis.get_figure(root=True)
     if figure is not None:
-        figure.legend(handles=[*handles, *others], fontsize=7.5, loc="outside lower center", ncols=4)
+        figure.legend(handles=[*handles, *others], fontsize=7.5, loc="outside upper center", ncols=4)
 
 
 def by_region(
@@ -183,7 +183,7 @@ def crosses(axis: Axes, x: Coordinates, y: Coordinates, colour: str) -> None:
 def from_to(amounts: Iterable[float]) -> str:
     """Writes what amounts there are: one where all are equal, else the lowest and the highest, as in 143–151."""
     known = sorted(set(amounts))
-    return "–".join(amount(value) for value in dict.fromkeys((known[0], known[-1])))
+    return "–".join(dict.fromkeys((amount(known[0]), amount(known[-1]))))
 
 
 def offset(place: int, amount: int, step: float) -> float:

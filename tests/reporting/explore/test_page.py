@@ -43,7 +43,10 @@ def test_every_part_is_there_and_linked(small_page, small_structure):
     for text in (
         "1 case cannot be used: MET-003-000",
         "1 empty reference (no visible disease): MET-002-000",
-        "1 case (25\u00a0%) with a resection cavity (RC), 0.008 ml; 1 of them at a patient's second time point or later",
+        (
+            "1 case (25\u00a0%) with a resection cavity (RC), 0.008 ml; "
+            "1 of them at a patient's second time point or later"
+        ),
         "1 patient of 4 (25\u00a0%) has more than one time point",
         "t2f in 4",
     ):

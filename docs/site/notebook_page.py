@@ -1,6 +1,6 @@
 """Shows the notebook as a page: its cells, and what they gave when `make docs` ran them.
 
-    python docs/site/notebook_page.py [OUT]     runs docs/notebook.ipynb here, unless OUT is of this very notebook
+    python docs/site/notebook_page.py [OUT]     runs docs/notebook.ipynb, unless OUT is of this very notebook
 
 OUT is runs/docs-notebook.ipynb, which MkDocs reads. A site that is built without it has the cells alone, and says so.
 """
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -73,11 +74,12 @@ def _block(language: str, text: str) -> str:
 
 
 def main(out: Path) -> None:
-    """Runs the notebook in the current folder, and writes it with what its cells gave."""
+    """Runs the notebook in a new folder, for a run that is there would go on, and writes what its cells gave."""
     notebook = read(NOTEBOOK)
     if not out.is_file() or sources(read(out)) != sources(notebook):
         out.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(executed(notebook, Path.cwd()), out)
+        with TemporaryDirectory() as folder:
+            nbformat.write(executed(notebook, Path(folder)), out)
 
 
 if __name__ == "__main__":

@@ -94,8 +94,10 @@ def _table(found: Mapping[str, Mapping[str, Intensities]]) -> Table:
             [own.peak for own in values],
         )
         spreads = (spread_text(spread(own)) for own in columns)
-        rows.append([sequence, f"{len(values):,}", *spreads, names_text(odd_cases(cases), 3) or "–"])
+        rows.append([sequence, f"{len(values):,}", *spreads, names_text(odd_cases(cases), 3)])
     headings = ["Sequence", "n", "1 %", "Median", "99 %", "Highest", "Peak [SD]", "Far from the others"]
+    if not any(row[-1] for row in rows):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
     return plain_table("Values inside the brain", headings, rows, how="median [quartiles] over cases")
 
 

@@ -1,7 +1,7 @@
 # On a GPU host:
 #   docker build -t mets3d .
 #   docker run --gpus all --ipc=host --stop-timeout 600 -v /my/data:/data -v /my/runs:/runs mets3d \
-#     train --config brats_mets --data.store=/data/store
+#     train --config brats_mets --data.store=/data/stores/brats_mets
 # `docker run mets3d` lists the other commands. Only /data and /runs need to be mounted, also with --read-only.
 # docs/scaling.md says what a stop can lose. The base image brings torch; its version must be the pinned one.
 ARG BASE_IMAGE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime
@@ -46,10 +46,9 @@ WORKDIR /app
 COPY train.py ./
 COPY configs configs
 COPY accelerate_configs accelerate_configs
-RUN ln -s /runs runs && ln -s /data data
+RUN ln -s /runs runs && ln -s /data data && ln -s /data/stores stores
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    METS3D_HEARTBEAT=/dev/shm/mets3d-heartbeat
+    PYTHONUNBUFFERED=1
 USER 10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=60s --timeout=10s CMD ["/opt/mets3d/healthcheck.sh"]

@@ -28,10 +28,11 @@ FETCH_NIIVUE := mets3d/reporting/viewer/fetch.py
 	@touch $@
 
 # What pip installs, of Python 3.11 to 3.13, is read from one lock; a version that is there already is kept.
-lock: .venv/.ready  ## requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
-	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11.5 --only-binary :all: \
+lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@test -x runs/uv/bin/uv || { $(PYTHON) -m venv runs/uv && runs/uv/bin/python -m pip install --quiet uv; }
+	runs/uv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11.5 --only-binary :all: \
 		--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
-	@for version in 3.12 3.13; do $(BIN)/uv pip compile pyproject.toml --extra dev --python-version $$version \
+	@for version in 3.12 3.13; do runs/uv/bin/uv pip compile pyproject.toml --extra dev --python-version $$version \
 		--only-binary :all: --constraint requirements.lock --quiet --output-file /dev/null || exit 1; done
 
 train: .venv/.ready  ## quickstart: phantoms, training, held-out prediction, scores and a page, in runs/quickstart

@@ -10,6 +10,10 @@ fi
 export HOME="${TMPDIR:-/tmp}/home"
 mkdir -p "$HOME" 2>/dev/null || true
 
+# The health check looks at a file that a training touches; under --ipc=host other containers' files lie beside it.
+export METS3D_HEARTBEAT=/dev/shm/mets3d-heartbeat-${HOSTNAME:-0}
+rm -f "$METS3D_HEARTBEAT" 2>/dev/null || true
+
 # Mounted for writing, but by a user who may not: said now and not when the first result is to be written.
 options=$(awk '$5 == "/runs" { print $6 }' /proc/self/mountinfo | tail -n 1)
 case ",$options," in

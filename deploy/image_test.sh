@@ -6,9 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-image=localhost/mets3d base=localhost/mets3d-base
+image=localhost/mets3d
 read -r -a options <<<"${BUILD_OPTIONS:-}"
 torch=$(sed -n 's/^torch==//p' requirements.lock)
+base=localhost/mets3d-base:$torch
 work=${IMAGE_WORK:-$(mktemp -d)}
 mkdir -p "$work"
 
@@ -76,7 +77,7 @@ for _ in $(seq 300); do
   sleep 1
 done
 podman exec mets3d-trial /opt/mets3d/healthcheck.sh || fail "unhealthy while it trains"
-podman exec mets3d-trial test -e /dev/shm/mets3d-heartbeat || fail "no heartbeat"
+podman exec mets3d-trial sh -c 'ls /dev/shm/mets3d-heartbeat-*' >/dev/null || fail "no heartbeat"
 podman stop --time 300 mets3d-trial >/dev/null
 code=$(podman inspect --format '{{.State.ExitCode}}' mets3d-trial)
 podman logs mets3d-trial 2>&1 | tail -n 3

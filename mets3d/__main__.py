@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from concurrent.futures import BrokenExecutor
 
 from mets3d.console import checked_output, is_main_process
 from mets3d.verbs.table import Verb, parser_of, verb_table
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # found when the work is under way
+HOW_TO_GO_ON = "; what was written before is whole: make room, then give the same command again"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +35,10 @@ def _run(name: str, verb: Verb, options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:
+        disk = isinstance(error, OSError) and error.errno in OF_THE_DISK
         if is_main_process():
-            print(f"mets3d {name}: {error}", file=sys.stderr)
-        return int(getattr(error, "exit_code", 2))  # see mets3d.files.WeightsError
+            print(f"mets3d {name}: {error}{HOW_TO_GO_ON if disk else ''}", file=sys.stderr)
+        return 1 if disk else int(getattr(error, "exit_code", 2))  # see mets3d.files.WeightsError
     except BrokenExecutor:
         print(f"mets3d {name}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr)
         return 1

@@ -12,11 +12,15 @@ INSIDE = PACKAGE / "shipped_files"
 
 CONFIGS, LAUNCH_FILES, TRAIN = "configs", "accelerate_configs", "train.py"
 RECIPES = "recipes"  # a folder of CONFIGS
+REMEDY = "install it anew from a wheel or a checkout"
 
 
 def shipped(name: str) -> Path:
     """Returns the path of a file or folder that comes with the package: CONFIGS, LAUNCH_FILES or TRAIN."""
-    return (INSIDE if INSIDE.is_dir() else PACKAGE.parent) / name
+    if INSIDE.is_dir():
+        return INSIDE / name
+    # Beside an installed package may lie other packages' files of these names.
+    return (PACKAGE.parent if (PACKAGE.parent / TRAIN).is_file() else INSIDE) / name
 
 
 def names_in(folder: str) -> list[str]:
@@ -34,6 +38,8 @@ def file_or_name(word: str, folder: str) -> Path:
     for the reader to report.
     """
     path, names = Path(word), names_in(folder)
+    if not names and not path.exists():
+        raise FileNotFoundError(f"{word}: mets3d was installed without its {folder}; {REMEDY}")
     named = word.removeprefix(f"{folder}/").removesuffix(".yaml")
     if named != word and named in names and not path.exists():
         raise FileNotFoundError(f"{word}: no such file; did you mean {named}, which comes with the package?")

@@ -170,11 +170,23 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if not listed:
         pytest.skip("not a git checkout")
-    wrong = re.compile(r"(?<![\w.:/])/(?:home|Users|mnt|tmp)/\w|index[-]url")
+    wrong = re.compile(
+        r"(?<![\w.:/$}])/(?:home|Users|mnt|tmp)/\w|index[-]url|(?:pypi|pythonhosted|npmjs)[.](?:org|com)"
+    )
+    kinds = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".lock", ".sh", ".sbatch", ".ipynb", ".cff", ".mk", ""}
     for name in listed:
         path = ROOT / name
-        if path.suffix in {".py", ".md", ".toml", ".yaml", ".txt", ""} and path.is_file() and path.name != "Dockerfile":
+        if path.suffix in kinds and path.is_file():
             assert not wrong.search(path.read_text(errors="replace")), name
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    texts = [path for name in listed if (path := ROOT / name).suffix in {".py", ".md", ".yaml", ".toml"}]
+    for path in texts:
+        for named in re.findall(r"mets3d\[([a-z,]+)\]", path.read_text(encoding="utf-8")):
+            assert set(named.split(",")) <= set(extras), (path, named)
 
 
 def commands(document: Path) -> list[str]:

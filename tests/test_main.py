@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import mets3d
 from mets3d import verbs
-from mets3d.__main__ import main, verb_table
+from mets3d.__main__ import HOW_TO_GO_ON, main, verb_table
 from tests.builders.runs import ROOT
 
 
@@ -87,6 +88,11 @@ def test_module_and_command_are_the_same() -> None:
     [
         (ValueError("no such thing"), 2, "mets3d of-today: no such thing\n"),
         (FileNotFoundError("nowhere"), 2, "mets3d of-today: nowhere\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out"),
+            1,
+            f"mets3d of-today: [Errno {errno.ENOSPC}] No space left on device: 'out'{HOW_TO_GO_ON}\n",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

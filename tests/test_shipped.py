@@ -41,6 +41,15 @@ def test_a_word_is_a_file_first_and_then_a_name(tmp_path: Path, monkeypatch: pyt
         file_or_name("quick", CONFIGS)
 
 
+def test_a_package_without_its_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mets3d.shipped.PACKAGE", tmp_path / "mets3d")
+    monkeypatch.setattr("mets3d.shipped.INSIDE", tmp_path / "mets3d" / "shipped_files")
+    (tmp_path / "configs").mkdir()  # of another package, beside ours
+    (tmp_path / "configs" / "quickstart.yaml").write_text("seed: 7")
+    with pytest.raises(FileNotFoundError, match=r"quickstart: mets3d was installed without its configs; install it"):
+        file_or_name("quickstart", CONFIGS)
+
+
 @pytest.mark.parametrize("word", ["quickstart.yaml", "configs/quickstart.yaml", "recipes/short.yaml"])
 def test_a_path_whose_end_is_a_name_leads_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -27,6 +27,10 @@ from mets3d.training.stop import exit_code_of
 # Seconds that torch's launcher gives the training to write a checkpoint before it kills it; its own default is 30.
 SECONDS_TO_SAVE = "600"
 SEVERAL = ("MULTI_GPU", "FSDP")  # distributed types with a process for each GPU
+NO_GPU = (
+    "no GPU is seen, though torch is a CUDA build; in a container start it with --gpus all (the host needs the NVIDIA "
+    "Container Toolkit), else look at nvidia-smi"
+)
 ONE_FOR_EACH_GPU = ("multi_gpu", "fsdp2")  # our launch files for all GPUs of a host, however many it has
 
 
@@ -45,6 +49,9 @@ def train(launch_file: str | None, words: Sequence[str], *, program: str, find_a
     name = launch_file or ("cpu" if gpus == 0 else "single_gpu" if gpus == 1 else "multi_gpu")
     options = ["--config_file", name]
     if launch_file is None:
+        if gpus == 0 and torch.version.cuda and not _on_cpu():
+            print(f"{program}: {NO_GPU}, or train on the CPU with --launch cpu", file=sys.stderr)
+            return 2
         print(f"{program}: --launch {name}, for the {gpus} GPU{'s' * (gpus != 1)} seen", flush=True)
         if gpus and not torch.cuda.is_bf16_supported(including_emulation=False):
             options += ["--mixed_precision", "no"]  # older GPUs and Apple's

@@ -22,6 +22,6 @@ def run(options: argparse.Namespace) -> int:
     from mets3d.workplace.project import write_project
 
     following = write_project(options.folder, options.base)
-    print(f"{options.folder} is made; next:")
+    print(f"{options.folder.absolute()} is made; next:")
     print("\n".join(f"    {command}" for command in following))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,18 @@ def torch_build() -> dict[str, Any]:
     except (ImportError, OSError) as error:
         return {"torch": f"cannot be imported: {error}"}
     built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for CPUs"
-    return {"torch": f"{torch.__version__}, built {built}", "processor": torch.backends.cpu.get_cpu_capability()}
+    return {
+        "torch": f"{torch.__version__}, built {built}",
+        "Triton": _triton(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _triton() -> str:
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return "none"
 
 
 def gpus(findings: list[str]) -> dict[str, Any]:
@@ -32,7 +44,9 @@ def gpus(findings: list[str]) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as told:  # a driver that is too old is a warning
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    found = {f"GPU {index}": _gpu(index) for index in range(count)}
+    found = {f"GPU {index}": _gpu(index, findings) for index in range(count)}
+    if torch.backends.mps.is_available():
+        found["GPU"] = "Apple's, by MPS"
     if count == 0 and _has_driver():
         why = str(told[0].message).splitlines()[0] if told else "torch sees none"
         if not torch.version.cuda:
@@ -46,11 +60,15 @@ def gpus(findings: list[str]) -> dict[str, Any]:
     return found or {"GPUs": "none"}
 
 
-def _gpu(index: int) -> str:
+def _gpu(index: int, findings: list[str]) -> str:
     import torch
 
-    properties = torch.cuda.get_device_properties(index)
-    free, total = torch.cuda.mem_get_info(index)
+    try:
+        properties = torch.cuda.get_device_properties(index)
+        free, total = torch.cuda.mem_get_info(index)
+    except RuntimeError as error:  # a device that is lost, or in a mode that lets nobody in
+        findings.append(f"GPU {index} cannot be used: {str(error).splitlines()[0]}; look at nvidia-smi")
+        return "cannot be used"
     half = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16, no bf16"
     return (
         f"{properties.name}, {total / GB:.1f} GB, {free / GB:.1f} GB of it free, capability "

@@ -3,6 +3,7 @@
 #   make train FOLD=1                     another fold; --key=value words go into ARGS
 .PHONY: check explore preprocess train predict tune evaluate report sweep all help
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # each stage needs the one before
 
 DATA ?= data
 CONFIG ?= configs/{name}.yaml
@@ -20,7 +21,7 @@ check:  ## is the data set usable: all findings as a table
 	mets3d check $(DATA) --config $(CONFIG)
 
 explore:  ## a page about the data set, in explore/
-	mets3d explore $(DATA) --out explore
+	mets3d explore $(DATA) --out explore --config $(CONFIG)
 
 preprocess:  ## the store that training reads, in stores/
 	mets3d preprocess $(DATA) stores/{name} --config $(CONFIG) --jobs $(JOBS)

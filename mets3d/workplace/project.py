@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in,
 MAKEFILE = Path(__file__).parent / "project.mk"
 GIT_IGNORES = "data/\nexplore/\noutputs/\nruns/\nstores/\nwandb/\n__pycache__/\n"
 BASE = "brats_mets"
+NEW = ".new"  # where an empty folder is filled from
 
 
 def write_project(folder: Path, base: str = BASE) -> list[str]:
@@ -30,15 +32,24 @@ def write_project(folder: Path, base: str = BASE) -> list[str]:
         raise FileExistsError(f"{folder}: is there and not empty; expected a new folder, or an empty one")
     if name in names_in(CONFIGS):
         raise ValueError(f"{name}: a configuration that comes with mets3d has this name; expected another one")
-    with replacing(folder) as temporary:
+    made = folder.is_dir()
+    with replacing(folder / NEW if made else folder) as temporary:
         ignored = shutil.ignore_patterns("__pycache__")
         for part in (CONFIGS, LAUNCH_FILES):
             shutil.copytree(shipped(part), temporary / part, ignore=ignored)
         shutil.copy(shipped(TRAIN), temporary / TRAIN)
         write_text(temporary / CONFIGS / f"{name}.yaml", _configuration(name, base))
+        for file in (temporary / CONFIGS).rglob("*.yaml"):  # all of them read the project's store
+            write_text(file, read_text(file).replace(f"stores/{BASE}", f"stores/{name}"))
+        for file in (temporary / CONFIGS / "sweeps").glob("*.yaml"):
+            write_text(file, read_text(file).replace(f"{CONFIGS}/{BASE}.yaml", f"{CONFIGS}/{name}.yaml"))
         write_text(temporary / "Makefile", read_text(MAKEFILE).replace("{name}", name))
         write_text(temporary / ".gitignore", GIT_IGNORES)
-    return [f"cd {folder}", "make", "make all DATA=/path/to/your/cases"]
+    if made:  # an empty folder is filled and not replaced: a shell may stand in it
+        for path in (folder / NEW).iterdir():
+            path.rename(folder / path.name)
+        (folder / NEW).rmdir()
+    return [f"cd {shlex.quote(str(folder))}", "make", "make all DATA=/path/to/your/cases"]
 
 
 def _configuration(name: str, base: str) -> str:

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_compose_trains_by_words_that_the_command_line_takes() -> None:
     service: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["train"]
     verb, *words = service["command"]
     assert verb == "train"
-    assert load(words).data.store == "/data/store"
+    assert load(words).data.store == "/data/stores/brats_mets"
     assert service["read_only"]
     assert [mount.rpartition(":")[2] for mount in service["volumes"]] == ["/data", "/runs"]
     assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]

@@ -31,6 +31,7 @@ SLURM = {
     "SLURM_NNODES": "2",
     "SLURM_NODEID": "1",
     "SLURM_GPUS_ON_NODE": "4",
+    "SLURM_CPUS_PER_TASK": "10",
 }
 # `#SBATCH` options as sbatch's manual has them, of those that are used here.
 SBATCH = {
@@ -45,7 +46,7 @@ def run_with_stand_ins(folder: Path, script: str | Path, *words: str, code: int 
     """Runs a script with stand-ins in place of what it starts; returns the words that each was started with."""
     said = folder / "said"
     programs = {
-        "srun": 'while [[ "$1" == --* ]]; do shift; done\n"$@"',
+        "srun": '[[ "$1" == --cpus-per-task=10 ]] || exit 99; while [[ "$1" == --* ]]; do shift; done\n"$@"',
         "scontrol": 'if [ "$1" = show ]; then printf "node7\\nnode8\\n"; fi',
         "mets3d": f"exit {code}",
         "python": f"exit {code}",
@@ -125,17 +126,23 @@ def test_what_is_asked_of_slurm_exists_and_a_signal_leaves_time(file: Path) -> N
 
 
 def test_the_kubernetes_job_runs_train_py_with_words_that_it_takes() -> None:
-    job = yaml.safe_load((DEPLOY / "trainjob.yaml").read_text(encoding="utf-8"))
-    assert (job["apiVersion"], job["kind"]) == ("trainer.kubeflow.org/v1alpha1", "TrainJob")
+    runtime, job = yaml.safe_load_all((DEPLOY / "trainjob.yaml").read_text(encoding="utf-8"))
+    assert {each["apiVersion"] for each in (runtime, job)} == {"trainer.kubeflow.org/v1alpha1"}
+    assert job["spec"]["runtimeRef"] == {"kind": runtime["kind"], "name": runtime["metadata"]["name"]}
     trainer = job["spec"]["trainer"]
-    assert trainer["command"] == ["tini", "--", "torchrun"]
+    assert trainer["command"] == ["tini", "--", "python", "-m", "torch.distributed.run"], (
+        "by the Python that has mets3d"
+    )
     script, *words = trainer["args"]
     assert script == "/app/train.py", "where the Dockerfile puts it"
     config = load(words)
-    assert (config.data.store, config.output, config.precision) == ("/data/store", "/runs", "bf16")
-    (overrides,) = (each["spec"] for each in job["spec"]["podTemplateOverrides"])
-    volumes = {volume["name"] for volume in overrides["volumes"]}
-    mounts = {mount["name"]: mount["mountPath"] for mount in overrides["containers"][0]["volumeMounts"]}
+    assert (config.data.store, config.output, config.precision) == ("/data/stores/brats_mets", "/runs", "bf16")
+    (node,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    pod = node["template"]["spec"]["template"]["spec"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert node["name"] == pod["containers"][0]["name"] == "node", "the names by which Trainer finds them"
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 10001
     assert set(mounts) == volumes
     assert set(mounts.values()) == {"/data", "/runs", "/dev/shm"}
 

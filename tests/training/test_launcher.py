@@ -30,7 +30,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(theirs, "launch_command", launched.append)
     monkeypatch.delenv("ACCELERATE_USE_CPU")
 
-    def pretend(gpus: int) -> list[Any]:
+    def pretend(gpus: int, cuda: str | None = None) -> list[Any]:
+        monkeypatch.setattr(torch.version, "cuda", cuda)
         monkeypatch.setattr(torch.accelerator, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
         return launched
@@ -52,6 +53,21 @@ def test_the_gpus_that_are_seen_choose_the_launch(
     assert options.training_script == str(ROOT / "train.py")
     assert options.training_script_args == ["--config", "quickstart"]
     assert f"--launch {name}" in capsys.readouterr().out
+
+
+def test_a_cuda_build_that_sees_no_gpu_does_not_train_on_the_cpu_unasked(
+    world: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = world(0, cuda="13.0")
+    assert train(None, ["--config", "quickstart"], program="mets3d train") == 2
+    assert launched == []
+    told = capsys.readouterr().err
+    assert "start it with --gpus all" in told
+    assert told.rstrip().endswith("or train on the CPU with --launch cpu")
+    assert train("cpu", ["--config", "quickstart"], program="mets3d train") == 0
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert train(None, ["--config", "quickstart"], program="mets3d train") == 0
+    assert len(launched) == 2
 
 
 def test_a_named_launch_for_all_gpus_takes_all_and_a_file_what_it_says(world: Any, tmp_path: Path) -> None:

@@ -89,6 +89,18 @@ def test_a_gpu_that_cannot_be_used_is_a_finding(
     assert (findings == []) if finding is None else (finding in findings[0])
 
 
+def test_a_gpu_that_is_lost_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(index: int) -> None:
+        raise RuntimeError("CUDA error: device-side assert\nmore lines")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lost)
+    findings: list[str] = []
+    assert devices.gpus(findings)["GPU 0"] == "cannot be used"
+    assert findings == ["GPU 0 cannot be used: CUDA error: device-side assert; look at nvidia-smi"]
+
+
 def test_the_distances_are_tried() -> None:
     findings: list[str] = []
     assert devices.distances(findings, ["cpu"]) == {"cpu": "numba"}

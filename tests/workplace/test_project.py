@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mets3d.__main__ import main, parser_of, verb_table
 from mets3d.config import load
@@ -24,7 +25,10 @@ def project(tmp_path: Path) -> Path:
 def test_it_holds_what_a_checkout_has_for_its_user(project: Path) -> None:
     for name in ("configs", "accelerate_configs"):
         for file in (ROOT / name).rglob("*.yaml"):
-            assert (project / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+            text = file.read_text(encoding="utf-8").replace("stores/brats_mets", "stores/metastases")
+            if file.parent.name == "sweeps":
+                text = text.replace("configs/brats_mets.yaml", "configs/metastases.yaml")
+            assert (project / file.relative_to(ROOT)).read_text(encoding="utf-8") == text
     assert (project / "train.py").read_bytes() == (ROOT / "train.py").read_bytes()
     assert {"runs/", "data/", "stores/"} <= set((project / ".gitignore").read_text().split())
 
@@ -35,6 +39,29 @@ def test_the_configuration_lies_over_the_base(project: Path, monkeypatch: pytest
     assert own.name == "metastases"
     assert own.data.store == "stores/metastases"
     assert own.train == base.train
+
+
+def test_sweeps_and_recipes_read_the_project_s_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    assert load(["--config", "configs/recipes/short.yaml"]).data.store == "stores/metastases"
+    sweep = (project / "configs" / "sweeps" / "loss_variants.yaml").read_text(encoding="utf-8")
+    assert load(["--config", yaml.safe_load(sweep)["command"][-1 - _words_after_config(sweep)]]).name == "metastases"
+
+
+def _words_after_config(sweep: str) -> int:
+    command = yaml.safe_load(sweep)["command"]
+    return len(command) - 2 - command.index("--config")
+
+
+def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert main(["init", "."]) == 0
+    assert Path("Makefile").is_file(), "the shell's folder was replaced"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".gitignore", "Makefile", "accelerate_configs", "configs", "train.py",
+    ]  # fmt: skip
 
 
 def test_another_base_by_name(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,15 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@cache
+def machine_mark() -> str:
+    """Returns a short mark of this host and its namespace of processes, within which process numbers are unique."""
+    space = ""
+    with suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return f"{hashlib.sha256(f'{platform.node()} {space}'.encode()).hexdigest()[:8]}@"
+
+
 def leftovers(folder: Path) -> list[Path]:
     """Lists temporary paths of `replacing` in a folder whose process is dead on this host, or that are a day old."""
     found = []
@@ -152,9 +163,10 @@ def leftovers(folder: Path) -> list[Path]:
 def recover(target: Path) -> None:
     """Gives a folder its name back that `replacing` had moved aside when it was killed, before the new one was there.
 
-    Removes what else dead processes left of this target, for that never came to be. Does nothing where all is well.
+    Removes what else dead processes of this machine left of this target, for that never came to be. Does nothing where
+    all is well.
     """
-    ends = (f".tmp.{target.name}", f".tmp.old.{target.name}")
+    ends = (f".tmp.{target.name}", f".tmp.old.{target.name}", f".tmp.{machine_mark()}{target.name}")
     dead = {path: path.name.removeprefix(f".{path.name.split('.')[1]}") for path in leftovers(target.parent)}
     aside = [path for path, end in dead.items() if end == ends[1]]
     if aside and not target.exists():

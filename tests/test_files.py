@@ -237,7 +237,10 @@ def test_a_folder_that_a_kill_left_aside_comes_back_and_nothing_else_stays(tmp_p
     """Killed between the two renames, or after the second: what is in place then is the new one."""
     dead, living = 2**22 + 7, os.getppid()  # no system has as many processes
     target = tmp_path / "report"
-    for name in (f".{dead}.tmp.old.report", f".{dead}.tmp.report", f".{living}.tmp.report", f".{dead}.tmp.old.other"):
+    elsewhere = f".{dead}.tmp.0123abcd@report"  # a process of another machine, whose number says nothing here
+    ours = f".{dead}.tmp.{files.machine_mark()}report"
+    names = (f".{dead}.tmp.old.report", f".{dead}.tmp.report", f".{living}.tmp.report", f".{dead}.tmp.old.other")
+    for name in (*names, ours, elsewhere):
         (tmp_path / name).mkdir()
         (tmp_path / name / "content").write_text(name)
     if new_is_there:
@@ -245,7 +248,7 @@ def test_a_folder_that_a_kill_left_aside_comes_back_and_nothing_else_stays(tmp_p
         (target / "content").write_text("new")
     files.recover(target)
     assert (target / "content").read_text() == ("new" if new_is_there else f".{dead}.tmp.old.report")
-    others = {f".{living}.tmp.report", f".{dead}.tmp.old.other"}
+    others = {f".{living}.tmp.report", f".{dead}.tmp.old.other", elsewhere}
     assert {path.name for path in tmp_path.iterdir()} == {"report", *others}
     files.recover(tmp_path / "nowhere" / "report")
 

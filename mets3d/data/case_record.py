@@ -10,13 +10,10 @@ summary   what the findings about the whole set need of it
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Case, Finding
 from mets3d.data.store_source import same_source
 from mets3d.data.stored_case import case_path
-from mets3d.files import LEFT_BEHIND_S, leftovers, read_json, replacing
+from mets3d.files import LEFT_BEHIND_S, leftovers, machine_mark, read_json, replacing
 
 
 @dataclass(frozen=True)
@@ -100,15 +97,6 @@ def write_marked(path: Path, text: str) -> None:
 def as_json(content: Any) -> str:
     """Returns plain values as the text of a JSON file."""
     return json.dumps(content, indent=1) + "\n"
-
-
-@cache
-def machine_mark() -> str:
-    """Returns a short mark of this host and its namespace of processes, within which process numbers are unique."""
-    space = ""
-    with suppress(OSError):
-        space = str(Path("/proc/self/ns/pid").readlink())
-    return f"{hashlib.sha256(f'{platform.node()} {space}'.encode()).hexdigest()[:8]}@"
 
 
 def remove_leftovers(store: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError, Progress
-from mets3d.data.case_record import Record, forget_case, machine_mark, record_of, remove_leftovers, write_record
+from mets3d.data.case_record import Record, forget_case, record_of, remove_leftovers, write_record
 from mets3d.data.case_summary import described
 from mets3d.data.cases import Case, Finding
 from mets3d.data.check import Checked, read_case
@@ -21,7 +21,7 @@ from mets3d.data.prepare import Prepared, prepare
 from mets3d.data.spacing import Wanted
 from mets3d.data.store_source import case_source, file_hashes
 from mets3d.data.stored_case import case_path, write_case
-from mets3d.files import replacing
+from mets3d.files import machine_mark, replacing
 from mets3d.processes import WorkerLost, each_done
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mets3d import __version__
 from mets3d.data import Progress, quiet
-from mets3d.files import recover, replacing
+from mets3d.files import machine_mark, recover, replacing
 from mets3d.reporting.arms import as_arms, pictured_run
 from mets3d.reporting.case_pages import write_case_pages
 from mets3d.reporting.compare import cases_in_all, compared, without_absent
@@ -84,7 +84,7 @@ def write_page(
     recover(out)
     refuse_strangers(out, REPORT, "report", folder.page.name, ReportDir.entries())
     title = _title(records)
-    with replacing(out) as temporary:
+    with replacing(out, mark=machine_mark()) as temporary:
         made = ReportDir(temporary)
         figures = Figures(made.figures)
         # First, for what they cannot draw becomes a note.

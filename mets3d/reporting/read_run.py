@@ -26,7 +26,7 @@ from mets3d.statistics.table_gaps import KNOWN, table_gaps, unknown_regions
 TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("training", "validation"), list),
     **dict.fromkeys(("patients", "per_case"), dict),
-    **dict.fromkeys(("parameters", "validation_dice", "seconds"), (int, float)),
+    **dict.fromkeys(("parameters", "processes", "validation_dice", "seconds"), (int, float)),
     "data": str,
 }
 
@@ -67,7 +67,7 @@ def evaluate_command(record: RunRecord) -> str:
 def _read_training(record: RunRecord) -> None:
     run = record.run
     if run.plan.exists():
-        plan = _guarded(record, run.plan, lambda: read_json(run.plan)) or {}
+        plan = _json(record, run.plan, "how the data were prepared is unknown")
         record.imported_from = str(plan.get("imported_from") or "")
     if record.imported_from:
         record.notes.append(Note("The weights were imported: how they were trained is not known here."))
@@ -294,10 +294,15 @@ def _json(record: RunRecord, file: Path, consequence: str) -> dict[str, Any]:
 
 
 def _fits(key: str, value: Any) -> bool:
-    """Returns whether a value of a record is of its type; cases and patients are names."""
+    """Returns whether a value of a record is of its type; cases and patients are names, scores of cases numbers."""
     of_patients = value.values() if key == "patients" and isinstance(value, dict) else ()
     names = value if isinstance(value, list) else of_patients
-    return isinstance(value, TYPES[key]) and all(isinstance(name, str) for name in names)
+    numbers = value.values() if key == "per_case" and isinstance(value, dict) else ()
+    return (
+        isinstance(value, TYPES[key])
+        and all(isinstance(name, str) for name in names)
+        and all(isinstance(number, int | float | None) for number in numbers)
+    )
 
 
 def _guarded(record: RunRecord, file: Path, read: Callable[[], Any]) -> Any:

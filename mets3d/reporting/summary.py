@@ -8,7 +8,7 @@ from mets3d.evaluation.scores import Score, shown_in
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import against_threshold
-from mets3d.reporting.sentences import count
+from mets3d.reporting.sentences import amount, count
 from mets3d.statistics.cohort import summarise
 from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 from mets3d.statistics.lesion_counts import COUNTS, total
@@ -43,6 +43,6 @@ def summary_of(record: RunRecord) -> str:
 def _cell(record: RunRecord, region: str, score: Score) -> str:
     """Writes the mean of a score, or the sum of a count."""
     if score in COUNTS:
-        return f"{total(record.score_rows(region), score.column) or 0:.0f}"
+        return amount(total(record.score_rows(region), score.column) or 0)
     summary = summarise(record.values(region, score.column), record.patients)
     return f"{summary.mean:.{score.digits}f}" if summary else "-"

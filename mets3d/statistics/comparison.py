@@ -10,6 +10,7 @@ from typing import Literal
 
 from mets3d.evaluation.scores import Score, lower_is_better, score_of
 from mets3d.evaluation.tables import Row
+from mets3d.regions import scored_regions
 from mets3d.rundir import SCORE_TABLE
 from mets3d.statistics.against_reference import against_reference, compared_scores
 from mets3d.statistics.family import Difference
@@ -100,8 +101,14 @@ def _shared_cases(tables: Mapping[str, Sequence[Row]]) -> tuple[list[str], dict[
 
 
 def _shared_regions(tables: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Returns the regions that all tables have, in the order of channels whatever the rows' is, unknown ones last.
+
+    Of repeats the first is the test, so the order decides which that is.
+    """
     first, *others = ([row["region"] for row in rows] for rows in tables.values())
-    return [region for region in dict.fromkeys(first) if all(region in other for other in others)]
+    shared = [region for region in dict.fromkeys(first) if all(region in other for other in others)]
+    order = [region.name for region in scored_regions(cavity=True)]
+    return sorted(shared, key=lambda region: order.index(region) if region in order else len(order))
 
 
 def _of_cases(scores: Sequence[Row], lesions: Sequence[Row], cases: Sequence[str]) -> MethodTables:

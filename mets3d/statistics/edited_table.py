@@ -199,9 +199,11 @@ def _with_points(rows: Lines, columns: Columns) -> list[dict[str, str]]:
 
 
 def _check_values(rows: Lines, name: str, least: float, largest: float) -> None:
-    """Refuses numbers that the column cannot hold; `nan` is no value."""
+    """Refuses numbers that the column cannot hold; `nan` is no value, nor is `inf`, some tools' distance to nothing."""
     for number, row in rows:
         value = float(row[name] or math.nan)
+        if value == math.inf and row[name].strip().lower().lstrip("+") in ("inf", "infinity"):
+            continue
         if math.isinf(value):
             raise ValueError(
                 f"line {number}: {name}: expected a number, found {row[name][:40]!r}, which is infinite; leave the "

@@ -61,8 +61,11 @@ class Store(Protocol):
     def set(self, key: str, value: str, /) -> None:
         """Sets the value of a key."""
 
-    def multi_get(self, keys: list[str], /) -> list[bytes]:
-        """Returns the values of keys; waits for those that are not set yet."""
+    def check(self, keys: list[str], /) -> bool:
+        """Says whether all keys are set."""
+
+    def get(self, key: str, /) -> bytes:
+        """Returns the value of a key; waits for one that is not set yet."""
 
 
 class Watch:
@@ -88,8 +91,9 @@ class Watch:
         if self.place.speaks:
             self._count += 1
             store.set(_key(self.place.host), f"{self._count} {socket.gethostname()}")
-        values = store.multi_get([_key(host) for host in range(self.place.hosts)])
-        for host, value in enumerate(values):
+        for host in range(self.place.hosts):
+            # A host that fell silent before its first number must not keep the others' from being read.
+            value = store.get(_key(host)) if store.check([_key(host)]) else b""
             if value != self._values[host]:
                 self._values[host], self._heard[host] = value, self._time
 

@@ -37,8 +37,11 @@ class TwoHosts:
             _ip("-n", name, "link", "set", card, "up")
 
     def link(self, state: str) -> None:
-        """Takes the link between the hosts `down`, so that sockets fall silent, or `up`."""
-        _ip("-n", self.names[0], "link", "set", self.cards[0], state)
+        """Takes the link between the hosts `down`, so that sockets fall silent, or `up`.
+
+        At host 1's end, for host 0 has the store, and would not reach it by its own address without a card.
+        """
+        _ip("-n", self.names[1], "link", "set", self.cards[1], state)
 
     def launch(
         self, rank: int, words: Sequence[str], *, options: Sequence[str] = (), **environment: str

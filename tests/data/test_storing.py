@@ -16,10 +16,11 @@ import pytest
 from mets3d.__main__ import main
 from mets3d.config import Data, Preprocess
 from mets3d.data import storing
-from mets3d.data.case_record import machine_mark, remove_leftovers
+from mets3d.data.case_record import remove_leftovers
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
 from mets3d.data.storing import CannotWriteError
+from mets3d.files import machine_mark
 from mets3d.processes import WorkerLost
 from tests.builders.cases import make_case
 from tests.builders.runs import ROOT

@@ -114,7 +114,7 @@ def test_folds_of_an_arm_hold_out_every_case(make_run):
             cases=(own,),
             trained_on=(other,),
             settings={"data": {"fold": fold}},
-            scores=table(value) | table(9.0, (other,)),
+            scores=table(value) | table(0.9, (other,)),
         )
         for fold, own, other, value in ((0, "A", "B", 0.25), (1, "B", "A", 0.75))
     ]

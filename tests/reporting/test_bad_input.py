@@ -141,9 +141,15 @@ def test_broken_lines_of_the_log_are_left_out(scored_run, told, read_page, tmp_p
             assert read_run(run).training[0]["step"] == 1
 
 
-@pytest.mark.parametrize("file", ["environment.json", "split.json", "baseline.json", "predictions/predict.json"])
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", "3", '{"training": 3, "validation": null, "per_case": 5, "data": 7}']
+    "file", ["environment.json", "split.json", "baseline.json", "plan.json", "predictions/predict.json"]
+)
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{", "3", '{"training": 3, "validation": null, "per_case": 5, "data": 7}'),
+        '{"per_case": {"A": "x"}, "processes": "x", "seconds": "x"}',
+    ],
 )
 def test_broken_records_are_notes(scored_run, file, content):
     run = scored_run("run")

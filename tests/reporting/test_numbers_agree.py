@@ -181,7 +181,7 @@ def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("case_pictures", "training_curves", "overlaid_curves", "cohort_figures", "case_dots"):
         monkeypatch.setattr(f"{page}.{name}", lambda *_words, **_named: None)
     monkeypatch.setattr(f"{page}.found_by_one_section", lambda *_words, **_named: None)
-    monkeypatch.setattr(f"{page}.write_case_pages", lambda *_words, **_named: {})
+    monkeypatch.setattr(f"{page}.write_case_pages", lambda *_words, **_named: ({}, False))
     monkeypatch.setattr("mets3d.reporting.sections.answer.forest_figure", lambda *_words, **_named: "<svg/>")
 
 

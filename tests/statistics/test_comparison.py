@@ -128,6 +128,22 @@ def test_one_family_of_tests() -> None:
     assert [test.p_holm for test in chosen[:6]] == holm([test.found.p for test in chosen[:6]])
 
 
+def test_of_repeats_the_same_region_is_the_test_whatever_the_rows_order() -> None:
+    def alike(seed: int) -> list[Row]:  # ET is TC in every case
+        rows = scores(seed)
+        values = {row["case"]: row for row in rows if row["region"] == "TC"}
+        return [values[row["case"]] | {"region": "ET"} if row["region"] == "ET" else row for row in rows]
+
+    tables = {"base": alike(0), "other": alike(1)}
+    turned = {name: sorted(rows, key=lambda row: (row["region"], row["case"])) for name, rows in tables.items()}
+    said = [
+        [(test.region, test.score.column, test.found.p, test.p_holm, test.not_tested) for test in found.differences]
+        for found in (compare_methods(tables), compare_methods(turned))
+    ]
+    assert said[0] == said[1]
+    assert {region for region, *_, why in said[0] if why.startswith("repeats")} == {"ET"}
+
+
 def test_only_shared_cases_are_compared_and_the_others_are_named() -> None:
     longer, other = scores(1, cases=12), [row for row in scores(2, cases=10) if row["case"] != "P-003-000"]
     found = compare_methods({"A": longer, "B": other})

@@ -69,7 +69,7 @@ def test_without_optuna_one_line_says_what_to_install(
 
     monkeypatch.setattr(builtins, "__import__", without)
     for kind, what in ((Bayes, "method bayes"), (Halving, "early_terminate")):
-        with pytest.raises(ValueError, match=rf"{what} needs Optuna, .*; pip install 'mets3d\[sweeps\]'"):
+        with pytest.raises(ValueError, match=rf"{what} needs Optuna, .*; pip install 'mets3d\[sweep\]'"):
             kind(sweep, study)
 
 

@@ -32,10 +32,13 @@ class Store:
         if not self.silent:
             self.values[key] = value.encode()
 
-    def multi_get(self, keys: list[str]) -> list[bytes]:
+    def check(self, keys: list[str]) -> bool:
         if self.silent:
             raise TimeoutError
-        return [self.values[key] for key in keys]
+        return all(key in self.values for key in keys)
+
+    def get(self, key: str) -> bytes:
+        return self.values[key]
 
 
 class World:
@@ -86,6 +89,13 @@ def test_a_silence_shorter_than_the_time_is_none() -> None:
     for _ in range(5):
         assert world.passes(110, beating=(0, 1)) == []
         assert world.passes(20) == []
+
+
+def test_a_host_that_never_counted_is_named_and_not_the_others() -> None:
+    world = World()
+    assert world.passes(200, beating=(0, 1))
+    assert world.watch.lost is not None
+    assert world.watch.lost.startswith("the host with --machine_rank 2 has not been heard from for 120 s")
 
 
 def test_two_that_fall_silent_are_both_named() -> None:

@@ -21,6 +21,7 @@ ALIKE = re.compile(
 FILLED = re.compile(r"fill: (#[0-9a-f]{6})(?:; fill-opacity: ([\d.]+))?(?:; stroke: \1(?:; stroke-width: [\d.]+)?)?")
 NAME = re.compile(r' id="([^"]*)"')
 NAMED = re.compile(r'(?<=href="#)[^"]+|(?<=url\(#)[^)]+')
+EMPTY_GROUP = re.compile(r"<g\b[^>]*/>\s*")
 GROUP = re.compile(r"<g[ >][^<]*|</g>\s*")
 LINES = re.compile(
     r'<path d="([^"]*)"((?: clip-path="[^"]*")? style="fill: none; stroke: [^"]*")/>\s*'
@@ -92,4 +93,4 @@ def _without_groups(svg: str) -> str:
             return found[0] if kept[-1] else ""
         return found[0] if kept.pop() else ""
 
-    return GROUP.sub(written, svg)
+    return GROUP.sub(written, EMPTY_GROUP.sub("", svg))

@@ -9,7 +9,7 @@ from mets3d import __version__
 from mets3d.data import Progress, quiet
 from mets3d.data.describe import DataSet, describe
 from mets3d.evaluation.tables import csv_text
-from mets3d.files import recover, replacing
+from mets3d.files import machine_mark, recover, replacing
 from mets3d.reporting.explore.case_list import case_list_section, case_rows, lesion_rows
 from mets3d.reporting.explore.findings import findings_section
 from mets3d.reporting.explore.grids import grids_section
@@ -39,7 +39,7 @@ def explore(folder: Path, out: Path, *, data: Data | None = None, jobs: int = 1,
     recover(out)
     refuse_strangers(out, EXPLORE, "page about a data set", names.page.name, {names.cases.name, names.lesions.name})
     found = describe(folder, data, jobs=jobs, progress=progress)
-    with replacing(out) as temporary:
+    with replacing(out, mark=machine_mark()) as temporary:
         temporary.mkdir()
         files = ExploreDir(temporary)
         for file, (columns, rows) in ((files.cases, case_rows(found)), (files.lesions, lesion_rows(found))):

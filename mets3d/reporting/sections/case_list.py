@@ -14,7 +14,7 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.lesion_lines import LesionLine, lesion_lines, most_telling_first
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import number
+from mets3d.reporting.sentences import amount, number
 from mets3d.statistics.lesion_counts import COUNTS, means_shown_in
 from mets3d.statistics.score_table import CaseValues
 
@@ -92,8 +92,8 @@ def _some_of_each_region(ordered: Sequence[LesionLine]) -> list[LesionLine]:
     """Returns the first lines of each region, `MOST_LESIONS` in all: what few regions leave others have."""
     amounts = Counter(line.region for line in ordered)
     most, left = {}, MOST_LESIONS
-    for done, (region, amount) in enumerate(reversed(amounts.most_common())):
-        most[region] = min(amount, left // (len(amounts) - done))
+    for done, (region, lines) in enumerate(reversed(amounts.most_common())):
+        most[region] = min(lines, left // (len(amounts) - done))
         left -= most[region]
     shown = []
     for line in ordered:
@@ -125,9 +125,13 @@ def _cells(
     cells = []
     for region in record.regions:
         cells += [number(values[region.name, score.column].get(case), score.digits) for score in scores]
-        counts = [number(values[region.name, score.column].get(case), 0) for score in COUNTS]
+        counts = [_count(values[region.name, score.column].get(case)) for score in COUNTS]
         cells.append("/".join(counts) if set(counts) != {"–"} else "–")
     return cells
+
+
+def _count(value: float | None) -> str:
+    return number(None, 0) if value is None else amount(value)
 
 
 def _short(score: Score) -> str:

@@ -90,6 +90,17 @@ def test_marks_with_curves_stay_marks_and_share_their_style():
     assert all(use.tag.endswith("use") and use.get("style") is None for use in group)
 
 
+def test_marks_without_a_place_leave_a_picture_that_can_be_read():
+    figure = Figure()
+    axis = figure.subplots()
+    axis.plot([1.0, 2.0], [float("nan"), float("nan")], "o")
+    axis.plot([1.0, 2.0], [1.0, 2.0], "o")
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg")
+    assert "/>" in stream.getvalue()
+    ET.fromstring(compact(stream.getvalue()))
+
+
 def test_a_long_line_goes_through_its_places_without_drift():
     steps, _ = the_path(compact(drawn(lambda axis: axis.plot(X, Y, color="#0072B2"))), "#0072b2")
     np.testing.assert_allclose([place for _, *place in steps], PLACES, atol=HALF_A_DECIMAL)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +35,7 @@ __all__ = [
 
 
 SHORT = {"--profile": "--track.profile=5"}
+WORDS_OF_ANOTHER_S = 2.0  # time for the main process to say what the matter is
 
 
 def load(arguments: Sequence[str]) -> Config:
@@ -153,8 +155,11 @@ def from_command_line(arguments: Sequence[str], *, program: str) -> Config:
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
+    """Prints on the main process; the others wait, for a launcher ends all as soon as one of them leaves."""
     if is_main_process():
         print(text, file=stream)
+    else:
+        time.sleep(WORDS_OF_ANOTHER_S)
 
 
 def _split_arguments(arguments: Sequence[str], faults: list[str]) -> tuple[list[str], list[tuple[str, Any]]]:

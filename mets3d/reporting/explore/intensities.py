@@ -23,6 +23,7 @@ from mets3d.reporting.html_table import Table, flow
 BANDS = ((1, 99, 0.16), (5, 95, 0.22), (25, 75, 0.38))  # percentiles, opacity
 SHOWN = sorted({bound for low, high, _ in BANDS for bound in (low, high)} | {50})
 MEDIAN = SHOWN.index(50)
+NOBODY = "–"
 HOW = (
     "Values as they lie in the files, inside the brain. The peak is the highest value in standard deviations above the "
     "mean: real scans reach 3 to 14, and a single voxel far above takes the whole scale."
@@ -94,9 +95,9 @@ def _table(found: Mapping[str, Mapping[str, Intensities]]) -> Table:
             [own.peak for own in values],
         )
         spreads = (spread_text(spread(own)) for own in columns)
-        rows.append([sequence, f"{len(values):,}", *spreads, names_text(odd_cases(cases), 3)])
+        rows.append([sequence, f"{len(values):,}", *spreads, names_text(odd_cases(cases), 3) or NOBODY])
     headings = ["Sequence", "n", "1 %", "Median", "99 %", "Highest", "Peak [SD]", "Far from the others"]
-    if not any(row[-1] for row in rows):
+    if all(row[-1] == NOBODY for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     return plain_table("Values inside the brain", headings, rows, how="median [quartiles] over cases")
 

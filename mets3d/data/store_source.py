@@ -11,6 +11,7 @@ from typing import Any
 from mets3d.config import Data, Preprocess
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, Case, CaseList, find_cases
+from mets3d.files import sha256_of
 from mets3d.settings import READING
 
 FORMAT = 2  # of a store
@@ -117,8 +118,7 @@ def _size_and_time(file: Path) -> list[int] | None:
 def _sha256(file: Path) -> str | None:
     """Returns the hash of a file, None of one that cannot be read."""
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError:
         return None
 

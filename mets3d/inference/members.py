@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from mets3d import models
 from mets3d.config import Config
 from mets3d.data.plan import Plan, read_plan
+from mets3d.files import sha256_of
 from mets3d.models.weights import load_weights
 from mets3d.regions import Target
 from mets3d.rundir import RunDir, open_run
@@ -97,9 +97,7 @@ def _load_member(run: RunDir) -> Member:
     plan = read_plan(run.plan)
     target = Target(config.data.target, config.data.cavity)
     network = load_network(run, config, target, len(plan.sequences))
-    with run.weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Member(run, config, plan, target, network, digest)
+    return Member(run, config, plan, target, network, sha256_of(run.weights))
 
 
 def _in_words(target: Target) -> str:

@@ -15,7 +15,6 @@ OUT/
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from mets3d.config import to_yaml
-from mets3d.files import replacing, write_json, write_text
+from mets3d.files import replacing, sha256_of, write_json, write_text
 from mets3d.inference.colour_tables import write_colour_tables
 from mets3d.inference.decoding_settings import WEIGHTS, write_decoding
 from mets3d.inference.members import Member, load_members
@@ -100,7 +99,7 @@ def _write_needed(folder: ExportDir, run: RunDir, member: Member) -> list[str]:
     if decoding is not None:
         settings, how = decoding
         if WEIGHTS in how:  # the same tensors, but another tool's header need not be ours
-            how |= {WEIGHTS: hashlib.sha256(folder.weights.read_bytes()).hexdigest()}
+            how |= {WEIGHTS: sha256_of(folder.weights)}
         write_decoding(folder.decoding, settings, how)
         if how.get("forced"):
             return [f"{folder.decoding.name} was forced for {', '.join(how['forced'])}, against cross-validation"]

@@ -9,7 +9,7 @@ from mets3d.evaluation.tables import Row
 from mets3d.regions import RC, scored_regions
 from mets3d.statistics.absent_regions import COUNTED
 
-PRIMARY = ("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95", *COUNTED)  # what readers of scores.csv rely on
+RELIED_ON = ("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95", *COUNTED)  # what readers of scores.csv rely on
 KNOWN = tuple(region.name for region in scored_regions(cavity=True))
 
 
@@ -19,12 +19,12 @@ def unknown_regions(rows: Iterable[Row]) -> list[str]:
 
 
 def table_gaps(rows: Sequence[Row], columns: Collection[str], expected: Collection[str] = ()) -> list[str]:
-    """Says, a sentence each without its end, which primary columns and which rows of a case and region are not there.
+    """Says, a sentence each without its end, which columns and which rows of a case and region are not there.
 
     expected: cases that belong into the table where it has any of them. A region without a row in any case is missing,
     but for the resection cavity, which not all rule sets score.
     """
-    lacking = [column for column in PRIMARY if column not in columns]
+    lacking = [column for column in RELIED_ON if column not in columns]
     said = [f"it has no column {', '.join(lacking)}, so what that would show is left out"] if rows and lacking else []
     there = {(row["case"], row["region"]) for row in rows}
     cases = {case for case, _ in there}

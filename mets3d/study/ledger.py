@@ -17,12 +17,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from mets3d.data.cases import Case
 from mets3d.data.wording import counted
-from mets3d.files import OBJECTS, read_object, write_json
+from mets3d.files import OBJECTS, read_object, sha256_of, write_json
 from mets3d.study.folder import StudyDir
 
 
@@ -102,14 +101,9 @@ def digests(cases: Iterable[Case], progress: Callable[[int, int, str], None]) ->
     every = list(cases)
     found = {}
     for number, case in enumerate(every, 1):
-        found[case.name] = hashlib.sha256("".join(sorted(map(_digest, case.files))).encode()).hexdigest()
+        found[case.name] = hashlib.sha256("".join(sorted(map(sha256_of, case.files))).encode()).hexdigest()
         progress(number, len(every), case.name)
     return found
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(study: StudyDir, uses: list[Use]) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 from mets3d.console import progress_of
 from mets3d.data import DataError
 from mets3d.data.cases import Case, find_cases
-from mets3d.files import NAMES, OBJECT, read_json, read_object, write_json
+from mets3d.files import NAMES, OBJECT, read_json, read_object, sha256_of, write_json
 from mets3d.study.claim import claimed
 from mets3d.study.folder import StudyDir, TestDir
 from mets3d.study.ledger import Use, begin_use, digests, end_use
 from mets3d.study.plan import PlannedRun, plan
-from mets3d.study.records import digest, is_finished, unsettled
+from mets3d.study.records import is_finished, unsettled
 from mets3d.study.runner import Say, Workshop, run_all
 from mets3d.study.study import Order, Result, planned_so_far
 from mets3d.study.sweep_file import Sweep
@@ -37,7 +37,7 @@ def run_on_test(sweep: Sweep, order: Order, cases: Path, say: Say, *, again: boo
     finished = _finished(study, runs)
     chosen = _test_cases(finished, cases)
     with claimed(study, None), listening() as wish:
-        weights = {run.name: digest(study.weights(run.name)) for run in finished}
+        weights = {run.name: sha256_of(study.weights(run.name)) for run in finished}
         use = Use(str(cases.resolve()), digests(chosen, progress_of("ledger")), weights, again)
         for run in finished:
             _check_unseen(study, run.name, chosen)

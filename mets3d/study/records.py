@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from mets3d.config import ConfigError
-from mets3d.files import COUNT, read_object
+from mets3d.files import COUNT, read_object, sha256_of
 from mets3d.rundir import RunDir
 from mets3d.study.folder import State, StudyDir
 from mets3d.study.plan import PlannedRun
@@ -29,7 +28,7 @@ def is_finished(study: StudyDir, planned: PlannedRun) -> bool:
     run, state = study.run(planned.name), study.state(planned.name)
     if state.state != "finished" or not run.scores.exists() or not is_trained(run, planned):
         return False
-    return state.weights == digest(run.weights)
+    return state.weights == sha256_of(run.weights)
 
 
 def unsettled(study: StudyDir, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -41,16 +40,10 @@ def outcome(study: StudyDir, name: str, code: int, log_from: int) -> State:
     """Returns the state of a run whose process has ended by itself; log_from: where in the log it began to write."""
     run = study.run(name)
     if code == 0 and study.weights(name).exists() and run.scores.exists():
-        return State("finished", weights=digest(study.weights(name)))
+        return State("finished", weights=sha256_of(study.weights(name)))
     if code == 0:
         return State("failed", "it left no weights or no scores")
     return State("failed", _reason(study.log(name), log_from, code))
-
-
-def digest(file: Path) -> str:
-    """Returns the SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _reason(log: Path, start: int, code: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mets3d.files import COUNT, OBJECT, TEXT, Kind, read_object, write_json
+from mets3d.files import COUNT, OBJECT, TEXT, Kind, read_object, sha256_of, write_json
 from mets3d.rundir import CheckpointDir
 
 FORMAT = 1  # of a checkpoint; another number is another layout
@@ -87,9 +86,7 @@ def _described(files: list[Path]) -> list[dict[str, Any]]:
 
 
 def _describe(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return {"bytes": stream.tell(), "sha256": digest}
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
 
 _ENTRY = Kind(

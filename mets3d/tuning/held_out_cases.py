@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data.cases import find_cases
 from mets3d.data.wording import counted
-from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
+from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object, sha256_of
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
 from mets3d.regions import IllegalLabels
@@ -103,8 +102,7 @@ def _weights(run: RunDir, names: Sequence[str], again: str) -> str | None:
     made_by: str | None = note.get(WEIGHTS)
     if not run.weights.exists():
         return made_by
-    with run.weights.open("rb") as stream:
-        own = hashlib.file_digest(stream, "sha256").hexdigest()
+    own = sha256_of(run.weights)
     if made_by not in (None, own):
         raise ValueError(
             f"{predictions.note}: made by other weights than {run.weights}, most likely older ones; {again}"

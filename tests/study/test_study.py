@@ -15,14 +15,13 @@ import yaml
 
 from mets3d.config import ConfigError
 from mets3d.data.shards import Shard
-from mets3d.files import read_json, write_json
+from mets3d.files import read_json, sha256_of, write_json
 from mets3d.rundir import RunDir
 from mets3d.study import runner, work
 from mets3d.study.folder import State, StudyDir
 from mets3d.study.ledger import UsedError
 from mets3d.study.machine import Machine
 from mets3d.study.on_test import run_on_test
-from mets3d.study.records import digest
 from mets3d.study.study import Order, Result, run_study
 from mets3d.study.sweep_file import read_sweep
 from mets3d.training.lock import held
@@ -164,7 +163,7 @@ def test_all_runs_are_run_and_end_in_one_page(bench: Bench, no_page: list[list[s
     assert no_page == [NAMES]
     assert result.page == bench.study.report / "index.html"
     assert read_json(bench.study.record)["runs"]["none_1"] == {"loss.boundary": "none", "seed": 1}
-    assert bench.study.state("blob_0").weights == digest(bench.study.run("blob_0").weights)
+    assert bench.study.state("blob_0").weights == sha256_of(bench.study.run("blob_0").weights)
 
 
 def test_finished_runs_are_kept_and_only_scored_anew_where_weights_changed(

@@ -91,7 +91,7 @@ def test_a_silence_shorter_than_the_time_is_none() -> None:
         assert world.passes(20) == []
 
 
-def test_a_host_that_never_counted_is_named_and_not_the_others() -> None:
+def test_a_host_that_never_counted_has_a_rank_and_no_name_and_the_others_are_heard() -> None:
     world = World()
     assert world.passes(200, beating=(0, 1))
     assert world.watch.lost is not None
@@ -107,30 +107,18 @@ def test_two_that_fall_silent_are_both_named() -> None:
     assert world.watch.lost.startswith(both)
 
 
-def test_a_silent_store_is_the_host_that_holds_it() -> None:
-    world = World(host=2)
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [(2, "host node0 (--machine_rank 0) has not been heard from"), (0, "the launcher of this host, host ")],
+    ids=["elsewhere", "on its own host"],
+)
+def test_a_silent_store_is_the_host_that_holds_it(host: int, named: str) -> None:
+    world = World(host=host)
     world.passes(50)
     world.store.silent = True
     assert world.passes(200)
     assert world.watch.lost is not None
-    assert world.watch.lost.startswith("host node0 (--machine_rank 0) has not been heard from")
-
-
-def test_on_the_host_of_the_store_a_silent_one_is_its_own_launcher() -> None:
-    world = World(host=0)
-    world.passes(50)
-    world.store.silent = True
-    assert world.passes(200)
-    assert world.watch.lost is not None
-    assert world.watch.lost.startswith("the launcher of this host, host ")
-
-
-def test_a_host_that_never_counted_has_a_rank_and_no_name() -> None:
-    world = World()
-    world.store.values = {f"mets3d/host/{host}": b"" for host in range(3)}
-    assert world.passes(200, beating=(0, 1))
-    assert world.watch.lost is not None
-    assert world.watch.lost.startswith("the host with --machine_rank 2 has not been heard from")
+    assert world.watch.lost.startswith(named)
 
 
 def test_time_for_which_all_were_suspended_is_no_silence() -> None:

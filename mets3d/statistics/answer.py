@@ -13,7 +13,7 @@ LEVEL = 0.05  # of p after Holm's correction
 # Declared before any number is seen: what is quoted where no test decides. Boundaries are what is asked for first, and
 # ET is what is contoured for treatment.
 QUOTED_SCORE, QUOTED_REGION = "lesion_wise_hd95", "ET"
-# A mean lesion-wise Dice below which a network hardly segments anything: nine of ten lesions have no overlap at all.
+# A mean lesion-wise Dice below which a network hardly segments anything.
 LEVEL_SCORE, HARDLY_ANYTHING = "lesion_wise_dice", 0.1
 
 Conclusion = Literal[

@@ -160,3 +160,14 @@ def test_two_arms_near_zero_are_called_so_where_both_are(make_run):
         "The network is near zero in every region (mean lesion-wise Dice below 0.1): it hardly segments anything there."
     )
     assert told_of_run(read_run(make_run("fine", cases=CASES, scores=scored(0.0, 1)))).level == ""
+
+
+def test_a_region_that_few_patients_have_allows_a_single_run_no_conclusion(make_run):
+    rows = scored(0.0, 1)
+    for case in CASES[3:]:
+        rows[case, "ET"]["lesion_wise_dice"] = ""
+    found = told_of_run(read_run(make_run("few", cases=CASES, scores=rows)))
+    assert "on 3 of 8" in found.sentence
+    assert found.kind == "unclear"
+    assert "no intervals below 6 patients" in found.sure
+    assert told_of_run(read_run(make_run("all", cases=CASES, scores=scored(0.0, 1)))).kind == "reached"

@@ -310,7 +310,7 @@ def check_report(text: str, made: Made, run: str, scored: Sequence[str], rules: 
     lines = text.splitlines()
     head = f"{run}: means over {len(CASES)} held-out cases, rules {rules}, decoding: {decoding}"
     own = [line.split() for line in lines[lines.index(head) + 2 :]]
-    for region, cells in zip(scored, own, strict=False):
+    for region, cells in zip(scored, own[: len(scored)], strict=True):
         values = {column: made.values(run, region, column) for column in (*MEANS, *COUNTS)}
         means = [f"{fmean(values[name].values()):.{DIGITS[name]}f}" if values[name] else "-" for name in MEANS]
         assert cells == [region, *means, *(f"{sum(values[name].values()):.0f}" for name in COUNTS)]

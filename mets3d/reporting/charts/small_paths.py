@@ -16,7 +16,9 @@ Command = tuple[str, list[float]]
 
 def number(value: float, decimals: int) -> str:
     """Writes a number without what it does not need, as in -.5."""
-    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+    text = f"{value:.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     if text in ("-0", ""):
         return "0"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

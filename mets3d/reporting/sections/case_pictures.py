@@ -45,7 +45,9 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
     if not drawn:
         return None
     amount = f"{len(drawn)} of " * (len(drawn) < len(available)) + count(len(available), "case")
-    shown = f"{amount}{', the worst first, in the order of the table of all cases' if ranked else ''}."
+    # Of several arms each has a table, in an order of its own.
+    order = ", in the order of the table of all cases" * (len(records) == 1)
+    shown = f"{amount}{f', the worst first{order}' if ranked else ''}."
     html = render("case_pictures.html", shown=shown, numbers=first.run.lesions.name, drawn=drawn)
     return Section("pictures", "Slices and lesions", html)
 

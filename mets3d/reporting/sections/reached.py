@@ -24,6 +24,8 @@ def told_of_run(record: RunRecord) -> Told | None:
         return None
     patients = patient_numbers(record.held_out, record.patients)[1]
     quoted = quoted_region(list(known))
+    # Of those with a value: a region that few patients have allows no conclusion, however many were held out.
+    valued = patient_numbers(list(record.values(quoted, PRIMARY[0])), record.patients)[1]
     word = f"Lesion-wise Dice {number(known[quoted].mean, 3)} in {quoted}"
     said = f"The mean lesion-wise Dice in {quoted} is {_with_interval(known[quoted])}, "
     said += f"on {on_cases(record.held_out, patients, record, scored=known[quoted].n)}"
@@ -34,10 +36,10 @@ def told_of_run(record: RunRecord) -> Told | None:
     lines = [("Best threshold", text)] if (text := _threshold(record)) else []
     low = [name for name, found in known.items() if found.mean < HARDLY_ANYTHING]
     return Told(
-        "unclear" if patients < FEWEST_PATIENTS else "reached",
+        "unclear" if valued < FEWEST_PATIENTS else "reached",
         word,
         f"{said}.",
-        " ".join(filter(None, [_how_sure_alone(record, patients), chosen_on_scored([record])])),
+        " ".join(filter(None, [_how_sure_alone(record, valued), chosen_on_scored([record])])),
         lines,
         level=near_zero(low, record.regions),
     )

@@ -30,7 +30,8 @@ def against_threshold(record: RunRecord) -> str:
         reached = record.baseline.get("validation_dice")
         if reached is None:
             return ""
-        return f"{best} {number(reached, DIGITS)} on the held-out cases, on which the network has no scores yet."
+        why = "of which none is scored in both" if record.scores else "on which the network has no scores yet"
+        return f"{best} {number(reached, DIGITS)} on the held-out cases, {why}."
     alone, network = means_beside(found.reference_mean, found.method_mean, found.difference, DIGITS)
     return (
         f"{best} {alone} on {count(found.n, 'held-out case')}. The network reaches "

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mets3d.reporting.charts.compact import compact
+from mets3d.reporting.charts.small_paths import number
 from mets3d.reporting.charts.style import crosses, dots
 
 X, Y = np.linspace(0.1, 0.9, 40), np.linspace(0.9, 0.1, 40) ** 2
@@ -130,3 +131,8 @@ def test_the_font_is_named_once():
     assert svg.count("font-family") == 1
     assert ET.fromstring(svg).get("font-family") == "'A', sans-serif"
     assert svg.count('style="font-size: 9px; fill: #22272e"') == 2
+
+
+def test_whole_numbers_keep_their_zeros():
+    assert [number(value, 0) for value in (0, 10, 100, -20)] == ["0", "10", "100", "-20"]
+    assert [number(value, 2) for value in (10, 0.5, -0.25, 1.10, -0.001)] == ["10", ".5", "-.25", "1.1", "0"]

@@ -21,7 +21,8 @@ import numpy as np
 from mets3d.data.cases import LABELS
 from mets3d.data.nifti import write_image
 from mets3d.data.preprocess import preprocess
-from mets3d.phantoms.synth import FIRST_NUMBER, phantom
+from mets3d.phantoms.names import phantom_name
+from mets3d.phantoms.synth import phantom
 from mets3d.regions import RC_LABEL
 from mets3d.settings import Data, Preprocess
 
@@ -115,7 +116,7 @@ def source_digest(folder: str) -> str:
 
 def _make_head(folder: Path, seed: int, shape: Any, spacing_mm: Any, index: int) -> tuple[str, str]:
     """Writes head `index`, and returns its name and a digest of its voxels."""
-    name = f"BraTS-MET-{FIRST_NUMBER + index:05d}-000"
+    name = phantom_name(index)
     patient = phantom(seed, index, shape, spacing_mm, difficulty="mets")
     # WT, TC and ET are what is asked: a resection cavity is something that nobody is to mark.
     labels = np.where(patient.labels == RC_LABEL, 0, patient.labels).astype(np.uint8)

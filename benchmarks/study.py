@@ -11,6 +11,7 @@ Subcommands, all with `--work DIR` (default runs/study):
     data            30 + 10 heads to train on and 40 to be scored, at 1.5 mm, and their store
     run ARM SEED    one training, its predictions of the held-out heads and their scores: results/ARM-SEED/
     all             every run of `--arms` that has no result yet, seed after seed; by default the study without `inner`
+                    arms; before them the starts, until so many seeds have one that counts
     weights         chooses the weight of each term by the runs on the inner split
     table           keeps the results in benchmarks/results/study and writes what docs/study.md shows
     arms            lists the arms
@@ -26,14 +27,15 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # train.py, and the package where it is not installed
 
-from study_arms import arms
+from study_arms import TRIED_SEEDS, arms, start_of
 from study_data import Place, make_data
-from study_run import Request, finish, finish_all
+from study_run import Request, counts, finish, finish_all
 
 ARMS = arms()
 INNER = "inner"
@@ -55,14 +57,42 @@ def main() -> int:
     if options.command == "data":
         return 0
     until = start + 60 * options.minutes if options.minutes else None
+
+    def request(name: str, seed: int) -> Request:
+        return Request(place, name, ARMS[name], seed, options.device, until, options.tiny)
+
     if options.command == "run":
-        wanted = [(options.seed, options.arm)]
-    else:
-        # Seed after seed, so that what is finished is a whole comparison at any time.
-        most = max(arm.seeds for arm in ARMS.values())
-        wanted = [(seed, name) for seed in range(most) for name in _chosen(options.arms) if seed < ARMS[name].seeds]
-    requests = [Request(place, name, ARMS[name], seed, options.device, until, options.tiny) for seed, name in wanted]
-    return finish(requests[0]) if options.command == "run" else finish_all(requests, options.jobs)
+        return finish(request(options.arm, options.seed))
+    return _finish_arms(_chosen(options.arms), request, options.jobs)
+
+
+def _finish_arms(names: Sequence[str], request: Callable[[str, int], Request], jobs: int) -> int:
+    """Finishes the starts of arms until enough seeds count, then the arms. Returns the exit code."""
+    needed: dict[str, int] = {}  # by mode
+    for name in names:
+        needed[ARMS[name].mode] = max(needed.get(ARMS[name].mode, 0), ARMS[name].seeds)
+    counted: dict[str, list[int]] = {mode: [] for mode in needed}
+    tried = dict(needed)
+    while short := [mode for mode in needed if len(counted[mode]) < needed[mode]]:
+        starts = [request(start_of(mode), seed) for mode in short for seed in range(tried[mode])]
+        if finish_all(starts, jobs):
+            return 1
+        for mode in short:
+            counted[mode] = [each.seed for each in starts if each.arm.mode == mode and counts(each)][: needed[mode]]
+            print(f"{mode}: of {tried[mode]} seeds {len(counted[mode])} count, {counted[mode]}", flush=True)
+            tried[mode] += needed[mode] - len(counted[mode])
+            if tried[mode] > TRIED_SEEDS:
+                raise SystemExit(
+                    f"{mode}: {needed[mode]} of {TRIED_SEEDS} starts were to learn every region; too few did"
+                )
+    # Seed after seed, so that what is finished is a whole comparison at any time.
+    wanted = [
+        request(name, counted[ARMS[name].mode][place])
+        for place in range(max(needed.values()))
+        for name in names
+        if ARMS[name].depth and place < ARMS[name].seeds
+    ]
+    return finish_all(wanted, jobs)
 
 
 def _chosen(words: list[str] | None) -> list[str]:

@@ -21,7 +21,7 @@ PUBLISHED_WEIGHT = 0.1  # of a family for which nothing was chosen
 
 Mode = Literal["cnn", "decoder"]
 MODES: tuple[Mode, ...] = ("cnn", "decoder")
-BASE = "base"
+BASE, START = "base", "start"
 # Each is one term beside the base loss, in its own setting's default form unless settings follow.
 FAMILIES: Mapping[str, tuple[str, str]] = {
     "hausdorff": ("hausdorff_distance", "Hausdorff distance, as published"),
@@ -33,32 +33,40 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "blob": ("blob", "blob"),
     "cc_dice": ("cc_dice", "Dice and cross-entropy in each lesion's cell"),
 }
-FIVE_SEEDS = (BASE, "hausdorff", "conditioned")
+FIVE_SEEDS = ("hausdorff", "conditioned")
+MOST_SEEDS = 5  # of the base loss and of the arms that are tested; of the others three
+TRIED_SEEDS = 10  # starts that are trained at most to find so many that count
+LEARNED = 0.1  # whole-volume Dice of each of WT, TC and ET that a start must reach on the inner heads to count
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a run trains. tune: further steps of a fine-tuned arm."""
+    """How much is trained: steps of a start, further steps of an arm after it, and of one that goes on after an arm."""
 
     patch: int
     batch: int
+    start: int
     steps: int
     tune: int
 
     def steps_of(self, arm: Arm) -> int:
         """Returns the steps of an arm: on the inner split half of them."""
-        return self.tune if arm.after else self.steps // 2 if arm.inner else self.steps
+        return (self.start, self.steps // 2 if arm.inner else self.steps, self.tune)[arm.depth]
 
 
-FULL, TINY = Scale(patch=32, batch=2, steps=1600, tune=400), Scale(patch=16, batch=2, steps=8, tune=4)
+FULL = Scale(patch=24, batch=4, start=1000, steps=800, tune=400)
+TINY = Scale(patch=16, batch=4, start=8, steps=8, tune=4)
+RATES = (0.002, 0.001, 0.0005)  # of a start, of what comes after it, and after that
+LESION_FRACTIONS = (0.8, 0.5, 0.5)  # a start is to learn every region, an arm to leave right background alone
 
 
 @dataclass(frozen=True)
 class Arm:
     """What is trained: a network with a term (None: the base loss alone).
 
-    after: the arm whose weights of the same seed it starts from. weight: of the term; None: as chosen. inner: whether
-    it trains and is scored on the inner split, for choosing weights, and for half of the steps.
+    after: the arm whose weights of the same seed it starts from; None: a start, from which all arms of a mode begin.
+    weight: of the term; None: as chosen. inner: whether it is trained and scored on the inner split, for choosing
+    weights, and for half of the steps. seeds: how many of those that count.
     """
 
     what: str
@@ -69,27 +77,40 @@ class Arm:
     inner: bool = False
     seeds: int = 3
 
+    @property
+    def depth(self) -> int:
+        """How many arms were trained before: 0 of a start, 1 of what is compared, 2 of what goes on after that."""
+        return 0 if self.after is None else 1 if self.after == start_of(self.mode) else 2
+
+
+def start_of(mode: str) -> str:
+    """Returns the name of the arm from which all others of a mode begin."""
+    return f"{mode}-{START}"
+
 
 def arms() -> dict[str, Arm]:
     """Returns every arm by name, in the order in which they are shown."""
     of_study: dict[str, Arm] = {}
     for mode in MODES:
-        of_study[f"{mode}-{BASE}"] = Arm("base loss", mode, seeds=5)
+        start, base = start_of(mode), f"{mode}-{BASE}"
+        of_study[start] = Arm("what all arms begin from", mode, seeds=MOST_SEEDS)
+        of_study[base] = Arm("base loss", mode, after=start, seeds=MOST_SEEDS)
         for family, (_, what) in FAMILIES.items():
-            of_study[f"{mode}-{family}"] = Arm(what, mode, family, seeds=5 if family in FIVE_SEEDS else 3)
-        base = f"{mode}-{BASE}"
+            seeds = MOST_SEEDS if family in FIVE_SEEDS else 3
+            of_study[f"{mode}-{family}"] = Arm(what, mode, family, after=start, seeds=seeds)
         of_study[f"{mode}-tuned-{BASE}"] = Arm("base loss, then further with it", mode, after=base)
         of_study[f"{mode}-tuned-hausdorff"] = Arm(
             "base loss, then further with the published Hausdorff term", mode, "hausdorff", after=base
         )
+    start = start_of("cnn")
     inner = {
         f"inner-{family}-{weight:g}": Arm(
-            f"{what}, weight {weight:g}", "cnn", family, weight=weight, inner=True, seeds=1
+            f"{what}, weight {weight:g}", "cnn", family, after=start, weight=weight, inner=True, seeds=1
         )
         for family, (_, what) in FAMILIES.items()
         for weight in WEIGHTS
     }
-    return of_study | {f"inner-{BASE}": Arm("base loss", "cnn", inner=True, seeds=1)} | inner
+    return of_study | {f"inner-{BASE}": Arm("base loss", "cnn", after=start, inner=True, seeds=1)} | inner
 
 
 def chosen_weights() -> dict[str, float]:
@@ -101,12 +122,12 @@ def chosen_weights() -> dict[str, float]:
 def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
     """Returns the settings of a run as words of a command line, all but its name, seed and folders."""
     steps = scale.steps_of(arm)
-    rate = 0.0005 if arm.after else 0.002
     return [
         f"--model.mode={arm.mode}",
         f"--data.patch={[scale.patch] * 3}",
-        f"--data.fold={1 if arm.inner else 0}",
+        f"--data.fold={fold_of(arm)}",
         "--data.folds=2",
+        f"--data.lesion_fraction={LESION_FRACTIONS[arm.depth]}",
         "--data.workers=0",
         f"--preprocess.spacing_mm={list(spacing_mm)}",
         f"--model.strides={[[2, 2, 2]] * LEVELS}",
@@ -114,7 +135,8 @@ def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
         "--model.queries=8",
         "--model.width=48",
         "--model.decoder_mlp=96",
-        f"--optim.lr={rate}",
+        "--loss.batch_dice=true",
+        f"--optim.lr={RATES[arm.depth]}",
         f"--optim.warmup_steps={steps // 20}",
         f"--train.steps={steps}",
         f"--train.batch_size={scale.batch}",
@@ -128,14 +150,18 @@ def words_of(arm: Arm, scale: Scale, spacing_mm: Sequence[float]) -> list[str]:
     ]
 
 
+def fold_of(arm: Arm) -> int:
+    """Returns the fold of an arm: a start and the inner arms know nothing of the heads that the study holds out."""
+    return 1 if arm.inner or arm.depth == 0 else 0
+
+
 def _of_term(arm: Arm) -> list[str]:
     if arm.family is None:
         return []
     weight = chosen_weights()[arm.family] if arm.weight is None else arm.weight
-    ramp = "[0, 0.2]" if arm.after else "[0.1, 0.5]"
     return [
         f"--loss.boundary={FAMILIES[arm.family][0]}",
         "--loss.boundary_schedule=gradient",
         f"--loss.boundary_weight={weight}",
-        f"--loss.boundary_ramp={ramp}",
+        "--loss.boundary_ramp=[0, 0.2]",
     ]

@@ -14,9 +14,20 @@ from typing import Any
 
 import numpy as np
 from heads import ROOT
-from study_arms import BASE, CHOSEN, FAMILIES, KEPT, MODES, PUBLISHED_WEIGHT, WEIGHTS, arms
+from study_arms import (
+    BASE,
+    CHOSEN,
+    FAMILIES,
+    KEPT,
+    LEARNED,
+    MODES,
+    PUBLISHED_WEIGHT,
+    WEIGHTS,
+    arms,
+    start_of,
+)
 from study_data import Place
-from study_run import CONFIG, LESIONS, RECORD, SCORES
+from study_run import CONFIG, LESIONS, RECORD, REGIONS, SCORES
 
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.files import write_json, write_text
@@ -28,7 +39,6 @@ from mets3d.statistics.score_table import columns_of, finite, read_cells, read_s
 from mets3d.statistics.study_table import StudyTable, study_table
 
 PAGE = ROOT / "docs" / "study.md"
-REGIONS = ("WT", "TC", "ET")
 ALL = "all"  # a row beside those of WT, TC and ET: their means, and their lesions together
 # Declared before any run: the question is whether boundaries get better and more lesions are found.
 FAMILY = ("lesion_wise_dice", SHARED_LESIONS.column, "lesions_found")
@@ -159,18 +169,19 @@ def make_tables(place: Place) -> int:
 
 def _of_mode(mode: str) -> dict[str, str]:
     """Returns the tables of one mode: what was asked, all arms, recall by size, cost."""
-    runs = {name: _runs(name) for name, arm in arms().items() if arm.mode == mode and not arm.inner}
+    runs = {name: _runs(name) for name, arm in arms().items() if arm.mode == mode and arm.depth and not arm.inner}
     runs = {name: own for name, own in runs.items() if own}
+    _same_start([folder for name in runs for folder in kept(name)])
     base = f"{mode}-{BASE}"
     if base not in runs or len(runs) < 2:
         nothing = "No run is finished yet.\n"
         return dict.fromkeys(("asked", "arms", "recall", "cost"), nothing)
     asked = {name: runs[name] for name in (base, *(f"{mode}-{family}" for family in ASKED)) if name in runs}
-    plain = {name: own for name, own in runs.items() if arms()[name].after is None}
-    tuned = {name: own for name, own in runs.items() if arms()[name].after is not None}
+    plain = {name: own for name, own in runs.items() if arms()[name].depth == 1}
+    tuned = {name: own for name, own in runs.items() if arms()[name].depth == 2}
     made = {
         "asked": _asked(study_table(asked, reference=base, regions=(ALL,), family=FAMILY)),
-        "arms": _arms(study_table(plain, reference=base, regions=(ALL, *REGIONS))),
+        "arms": _start(mode) + _arms(study_table(plain, reference=base, regions=(ALL, *REGIONS))),
         "recall": _recall(study_table(plain, reference=base, regions=(ALL,))),
         "cost": _cost(list(runs)),
     }
@@ -178,6 +189,27 @@ def _of_mode(mode: str) -> dict[str, str]:
     if reference in tuned and len(tuned) > 1:
         made["arms"] += "\n" + _arms(study_table(tuned, reference=reference, regions=(ALL,)))
     return made
+
+
+def _start(mode: str) -> str:
+    """Returns which seeds' starts count, and what they reached on the inner heads."""
+    cells = []
+    for folder in kept(start_of(mode)):
+        dice = _record(folder)["dice"]
+        reached = ", ".join(f"{region} {value:.2f}" for region, value in dice.items())
+        cells.append(f"seed {_seed_of(folder)}: {reached}{'' if min(dice.values()) >= LEARNED else ', does not count'}")
+    return f"Dice of the starts on the inner heads: {'; '.join(cells)}.\n\n" if cells else ""
+
+
+def _same_start(folders: Sequence[Path]) -> None:
+    """Raises SystemExit where runs of one seed went on from different weights, as of two machines."""
+    by_seed: dict[tuple[str, int], set[str]] = {}
+    for folder in folders:
+        arm = arms()[folder.name.rsplit("-", 1)[0]]
+        by_seed.setdefault((str(arm.after), _seed_of(folder)), set()).add(_record(folder)["from_weights"])
+    mixed = [f"{after}-{seed}" for (after, seed), weights in by_seed.items() if len(weights) > 1]
+    if mixed:
+        raise SystemExit(f"{KEPT}: arms of one seed went on from different {', '.join(mixed)}; make one machine's anew")
 
 
 def _runs(arm: str) -> ArmRuns:

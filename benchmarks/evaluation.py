@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import harness
@@ -60,7 +61,7 @@ def label_pair(
 
 
 def _draw(labels: Labels, centre_mm: np.ndarray, radius_mm: float, spacing_mm: tuple[float, ...]) -> None:
-    reach = np.ceil((2 * radius_mm + 2) / spacing_mm).astype(int)
+    reach = np.ceil((2 * radius_mm + 2) / np.asarray(spacing_mm)).astype(int)
     middle = np.round(centre_mm / spacing_mm).astype(int)
     start, stop = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, labels.shape)
     axes = np.ogrid[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
@@ -75,7 +76,7 @@ def _draw(labels: Labels, centre_mm: np.ndarray, radius_mm: float, spacing_mm: t
 def contestants(prediction: Labels, reference: Labels, spacing_mm: tuple[float, ...]) -> dict[str, Callable[[], Any]]:
     """Ours by rule set and all together, and the incumbents that are installed."""
     found: dict[str, Callable[[], Any]] = {
-        name: lambda name=name: lesion_scores(prediction, reference, spacing_mm, rules=name) for name in RULES
+        name: partial(lesion_scores, prediction, reference, spacing_mm, rules=name) for name in RULES
     }
     found["all three"] = lambda: [lesion_scores(prediction, reference, spacing_mm, rules=name) for name in RULES]
     for name, make in (("panoptica", _panoptica), ("MONAI", _monai), ("surface-distance", _surface_distance)):

@@ -25,6 +25,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from mets3d.files import write_text
+
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = (
     *("torch", "numpy", "scipy", "numba", "edt", "monai", "triton", "cupy", "cucim"),
@@ -215,6 +217,18 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     print(f"\n{title}")
     for row in [header, ["-" * width for width in widths], *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), flush=True)
+
+
+def fill_page(page: Path, texts: Mapping[str, str]) -> None:
+    """Writes texts into a page, each between the comments that name it."""
+    content = page.read_text(encoding="utf-8")
+    for name, text in texts.items():
+        print(f"\n{name}\n{text}")
+        begin, end = (re.search(mark, content) for mark in (rf"<!-- {name}: .*? -->\n", rf"<!-- end of {name} -->"))
+        if begin is None or end is None:
+            raise SystemExit(f"{page}: expected the comments that enclose {name}")
+        content = f"{content[: begin.end()]}\n{text}\n{content[end.start() :]}"
+    write_text(page, content)
 
 
 def save(name: str, section: str, result: Mapping[str, Any], device: torch.device) -> None:

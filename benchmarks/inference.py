@@ -258,7 +258,10 @@ class Ours:
         channels = Channels([Part(self.total.numpy(), self.loaded.prepared[0].entry, (0.0,) * TARGET.channels)])
         within, inside = channels.inside()
         decoded = decode(inside, TARGET, DECODING, self.loaded.spacing_mm, within=within)
-        write_case(self.out, "case", channels, decoded, self.loaded.grid, TARGET, probabilities=probabilities)
+        spacing_mm = self.loaded.spacing_mm
+        write_case(
+            self.out, "case", channels, decoded, self.loaded.grid, TARGET, spacing_mm, probabilities=probabilities
+        )
 
     def label_map(self) -> None:
         channels = Channels([Part(self.total.numpy(), self.loaded.prepared[0].entry, (0.0,) * TARGET.channels)])
@@ -473,7 +476,7 @@ def _our_call(meter: Meter, mirrored: bool, data: Path, out: Path) -> Callable[[
     write_text(run.config, to_yaml(Config.model_validate({"data": {"patch": PATCH}})))
     write_json(run.plan, {"sequences": SEQUENCES, "spacing_mm": (1.0, 1.0, 1.0), "margin_voxels": 0})
     save_weights({"none": torch.zeros(1)}, run.weights)
-    members.load_network = lambda *_: _Answers(meter)  # type: ignore[assignment]
+    members.load_network = lambda *_: _Answers(meter)
     overrides = [f"--predict.mirror={[0, 1, 2] if mirrored else []}"]
 
     def run_it() -> None:

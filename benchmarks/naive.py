@@ -7,6 +7,9 @@ matches and scores one prediction after the other. Parameters are those of a `Tr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -29,6 +32,7 @@ def naive_loss(network: TransUNet, image: Tensor, target: Tensor) -> Tensor:
     maps = [bottleneck, *network.decoder(bottleneck, skips)]
     deep = [head(features) for head, features in zip(network.deep_heads, maps[-2:0:-1], strict=False)]
     if network.query_decoder is None:
+        assert network.head is not None
         main = torch.stack(list(region_loss(network.head(maps[-1]), target).values())).sum()
     else:
         predictions = decode(network.query_decoder, [maps[level] for level in network.memory_levels], maps[-1])
@@ -54,7 +58,7 @@ def decode(decoder: QueryDecoder, maps: list[Tensor], features: Tensor) -> list[
     position = decoder.query_position.expand(len(features), -1, -1)
     queries = decoder.query_content.expand(len(features), -1, -1)
     predictions = [predict(decoder, queries, embedding)]
-    for index, layer in enumerate(decoder.layers):
+    for index, layer in enumerate(cast("Iterable[QueryLayer]", decoder.layers)):
         level = index % len(maps)
         with torch.no_grad():
             size = maps[level].shape[2:]
@@ -76,7 +80,8 @@ def attend(layer: QueryLayer, queries: Tensor, position: Tensor, key: Tensor, va
     queries = layer.cross_norm(queries + seen)
     placed = queries + position
     queries = layer.self_norm(queries + layer.self_attention(placed, placed, queries))
-    return layer.mlp_norm(queries + layer.mlp_out(F.relu(layer.mlp_in(queries))))
+    normed: Tensor = layer.mlp_norm(queries + layer.mlp_out(F.relu(layer.mlp_in(queries))))
+    return normed
 
 
 def query_loss(predictions: list[tuple[Tensor, Tensor]], target: Tensor) -> Tensor:

@@ -67,7 +67,10 @@ def _real(folder: Path) -> Patient:
 
 
 def _draw(row: np.ndarray, name: str, images: dict[str, np.ndarray], labels: np.ndarray) -> None:
-    x, y, _ = bounding_box(images["t1c"] > 0, margin=2) or ()
+    box = bounding_box(images["t1c"] > 0, margin=2)
+    if box is None:
+        raise SystemExit(f"{name}: its t1c is empty")
+    x, y, _ = box
     plane = int((TC.mask(labels) | RC.mask(labels)).sum((0, 1)).argmax())
     for axis, kind in zip(row, (*SEQUENCES, "t1c"), strict=True):
         image = images[kind]

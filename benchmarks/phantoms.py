@@ -74,8 +74,8 @@ def main() -> None:
             _show_lesions(difficulty, _lesions(difficulty, options.cases))
         if "rules" in options.tables:
             _show_rules(difficulty, _best_rules(difficulty, options.rule_cases))
-        for name, *how in CROPS if "crops" in options.tables else ():
-            _show_crops(difficulty, name, _crops(difficulty, options, *how))
+        for name, size, spacing_mm, shape in CROPS if "crops" in options.tables else ():
+            _show_crops(difficulty, name, _crops(difficulty, options, size, spacing_mm, shape))
 
 
 # ---------------------------------------------------------------- lesions
@@ -96,13 +96,13 @@ def _lesions(difficulty: Any, cases: int) -> dict[str, float]:
             [(labels > 0).any(), *((labels == label).any() for label in (ET.decoded_as, NETC, SNFH, RC.decoded_as))]
         )
     result = {}
-    for name, found in sizes.items():
+    for name, volumes in sizes.items():
         for share in (5, 50, 95):
-            result[f"{name}, mm3: {share} %"] = float(np.percentile(found, share))
-        result |= {f"{name}, mean, mm3": float(np.mean(found)), f"{name}, largest, mm3": float(max(found))}
-        result[f"{name} below 27 mm3"] = float(np.mean(np.array(found) < 27))
-        result[f"{name} above 275 mm3"] = float(np.mean(np.array(found) > 275))
-        result[f"{name}, number"] = len(found)
+            result[f"{name}, mm3: {share} %"] = float(np.percentile(volumes, share))
+        result |= {f"{name}, mean, mm3": float(np.mean(volumes)), f"{name}, largest, mm3": float(max(volumes))}
+        result[f"{name} below 27 mm3"] = float(np.mean(np.array(volumes) < 27))
+        result[f"{name} above 275 mm3"] = float(np.mean(np.array(volumes) > 275))
+        result[f"{name}, number"] = len(volumes)
     result |= {"lesions: median": float(np.median(numbers)), "lesions: 90 %": float(np.percentile(numbers, 90))}
     result |= {"lesions: most": max(numbers), "patients": cases, "CPU s a patient": float(np.median(seconds))}
     shares = np.mean(there, axis=0)
@@ -176,13 +176,13 @@ def _by_size(parts: np.ndarray, core: np.ndarray, lesions: np.ndarray) -> list[l
 def _dice(counts: np.ndarray) -> np.ndarray:
     """Mean over the patients with a lesion, for each rule."""
     right, predicted, true = np.moveaxis(counts[counts[:, 0, 2] > 0][..., :3], -1, 0)
-    return (2 * right / (predicted + true)).mean(0)
+    return np.asarray((2 * right / (predicted + true)).mean(0))
 
 
 def _f1(counts: np.ndarray) -> np.ndarray:
     """Over all lesions of all patients, for each rule."""
     found, true, false = np.moveaxis(counts[..., 3:].sum(0), -1, 0)
-    return 2 * found / (found + true + false)
+    return np.asarray(2 * found / (found + true + false))
 
 
 # ---------------------------------------------------------------- training crops

@@ -54,12 +54,12 @@ def main() -> int:
     if options.command == "run":
         arms, seeds = [options.arm], [options.seed]
     else:
-        arms, seeds = _chosen(options.arms), options.seeds
+        arms, seeds = _chosen(options.arms), options.seeds or []
     requests = [
         Request(place, arm, seed, options.device, until, options.tiny)
         for arm in arms
         if not (options.ours and ARMS[arm].side == "nnunet")
-        for seed in (seeds if seeds is not None else range(SCALES[ARMS[arm].scale].seeds))
+        for seed in seeds or range(SCALES[ARMS[arm].scale].seeds)
     ]
     if options.command == "run":
         return finish(requests[0])

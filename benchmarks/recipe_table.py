@@ -6,13 +6,12 @@ Only imported by benchmarks/recipe.py; run by itself it does nothing.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from harness import RESULTS
+from harness import RESULTS, fill_page
 from heads import ROOT
 from recipe_arms import ARMS, GROUPS, SCALES
 from recipe_data import Place
@@ -34,13 +33,8 @@ def make_tables(places: Sequence[Place]) -> None:
     runs = _one_data_set(_merged(places))
     tables = {"compare": _compare(runs, "compare"), "long": _compare(runs, "long"), "ablate": _ablate(runs)}
     _keep(runs, tables)
-    page = PAGE.read_text(encoding="utf-8")
-    for name, rows in tables.items():
-        text = (_ablate_text if name == "ablate" else _compare_text)(rows) if rows else "No run is finished yet.\n"
-        print(f"\n{text}")
-        mark = rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)"
-        page = re.sub(mark, lambda found, text=text: f"{found[1]}\n{text}\n{found[2]}", page, flags=re.DOTALL)
-    write_text(PAGE, page)
+    texts = {name: (_ablate_text if name == "ablate" else _compare_text)(rows) for name, rows in tables.items() if rows}
+    fill_page(PAGE, {name: texts.get(name, "No run is finished yet.\n") for name in tables})
 
 
 # ---------------------------------------------------------------- runs
@@ -130,7 +124,7 @@ def _difference(
     first, second = (np.sum([_terms(run, kind, score) for run, kind in side], 0) for side in (mine, theirs))
 
     def apart(sums: np.ndarray) -> np.ndarray:
-        return sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3]
+        return np.asarray(sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3])
 
     interval = bootstrap_interval(apart, np.column_stack([first, second]), cases)
     return {"value": _score(first) - _score(second), "interval": interval}
@@ -150,8 +144,8 @@ def _compare(runs: Sequence[Run], group: str) -> list[dict[str, Any]]:
             row |= {score: _of_seeds(own, kind, score, own[0]["cases"]) for score in SCORES}
             against = [run for run in runs if run["arm"] == ARMS[name].against]
             if against:
-                pairs = [[(run, kind) for run in side] for side in (own, against)]
-                row["against"] = {score: _difference(*pairs, score, own[0]["cases"]) for score in SCORES}
+                mine, theirs = ([(run, kind) for run in side] for side in (own, against))
+                row["against"] = {score: _difference(mine, theirs, score, own[0]["cases"]) for score in SCORES}
             rows.append(row)
     return rows
 
@@ -220,14 +214,14 @@ def _ablate(runs: Sequence[Run]) -> list[dict[str, Any]]:
         rows.append(_row(name, own) | {score: _of_seeds(own, PLAIN, score, cases) for score in SCORES})
         base = [run for run in runs if run["arm"] == arm.against]
         if arm.mirrored:
-            pairs = [[(run, kind) for run in own] for kind in (MIRRORED, PLAIN)]
+            mine, theirs = ([(run, kind) for run in own] for kind in (MIRRORED, PLAIN))
             mirrored = {score: _of_seeds(own, MIRRORED, score, cases) for score in SCORES}
-            against = {score: _difference(*pairs, score, cases) for score in SCORES}
+            against = {score: _difference(mine, theirs, score, cases) for score in SCORES}
             rows.append(_row(name, own) | {"mirror": True, "against": against} | mirrored)
         elif base:
             seeds = {run["seed"] for run in own} & {run["seed"] for run in base}
-            pairs = [[(run, PLAIN) for run in side if run["seed"] in seeds] for side in (own, base)]
-            rows[-1]["against"] = {score: _difference(*pairs, score, cases) for score in SCORES}
+            mine, theirs = ([(run, PLAIN) for run in side if run["seed"] in seeds] for side in (own, base))
+            rows[-1]["against"] = {score: _difference(mine, theirs, score, cases) for score in SCORES}
     return rows
 
 

@@ -117,10 +117,12 @@ class Later:
     """A run whose setting up belongs to the first call, so that one peak holds one network."""
 
     def __init__(self, make: Callable[[], Step]):
-        self.make, self.run = make, None
+        self.make = make
+        self.run: Step | None = None
 
     def __call__(self) -> Tensor:
-        self.run = self.run or self.make()
+        if self.run is None:
+            self.run = self.make()
         return self.run()
 
 
@@ -159,7 +161,7 @@ def step(
 ) -> Step:
     network, optimizer = network_and_optimizer(options, device, mode)
     if channels_last:
-        network = network.to(memory_format=torch.channels_last_3d)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     network.recompute(recompute)
     forward = torch.compile(network) if compile else network
     loss = torch.compile(base_loss) if compile_loss else base_loss
@@ -170,7 +172,7 @@ def step(
     def run() -> Tensor:
         key = next(number)
         drawn = [draw(partial(generator, 0, key, index)) for index in range(len(image))]
-        x, y = apply(image, labels, drawn, (options.size,) * 3)
+        x, y = apply(image.unbind(), labels.unbind(), drawn, (options.size,) * 3)
         masks = torch.stack(target.masks(y), dim=1)
         if channels_last:
             x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -206,7 +208,8 @@ def cnn_alone(options: argparse.Namespace, device: torch.device, mode: str) -> S
                 outputs[0] = network.head(maps[-1])
         torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
         network.zero_grad(set_to_none=True)
-        return outputs[0].detach()
+        main: Tensor = outputs[0]
+        return main.detach()
 
     return run
 

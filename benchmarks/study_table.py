@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import fill_page
 from heads import ROOT
 from study_arms import (
     BASE,
@@ -156,14 +157,7 @@ def _record(folder: Path) -> dict[str, Any]:
 def make_tables(place: Place) -> int:
     """Keeps the results, and writes the tables of docs/study.md from all that are kept."""
     keep(place)
-    parts = {mode: _of_mode(mode) for mode in MODES}
-    page = PAGE.read_text(encoding="utf-8")
-    texts = {f"{kind}-{mode}": text for mode, made in parts.items() for kind, text in made.items()}
-    for name, text in texts.items():
-        mark = rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)"
-        page = re.sub(mark, lambda found, text=text: f"{found[1]}\n{text}\n{found[2]}", page, flags=re.DOTALL)
-        print(f"\n{name}\n{text}")
-    write_text(PAGE, page)
+    fill_page(PAGE, {f"{kind}-{mode}": text for mode in MODES for kind, text in _of_mode(mode).items()})
     return 0
 
 

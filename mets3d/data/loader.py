@@ -55,7 +55,7 @@ class Batch:
 
     def share_memory(self) -> Batch:
         """Moves its tensors to memory that other processes can read."""
-        return self._each(lambda tensor: tensor.share_memory_())  # type: ignore[no-untyped-call]
+        return self._each(lambda tensor: tensor.share_memory_())
 
     def pin_memory(self) -> Batch:
         """Moves its tensors to pinned memory, as the loader requires of a batch."""

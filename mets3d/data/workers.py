@@ -78,7 +78,7 @@ def room(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     if get_worker_info() is None:
         return torch.empty(tuple(shape), dtype=dtype)
     # As torch's own collate does it; there is no public way to new shared memory that is not written to twice.
-    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # type: ignore[no-untyped-call]
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
     return torch.empty(0, dtype=dtype).set_(storage).view(tuple(shape))
 
 

@@ -30,7 +30,7 @@ def measured(logits: Tensor, sizes: Sizes, name: str, weight: Tensor | None = No
     if alias.requires_grad:
         note(alias, sizes, name)
         if weight is not None:
-            alias.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
+            alias.register_hook(lambda gradient: gradient * weight)
     return alias
 
 
@@ -43,7 +43,7 @@ def note(logits: Tensor, sizes: Sizes, name: str, part: Callable[[Tensor], Tenso
         size = torch.linalg.vector_norm(part(gradient.detach()), 1, dim=-1).sum()
         sizes[name] = sizes[name] + size if name in sizes else size
 
-    logits.register_hook(add)  # type: ignore[no-untyped-call]
+    logits.register_hook(add)
 
 
 def weighed(value: Float[Tensor, ""], weight: Tensor) -> Float[Tensor, ""]:

@@ -78,7 +78,7 @@ def _sent(together: Float[Tensor, " n"], shape: tuple[int, int, int, int], pairi
         return Matching(together.cpu(), shape, pairing, together.device, None)
     host = torch.empty(together.shape, dtype=together.dtype, pin_memory=True)
     host.copy_(together, non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event = torch.cuda.Event()
     event.record()
     return Matching(host, shape, pairing, together.device, event)
 

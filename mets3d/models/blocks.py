@@ -75,7 +75,7 @@ def _by_onednn(features: Tensor, weight: Tensor) -> bool:
         and type(features) is Tensor  # no tensor that only has a shape
         and features.device.type == "cpu"
         and features.dtype == weight.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -36,7 +36,7 @@ def squared_field(
     one = torch.empty(masks.shape, dtype=torch.float32, device=masks.device)
     two = torch.empty_like(one)
     # Triton launches on the current device, whatever its arguments are on.
-    with torch.cuda.device_of(masks):  # type: ignore[no-untyped-call]
+    with torch.cuda.device_of(masks):
         _scan[triton.cdiv(ny * nz, SCAN_COLUMNS), volumes](
             masks.view(torch.uint8), one, table, nx, ny * nz, SCAN_COLUMNS
         )

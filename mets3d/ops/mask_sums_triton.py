@@ -28,7 +28,7 @@ def mask_sums(
     truth = masks.contiguous()
     truth = truth.view(torch.uint8) if truth.dtype == torch.bool else truth
     sums = torch.empty(batch, rows, pieces, 2 + 2 * regions, dtype=torch.float32, device=volume.device)
-    with torch.cuda.device_of(volume):  # type: ignore[no-untyped-call]
+    with torch.cuda.device_of(volume):
         _sums[pieces, tiles, batch](
             *(matrix.contiguous(), constant.contiguous(), volume, *volume.stride(), truth, sums),
             *(rows, channels, regions, n),

@@ -34,7 +34,7 @@ class NormLeaky(torch.autograd.Function):
         sums = torch.empty(rows, pieces, 2, dtype=torch.float32, device=x.device)
         moments = torch.empty(rows, 2, dtype=torch.float32, device=x.device)
         result = torch.empty_like(x)
-        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        with torch.cuda.device_of(x):
             _sum[pieces, rows](x, sums, n, PIECE, BLOCK, num_warps=WARPS)
             _write[triton.cdiv(n, BLOCK), rows](
                 *(x, sums, weight, bias, moments, result, n, pieces, x.shape[1], eps, slope),
@@ -56,7 +56,7 @@ class NormLeaky(torch.autograd.Function):
         of_rows = torch.empty(rows, 2, dtype=torch.float32, device=x.device)
         result = torch.empty_like(x)
         given = (x, gradient, moments, weight, bias, sums)
-        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+        with torch.cuda.device_of(x):
             _sum_back[pieces, rows](*given, n, x.shape[1], ctx.slope, PIECE, BLOCK, num_warps=WARPS)
             _write_back[triton.cdiv(n, BLOCK), rows](
                 *(*given, of_rows, result, n, pieces, x.shape[1], ctx.slope),

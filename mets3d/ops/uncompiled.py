@@ -12,4 +12,4 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def uncompiled(function: Function) -> Function:
     """Returns the function as one that torch.compile calls as it is and never traces."""
-    return cast(Function, torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+    return cast(Function, torch.compiler.disable(function))

@@ -22,7 +22,7 @@ def on_device(steps: Iterator[list[Batch]], device: torch.device) -> Iterator[li
     """
     if device.type != "cuda":
         return steps
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream(device)
     return one_ahead(steps, lambda batches: _copied(batches, device, stream))
 
 

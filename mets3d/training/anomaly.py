@@ -69,7 +69,7 @@ def _watching(network: nn.Module) -> Iterator[_Seen]:
                 origin = "" if all(map(_finite, _tensors(inputs))) else ", from inputs that are not finite"
                 seen.outputs.append(f"the output of {name} ({kind}){origin}")
             if tensor.requires_grad:
-                tensor.register_hook(partial(note_gradient, name, kind))  # type: ignore[no-untyped-call]
+                tensor.register_hook(partial(note_gradient, name, kind))
 
     def note_gradient(name: str, kind: str, gradient: Tensor) -> None:
         if not _finite(gradient):

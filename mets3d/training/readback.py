@@ -28,7 +28,7 @@ class Readback:
         if row.device.type == "cuda":
             host = torch.empty(row.shape, dtype=row.dtype, pin_memory=True)
             host.copy_(row, non_blocking=True)
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event()
             event.record()
             row = host
         self._waiting.append((step, list(values), row, event))

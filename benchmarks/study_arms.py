@@ -16,7 +16,7 @@ RULES = "brats2026"
 FEATURES, LEVELS = 8, 3  # 8, 16, 32, 64 channels
 KEPT = RESULTS / "study"
 CHOSEN = KEPT / "weights.json"  # what the inner split chose, by family
-WEIGHTS = (0.03, 0.1, 0.3)  # shares of the base loss's gradient at the logits that the inner split tries
+WEIGHTS = (0.03, 0.1, 0.3, 1.0)  # shares of the base loss's gradient at the logits that the inner split tries
 PUBLISHED_WEIGHT = 0.1  # of a family for which nothing was chosen
 
 Mode = Literal["cnn", "decoder"]

@@ -25,17 +25,17 @@ BoundaryName = Literal[
 ]
 
 USUAL_WEIGHT = 0.1
-# Shares of the base loss's gradient at the logits, chosen on the inner split of docs/study.md: 0.03, 0.1 or 0.3, on
+# Shares of the base loss's gradient at the logits, chosen on the inner split of docs/study.md: 0.03, 0.1, 0.3 or 1, on
 # phantoms, one seed each (benchmarks/results/study/weights.json). Terms that are not here have USUAL_WEIGHT.
 FOUND_WEIGHTS: dict[str, float] = {
-    "hausdorff_distance": 0.3,
+    "hausdorff_distance": 1.0,
     "hausdorff_log": 0.3,
     "hausdorff_erosion": 0.1,
-    "hausdorff_convolution": 0.1,
+    "hausdorff_convolution": 0.3,
     "hausdorff_conditioned": 0.3,
-    "signed_distance": 0.3,
-    "blob": 0.03,
-    "cc_dice": 0.1,
+    "signed_distance": 1.0,
+    "blob": 0.3,
+    "cc_dice": 1.0,
 }
 
 

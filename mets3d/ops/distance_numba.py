@@ -8,7 +8,6 @@ farther voxels of the other class cannot be nearer. An envelope costs O(n) (Felz
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numba import njit
 from torch import Tensor
+
+from mets3d.ops.numba_cache import compiled
 
 # Lines that are copied out of the volume, worked on and copied back together: a cache line of fp32.
 TILE = 16
@@ -46,11 +46,6 @@ def on_threads(volume: Callable[..., object], jobs: Sequence[tuple[Any, ...]]) -
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda job: volume(*job), jobs))
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compiles the bare function: the shape checker that wraps every function during tests cannot be compiled."""
-    return njit(cache=True, nogil=True)(inspect.unwrap(function))
 
 
 @compiled

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from mets3d.ops.distance_numba import compiled, on_threads
+from mets3d.ops.distance_numba import on_threads
+from mets3d.ops.numba_cache import compiled
 
 
 def nearest(

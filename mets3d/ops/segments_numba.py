@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer, Shaped
 from torch import Tensor
 
-from mets3d.ops.distance_numba import compiled
+from mets3d.ops.numba_cache import compiled
 
 
 def whole_sums(

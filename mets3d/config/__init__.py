@@ -26,6 +26,7 @@ from mets3d.config.yaml12 import read_value
 from mets3d.console import checked_output, is_main_process
 from mets3d.settings import Augment, Config, Data, Loss, Model, Optim, Predict, Preprocess, Track
 from mets3d.shipped import CONFIGS, file_or_name
+from mets3d.wording import counted
 
 __all__ = [
     "Augment", "Config", "ConfigError", "Data", "Loss", "Model", "Optim", "Predict", "Preprocess", "Track", "as_dict",
@@ -144,8 +145,7 @@ def from_command_line(arguments: Sequence[str], *, program: str) -> Config:
         try:
             config = load(words)
         except ConfigError as error:
-            count = len(error.faults)
-            header = f"{program}: {count} fault{'s' * (count > 1)} in the configuration"
+            header = f"{program}: {counted(len(error.faults), 'fault')} in the configuration"
             _print("\n  ".join([header, *error.faults]), sys.stderr)
             raise SystemExit(2) from None
         if len(words) < len(arguments):

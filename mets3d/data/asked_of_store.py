@@ -8,7 +8,7 @@ from mets3d.config import Data
 from mets3d.data import DataError
 from mets3d.data.exclusions import read_exclusions
 from mets3d.data.store import Store
-from mets3d.data.wording import counted, for_example
+from mets3d.wording import counted, for_example
 
 AGAIN = "both act when it is made: run `mets3d preprocess` again, which makes the cases anew that change"
 

@@ -20,6 +20,7 @@ from mets3d.data.patients import patient_of, patients_of
 from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
 from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
+from mets3d.wording import counted
 
 __all__ = [
     "EXCLUDED", "LABELS", "SEQUENCES", "SUFFIXES", "Case", "CaseList", "Finding", "Scan", "Severity", "excluded_cases",
@@ -170,7 +171,7 @@ def _apart(place: Path, images: Sequence[str]) -> Finding:
 
 def _not_a_case(place: Path, count: int) -> Finding:
     expected = f"{place.name}-{{{','.join(SEQUENCES)}}}.nii.gz"
-    detail = f"{place} holds {count} NIfTI file{'s' * (count > 1)}, none named {expected} or by another known layout"
+    detail = f"{place} holds {counted(count, 'NIfTI file')}, none named {expected} or by another known layout"
     return Finding(place.name, "warning", "folder is not a case", detail, "rename the files if it should be one")
 
 

@@ -26,10 +26,11 @@ from mets3d.data.overview import overview
 from mets3d.data.reading import read_mask, read_reference, read_scan, scans_of
 from mets3d.data.set_findings import set_findings
 from mets3d.data.voxel_findings import brain_findings, image_findings, intensity_findings
-from mets3d.data.wording import WHOLE_SET, counted
+from mets3d.data.wording import WHOLE_SET
 from mets3d.processes import LostError, WorkerLost, each_done
 from mets3d.settings import Data
 from mets3d.settings.channels import sequences_of
+from mets3d.wording import counted
 
 Result = TypeVar("Result")
 Examined = tuple[list[Finding], CaseSummary]

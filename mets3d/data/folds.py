@@ -14,7 +14,7 @@ from mets3d.data import DataError
 from mets3d.data.folds_file import Entry, read_split
 from mets3d.data.patients import patients_of
 from mets3d.data.store import LESIONS_OF, Store
-from mets3d.data.wording import counted
+from mets3d.wording import counted
 
 Burden = tuple[int, float]  # lesions, and their volume in mm3
 
@@ -63,8 +63,8 @@ def split_of(store: Store, data: Data) -> Split:
         entries, remarks = read_split(Path(data.split), patients, store.left_out)
     if data.fold >= len(entries):
         raise DataError(
-            f"data.fold is {data.fold}, but {data.split or 'data.folds'} has {len(entries)} "
-            f"{'entry' if len(entries) == 1 else 'entries'}, numbered from 0"
+            f"data.fold is {data.fold}, but {data.split or 'data.folds'} has "
+            f"{counted(len(entries), 'entry', 'entries')}, numbered from 0"
         )
     chosen = entries[data.fold]
     if data.inner_folds is not None:
@@ -73,7 +73,9 @@ def split_of(store: Store, data: Data) -> Split:
     unused = sorted(patients.keys() - both.keys())
     if unused:
         whose = data.split if data.inner_folds is None else "data.inner_folds"
-        remarks.append(f"{whose}: {_counted(unused)} of the store neither trained on nor held out: {_some(unused)}")
+        remarks.append(
+            f"{whose}: {counted(len(unused), 'case')} of the store neither trained on nor held out: {_some(unused)}"
+        )
     return Split(data.fold, chosen["train"], chosen["val"], both, entries, remarks)
 
 
@@ -112,7 +114,7 @@ def make_folds(
         cases.setdefault(patients[name], []).append(name)
     if len(cases) < folds:
         raise ValueError(
-            f"expected at least {folds} patients for {folds} folds, found {len(cases)} in "
+            f"expected at least {counted(folds, 'patient')} for {folds} folds, found {len(cases)} in "
             f"{counted(len(patients), 'case')}; "
             "lower data.folds, add cases, or say with data.patients who is who (time points of one patient stay in one "
             "fold)"
@@ -153,10 +155,6 @@ def as_entries(folds: Sequence[Sequence[str]]) -> list[Entry]:
     """Returns folds in nnU-Net's form: entry i holds fold i out and trains on the others."""
     everyone = sorted(name for fold in folds for name in fold)
     return [{"train": [name for name in everyone if name not in fold], "val": list(fold)} for fold in folds]
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} case{'s' * (len(names) != 1)}"
 
 
 def _some(names: Sequence[str]) -> str:

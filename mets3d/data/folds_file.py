@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data import DataError
-from mets3d.data.wording import counted
 from mets3d.files import NAMES
+from mets3d.wording import counted
 
 Entry = dict[str, list[str]]  # of splits_final.json: the cases to train on and those held out
 Named = dict[str, list[tuple[str, str]]]  # side -> where in the file, and the name that stands there

@@ -12,6 +12,7 @@ from mets3d.data.cases import LABELS, Case, Finding
 from mets3d.data.grids import apart_mm, lie_apart, sizes_differ
 from mets3d.data.native_findings import native_findings
 from mets3d.data.nifti import Header, Oddity
+from mets3d.wording import agreed, counted
 
 WORKER = 4  # times a case's float32 size: the most that a process of `preprocess` may hold
 GIGABYTE = 10**9
@@ -49,7 +50,10 @@ def memory_findings(case: Case, headers: Mapping[str, Header]) -> list[Finding]:
     if WORKER * size <= installed:
         return []
     largest = "x".join(map(str, max(images, key=math.prod)))
-    sizes = f"{len(images)} scans of up to {largest} voxels are {size / GIGABYTE:.3g} GB as float32"
+    sizes = (
+        f"{counted(len(images), 'scan')} of up to {largest} voxels {agreed(len(images), 'is', 'are')} "
+        f"{size / GIGABYTE:.3g} GB as float32"
+    )
     detail = f"{sizes}, this machine has {installed / GIGABYTE:.3g} GB"
     if size > installed:
         advice = "correct the header if it is wrong, crop the scans, or take a machine with more memory"

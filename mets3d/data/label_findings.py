@@ -11,11 +11,11 @@ from jaxtyping import Bool
 from mets3d.data.case_summary import label_counts
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import LabelVolume
-from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.voxels import bounding_box
 from mets3d.regions import BACKGROUND, KNOWN_LABELS, RC_LABEL
 from mets3d.settings import Data
+from mets3d.wording import agreed, counted
 
 BEYOND = 255  # stands for whole numbers outside 0..255, where unknown labels become background
 OUTSIDE = 0.01  # share of a lesion's voxels
@@ -62,8 +62,8 @@ def outside_findings(
     wrong = (beyond[1:] > 1) & (shares > OUTSIDE)
     where = "outside the brain's mask" if masked else "where all sequences are zero"
     detail = (
-        f"{count} label voxels lie {where}, in {np.count_nonzero(beyond[1:])} of {len(shares)} "
-        f"lesions, of one up to {shares.max():.1%}"
+        f"{counted(count, 'label voxel')} {agreed(count, 'lies', 'lie')} {where}, in {np.count_nonzero(beyond[1:])} of "
+        f"{counted(len(shares), 'lesion')}, of one up to {shares.max():.1%}"
     )
     if wrong.any():
         advice = "correct the reference" + " or the mask" * masked

@@ -13,6 +13,7 @@ from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
 from mets3d.data.reading import scans_of
 from mets3d.processes import cores
+from mets3d.wording import counted
 
 # Measured as peaks of a worker for cases of 10 and 46 million voxels and four sequences, of which the brain's box
 # is 42 %: 30 bytes a voxel. A head that fills the volume takes 45.
@@ -49,7 +50,7 @@ def choose_workers(asked: int | None, cases: Sequence[Case], sequences: int) -> 
     worth = max(1, sum(voxels) * sequences // VALUES_WORTH_A_WORKER)
     wanted = max(1, min(cores(), len(cases), worth))
     if fit < wanted:
-        return Workers(fit, f"{fit} process{'es' * (fit > 1)} of the {wanted} that the cores allow: {facts}")
+        return Workers(fit, f"{counted(fit, 'process', 'processes')} of the {wanted} that the cores allow: {facts}")
     return Workers(wanted)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from mets3d.data.cases import Finding
 from mets3d.files import write_text
+from mets3d.wording import counted
 
 OnError = Literal["skip", "stop"]
 
@@ -52,7 +53,7 @@ def not_usable_lines(reasons: Mapping[str, str]) -> list[str]:
     for case, reason in sorted(reasons.items()):
         groups.setdefault(_head(reason), []).append(case)
     largest_first = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return [f"{head}: {len(cases)} case{'s' * (len(cases) > 1)}, {_some(cases)}" for head, cases in largest_first]
+    return [f"{head}: {counted(len(cases), 'case')}, {_some(cases)}" for head, cases in largest_first]
 
 
 def _head(reason: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import SEQUENCES, CaseList
-from mets3d.data.wording import counted
+from mets3d.wording import counted
 
 PLACES = 4  # folders that are named
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mets3d.data import DataError
+from mets3d.wording import counted
 
 _COLUMNS = ("case", "patient")
 _ENDINGS = (".csv", ".tsv", ".txt")
@@ -88,7 +89,7 @@ def _by_pattern(pattern: str, names: Sequence[str]) -> dict[str, str]:
     others = [name for name in names if name not in patients]
     if others:
         raise DataError(
-            f"data.patients: the pattern {pattern} finds no patient in the name of {_counted(others)}: "
+            f"data.patients: the pattern {pattern} finds no patient in the name of {counted(len(others), 'case')}: "
             f"{_some(others)}; widen it, or name a file with the columns case,patient"
         )
     return patients
@@ -127,7 +128,7 @@ def _from_file(file: Path, names: Sequence[str], also_known: Collection[str]) ->
         patients.setdefault(case, patient)
     without = [name for name in names if name not in first]
     if without:
-        faults.append(f"no line for {_counted(without)}: {_some(without)}")
+        faults.append(f"no line for {counted(len(without), 'case')}: {_some(without)}")
     if faults:
         more = [f"and {len(faults) - _FAULTS_SHOWN} more"] if len(faults) > _FAULTS_SHOWN else []
         raise DataError("\n  ".join([f"{file}: data.patients does not fit:", *faults[:_FAULTS_SHOWN], *more]))
@@ -160,10 +161,6 @@ def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
         if len(cells) != columns:
             raise DataError(f"{file}: line {reader.line_num}: expected {columns} columns, found {len(cells)}")
         yield reader.line_num, cells[case], cells[patient]
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} case{'s' * (len(names) != 1)}"
 
 
 def _some(names: Sequence[str]) -> str:

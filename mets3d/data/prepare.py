@@ -16,12 +16,12 @@ from mets3d.data.normalise import Normalisation, normalised
 from mets3d.data.spacing import Wanted, stored_shape
 from mets3d.data.stored_case import Box3, Entry
 from mets3d.data.survival import Row, compared
-from mets3d.data.wording import counted
 from mets3d.ops.lesion_resample import resize_lesions
 from mets3d.ops.resample import resize, resize_labels, resize_probabilities
 from mets3d.ops.voxels import Box, bounding_box
 from mets3d.regions import BACKGROUND, RC_LABEL
 from mets3d.settings.channels import sequences_of
+from mets3d.wording import counted
 
 Z_SCORE = Normalisation()
 

@@ -32,10 +32,11 @@ from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
 from mets3d.data.survival import remarks as survival_remarks
 from mets3d.data.unfinished import Begun, begin, begun, discard, excluded
-from mets3d.data.wording import WHOLE_SET, counted
+from mets3d.data.wording import WHOLE_SET
 from mets3d.files import read_json
 from mets3d.regions import RC_LABEL
 from mets3d.rundir import NOT_USABLE
+from mets3d.wording import agreed, counted
 
 LISTED = 5  # findings of one kind that are told one by one
 
@@ -243,7 +244,9 @@ def _remarks_on_references(cases: CaseList) -> list[str]:
     if not without:
         return []
     shown = ", ".join(without[:3]) + (" ..." if len(without) > 3 else "")
-    return [f"{len(without)} of {len(cases)} cases have no reference and are left out of the store: {shown}"]
+    have, are = agreed(len(without), "has", "have"), agreed(len(without), "is", "are")
+    some = f"{len(without)} of {counted(len(cases), 'case')}"
+    return [f"{some} {have} no reference and {are} left out of the store: {shown}"]
 
 
 def _remarks_on_spacing(making: Making, cases: Sequence[Case]) -> list[str]:
@@ -270,7 +273,7 @@ def _remarks_on_findings(findings: Sequence[Finding]) -> list[str]:
     cavities = [finding.case for finding in findings if finding.what == "cavity present"]
     if cavities:
         remarks.append(
-            f"label {RC_LABEL}, the resection cavity, is in {len(cavities)} case{'s' * (len(cavities) > 1)} and became "
+            f"label {RC_LABEL}, the resection cavity, is in {counted(len(cavities), 'case')} and became "
             "background; set data.cavity to learn it"
         )
     return remarks

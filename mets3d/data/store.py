@@ -33,6 +33,7 @@ from mets3d.data.store_source import (
 )
 from mets3d.data.stored_case import StoredCase, case_path, header_digest
 from mets3d.files import read_json
+from mets3d.wording import counted
 
 # A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
 LESIONS_OF = ("TC", "WT")
@@ -148,7 +149,9 @@ def open_store(
             raise DataError(stale(path, changes))
     missing = [name for name in index["cases"] if not case_path(path, name).is_file()]
     if missing:
-        raise DataError(f"{path}: {len(missing)} of its cases are gone, such as {missing[0]}; preprocess again")
+        raise DataError(
+            f"{path}: the files of {counted(len(missing), 'case')} are gone, such as {missing[0]}; preprocess again"
+        )
     store = Store(path, index)
     return store.choosing(expected[1].sequences) if expected is not None else store
 

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mets3d.data.spacing import Wanted, stored_shape
-from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.lesion_resample import Change, each_lesion, resize_lesions
 from mets3d.ops.resample import ROUNDING, overlap_weights
 from mets3d.ops.voxels import Spacing, bounding_box
 from mets3d.regions import Region, scored_regions
+from mets3d.wording import counted
 
 EDGES_MM3 = (2.0, 27.0, 100.0)
 SIZES = ("0-2", "2-27", "27-100", "above 100")  # mm3; a lesion of 2 mm3 is of the first

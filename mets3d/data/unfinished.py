@@ -21,6 +21,7 @@ from mets3d.data.store_source import FORMAT, differing_settings, other_format, r
 from mets3d.data.storing import Making
 from mets3d.files import read_object, remove
 from mets3d.rundir import NOT_USABLE
+from mets3d.wording import agreed
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def excluded(store: Path, folder: Path, data: Data, names: Sequence[str]) -> lis
     if gone:
         shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
         raise DataError(
-            f"{store}: {len(gone)} of its cases {'are' if len(gone) > 1 else 'is'} not in {folder}, or without a "
+            f"{store}: {len(gone)} of its cases {agreed(len(gone), 'is', 'are')} not in {folder}, or without a "
             f"reference there: {shown}. Bring the files back, or preprocess into another folder"
         )
     return others

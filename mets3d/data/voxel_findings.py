@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float32
 from mets3d.data.case_summary import mean_and_std
 from mets3d.data.cases import Case, Finding
 from mets3d.data.nifti import ImageVolume
-from mets3d.data.wording import counted
 from mets3d.ops.components import components
 from mets3d.ops.voxels import bounding_box
+from mets3d.wording import counted
 
 Mask = Bool[np.ndarray, "X Y Z"]
 

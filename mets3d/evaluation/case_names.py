@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mets3d.data import DataError
-from mets3d.data.wording import counted
+from mets3d.wording import agreed, counted
 
 _ENDING = re.compile(r"(?:^|.*\D)(\d{5}-\d{3})")
 
@@ -76,7 +76,8 @@ def refuse_other_names(
         return
     (predictions, references), (first, second) = folders, (own[0].name for own in alone)
     raise DataError(
-        f"{predictions}: nothing is scored, for {len(alone[0])} of {counted(len(names[0]), 'prediction')} have no "
+        f"{predictions}: nothing is scored, for {len(alone[0])} of {counted(len(names[0]), 'prediction')} "
+        f"{agreed(len(alone[0]), 'has', 'have')} no "
         f"reference in {references} and {len(alone[1])} of {counted(len(names[1]), 'reference')} no prediction: "
         f"predictions are named {_pattern(first)} ({first}), references {_pattern(second)} ({second}); rename the "
         "predictions as the cases, or so that they end in NNNNN-TTT as these, or name the folder that belongs to them"

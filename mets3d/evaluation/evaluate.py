@@ -27,6 +27,7 @@ from mets3d.files import write_text
 from mets3d.processes import worker_processes
 from mets3d.regions import ET_LABEL, IllegalLabels
 from mets3d.rundir import scan_name
+from mets3d.wording import counted
 
 LESION_COLUMNS = (
     *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
@@ -151,7 +152,8 @@ def _remarks(seen: Mapping[int, int], references: int) -> list[str]:
         return []
     counts = ", ".join(f"{label} in {count}" for label, count in sorted(seen.items()))
     remark = (
-        f"no label {ET_LABEL}, the enhancing tumour, in any of {references} references; found label {counts}. If they "
+        f"no label {ET_LABEL}, the enhancing tumour, in any of {counted(references, 'reference')}; found "
+        f"label {counts}. If they "
         'have labels of their own, give the map, as --data.labels="{4: 3}" for BraTS up to 2021'
     )
     return [remark]

@@ -15,12 +15,12 @@ from pathlib import Path
 from mets3d.data import DataError
 from mets3d.data.cases import LABELS, SEQUENCES, SUFFIXES, Case, CaseList, excluded_cases, find_cases, visible_files
 from mets3d.data.patients import patient_of
-from mets3d.data.wording import counted
 from mets3d.evaluation.case_names import matched_by_ending, refuse_other_names
 from mets3d.evaluation.swapped_folders import refuse_swapped
 from mets3d.files import OBJECT, read_json, read_object
 from mets3d.regions import IllegalLabels
 from mets3d.rundir import PREDICTION_NOTE, runs_of_predictions
+from mets3d.wording import counted
 
 
 @dataclass(frozen=True)

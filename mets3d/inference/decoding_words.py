@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mets3d.data.wording import counted
 from mets3d.inference.decoding_plan import ON_THIS_CASE, DecodingPlan
 from mets3d.regions import Target
 from mets3d.rundir import DEFAULT_DECODING
+from mets3d.wording import counted
 
 WITHOUT = "`--decoding default` predicts without it"
 

@@ -22,7 +22,6 @@ from mets3d.data import Progress, quiet
 from mets3d.data.cases import Case, find_cases
 from mets3d.data.check import check_headers
 from mets3d.data.not_usable import OnError, reason_of, stops, write_not_usable
-from mets3d.data.wording import counted
 from mets3d.files import NAMES, read_object
 from mets3d.inference import outputs
 from mets3d.inference.colour_tables import write_colour_tables
@@ -33,6 +32,7 @@ from mets3d.inference.pipeline import Pipeline
 from mets3d.inference.setup import Choices, Setup, set_up
 from mets3d.rundir import PredictionsDir, RunDir, open_run
 from mets3d.settings.channels import sequences_of
+from mets3d.wording import counted
 
 FORMAT = 2  # raised when the same recipe gives other files
 # A change of these makes no other prediction, so a rerun need not start anew.
@@ -284,7 +284,7 @@ def _incomplete(cases: Sequence[Case], reading: Data, faults: Mapping[str, str])
     lacking = [case.name for case in cases if case.without(wanted) and case.name not in faults]
     if not lacking:
         return []
-    return [f"zeros stand for a missing sequence in {len(lacking)} case{'s' * (len(lacking) > 1)}: {_some(lacking)}"]
+    return [f"zeros stand for a missing sequence in {counted(len(lacking), 'case')}: {_some(lacking)}"]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from mets3d.planning.memory import CONTEXT_BYTES, GB, Need
 from mets3d.planning.nnunet import NnunetPlan
 from mets3d.planning.spacing import Candidate
 from mets3d.planning.topology import START_VOXELS
+from mets3d.wording import agreed, counted
 
 NNUNET = (32, 320)  # channels of the first stage, and at most
 SHOWN = 5  # cases named in the head of a file
@@ -75,16 +76,17 @@ def of_spacing(case: Case) -> str:
     """Returns why the voxels have their size."""
     kept, lesions = case.chosen.above_2
     if not sum(case.chosen.lesions):
-        counted = "no lesion is known to choose it by"
+        known = "no lesion is known to choose it by"
     else:
-        counted = (
-            f"{kept} of {lesions} lesions of {case.region} above 2 mm3 survive, {case.chosen.voxels / 1e6:.2f} million "
+        known = (
+            f"{kept} of {counted(lesions, 'lesion')} of {case.region} above 2 mm3 "
+            f"{agreed(kept, 'survives', 'survive')}, {case.chosen.voxels / 1e6:.2f} million "
             "voxels a case"
         )
     if case.chosen.name in (spacing.ONE_MM, spacing.MEDIAN, spacing.IN_PLANE, spacing.NNUNET):
         rule = f"; {spacing.RULE}" if sum(case.chosen.lesions) else ""
-        return f"{case.chosen.name}: {counted}{rule}"
-    return f"{case.chosen.name}: {counted}"
+        return f"{case.chosen.name}: {known}{rule}"
+    return f"{case.chosen.name}: {known}"
 
 
 def commands(case: Case, name: str, file: str) -> list[str]:
@@ -149,7 +151,7 @@ def _of_training(case: Case) -> dict[str, str]:
         parts = "the whole batch at once fits"
     else:
         one = train.batch_size // train.accumulation
-        parts = f"{one} sample{'s' * (one > 1)} at a time; all at once would need {_gb(fit.at_once)} of {case.memory}"
+        parts = f"{counted(one, 'sample')} at a time; all at once would need {_gb(fit.at_once)} of {case.memory}"
     if train.recompute == 0:
         twice = "every feature map fits"
     else:
@@ -168,9 +170,9 @@ def _data(fingerprint: Fingerprint) -> list[str]:
     own = fingerprint.spacings_mm
     count = len(fingerprint.cases)
     brains = np.median(fingerprint.brains_mm, axis=0)
-    looked = f"by {_cases(fingerprint.sampled)} looked at" if fingerprint.sampled else "as large as the volume"
+    looked = f"by {counted(fingerprint.sampled, 'case')} looked at" if fingerprint.sampled else "as large as the volume"
     return [
-        f"{_cases(count)} ({fingerprint.layout}), {fingerprint.references} with a reference",
+        f"{counted(count, 'case')} ({fingerprint.layout}), {fingerprint.references} with a reference",
         f"voxels {_range(own)} mm, median {_range(np.median(own, axis=0)[None])} mm",
         f"median brain {'x'.join(str(round(side)) for side in brains)} mm, {looked}",
     ]
@@ -187,10 +189,6 @@ def _memory(case: Case) -> list[str]:
         f"{beside / GB:.2f} more at the worst moment ({need.where});",
         driver,
     ]
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'s' * (count != 1)}"
 
 
 def _labelled(label: str, lines: Sequence[str]) -> list[str]:

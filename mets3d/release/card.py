@@ -26,6 +26,7 @@ from mets3d.settings.channels import sequences_of
 from mets3d.statistics.cohort import numbers_shown_in
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.training.selection import all_choose
+from mets3d.wording import counted
 
 MODES = {
     "cnn": "a plain convolutional U-Net",
@@ -147,6 +148,7 @@ def _input(member: Member) -> str:
     )
     sequences = sequences_of(plan.sequences)
     named = ", ".join(f"{name} ({MEANING[name]})" if name in MEANING else name for name in sequences)
+    around = f" and {counted(plan.margin_voxels, 'voxel')} around it" if plan.margin_voxels else ""
     several = (
         f"{len(sequences)} co-registered, skull-stripped MR sequences" if len(sequences) > 1 else "One MR sequence"
     )
@@ -155,7 +157,7 @@ def _input(member: Member) -> str:
         f"{several} of one patient on one grid, in this order: {named}{channels}. Intensities are the scanner's "
         "arbitrary units as they are in the files, 0 outside the brain; any orientation and voxel size. mets3d does "
         "the rest: RAS+ axes, crop to the brain"
-        f"{f' and {plan.margin_voxels} voxels around it' * (plan.margin_voxels > 0)}, resampling to {spacing} mm, "
+        f"{around}, resampling to {spacing} mm, "
         f"{plan.normalisation}; `plan.json` says so too. The network itself sees windows of "
         f"{' x '.join(map(str, member.config.data.patch))} voxels."
     )
@@ -228,7 +230,7 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
         split = read_object(run.split, {"training": NAMES, "validation": NAMES}, {"patients": OBJECT})
         known = split.get("patients", {})
         counts = [
-            f"{len(split[part])} cases of {_patients(split[part], known)} patients"
+            f"{counted(len(split[part]), 'case')} of {counted(_patients(split[part], known), 'patient')}"
             for part in ("training", "validation")
         ]
         where = f"fold {split['fold']} of {split['folds']}"
@@ -242,7 +244,10 @@ def _training_lines(run: RunDir, config: Config) -> Iterator[str]:
     most = "At most " if config.validate_.patience is not None else ""
     averaged = f", weights averaged with decay {config.optim.ema:g}" if config.optim.ema is not None else ""
     batch = config.train.batch_size
-    yield f"{most}{config.train.steps} optimizer steps of {batch} samples, {config.optim.name}{averaged}."
+    yield (
+        f"{most}{counted(config.train.steps, 'optimizer step')} of {counted(batch, 'sample')}, "
+        f"{config.optim.name}{averaged}."
+    )
     parts = ["Dice", "cross-entropy", *["the query loss"] * (config.model.has_queries)]
     boundary = config.loss.boundary
     yield f"Loss: {', '.join([*parts, *[f'the boundary term {boundary}'] * (boundary != 'none')])}."

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, as_dict, leaves, validate
-from mets3d.data.wording import counted
 from mets3d.evaluation.tables import Row
 from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object
 from mets3d.inference.decoding_plan import CASES
@@ -18,6 +17,7 @@ from mets3d.rundir import PredictionsDir, RunDir
 from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 from mets3d.statistics.score_table import read_scores
+from mets3d.wording import counted
 
 # Every setting that is free text can hold a folder, a person or a project, and prediction needs none of them.
 PRIVATE = (

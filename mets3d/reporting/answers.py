@@ -11,7 +11,7 @@ from mets3d.reporting.chosen_weights import chosen_on_scored
 from mets3d.reporting.how_sure import how_sure
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, joined, number
+from mets3d.reporting.sentences import number
 from mets3d.reporting.verdict import NOTHING, change, digits_of_difference, too_few, what_changes
 from mets3d.statistics.answer import (
     HARDLY_ANYTHING,
@@ -23,6 +23,7 @@ from mets3d.statistics.answer import (
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference
 from mets3d.statistics.intervals import patient_numbers
+from mets3d.wording import counted, joined
 
 WORDS = {
     "nothing to compare": "Nothing to compare",
@@ -94,7 +95,7 @@ def _changes(quoted: Difference, found: Answer, on: str) -> str:
         inside.append(f"95 % interval {spanned(quoted.found.interval, digits, sign=True)}{unit}")
     inside.append(on)
     if quoted.p_holm is not None:
-        inside.append(f"p {p_text(quoted.p_holm)} after Holm over {count(found.family, 'test')}")
+        inside.append(f"p {p_text(quoted.p_holm)} after Holm over {counted(found.family, 'test')}")
     told = f"{number(quoted.found.difference, digits, sign=True)}{unit}"
     less = ", of which less is better," if score.better == "lower" else ""
     also = _also(found, quoted)
@@ -111,9 +112,9 @@ def _also(found: Answer, quoted: Difference) -> str:
 
 def on_cases(cases: Sequence[str], patients: int, *records: RunRecord, scored: int | None = None) -> str:
     """Says on how many cases, and how often each side was trained; `scored`: those of them that have the number."""
-    of = f" of {count(patients, 'patient')}" if patients != len(cases) else ""
+    of = f" of {counted(patients, 'patient')}" if patients != len(cases) else ""
     some = f"{scored} of " if scored not in (None, len(cases)) else ""
-    return f"{some}{count(len(cases), 'case')}{of}, {trainings(*records)}"
+    return f"{some}{counted(len(cases), 'case')}{of}, {trainings(*records)}"
 
 
 def trainings(*records: RunRecord) -> str:
@@ -122,8 +123,8 @@ def trainings(*records: RunRecord) -> str:
         return "one training" + " each" * (len(records) > 1)
     seeds = list(dict.fromkeys(len({seed for seed, _ in record.members}) for record in records))
     folds = max(len({fold for _, fold in record.members}) for record in records)
-    said = count(seeds[0], "seed") if len(seeds) == 1 else f"{joined([str(amount) for amount in seeds])} seeds"
-    return said + (f", {count(folds, 'fold')}" if folds > 1 else "")
+    said = counted(seeds[0], "seed") if len(seeds) == 1 else f"{joined([str(amount) for amount in seeds])} seeds"
+    return said + (f", {counted(folds, 'fold')}" if folds > 1 else "")
 
 
 # ---------------------------------------------------------------- several arms against the reference
@@ -148,9 +149,9 @@ def told_of_several(
     parts = [f"{word}: {_some(labels)}" for word, labels in by_word.items()]
     said = f"Compared with {reference.label} on {on_cases(cases, patients, reference, *others)}. {'. '.join(parts)}."
     if len(by_word) == 1 and not better:
-        word = f"{next(iter(by_word))} for any of {count(len(others), 'arm')}"
+        word = f"{next(iter(by_word))} for any of {counted(len(others), 'arm')}"
     else:
-        word = f"{better or 'None'} of {count(len(others), 'arm')} better"
+        word = f"{better or 'None'} of {counted(len(others), 'arm')} better"
     low = [set(with_hardly_anything(run.label, differences)) for run in others]
     shared = [region.name for region in reference.regions if all(region.name in own for own in low)]
     level = near_zero(shared, reference.regions, "All arms")
@@ -177,4 +178,4 @@ def _sure_of_several(others: Sequence[RunRecord], told: Sequence[Told]) -> str:
 def _some(labels: Sequence[str]) -> str:
     if len(labels) <= MOST_NAMED:
         return ", ".join(labels)
-    return f"{', '.join(labels[:MOST_NAMED])} and {count(len(labels) - MOST_NAMED, 'other')}"
+    return f"{', '.join(labels[:MOST_NAMED])} and {counted(len(labels) - MOST_NAMED, 'other')}"

@@ -15,6 +15,7 @@ from mets3d.config import as_dict, flatten
 from mets3d.evaluation.tables import Row
 from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables, RunKey, pooled, pooled_scores
+from mets3d.wording import agreed, counted
 
 # Settings in which the runs of an arm may differ; names and sections. The place of the store is no fact about its
 # content, of which the run has a digest.
@@ -73,9 +74,9 @@ def runs_in_words(record: RunRecord) -> str:
         return f"one run (seed {seeds[0]}, fold {folds[0]})"
     said = [
         f"{name} {', '.join(map(str, found))}"
-        for name, found in ((_s("seed", seeds), seeds), (_s("fold", folds), folds))
+        for name, found in ((agreed(len(seeds), "seed", "seeds"), seeds), (agreed(len(folds), "fold", "folds"), folds))
     ]
-    return f"{len(record.members)} runs ({'; '.join(said)})"
+    return f"{counted(len(record.members), 'run')} ({'; '.join(said)})"
 
 
 # ---------------------------------------------------------------- groups
@@ -202,7 +203,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_value, value))}]"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _s(noun: str, found: Sequence[int]) -> str:
-    return noun + "s" * (len(found) > 1)

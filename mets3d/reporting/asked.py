@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mets3d.evaluation.scores import Score
-from mets3d.reporting.sentences import amount, joined, number
+from mets3d.reporting.sentences import amount, number
 from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import TOO_FEW, Difference
 from mets3d.statistics.lesion_counts import COUNTS
+from mets3d.wording import joined
 
 # What the question asks first; false lesions are the price of found ones, and no score of the primary family.
 ASKED = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mets3d.log_names import SCORES, score_name
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import joined
+from mets3d.wording import joined
 
 
 def chosen_on_scored(records: Sequence[RunRecord]) -> str:

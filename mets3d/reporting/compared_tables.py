@@ -18,6 +18,7 @@ from mets3d.statistics.edited_table import columns_in, signs_of_a_spreadsheet
 from mets3d.statistics.pooled_runs import ArmRuns
 from mets3d.statistics.score_table import read_scores, table_of
 from mets3d.statistics.table_gaps import table_gaps
+from mets3d.wording import agreed, counted
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def _methods(
 def _left_out(records: Sequence[RunRecord]) -> list[str]:
     """Says of which runs scored cases are left out, because the network was trained on them."""
     return [
-        f"{record.label}: left out {len(left)} scored cases that were used in training"
+        f"{record.label}: left out {counted(len(left), 'scored case')} that "
+        f"{agreed(len(left), 'was', 'were')} used in training"
         for record in records
         if (left := set(record.cases) - set(record.held_out))
     ]

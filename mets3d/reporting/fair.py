@@ -12,6 +12,7 @@ from mets3d.reporting.compare import cases_in_all, rule_sets
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.rundir import DECODED_BY, TUNED_BY
 from mets3d.statistics.decodings import different_decodings
+from mets3d.wording import agreed
 
 # What makes the samples beside steps, batch and data: sections and settings of the configuration.
 OF_SAMPLES = ("data", "augment", "preprocess")
@@ -83,7 +84,8 @@ def _scored(records: Sequence[RunRecord]) -> list[Note]:
         return [Note(text)]
     if len(shared) < len(every):
         text = (
-            f"The runs were not scored on the same held-out cases: {len(shared)} of {len(every)} are in all runs, "
+            f"The runs were not scored on the same held-out cases: {len(shared)} of {len(every)} "
+            f"{agreed(len(shared), 'is', 'are')} in all runs, "
             "and only these are compared."
         )
         return [Note(text)]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from mets3d.phantoms.names import is_phantom
 from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, joined
 from mets3d.reporting.training_facts import lede
+from mets3d.wording import agreed, counted, joined
 
 MOST_NAMED = 5  # arms beside the reference in the head of the page
 
@@ -25,7 +25,7 @@ def head_lines(records: Sequence[RunRecord]) -> list[str]:
     if absent := sorted(records[0].absent):
         lines.append(f"Left out: {joined(absent)}, of which no reference and no prediction has anything.")
     if len(records) > MOST_NAMED + 1:
-        lines.append(f"And {count(len(records) - MOST_NAMED - 1, 'other')}, see below.")
+        lines.append(f"And {counted(len(records) - MOST_NAMED - 1, 'other')}, see below.")
     return lines
 
 
@@ -37,10 +37,14 @@ def phantoms_in_words(records: Sequence[RunRecord]) -> str:
     phantoms = sum(map(is_phantom, every))
     if not phantoms:
         return ""
-    some = "" if phantoms == len(every) else f"{phantoms:,} of {count(len(every), 'case')} are "
-    return (
-        f"{some}synthetic phantoms, not patients ({'their' if some else 'all'} names are those that mets3d synth gives)"
+    if phantoms == len(every):
+        return "synthetic phantoms, not patients (all names are those that mets3d synth gives)"
+    what = agreed(
+        phantoms,
+        "is a synthetic phantom, not a patient (its name is one",
+        "are synthetic phantoms, not patients (their names are those",
     )
+    return f"{phantoms:,} of {counted(len(every), 'case')} {what} that mets3d synth gives)"
 
 
 def _what(record: RunRecord) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from mets3d.reporting.asked import by_score, in_sentence
 from mets3d.reporting.chosen_weights import chosen_on_scored
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, joined, number
+from mets3d.reporting.sentences import number
 from mets3d.reporting.verdict import NARROW_BELOW, digits_of_difference
 from mets3d.statistics.answer import LEVEL, Answer, contradicted
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference
+from mets3d.wording import agreed, counted, joined
 
 
 def how_sure(found: Answer, reference: RunRecord, run: RunRecord) -> str:
@@ -28,12 +29,12 @@ def _tests(found: Answer) -> str:
     if low:
         named = ", ".join(f"{in_sentence(test.score)} of {test.region} (p {p_text(test.p_holm)})" for test in low)
         return (
-            f"p is below {LEVEL:g} after Holm's correction in {len(low)} of {count(len(found.own), 'test')}: {named}."
+            f"p is below {LEVEL:g} after Holm's correction in {len(low)} of {counted(len(found.own), 'test')}: {named}."
         )
     if found.own:
         reach = _reach(found.quoted)
         return (
-            f"None of {count(len(found.own), 'test')} has p below {LEVEL:g} after Holm's correction (smallest "
+            f"None of {counted(len(found.own), 'test')} has p below {LEVEL:g} after Holm's correction (smallest "
             f"{p_text(found.own[0].p_holm)}). That is no proof of equality"
         ) + (f": the interval reaches from {reach}." if reach else ".")
     if found.conclusion == "not tested":
@@ -62,12 +63,13 @@ def _contradiction(found: Answer) -> str:
     if found.family > 1:
         reasons.append(f"with {found.family} tests one may do so by chance alone")
     if patients < NARROW_BELOW:
-        reasons.append(f"intervals from {count(patients, 'patient')} are too narrow")
+        reasons.append(f"intervals from {counted(patients, 'patient')} are too narrow")
     why = joined(reasons) or "the test weighs ranks and not means"
-    whose = "interval of" if len(seeming) == 1 else "intervals of"
-    leave = "leaves" if len(seeming) == 1 else "leave"
+    whose = agreed(len(seeming), "interval", "intervals")
+    leave = agreed(len(seeming), "leaves", "leave")
     return (
-        f"The uncorrected {whose} {by_score(seeming)} {leave} 0 out and yet show nothing: {why}, so the corrected test "
+        f"The uncorrected {whose} of {by_score(seeming)} {leave} 0 out and yet show nothing: {why}, so the "
+        "corrected test "
         "decides."
     )
 

@@ -38,8 +38,8 @@ from mets3d.reporting.sections.scores import scores_section
 from mets3d.reporting.sections.threshold import threshold_section
 from mets3d.reporting.sections.training import overlaid_curves, training_curves
 from mets3d.reporting.sections.under_way import under_way
-from mets3d.reporting.sentences import count
 from mets3d.rundir import ReportDir
+from mets3d.wording import counted
 
 REPORT = PageKind("mets3d report")
 
@@ -163,7 +163,7 @@ def _compared(
 def _title(records: Sequence[RunRecord]) -> str:
     first, *others = (record.label for record in records)
     if len(others) > MOST_NAMED:
-        return f"{count(len(others), 'arm')} against {first}"
+        return f"{counted(len(others), 'arm')} against {first}"
     return f"{', '.join(others)} against {first}" if others else first
 
 

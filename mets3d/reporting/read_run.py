@@ -15,12 +15,12 @@ from mets3d.evaluation.tables import Row
 from mets3d.files import read_json
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.run_state import state_of
-from mets3d.reporting.sentences import count, joined
 from mets3d.rundir import DECODED_BY, PREDICTION_NOTE, TUNED_BY, open_run
 from mets3d.statistics.decodings import decoding_remarks
 from mets3d.statistics.edited_table import signs_of_a_spreadsheet
 from mets3d.statistics.score_table import numbers, read_cells, score_cells
 from mets3d.statistics.table_gaps import KNOWN, table_gaps, unknown_regions
+from mets3d.wording import agreed, counted, joined
 
 # Of the records of a run: what the page does more with than write it.
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -95,17 +95,18 @@ def _training_notes(record: RunRecord) -> list[Note]:
     notes = []
     if (last := record.training[-1]["step"]) < steps:
         ended = record.environment.get("exit_code") == 0 and record.config.validate_.patience is not None
-        early = f"Training ended early: {last:,} of {steps:,} steps, then validations found no better score."
-        there = f"Training has not reached its end: {last:,} of {steps:,} steps are logged."
+        done = f"{last:,} of {counted(steps, 'step')}"
+        early = f"Training ended early: {done}, then validations found no better score."
+        there = f"Training has not reached its end: {done} {agreed(last, 'is', 'are')} logged."
         if record.state == "training":
-            there = f"This run is in the middle of its training: {last:,} of {steps:,} steps are logged."
+            there = f"This run is in the middle of its training: {done} {agreed(last, 'is', 'are')} logged."
         notes.append(Note(early if ended else there, weighty=True))
     if not record.validation:
         notes.append(Note(f"No validation in {log}: no validation curve."))
     skipped = max(row.get("skipped") or 0 for row in record.training)  # the log counts them up
     if skipped:
         notes.append(
-            Note(f"{count(int(skipped), 'training step')} skipped because the loss was not finite.", weighty=True)
+            Note(f"{counted(int(skipped), 'training step')} skipped because the loss was not finite.", weighty=True)
         )
     return notes
 
@@ -148,7 +149,10 @@ def _read_scores(record: RunRecord) -> None:
     _check_decoding(record)
     seen, unseen = record.trained_on, set(record.cases) - record.trained_on
     if seen and unseen:
-        left_out = f"{len(seen)} scored cases were used in training; they are left out: {', '.join(sorted(seen))}."
+        left_out = (
+            f"{counted(len(seen), 'scored case')} {agreed(len(seen), 'was', 'were')} used in "
+            f"training and left out: {', '.join(sorted(seen))}."
+        )
         record.notes.append(Note(left_out, weighty=True))
     elif seen:
         every = "Every scored case was used in training: these scores say nothing about patients not seen before."
@@ -173,8 +177,9 @@ def _check_cases(record: RunRecord) -> None:
     strange = [case for case in record.cases if case not in known]
     if known and strange:
         text = (
-            f"{len(strange)} of {count(len(record.cases), 'case')} in {record.run.scores.name}, such as {strange[0]}, "
-            "are not of the data that the run was split on: scores of another data set, taken as not seen before."
+            f"{len(strange)} of {counted(len(record.cases), 'case')} in {record.run.scores.name}, "
+            f"such as {strange[0]}, {agreed(len(strange), 'is', 'are')} not of the data that the run was "
+            "split on: scores of another data set, taken as not seen before."
         )
         record.notes.append(Note(text, weighty=True))
 
@@ -201,7 +206,7 @@ def _check_decoding(record: RunRecord) -> None:
     other = [case for case, how in of_scores.items() if now.get(case, {}).get(DECODED_BY, how) != how]
     if other:
         text = (
-            f"{record.run.scores.name} has the scores of {count(len(other), 'case')} decoded as "
+            f"{record.run.scores.name} has the scores of {counted(len(other), 'case')} decoded as "
             f"{of_scores[other[0]]}, and the label maps that are there now are {now[other[0]][DECODED_BY]}."
         )
         record.notes.append(Note(text, evaluate_command(record), weighty=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from mets3d.evaluation.scores import score_of
@@ -47,16 +46,6 @@ def means_beside(before: float, after: float, difference: float, digits: int) ->
 def percent(share: float | None) -> str:
     """Writes a share in whole percent; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.0f} %"
-
-
-def count(amount: int, noun: str, plural: str = "") -> str:
-    """Writes an amount with its noun, as in `1 case`, `2 cases`."""
-    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Joins parts of a sentence, as in `WT, TC and ET`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def shortened(text: str, most: int) -> str:

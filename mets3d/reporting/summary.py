@@ -8,10 +8,11 @@ from mets3d.evaluation.scores import Score, shown_in
 from mets3d.reporting.read_run import read_run
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import against_threshold
-from mets3d.reporting.sentences import amount, count
+from mets3d.reporting.sentences import amount
 from mets3d.statistics.cohort import summarise
 from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
 from mets3d.statistics.lesion_counts import COUNTS, total
+from mets3d.wording import counted
 
 
 def summary_text(run: Path) -> str:
@@ -27,7 +28,7 @@ def summary_of(record: RunRecord) -> str:
     if not record.scores:
         note = next(note for note in record.notes if "scores" in note.text)
         return f"{record.label}: {note.text}" + (f"\n  {note.command}" if note.command else "")
-    head = f"{record.label}: means over {count(len(record.held_out), 'held-out case')}, rules {record.rules}"
+    head = f"{record.label}: means over {counted(len(record.held_out), 'held-out case')}, rules {record.rules}"
     if decoding := decoding_in_words(record.score_rows()):
         head += f", decoding: {decoding}"
     scores = shown_in("page")

@@ -7,9 +7,10 @@ from datetime import datetime
 from mets3d.config import Config, Loss, Optim
 from mets3d.reporting.pace import pace
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, duration
+from mets3d.reporting.sentences import duration
 from mets3d.statistics.decodings import decoding_in_words
 from mets3d.statistics.study_table import step_seconds
+from mets3d.wording import counted
 
 MODES = {
     "cnn": "3D U-Net without a transformer",
@@ -96,7 +97,7 @@ def optimizer_in_words(optim: Optim) -> str:
         "cosine": "half a cosine",
         "poly": f"(1 - step / steps)^{optim.poly_power:g}",
         "constant": "constant",
-        "step": f"times {optim.step_factor:g} every {count(optim.step_every or 0, 'step')}",
+        "step": f"times {optim.step_factor:g} every {counted(optim.step_every or 0, 'step')}",
     }[optim.schedule]
     parts = [name, f"peak learning rate {optim.lr:g}", f"{optim.warmup_steps:,} warm-up steps, then {curve}"]
     if optim.layer_decay is not None:
@@ -115,9 +116,9 @@ def lede(record: RunRecord) -> str:
         weights = f", weights imported from {record.imported_from}"
     else:
         training = len(record.split.get("training", ()))
-        on = f" on {count(training, 'case')}" if training else ""
-        weights = f", trained for {count(record.training[-1]['step'], 'step')}{on}" if record.training else ""
-    tested = f"; scored on {count(len(record.held_out), 'held-out case')}" if record.scores else ""
+        on = f" on {counted(training, 'case')}" if training else ""
+        weights = f", trained for {counted(record.training[-1]['step'], 'step')}{on}" if record.training else ""
+    tested = f"; scored on {counted(len(record.held_out), 'held-out case')}" if record.scores else ""
     if decoding := decoding_in_words(record.score_rows()):
         tested += f", decoding: {decoding}"
     return f"{network}{weights}{tested}."
@@ -137,7 +138,7 @@ def facts(record: RunRecord) -> dict[str, str]:
         "Parameters": f"{size:,}" if size else "",
         "Loss": loss_in_words(config),
         "Optimizer": optimizer_in_words(config.optim),
-        "Steps": f"{config.train.steps:,} with {count(config.train.batch_size, 'sample')} each",
+        "Steps": f"{config.train.steps:,} with {counted(config.train.batch_size, 'sample')} each",
         "Patch": " × ".join(str(side) for side in config.data.patch) + " voxels",
         "Data": _data(config, len(split.get("training", ())), len(split.get("validation", ()))) if split else "",
         "Seed": str(config.seed),
@@ -154,7 +155,7 @@ def facts(record: RunRecord) -> dict[str, str]:
 
 def _hardware(environment: dict[str, object]) -> str:
     device, processes = environment.get("device"), environment.get("processes")
-    several = count(int(str(processes)), "process", "processes") if processes else ""
+    several = counted(int(str(processes)), "process", "processes") if processes else ""
     return ", ".join(str(part) for part in (device, several, environment.get("platform")) if part)
 
 
@@ -180,7 +181,7 @@ def _data(config: Config, training: int, held_out: int) -> str:
     where = f"fold {data.fold} of {data.folds}"
     if data.inner_folds is not None:
         where = f"one of {data.inner_folds} parts of the cases that {where} trains on"
-    return f"{count(training, 'training case')}, {held_out:,} held out ({where})"
+    return f"{counted(training, 'training case')}, {held_out:,} held out ({where})"
 
 
 def _time(record: RunRecord) -> str:

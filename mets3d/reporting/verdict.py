@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from mets3d.evaluation.scores import Score
 from mets3d.reporting.arms import runs_in_words
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, joined, number
+from mets3d.reporting.sentences import amount, number
 from mets3d.reporting.training_facts import boundary_name
 from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.wording import counted, joined
 
 ALONE = "Intervals, uncorrected"
 NOTHING = "The runs have no scores on the same cases by the same rules: there is nothing to compare."
@@ -122,16 +123,16 @@ def _conclusion(cases: Sequence[str], judged: dict[str, list[Difference]]) -> st
     if all(difference.found.patients < FEWEST_PATIENTS for difference in every):
         return too_few(max(every, key=lambda own: own.found.patients), len(cases))
     parts = [f"{what}: {_grouped(differences)}" for what, differences in judged.items() if differences]
-    return f"On {count(len(cases), 'held-out case')}, {'; '.join(parts)}."
+    return f"On {counted(len(cases), 'held-out case')}, {'; '.join(parts)}."
 
 
 def too_few(difference: Difference, cases: int) -> str:
     """Refuses to conclude anything from the few patients that a difference is of; cases: that were scored."""
     found = difference.found
-    of = "" if found.patients == found.n else f" of {count(found.patients, 'patient')}"
-    on = f"{count(found.n, 'case')}{of}"
+    of = "" if found.patients == found.n else f" of {counted(found.patients, 'patient')}"
+    on = f"{counted(found.n, 'case')}{of}"
     if found.n < cases:
-        on = f"{found.n} of {count(cases, 'case')}{of}, which alone have a value in both arms"
+        on = f"{found.n} of {counted(cases, 'case')}{of}, which alone have a value in both arms"
     return (
         f"Cannot be concluded from {on}. With fewer than {FEWEST_PATIENTS} pairs, even a "
         "difference that goes the same way in every case is compatible with chance (two-sided sign test above 5 %). "
@@ -144,7 +145,7 @@ def _significant(run: RunRecord, family: Family) -> str:
     own = [(test, test.p_holm) for test in family if test.method == run.label and test.p_holm is not None]
     if not own:
         return ""
-    over = f"Wilcoxon's test corrected over {count(len(family_tests(family)), 'test')}"
+    over = f"Wilcoxon's test corrected over {counted(len(family_tests(family)), 'test')}"
     low = [f"{test.score.name} in {test.region} (p {p_text(p)})" for test, p in own if p < LEVEL]
     if not low:
         return f"{over}: no p is below {LEVEL:g}, the smallest is {p_text(min(p for _, p in own))}."

@@ -13,6 +13,7 @@ from mets3d.settings.kinds import Count, Counts, Section
 from mets3d.settings.loss import Loss
 from mets3d.settings.track import Track
 from mets3d.settings.training import Axes, Optim, Train, Validate
+from mets3d.wording import agreed, counted
 
 __all__ = [
     "READING",
@@ -109,7 +110,8 @@ class Model(Section):
     def _lengths_fit(self) -> Model:
         if self.kernels is not None and len(self.kernels) != len(self.strides) + 1:
             raise ValueError(
-                f"kernels has {len(self.kernels)} entries; expected one more than strides, {len(self.strides) + 1}"
+                f"kernels has {counted(len(self.kernels), 'entry', 'entries')}; expected one more than "
+                f"strides, {len(self.strides) + 1}"
             )
         if self.has_vit and self.vit_width % self.vit_heads:
             raise ValueError(f"vit_width {self.vit_width} is not a multiple of vit_heads {self.vit_heads}")
@@ -190,12 +192,13 @@ class Config(Section):
         first_drop = optim.warmup_steps + (optim.step_every or 0)
         if optim.schedule == "poly" and optim.warmup_steps >= steps:
             raise ValueError(
-                f"optim.schedule is poly, and {optim.warmup_steps} steps of warm-up leave it none of {steps}; lower "
+                f"optim.schedule is poly, and {counted(optim.warmup_steps, 'step')} of warm-up "
+                f"{agreed(optim.warmup_steps, 'leaves', 'leave')} it none of {steps}; lower "
                 f"optim.warmup_steps, or raise {length}"
             )
         if optim.schedule == "step" and first_drop >= steps:
             raise ValueError(
-                f"optim.schedule is step, and its first drop would come after {first_drop} of {steps} steps "
+                f"optim.schedule is step, and its first drop would come after {first_drop} of {counted(steps, 'step')} "
                 f"({length}); lower optim.step_every or optim.warmup_steps, or use constant"
             )
         return self
@@ -208,7 +211,8 @@ class Config(Section):
                 stride *= level[axis]
             if self.data.patch[axis] % stride or self.data.patch[axis] <= 0:
                 raise ValueError(
-                    f"data.patch is {self.data.patch[axis]} voxels along {name}, not a multiple of {stride}, "
+                    f"data.patch is {counted(self.data.patch[axis], 'voxel')} along {name}, not a multiple "
+                    f"of {stride}, "
                     f"the product of model.strides there; the nearest are "
                     f"{max(stride, self.data.patch[axis] // stride * stride)} and "
                     f"{(self.data.patch[axis] // stride + 1) * stride}"

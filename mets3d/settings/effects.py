@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mets3d.settings import Augment, Config, Section
+from mets3d.wording import agreed, counted, joined
 
 SWITCH = "augment.enabled"
 
@@ -51,11 +52,6 @@ def _joined(least: int) -> Callable[[Config], bool]:
 def _has_term(*terms: str) -> Callable[[Config], bool]:
     """Returns whether the loss has one of some boundary terms."""
     return lambda config: not {*terms}.isdisjoint(config.loss.boundary_terms)
-
-
-def _listed(words: Sequence[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 RULES = (
@@ -121,7 +117,7 @@ RULES = (
         Rule(
             tuple(f"loss.boundary_{name}" for name in names),
             _has_term(*terms),
-            f"where loss.boundary is {{loss.boundary}}, but with {_listed(terms)} alone",
+            f"where loss.boundary is {{loss.boundary}}, but with {joined(terms)} alone",
         )
         for names, terms in OF_TERMS.items()
     ),
@@ -157,11 +153,14 @@ def without_effect(config: Config, *, held_out: int) -> list[str]:
         if idle and not rule.act(config):
             told |= {*idle}
             remarks.append(
-                f"{_listed(idle)} {'has' if len(idle) == 1 else 'have'} no effect {_filled_in(rule.why, config)}"
+                f"{joined(idle)} {agreed(len(idle), 'has', 'have')} no effect {_filled_in(rule.why, config)}"
             )
     wanted = config.validate_.cases
     if wanted is not None and wanted > held_out:
-        remarks.append(f"validate.cases is {wanted}, and {held_out} cases are held out: all of them are scored")
+        remarks.append(
+            f"validate.cases is {wanted}, and {counted(held_out, 'case')} {agreed(held_out, 'is', 'are')} "
+            "held out: all of them are scored"
+        )
     return remarks
 
 

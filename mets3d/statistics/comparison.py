@@ -19,6 +19,7 @@ from mets3d.statistics.pooled_runs import MethodTables
 from mets3d.statistics.ranking import Ranking, ranked_by, ranking_by_rules
 from mets3d.statistics.score_table import columns_of, patients_in
 from mets3d.statistics.shared_cases import shared_cases
+from mets3d.wording import counted
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,9 @@ def method_names(paths: Sequence[Path], given: Sequence[str] | None = None) -> l
         raise ValueError(f"expected different tables, found the same one twice: {', '.join(map(str, paths))}")
     if given:
         if len(given) != len(paths) or len(set(given)) < len(given):
-            raise ValueError(f"expected {len(paths)} different names, one a table, found {', '.join(given)}")
+            raise ValueError(
+                f"expected a different name for each of {counted(len(paths), 'table')}, found {', '.join(given)}"
+            )
         return list(given)
     folders = [path if path.is_dir() else path.parent for path in paths]
     names = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from mets3d.data.wording import counted
 from mets3d.evaluation.tables import Row, csv_text
 from mets3d.statistics.against_reference import SHARED_LESIONS
 from mets3d.statistics.comparison import Comparison
@@ -14,6 +13,7 @@ from mets3d.statistics.intervals import FEWEST_PATIENTS, Interval
 from mets3d.statistics.pooled_runs import ArmRuns, MethodTables
 from mets3d.statistics.ranking import Ranking, RankTest, is_official
 from mets3d.statistics.study_table import study_table
+from mets3d.wording import counted
 
 COMPARISON_COLUMNS = (
     *("reference", "method", "region", "rules", "score", "cases", "patients", "reference_mean", "method_mean"),

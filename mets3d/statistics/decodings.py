@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mets3d.data.wording import counted, for_example
 from mets3d.evaluation.tables import Row
 from mets3d.inference.decoding_plan import FORCED, ON_THIS_CASE
 from mets3d.rundir import DECODED_BY, PERHAPS_TUNED_ON, TUNED_BY
 from mets3d.statistics.pooled_runs import AND
+from mets3d.wording import counted, for_example
 
 UNKNOWN = "unknown"  # of tables that do not say, as of other programs and earlier versions
 

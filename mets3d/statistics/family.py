@@ -27,6 +27,7 @@ from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.paired import Paired, as_shown
 from mets3d.statistics.paired_tests import DECIMALS, holm
 from mets3d.statistics.score_table import CaseValues
+from mets3d.wording import counted
 
 # What the field reports first and the project asks for: overlap and boundary lesion by lesion, and lesions found. The
 # same under all rule sets; what else a rule set ranks by is in the ranking, which has a test of its own.
@@ -150,10 +151,10 @@ def family_in_words(differences: Sequence[Difference]) -> str:
     names = ", ".join(dict.fromkeys(difference.score.name for difference in own))
     regions = ", ".join(dict.fromkeys(difference.region for difference in own))
     methods = len({difference.method for difference in own})
-    against = f"{own[0].reference}" if methods == 1 else f"{own[0].reference}, of {methods} methods"
+    against = f"{own[0].reference}" if methods == 1 else f"{own[0].reference}, of {counted(methods, 'method')}"
     said = (
-        f"The {own[0].family} family is {names} in {regions} compared with {against}: {tests} "
-        f"test{'s' * (tests != 1)}, over which Holm's correction is."
+        f"The {own[0].family} family is {names} in {regions} compared with {against}: "
+        f"{counted(tests, 'test')}, over which Holm's correction is."
     )
     return f"{said}{_no_tests(own)} All other differences are exploratory: intervals without p."
 

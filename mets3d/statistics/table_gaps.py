@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from mets3d.data.wording import counted, for_example
 from mets3d.evaluation.tables import Row
 from mets3d.regions import RC, scored_regions
 from mets3d.statistics.absent_regions import COUNTED
+from mets3d.wording import agreed, counted, for_example
 
 RELIED_ON = ("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95", *COUNTED)  # what readers of scores.csv rely on
 KNOWN = tuple(region.name for region in scored_regions(cavity=True))
@@ -35,7 +35,7 @@ def table_gaps(rows: Sequence[Row], columns: Collection[str], expected: Collecti
         some = for_example([f"{case} {region}" for case, region in missing])
         rows_in_all = counted(len(cases) * len(wanted), "row")
         said.append(
-            f"{len(missing):,} of {rows_in_all} of a case and region are not in it ({some}), so means and tests are "
-            "over the others"
+            f"{len(missing):,} of {rows_in_all} of a case and region {agreed(len(missing), 'is', 'are')} not in it "
+            f"({some}), so means and tests are over the others"
         )
     return said

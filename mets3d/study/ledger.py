@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mets3d.data.cases import Case
-from mets3d.data.wording import counted
 from mets3d.files import OBJECTS, read_object, sha256_of, write_json
 from mets3d.study.folder import StudyDir
+from mets3d.wording import counted
 
 
 def _now() -> str:

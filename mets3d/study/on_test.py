@@ -22,6 +22,7 @@ from mets3d.study.study import Order, Result, planned_so_far
 from mets3d.study.sweep_file import Sweep
 from mets3d.study.work import Work, reading_of
 from mets3d.training.stop import listening
+from mets3d.wording import agreed, counted
 
 TAKEN_OVER = ("config", "plan", "environment", "metrics")  # of a run's directory: what its page shows beside scores
 
@@ -80,7 +81,8 @@ def _finished(study: StudyDir, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     waiting = [run.name for run in unsettled(study, runs)]
     if waiting:
         raise ValueError(
-            f"{study.path}: {len(waiting)} of {len(runs)} runs are not finished, such as {waiting[0]}; run the sweep "
+            f"{study.path}: {len(waiting)} of {counted(len(runs), 'run')} "
+            f"{agreed(len(waiting), 'is', 'are')} not finished, such as {waiting[0]}; run the sweep "
             "to its end without --test, for test cases are used once"
         )
     finished = [run for run in runs if is_finished(study, run)]
@@ -106,7 +108,8 @@ def _check_unseen(study: StudyDir, name: str, cases: Sequence[Case]) -> None:
     leaked = [case.name for case in cases if case.name in seen or case.patient in known]
     if leaked:
         raise DataError(
-            f"{name} was trained or validated on the patients of {len(leaked)} test cases, such as {leaked[0]}; test "
+            f"{name} was trained or validated on the patients of {counted(len(leaked), 'test case')}, such "
+            f"as {leaked[0]}; test "
             "cases are those that no run has seen"
         )
 

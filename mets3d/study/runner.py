@@ -20,6 +20,7 @@ from mets3d.study.records import outcome
 from mets3d.study.work import Work
 from mets3d.training.lock import holder_of
 from mets3d.training.stop import StopWish
+from mets3d.wording import counted
 
 POLL_S = 0.2
 LOOK_S = 5.0  # between two looks at whether a run is worth going on with
@@ -80,7 +81,7 @@ def run_all(source: Source, shop: Workshop, wish: StopWish) -> None:
             if not running:
                 return
             if wish and not passed_on:
-                shop.say(f"stopping: {len(running)} run{'s' * (len(running) > 1)} told to write a checkpoint")
+                shop.say(f"stopping: {counted(len(running), 'run')} told to write a checkpoint")
                 _signal(running, wish.signal or signal.SIGTERM)
                 passed_on = True
             time.sleep(POLL_S)

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mets3d.data.loader import Samples, rank_of
-from mets3d.data.wording import counted
 from mets3d.training.progress import Progress
+from mets3d.wording import agreed, counted
 
 LOSS, IMAGE = 1.0, 2.0
 NAMED_AFTER = 3  # skipped steps
@@ -102,7 +102,11 @@ def in_store(skipped: Skipped, samples: Samples) -> list[str]:
     for fault in skipped.faults:
         if fault.image:
             bad = int((~torch.isfinite(samples[skipped.step, fault.index]["image"])).sum())
-            where = f"{bad} values there are NaN or infinite in the store" if bad else "augmentation made it so"
+            where = (
+                f"{counted(bad, 'value')} there {agreed(bad, 'is', 'are')} NaN or infinite in the store"
+                if bad
+                else "augmentation made it so"
+            )
             lines.append(f"  {fault.case} from voxel {fault.origin}: {where}")
     return lines
 
@@ -121,7 +125,8 @@ def named_cases(progress: Progress) -> list[str]:
     A case with finite images is a suspect only if it belongs to every step that failed with finite images.
     """
     lines = [
-        f"{case} caused {times} skipped steps: its image is not finite. Look at it with `mets3d check` and preprocess "
+        f"{case} caused {counted(times, 'skipped step')}: its image is not finite. Look at it with `mets3d "
+        "check` and preprocess "
         f"again, or leave the case out; {AUGMENTED}"
         for case, times in sorted(progress.bad_images.items())
         if times >= NAMED_AFTER

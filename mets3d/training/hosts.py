@@ -21,6 +21,8 @@ from typing import NoReturn, Protocol, runtime_checkable
 import psutil
 from torch import distributed
 
+from mets3d.wording import agreed
+
 # A switch that restarts takes a minute or more; a run that ends too late loses some time of the hosts, one that ends
 # too early its whole job.
 LOST_SECONDS = 120.0
@@ -115,7 +117,7 @@ class Watch:
         names = " and ".join(self._name(host) for host in silent)
         if silent == [self.place.host]:
             names = f"the launcher of this host, {names},"
-        have = "has" if len(silent) == 1 else "have"
+        have = agreed(len(silent), "has", "have")
         return (
             f"{names} {have} not been heard from for {self.seconds:.0f} s: switched off, hanging, or the network "
             "between the hosts is down. When that is mended, run the same command again on every host: the training "

@@ -32,6 +32,7 @@ from mets3d.training.job import Job
 from mets3d.training.launch_kinds import check_launch
 from mets3d.training.together import PATIENCE, is_first_to_fail, together
 from mets3d.training.track.installed import check_installed
+from mets3d.wording import counted
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def check_devices(processes: int, gpus: int) -> None:
     """Raises ValueError where there are GPUs, but fewer than processes on this host."""
     if 0 < gpus < processes:
         raise ValueError(
-            f"the launcher started {processes} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
+            f"the launcher started {processes} processes on this host, which has {counted(gpus, 'GPU')}; use "
             f"--num_processes {gpus}"
         )
 
@@ -146,7 +147,8 @@ def check_world(launched: int, joined: int) -> None:
     """Raises ValueError where N launched processes do not see each other: each would train a network of its own."""
     if launched != joined:
         raise ValueError(
-            f"the launcher started {launched} processes, but Accelerate sees {joined}: they would train {launched} "
+            f"the launcher started {counted(launched, 'process', 'processes')}, but Accelerate sees "
+            f"{joined}: they would train {launched} "
             "separate networks. No GPU is visible to this configuration. On CPUs use "
             f"`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {launched} train.py ...`; "
             "on one GPU use `accelerate launch --config_file accelerate_configs/single_gpu.yaml train.py ...`"

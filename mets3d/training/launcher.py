@@ -23,6 +23,7 @@ from mets3d.shipped import LAUNCH_FILES, TRAIN, file_or_name, shipped
 from mets3d.training.accumulation import WORD
 from mets3d.training.launch_kinds import check_file
 from mets3d.training.stop import exit_code_of
+from mets3d.wording import counted
 
 # Seconds that torch's launcher gives the training to write a checkpoint before it kills it; its own default is 30.
 SECONDS_TO_SAVE = "600"
@@ -52,7 +53,7 @@ def train(launch_file: str | None, words: Sequence[str], *, program: str, find_a
         if gpus == 0 and torch.version.cuda and not _on_cpu():
             print(f"{program}: {NO_GPU}, or train on the CPU with --launch cpu", file=sys.stderr)
             return 2
-        print(f"{program}: --launch {name}, for the {gpus} GPU{'s' * (gpus != 1)} seen", flush=True)
+        print(f"{program}: --launch {name}, for the {counted(gpus, 'GPU')} seen", flush=True)
         if gpus and not torch.cuda.is_bf16_supported(including_emulation=False):
             options += ["--mixed_precision", "no"]  # older GPUs and Apple's
     if gpus and name in ONE_FOR_EACH_GPU and not Path(name).is_file():
@@ -189,7 +190,7 @@ def _check_world(options: Namespace, *, free_port: bool) -> None:
         raise ValueError(f"{options.config_file} expects a GPU and none is visible; use cpu or cpu_ddp")
     if here > gpus:
         raise ValueError(
-            f"{options.config_file} starts {here} processes on this host, which has {gpus} GPU{'s' * (gpus > 1)}; use "
+            f"{options.config_file} starts {here} processes on this host, which has {counted(gpus, 'GPU')}; use "
             f"--num_processes {gpus}"
         )
 

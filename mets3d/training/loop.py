@@ -12,7 +12,6 @@ from collections.abc import Generator, Mapping, Sequence
 from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
-from mets3d.data.wording import counted
 from mets3d.log_names import DATA_WAIT, MEMORY_GB, SKIPPED
 from mets3d.training import blame, state
 from mets3d.training.ahead import on_device
@@ -28,6 +27,7 @@ from mets3d.training.session import Session
 from mets3d.training.sharding import gathered, is_sharded
 from mets3d.training.step import train_step
 from mets3d.training.validation import Scores
+from mets3d.wording import agreed, counted
 
 
 def fit(session: Session) -> None:
@@ -206,7 +206,8 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
         # With train.debug_non_finite the first one ends the run in any case, with the layer's name.
         if progress.skipped_in_a_row >= config.train.max_skipped and not config.train.debug_non_finite:
             raise TrainingError(
-                f"{progress.skipped_in_a_row} steps in a row, up to step {step + 1}, were not finite and changed no "
+                f"{counted(progress.skipped_in_a_row, 'step')} in a row, up to step {step + 1}, "
+                f"{agreed(progress.skipped_in_a_row, 'was', 'were')} not finite and changed no "
                 f"weight. {blame.verdict(session.skipped_in_a_row)}. The last checkpoint is step "
                 f"{session.job.run.pointer('last') or 0}"
             )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from accelerate import Accelerator
 
 from mets3d.config import to_yaml
-from mets3d.data.wording import counted
 from mets3d.files import read_object, write_json, write_text, write_with
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.settings.effects import without_effect
@@ -18,6 +17,7 @@ from mets3d.training.checkpoint import Whole
 from mets3d.training.job import Job
 from mets3d.training.progress import Progress, Record
 from mets3d.training.same_run import Launch, check_same_run, other_scores
+from mets3d.wording import counted
 
 
 @dataclass(frozen=True)

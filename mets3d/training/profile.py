@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from mets3d.data.wording import counted
 from mets3d.files import write_text, write_with
 from mets3d.training.session import Session
+from mets3d.wording import counted
 
 WARM_UP = 3  # steps before those that are traced: the first ones allocate, choose algorithms and compile
 ROWS = 30

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, as_dict, differing_keys, flatten, load_file
-from mets3d.data.wording import counted
 from mets3d.losses.boundary import BoundaryWeight
 from mets3d.rundir import RunDir
 from mets3d.training.progress import Record
 from mets3d.training.schedule import learning_rate
 from mets3d.training.selection import all_choose
+from mets3d.wording import counted
 
 # Settings under which held-out cases are scored. They decide which weights are the best, but change no weight.
 SCORED = (

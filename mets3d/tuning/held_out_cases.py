@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data.cases import find_cases
-from mets3d.data.wording import counted
 from mets3d.files import NAMES, OBJECT, OBJECTS, TEXT, read_object, sha256_of
 from mets3d.inference.decoding_settings import WEIGHTS
 from mets3d.inference.outputs import recipe_of
 from mets3d.regions import IllegalLabels
 from mets3d.rundir import PredictionsDir, RunDir, mapped_cases
 from mets3d.settings import Data
+from mets3d.wording import counted
 
 
 @dataclass(frozen=True)

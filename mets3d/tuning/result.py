@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mets3d.data.wording import counted
 from mets3d.inference.decoding_settings import RegionDecoding
 from mets3d.tuning.search import GAIN, SearchGrid
 from mets3d.tuning.support import Support
+from mets3d.wording import agreed, counted
 
 FEW_CASES = 20
 SETTING_HEADS = ("threshold", "peak above", "from mm3", "largest only", "fill holes")
@@ -78,7 +78,7 @@ class Tuning:
     def caveats(self) -> list[str]:
         """Returns what a reader has to know before believing the table."""
         count = counted(len(self.cases), "case")
-        verb = "is" if len(self.cases) == 1 else "are"
+        verb = agreed(len(self.cases), "is", "are")
         few = f"; {count} {verb} few to choose on" if len(self.cases) < FEW_CASES else ""
         honest = (
             f"the cross-validated one ({self.folds} folds by patient) is not"
@@ -186,7 +186,7 @@ def _compared(row: RegionTuning) -> str:
 def _in_the_mean(gaining: Sequence[str], rows: Sequence[RegionTuning]) -> str:
     """Says that some regions gain on unseen patients, and what the others lose by it. rows: of all regions."""
     changes = [f"{row.region} by {_gain(row.support)}" for row in rows if math.isfinite(row.support.gain)]
-    verb = "gains" if len(gaining) == 1 else "gain"
+    verb = agreed(len(gaining), "gains", "gain")
     return (
         f"{_list(gaining)} {verb} on unseen patients and the mean over all regions does not ({mean_gain(rows):+.3f}): "
         f"with these settings the scores change, with standard error, {', '.join(changes)}"

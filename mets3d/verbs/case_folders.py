@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mets3d.console import is_main_process
+from mets3d.wording import counted
 
 if TYPE_CHECKING:
     from mets3d.config import Data
@@ -21,7 +22,7 @@ def print_case_folders(folder: Path, data: Data | None = None) -> None:
         cases = find_cases(folder, data)
         print(f"layout: {cases.layout}")
         for place, count in cases.where.items():
-            print(f"{count} case{'s' * (count != 1)} in {place}")
+            print(f"{counted(count, 'case')} in {place}")
 
 
 def chosen_jobs(asked: int | None, folder: Path, data: Data) -> int:
@@ -44,5 +45,5 @@ def print_not_usable(verb: str, reasons: Mapping[str, str], folder: Path) -> Non
         return
     for line in not_usable_lines(reasons):
         print(f"mets3d {verb}: {line}", file=sys.stderr)
-    count = f"{len(reasons)} case{'s' * (len(reasons) > 1)}"
+    count = f"{counted(len(reasons), 'case')}"
     print(f"mets3d {verb}: {count} could not be used, listed in {folder / NOT_USABLE}", file=sys.stderr)

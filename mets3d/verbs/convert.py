@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mets3d.console import progress_of
-from mets3d.data.wording import counted
 from mets3d.verbs.case_folders import chosen_jobs, print_case_folders
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_folder
+from mets3d.wording import counted
 
 if TYPE_CHECKING:
     from mets3d.data.convert import Conversion

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.console import progress_of
-from mets3d.data.wording import counted
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
+from mets3d.wording import counted
 
 SUMMARY = "lesion-wise and whole-volume scores of predictions against references"
 ORDER = 70

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from mets3d.console import is_main_process, progress_of
-from mets3d.data.wording import counted
 from mets3d.verbs.case_folders import print_case_folders, print_not_usable
 from mets3d.verbs.parser import VerbParser, output_folder
+from mets3d.wording import counted
 
 SUMMARY = "segment cases with a trained run; label maps on each case's own grid"
 ORDER = 40

@@ -11,6 +11,7 @@ from mets3d.console import progress_of
 from mets3d.verbs.case_folders import chosen_jobs, print_case_folders, print_not_usable
 from mets3d.verbs.configuration import configuration
 from mets3d.verbs.parser import VerbParser, output_path
+from mets3d.wording import agreed, counted
 
 SUMMARY = "crop, resample and normalise cases into a store for training"
 ORDER = 30
@@ -50,14 +51,15 @@ def run(options: argparse.Namespace) -> int:
     if result.waiting:
         print(_what_is_missing(options, len(result.cases) + len(result.not_usable), result.waiting))
     else:
-        print(f"store of {len(result.cases)} case{'s' * (len(result.cases) != 1)} in {options.store}")
+        print(f"store of {counted(len(result.cases), 'case')} in {options.store}")
     return 1 if result.not_usable else 0
 
 
 def _what_is_missing(options: argparse.Namespace, done: int, waiting: Sequence[str]) -> str:
     shown = ", ".join(waiting[:3]) + (" ..." if len(waiting) > 3 else "")
     return (
-        f"{done} of {done + len(waiting)} cases are done, {len(waiting)} are still to come ({shown}): the store in "
+        f"{done} of {counted(done + len(waiting), 'case')} {agreed(done, 'is', 'are')} done, {len(waiting)} "
+        f"{agreed(len(waiting), 'is', 'are')} still to come ({shown}): the store in "
         f"{options.store} is finished by the last shard, or by this command without --shard"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.verbs.parser import TOP, VerbParser, output_folder
+from mets3d.wording import counted
 
 SUMMARY = "every run of a W&B sweep file without a server, resumable, to the page that compares them"
 ORDER = 39
@@ -46,8 +47,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return _run(options)
     except ConfigError as error:
-        count = len(error.faults)
-        header = f"mets3d sweep: {count} fault{'s' * (count > 1)}, nothing was started"
+        header = f"mets3d sweep: {counted(len(error.faults), 'fault')}, nothing was started"
         print("\n  ".join([header, *error.faults]), file=sys.stderr)
         return 2
 

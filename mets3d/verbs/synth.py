@@ -6,6 +6,7 @@ import argparse
 
 from mets3d.console import progress_of
 from mets3d.verbs.parser import VerbParser, output_folder
+from mets3d.wording import counted
 
 SUMMARY = "write phantom cases in BraTS-METS layout, with known ground truth"
 ORDER = 10
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         annotation_noise=options.annotation_noise,
         progress=progress_of("synth"),
     )
-    print(f"{len(names)} case{'s' * (len(names) != 1)} in {options.out}")
+    print(f"{counted(len(names), 'case')} in {options.out}")
     others = [path for path in options.out.glob("BraTS-MET-*") if path.is_dir() and path.name not in names]
     if others:
         print(f"{len(others)} more there from before, left as found: for one set of phantoms name an empty folder")

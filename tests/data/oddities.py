@@ -10,7 +10,7 @@ from mets3d.data import DataError
 from mets3d.data.check import CheckReport, check
 from mets3d.data.preprocess import preprocess
 from mets3d.data.store import open_store
-from mets3d.data.wording import counted
+from mets3d.wording import counted
 from tests.builders.oddities import Oddity, all_rows
 
 MM = (1.0, 1.0, 1.0)

@@ -171,7 +171,7 @@ def test_cases_that_are_gone_broken_or_unknown(made: tuple[Path, Path]) -> None:
     (made[1] / "cases" / "A-000.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="A-000"):
         store.read("A-000").image()
-    with pytest.raises(DataError, match="1 of its cases are gone, such as A-000"):
+    with pytest.raises(DataError, match="the files of 1 case are gone, such as A-000"):
         open_store(made[1])
 
 

@@ -222,7 +222,7 @@ def test_initialisation():
         ({"strides": ()}, "strides is empty"),
         ({"strides": ((2, 2),)}, "strides\\[0\\] is \\(2, 2\\)"),
         ({"strides": ((2, 2, 0),)}, "strides\\[0\\]"),
-        ({"kernels": ((3, 3, 3),)}, "kernels has 1 entries; expected one more than strides, 4"),
+        ({"kernels": ((3, 3, 3),)}, "kernels has 1 entry; expected one more than strides, 4"),
         ({"kernels": ((3, 3, 3),) * 3 + ((3, 2, 3),)}, "kernels\\[3\\] is \\(3, 2, 3\\); expected odd"),
         ({"deep_heads": 3}, "deep_heads is 3; 3 strides have 0 to 2"),
         ({"vit_heads": 5}, "vit_width is 12; expected a multiple of vit_heads, which is 5"),

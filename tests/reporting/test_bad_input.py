@@ -198,7 +198,7 @@ def changed(line, column, cell):
 WHAT_IS_LEFT = {
     "a row was deleted": (
         lambda head, rows: [head, *[row for row in rows if not row.startswith("B,ET")]],
-        "scores.csv: 1 of 18 rows of a case and region are not in it (B ET), so",
+        "scores.csv: 1 of 18 rows of a case and region is not in it (B ET), so",
     ),
     "a case was deleted": (
         lambda head, rows: [head, *[row for row in rows if not row.startswith("C,")]],
@@ -275,7 +275,7 @@ def test_compare_says_what_a_table_lacks_and_refuses_what_the_page_does(scored_r
     (cut / "scores.csv").write_text("\n".join([head, *[row for row in rows if not row.startswith("B,ET")]]) + "\n")
     code, out, err = told("compare", whole, cut)
     assert code == 0, err
-    assert "cut: 1 of 18 rows of a case and region are not in it (B ET), so means and tests are over the others" in out
+    assert "cut: 1 of 18 rows of a case and region is not in it (B ET), so means and tests are over the others" in out
     assert "whole: " not in out.split("\n\n")[0]
     (cut / "scores.csv").write_text("\n".join([head, *rows[:-1], changed(rows[-1], 5, "1e400")]) + "\n")
     code, _, err = told("compare", whole, cut)

@@ -64,7 +64,7 @@ def test_cases_of_the_training_are_not_scored(make_run, scores_of, read_page, tm
     mean = np.mean([scores["A", "ET"]["dice"], scores["B", "ET"]["dice"]])
     assert "Scores on 2 held-out cases" in page.text
     assert scores_shown(page)["Whole-volume Dice", "mean ± SD"][2].startswith(f"{mean:.3f} ± ")
-    assert "1 scored cases were used in training; they are left out: T1." in page.text
+    assert "1 scored case was used in training and left out: T1." in page.text
 
 
 def with_absent(scores, cases, false=()):

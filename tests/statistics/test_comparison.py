@@ -240,9 +240,9 @@ def test_names_of_methods(tmp_path: Path) -> None:
     twins = [tmp_path / "a" / "run" / "scores.csv", tmp_path / "b" / "run" / "scores.csv"]
     assert method_names(twins) == [str(path) for path in twins]
     assert method_names(twins, ["one", "two"]) == ["one", "two"]
-    with pytest.raises(ValueError, match="expected 2 different names"):
+    with pytest.raises(ValueError, match="expected a different name for each of 2 tables"):
         method_names(twins, ["one"])
-    with pytest.raises(ValueError, match="expected 2 different names"):
+    with pytest.raises(ValueError, match="expected a different name for each of 2 tables"):
         method_names(twins, ["one", "one"])
     with pytest.raises(ValueError, match="the same one twice"):
         method_names([table, tmp_path / "runs" / ".." / "other.csv"])

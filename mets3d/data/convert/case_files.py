@@ -31,10 +31,10 @@ from mets3d.data.nifti import (
 )
 from mets3d.data.nifti.as_stored import AsStored, as_stored, expect_whole
 from mets3d.data.reading import read_reference, read_scan, read_scan_header
-from mets3d.data.wording import counted
 from mets3d.files import remove, replacing
 from mets3d.regions import KNOWN_LABELS
 from mets3d.settings import Data
+from mets3d.wording import counted
 
 RESAMPLE = "resample to one grid, or set data.grids to t1c"
 SAME_MM = 1e-4  # between voxels of one index: nnU-Net compares headers, which hold float32

@@ -15,7 +15,8 @@ from mets3d.data.layouts.dataset_json import DatasetJson
 from mets3d.data.layouts.layout import Files, Found, Placed
 from mets3d.data.layouts.words import REFERENCE
 from mets3d.data.tree import Tree
-from mets3d.data.wording import WHOLE_SET, counted
+from mets3d.data.wording import WHOLE_SET
+from mets3d.wording import counted
 
 FOLDERS = {"imagesTr": "labelsTr", "imagesTs": None}  # the references of imagesTs, if any, are for testing alone
 

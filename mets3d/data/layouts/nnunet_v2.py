@@ -15,6 +15,7 @@ from mets3d.data.layouts.layout import Files, Found, Layout
 from mets3d.data.layouts.nnunet_raw import add_case, add_cases, ending_of, leave_nothing
 from mets3d.data.layouts.words import REFERENCE
 from mets3d.data.tree import Tree
+from mets3d.wording import counted
 
 NAME = "nnU-Net raw v2"
 
@@ -37,7 +38,7 @@ def _add_listed(dataset: DatasetJson, listed: Any, tree: Tree, found: Found) -> 
         if not isinstance(images, list) or len(images) != len(dataset.channels):
             raise DataError(
                 f'{dataset.path}: dataset: {case}: expected {{"images": [...], "label": path}} with '
-                f"{len(dataset.channels)} images, found {entry!r}"
+                f"{counted(len(dataset.channels), 'image')}, found {entry!r}"
             )
         files = Files()
         for sequence, image in zip(dataset.channels, images, strict=True):

@@ -10,6 +10,7 @@ from mets3d.data.nifti.formats import OPENERS
 from mets3d.data.nifti.header import parse
 from mets3d.data.nifti.opened import UNSCALED
 from mets3d.data.nifti.volumes import FileError
+from mets3d.wording import agreed, counted
 
 HEADER_BYTES = 4096  # a header with the extensions that are common
 
@@ -48,4 +49,7 @@ def expect_whole(path: Path) -> None:
         content = read_content(path)
         missing = parse(content, path).end - len(content)
     if missing > 0:
-        raise FileError(f"{path}: truncated, {missing} bytes of its voxels are missing; fetch or convert it again")
+        raise FileError(
+            f"{path}: truncated, {counted(missing, 'byte')} of its voxels {agreed(missing, 'is', 'are')} "
+            "missing; fetch or convert it again"
+        )

@@ -15,6 +15,7 @@ from mets3d.data.nifti.nifti_file import open_nifti
 from mets3d.data.nifti.nrrd_file import open_nrrd
 from mets3d.data.nifti.opened import Opened
 from mets3d.data.nifti.volumes import FileError, Grid, Oddity
+from mets3d.wording import counted
 
 OPENERS: dict[str, tuple[str, Callable[..., Opened]]] = {
     ".nrrd": ("NRRD", open_nrrd),
@@ -76,7 +77,7 @@ def _which(opened: Opened, path: Path, volume: int | None) -> int:
         raise FileError(f"{path}: {found}; {opened.split}")
     count = opened.shape[3]
     if not 0 <= volume < count:
-        raise FileError(f"{path}: expected volume {volume}, found {count} volumes, from 0")
+        raise FileError(f"{path}: expected volume {volume}, found {counted(count, 'volume')}, from 0")
     return volume
 
 

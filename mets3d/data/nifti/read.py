@@ -13,7 +13,7 @@ from mets3d.data.nifti.formats import Voxels, all_volumes, header_of, one_volume
 from mets3d.data.nifti.orientation import in_ras_order, laid_out, ras_affine, ras_shape, ras_spacing
 from mets3d.data.nifti.scaling import float32_in_ras, scaled
 from mets3d.data.nifti.volumes import FileError, Header, ImageVolume, LabelVolume, Oddity, ProbabilityVolume
-from mets3d.data.wording import counted
+from mets3d.wording import counted
 
 WHOLE_NUMBER_TOLERANCE = 1e-3
 AS_THEY_ARE: Mapping[int, int] = MappingProxyType({})

@@ -10,6 +10,7 @@ from mets3d.data.cases import Finding
 from mets3d.data.set_findings.labels import gained, uptake
 from mets3d.data.wording import WHOLE_SET
 from mets3d.regions import ET_LABEL, SNFH
+from mets3d.wording import counted
 
 # In standard deviations of the brain. Over a set the median counts. A single tumour that bled, or of melanoma, is
 # bright without contrast too: of three real cases one has ET darker in t1c than in t1n by 0.5.
@@ -55,7 +56,7 @@ def _swapped(bright: str, dark: str, tissue: str, gains: Mapping[str, float]) ->
     cases = sum(gain < 0 for gain in gains.values())
     detail = (
         f"{_darker(tissue, -median(gains.values()), bright, dark)} in the median, "
-        f"so in {cases:,} of {len(gains):,} cases"
+        f"so in {cases:,} of {counted(len(gains), 'case')}"
     )
     advice = f"rename the files, or name them in a dataset.yaml: what is called {bright} is probably {dark}"
     return Finding(WHOLE_SET, "warning", f"{bright} and {dark} swapped?", detail, advice)

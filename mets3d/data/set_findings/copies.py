@@ -8,7 +8,7 @@ from itertools import combinations
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding
-from mets3d.data.wording import for_example
+from mets3d.wording import for_example
 
 
 def copy_findings(summaries: Sequence[CaseSummary]) -> list[Finding]:

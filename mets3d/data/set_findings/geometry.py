@@ -8,7 +8,8 @@ from statistics import median
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding
-from mets3d.data.wording import WHOLE_SET, most_first
+from mets3d.data.wording import WHOLE_SET
+from mets3d.wording import most_first
 
 LEAST_CASES = 3
 # BraTS-METS has smallest sides of 0.41 to 1.3 mm around a median of 0.5 or 1, and largest of 0.6 to 6 mm.

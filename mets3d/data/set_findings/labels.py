@@ -8,8 +8,9 @@ from statistics import median
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding, Severity
-from mets3d.data.wording import WHOLE_SET, counted
+from mets3d.data.wording import WHOLE_SET
 from mets3d.regions import BACKGROUND, ET_LABEL, LABEL_NAMES, NETC, RC_LABEL, SNFH
+from mets3d.wording import agreed, counted
 
 LEAST_VOXELS = 8  # of a label in a case, for its neighbours to be judged
 LEAST_BRIGHT = 50  # of a label in a case, for its mean to be judged: of random values it strays by a seventh
@@ -40,7 +41,7 @@ def meaning_findings(summaries: Sequence[CaseSummary]) -> list[Finding]:
 def _emptiness(references: int, empty: int) -> list[Finding]:
     if references < 4 or empty <= MOSTLY_EMPTY * references:
         return []
-    detail = f"{empty:,} of {references:,} references have no label voxel"
+    detail = f"{empty:,} of {counted(references, 'reference')} {agreed(empty, 'has', 'have')} no label voxel"
     advice = "legal for single cases without visible disease; so many suggest that references were lost"
     return [Finding(WHOLE_SET, "warning", "many empty references", detail, advice)]
 
@@ -56,7 +57,9 @@ def _no_enhancing_tumour(filled: Sequence[CaseSummary], present: Sequence[int]) 
     if _is_stated(filled, [label]):
         return None
     found = ", ".join(f"{one} in {cases[one]:,}" for one in present)
-    detail = f"no label {ET_LABEL}, the enhancing tumour, in any of {len(filled):,} references; found label {found}"
+    detail = (
+        f"no label {ET_LABEL}, the enhancing tumour, in any of {counted(len(filled), 'reference')}; found label {found}"
+    )
     if len(present) == 1:
         detail += f"; learned as they are: {_regions_of(present[0])}"
     if label == RC_LABEL:

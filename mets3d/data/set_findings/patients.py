@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from mets3d.data.case_summary import CaseSummary
 from mets3d.data.cases import Finding
-from mets3d.data.wording import WHOLE_SET, for_example
+from mets3d.data.wording import WHOLE_SET
 from mets3d.settings import Data
+from mets3d.wording import for_example
 
 MOST_TIME_POINTS = 20  # of a patient; BraTS-METS has at most 7
 LEAST_CASES = 3

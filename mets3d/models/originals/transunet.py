@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mets3d.models.blocks import LayerScaleForm
 from mets3d.models.transunet import DEFAULT_MEMORY_LEVELS, Mode, TransUNet
+from mets3d.wording import counted
 
 State = Mapping[str, Tensor]
 
@@ -191,7 +192,7 @@ def _require(state: State, keys: list[str], what: str) -> None:
         found = ", ".join(list(state)[:3]) or "nothing"
         raise ValueError(
             f"not the state dict of an original 3D TransUNet: {what} cannot be read without {', '.join(missing)}; "
-            f"found {len(state)} keys ({found} ...)"
+            f"found {counted(len(state), 'key')} ({found} ...)"
         )
 
 

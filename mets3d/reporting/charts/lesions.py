@@ -27,8 +27,9 @@ from mets3d.reporting.charts.style import (
     unit_interval,
 )
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, size_class_name
+from mets3d.reporting.sentences import size_class_name
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size, size_classes_of, size_edges_mm3
+from mets3d.wording import counted
 
 FEWEST_WITH_INTERVAL = 2  # patients; a picture may show an interval where the cohort's table says nothing yet
 KINDS_THAT_COUNT = ("found", "missed")
@@ -47,7 +48,7 @@ def recall_figure(records: Records, cases: Cases) -> bytes | None:
         axis.set_xlim(-0.6, len(classes) - 0.4)
         axis.grid(visible=False, axis="x")
         total = max(len(_reference_lesions(record, region, cases)) for record in records)
-        axis.set_title(f"{region.name}: recall, {count(total, 'lesion')}")
+        axis.set_title(f"{region.name}: recall, {counted(total, 'lesion')}")
         unit_interval(axis)
 
     return by_region(records, lambda region: _any_lesions(records, region, cases), draw, "volume of the lesion [mm³]")

@@ -11,7 +11,7 @@ from mets3d.reporting.explore.words import names_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Heading, Table, row_head
 from mets3d.reporting.rendering import render
-from mets3d.reporting.sentences import count
+from mets3d.wording import counted
 
 MOST_DETAILS = 50  # findings of a kind that are written out; all of them are in what `mets3d check` prints
 
@@ -28,9 +28,9 @@ def verdict(data: DataSet) -> str:
     """Says in a sentence how many findings there are and how many cases cannot be used."""
     if not data.findings:
         return "No findings: every case can be used."
-    amounts = [count(sum(found.severity == level for found in data.findings), level) for level in ORDER]
+    amounts = [counted(sum(found.severity == level for found in data.findings), level) for level in ORDER]
     bad = data.report.unusable
-    usable = f"{count(len(bad), 'case')} cannot be used: {names_text(bad)}" if bad else "every case can be used"
+    usable = f"{counted(len(bad), 'case')} cannot be used: {names_text(bad)}" if bad else "every case can be used"
     return f"{', '.join(amounts)}; {usable}."
 
 
@@ -73,4 +73,4 @@ def _details(found: Sequence[Finding]) -> tuple[str, str, Table, str]:
     rest = len(found) - MOST_DETAILS
     what = found[0].what
     table = Table("", ["Case", Heading("Detail", words=True)], rows, kind="kinds", label=f"{what}, by case")
-    return what, f"{len(found):,}", table, count(rest, "other") if rest > 0 else ""
+    return what, f"{len(found):,}", table, counted(rest, "other") if rest > 0 else ""

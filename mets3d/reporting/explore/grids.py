@@ -28,7 +28,7 @@ from mets3d.reporting.explore.words import (
 )
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import flow
-from mets3d.reporting.sentences import count
+from mets3d.wording import counted
 
 ANISOTROPIC = 1.05  # longest side of a voxel over its shortest
 MILLION = 1e6
@@ -88,13 +88,13 @@ def _sides(case: CaseNumbers) -> Spacing:
 def _lead(cases: Sequence[CaseNumbers]) -> str:
     sides = [_sides(case) for case in cases]
     uneven = [max(side) / min(side) for side in sides if max(side) / min(side) > ANISOTROPIC]
-    kinds = count(len(set(sides)), "voxel size"), count(len({case.shape for case in cases}), "shape")
-    text = f"{' and '.join(kinds)} in {count(len(cases), 'case')}."
+    kinds = counted(len(set(sides)), "voxel size"), counted(len({case.shape for case in cases}), "shape")
+    text = f"{' and '.join(kinds)} in {counted(len(cases), 'case')}."
     if not uneven:
         return f"{text} All voxels are isotropic within 5 %."
     return (
-        f"{text} {count(len(uneven), 'case')} ({share_text(len(uneven), len(cases))}) with voxels that are anisotropic "
-        f"by more than 5 %, the worst {short(max(uneven))} times longer than wide."
+        f"{text} {counted(len(uneven), 'case')} ({share_text(len(uneven), len(cases))}) with voxels that are "
+        f"anisotropic by more than 5 %, the worst {short(max(uneven))} times longer than wide."
     )
 
 

@@ -19,6 +19,7 @@ from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import names_text, short, spread_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Table, flow
+from mets3d.wording import counted
 
 BANDS = ((1, 99, 0.16), (5, 95, 0.22), (25, 75, 0.38))  # percentiles, opacity
 SHOWN = sorted({bound for low, high, _ in BANDS for bound in (low, high)} | {50})
@@ -76,7 +77,8 @@ def _sequence_chart(sequence: str, cases: Mapping[str, Intensities]) -> Markup:
     lowest, highest = short(min(row[MEDIAN] for row in rows)), short(max(row[MEDIAN] for row in rows))
     title = f"{sequence}: medians from {lowest} to {highest}" if lowest != highest else f"{sequence}: median {lowest}"
     alt = (
-        f"Values of {sequence} inside the brain of {len(cases)} cases ordered by median, with bands of 50, 90 and 98 % "
+        f"Values of {sequence} inside the brain of {counted(len(cases), 'case')} ordered by median, with "
+        "bands of 50, 90 and 98 % "
         f"of the voxels; the medians go from {lowest} to {highest}."
     )
     note = f"n = {len(cases):,}. Line: median; bands: 50, 90 and 98 % of the voxels.{odd}"

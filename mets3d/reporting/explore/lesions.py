@@ -20,7 +20,8 @@ from mets3d.reporting.explore.regions_shown import regions_of
 from mets3d.reporting.explore.words import names_text, share_text, short, spread_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Table, flow, region_head
-from mets3d.reporting.sentences import count, size_class_name
+from mets3d.reporting.sentences import size_class_name
+from mets3d.wording import counted
 
 COUNT_EDGES = (0, 1, 2, 3, 5, 9, 17, 33, 65)  # lesions a case: each class begins here; the last has no end
 SMALL_MM3 = SIZE_EDGES_MM3[1]
@@ -61,7 +62,7 @@ def _empty(cases: Sequence[CaseNumbers]) -> str:
     names = [case.name for case in cases if not case.labels]
     if not names:
         return f"No empty reference among {len(cases):,}."
-    return f"{count(len(names), 'empty reference')} (no visible disease): {names_text(names, 12)}."
+    return f"{counted(len(names), 'empty reference')} (no visible disease): {names_text(names, 12)}."
 
 
 def _cavities(data: DataSet) -> str:
@@ -71,7 +72,7 @@ def _cavities(data: DataSet) -> str:
         return ""
     volumes = spread(case.volume_mm3(RC.labels) / MM3_IN_ML for case in found)
     text = (
-        f"{count(len(found), 'case')} ({share_text(len(found), len(data.labelled))}) with a resection cavity (RC), "
+        f"{counted(len(found), 'case')} ({share_text(len(found), len(data.labelled))}) with a resection cavity (RC), "
         f"{spread_text(volumes)} ml"
     )
     if len(data.patients) < len(data.cases):
@@ -103,9 +104,9 @@ def _count_chart(region: Region, cases: Sequence[CaseNumbers]) -> Markup:
 
     most = max(cases, key=lambda case: len(case.lesions.get(region.name, ())))
     title = f"{region.name}: {spread_text(spread(amounts))} lesions a case"
-    by_class = ", ".join(f"{name} in {amount}" for name, amount in zip(names, held, strict=False))
-    alt = f"{region.name} lesions a case: {by_class} cases."
-    note = f"n = {count(len(cases), 'reference')}; median [quartiles]. Most: {max(amounts):,} in {most.name}."
+    by_class = ", ".join(f"{name} in {counted(amount, 'case')}" for name, amount in zip(names, held, strict=False))
+    alt = f"{region.name} lesions a case: {by_class}."
+    note = f"n = {counted(len(cases), 'reference')}; median [quartiles]. Most: {max(amounts):,} in {most.name}."
     return chart(f"count-{region.name}", draw, title=title, alt=alt, note=note)
 
 
@@ -143,10 +144,11 @@ def _volume_chart(region: Region, volumes: Sequence[float]) -> Markup | None:
     found = spread_text(spread(volumes))
     title = f"{region.name}: {small} of the lesions are below 27 mm³"
     alt = (
-        f"Histogram of the volume of {len(volumes)} {region.name} lesions on a logarithmic axis, {short(smallest)} to "
+        f"Histogram of the volume of {counted(len(volumes), f'{region.name} lesion')} on a logarithmic "
+        f"axis, {short(smallest)} to "
         f"{short(largest)} mm³; {small} below 27 mm³."
     )
-    note = f"n = {count(len(volumes), 'lesion')}; {found} mm³, largest {short(largest)} mm³."
+    note = f"n = {counted(len(volumes), 'lesion')}; {found} mm³, largest {short(largest)} mm³."
     return chart(f"volume-{region.name}", draw, title=title, alt=alt, note=note)
 
 

@@ -19,6 +19,7 @@ from mets3d.reporting.explore.tables import kinds_table
 from mets3d.reporting.explore.words import share_text, short
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Table, flow, region_head, row_head
+from mets3d.wording import counted
 
 HOW = (
     "Regions are nested: ET lies in TC, and TC in WT. Where a region is nearly always one label, a network learns that "
@@ -105,11 +106,11 @@ def _make_up_chart(region: Region, cases: Sequence[CaseNumbers]) -> Markup | Non
     pooled = [sum(case.volume_mm3((label,)) for case in having) for label in inner]
     most = int(np.argmax(pooled))
     title = f"{share_text(pooled[most], sum(pooled))} of all {region.name} volume is {label_name(inner[most])}"
-    alt = f"Make-up of {region.name} in {len(having)} cases: " + ", ".join(
+    alt = f"Make-up of {region.name} in {counted(len(having), 'case')}: " + ", ".join(
         f"{label_name(label)} {share_text(amount, sum(pooled))} of all volume"
         for label, amount in zip(inner, pooled, strict=True)
     )
-    note = f"n = {len(having):,} cases with {region.name}. A column is a case; of many, the median of some."
+    note = f"n = {counted(len(having), 'case')} with {region.name}. A column is a case; of many, the median of some."
     return chart(f"made-of-{region.name}", draw, title=title, alt=f"{alt}.", note=note)
 
 

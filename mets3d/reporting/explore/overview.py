@@ -10,7 +10,7 @@ from mets3d.reporting.explore.findings import verdict
 from mets3d.reporting.explore.words import millimetres_text, names_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
-from mets3d.reporting.sentences import count
+from mets3d.wording import counted
 
 
 def overview(data: DataSet) -> Section:
@@ -48,7 +48,7 @@ def _tiles(data: DataSet) -> list[tuple[str, str, str]]:
     missing = [f"{name} in {amount:,}" for name, amount in sequences.items() if amount < len(data.cases)]
     several = sum(amount for length, amount in lengths.items() if length > 1)
     return [
-        ("Cases", f"{len(data.cases):,}", f"{count(len(data.sources.where), 'folder')}"),
+        ("Cases", f"{len(data.cases):,}", f"{counted(len(data.sources.where), 'folder')}"),
         ("Patients", f"{len(data.patients):,}", f"{several:,} with several cases" if several else "one case each"),
         ("Time points", f"1 to {times}" if times > 1 else "1", "a patient"),
         ("References", f"{labelled:,}", f"{empty:,} of them empty" if empty else "none empty" if labelled else ""),
@@ -63,5 +63,5 @@ def _voxels(data: DataSet) -> list[tuple[str, str, str]]:
     if not sizes:
         return []
     ((size, amount),) = sizes.most_common(1)
-    where = "in every case" if amount == len(data.cases) else f"in {amount:,} of {count(len(data.cases), 'case')}"
+    where = "in every case" if amount == len(data.cases) else f"in {amount:,} of {counted(len(data.cases), 'case')}"
     return [("Voxel size", size, f"mm, {where}")]

@@ -28,7 +28,7 @@ from mets3d.reporting.pictures import svg
 from mets3d.reporting.pictures.frames import Frame, radiological
 from mets3d.reporting.pictures.outlines import outline_path
 from mets3d.reporting.rendering import render
-from mets3d.reporting.sentences import count
+from mets3d.wording import agreed, counted
 
 SIDE, PIXELS = 240.0, 192  # of a map as drawn, and of its picture
 BINS = 48  # a square around the box of the brain
@@ -53,16 +53,17 @@ def places_section(data: DataSet) -> Section | None:
     highest = max(float(cover.max()) for cover in places.tumour.values())
     dots = lesions if len(lesions) <= MOST_DOTS else []
     maps = [_map(plane, places.tumour[plane], places.brain[plane], highest, dots) for plane in PLANES]
-    marks = f" Dots: the centres of {count(len(dots), 'lesion')}." if dots else ""
+    marks = f" Dots: the centres of {counted(len(dots), 'lesion')}." if dots else ""
     right = sum(_at(lesion)[0] > 0.5 for lesion in lesions)
     html = render(
         "places.html",
         how=HOW,
-        title=f"{share_text(right, len(lesions))} of {count(len(lesions), 'lesion')} lie on the patient's right",
+        title=f"{share_text(right, len(lesions))} of {counted(len(lesions), 'lesion')} "
+        f"{agreed(len(lesions), 'lies', 'lie')} on the patient's right",
         maps=maps,
         colours=[_hex(at / 8) for at in range(9)],
         most=share_text(highest, 1),
-        note=f"n = {count(places.tumours, 'case')} with tumour of {count(places.brains, 'brain')}.{marks}",
+        note=f"n = {counted(places.tumours, 'case')} with tumour of {counted(places.brains, 'brain')}.{marks}",
         halves=_table(lesions),
     )
     return Section("places", "Places", html)

@@ -11,7 +11,7 @@ from mets3d.data.describe_summary import spread
 from mets3d.regions import RC, TC, WT
 from mets3d.reporting.explore.montage import Focus
 from mets3d.reporting.explore.words import short
-from mets3d.reporting.sentences import count
+from mets3d.wording import counted
 
 Rank = Callable[[CaseNumbers], float]  # the lowest is taken
 Say = Callable[[CaseNumbers], str]
@@ -67,7 +67,7 @@ def _most(case: CaseNumbers) -> str:
 
 
 def _median(case: CaseNumbers) -> str:
-    return f"median tumour, {short(_tumour_ml(case))} ml in {count(len(core_lesions(case)), 'lesion')}"
+    return f"median tumour, {short(_tumour_ml(case))} ml in {counted(len(core_lesions(case)), 'lesion')}"
 
 
 def _smallest(case: CaseNumbers) -> str:

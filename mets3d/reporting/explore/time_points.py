@@ -19,7 +19,7 @@ from mets3d.reporting.explore.tables import plain_table
 from mets3d.reporting.explore.words import share_text, short, spread_text
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Table, flow
-from mets3d.reporting.sentences import count
+from mets3d.wording import agreed, counted
 
 MOST_LINES = 60  # patients; more lines hide each other, and the boxes say it all
 SMALLEST_ML = 1e-3  # an empty reference stands here, below any lesion
@@ -31,10 +31,11 @@ def time_points_section(data: DataSet) -> Section | None:
     if not several:
         return None
     lengths = Counter(len(cases) for cases in data.patients.values())
-    kinds = ", ".join(f"{count(amount, 'patient')} with {length}" for length, amount in sorted(lengths.items()))
+    kinds = ", ".join(f"{counted(amount, 'patient')} with {length}" for length, amount in sorted(lengths.items()))
     lead = (
-        f"{count(len(several), 'patient')} of {len(data.patients):,} ({share_text(len(several), len(data.patients))}) "
-        f"{'has' if len(several) == 1 else 'have'} more than one time point: {kinds}. Splits go by patient. "
+        f"{counted(len(several), 'patient')} of {len(data.patients):,} "
+        f"({share_text(len(several), len(data.patients))}) {agreed(len(several), 'has', 'have')} more than "
+        f"one time point: {kinds}. Splits go by patient. "
         "Time points are numbered in the order of their names."
     )
     regions = [region for region in regions_of(data.labelled) if region != RC]

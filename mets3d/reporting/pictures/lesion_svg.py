@@ -17,7 +17,8 @@ from mets3d.reporting.pictures.lesion_picture import LesionPicture
 from mets3d.reporting.pictures.lesion_planes import DRAWN_KINDS, Layer, Lesion, Plane
 from mets3d.reporting.pictures.outlines import outline_path
 from mets3d.reporting.pictures.slice_svg import GAP, HEADING, WIDTH
-from mets3d.reporting.sentences import count, number, shortened
+from mets3d.reporting.sentences import number, shortened
+from mets3d.wording import counted
 
 MEANINGS = {
     "found": "found (true positive)",
@@ -59,7 +60,7 @@ def left_out(picture: LesionPicture) -> str:
     parts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in DRAWN_KINDS if kind in kinds)
     return (
         f"Tiles of the {len(picture.tiles)} most important of {len(picture.tiles) + len(kinds)} lesions: missed and "
-        f"false ones first, then the largest. {count(len(kinds), 'lesion')} left out: {parts}."
+        f"false ones first, then the largest. {counted(len(kinds), 'lesion')} left out: {parts}."
     )
 
 

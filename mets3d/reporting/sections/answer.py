@@ -17,7 +17,7 @@ from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.glossary import regions_in_words
 from mets3d.reporting.sections.reached import told_of_run
 from mets3d.reporting.sections.tiles import tiles_of_pair, tiles_of_run
-from mets3d.reporting.sentences import count, shortened
+from mets3d.reporting.sentences import shortened
 from mets3d.reporting.verdict import change, question
 from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
@@ -25,6 +25,7 @@ from mets3d.statistics.family import Difference, family_in_words
 from mets3d.statistics.intervals import FEWEST_PATIENTS, RESAMPLES
 from mets3d.statistics.paired_tests import EXACT_UP_TO
 from mets3d.statistics.study_table import StudyTable
+from mets3d.wording import counted
 
 ANCHOR = "answer"
 # Of arms in the table: those with a conclusion first.
@@ -84,7 +85,7 @@ def answer_of_comparison(
         forest=_forest(records, differences, figures),
         how=[_how(differences)] if differences else [],
     )
-    asked = f"Does any of {count(len(others), 'arm')} give better boundaries (HD95) and more lesions found than "
+    asked = f"Does any of {counted(len(others), 'arm')} give better boundaries (HD95) and more lesions found than "
     title = f"{asked}{reference.label}?" if several else question(reference, others[0])
     return Section(ANCHOR, title, html, "Answer")
 

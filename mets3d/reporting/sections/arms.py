@@ -12,13 +12,14 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Heading, Table, direction, region_head, row_head, spanned
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, number, shortened, size_class_name
+from mets3d.reporting.sentences import amount, number, shortened, size_class_name
 from mets3d.reporting.verdict import digits_of_difference
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import family_in_words
 from mets3d.statistics.lesion_counts import COUNTS
 from mets3d.statistics.size_recall import SizeRecall, ordered_classes
 from mets3d.statistics.study_table import StudyTable, step_seconds
+from mets3d.wording import counted
 
 MAIN_SCORE = "lesion_wise_dice"  # of the table of every run
 LONGEST = 60  # characters of an arm's name
@@ -51,9 +52,10 @@ def _how(study: StudyTable | None) -> str:
     if study is None:
         return "The arms have no scores on the same cases by the same rules: there is nothing to compare."
     said = (
-        f"A case's score is its mean over an arm's runs, on {count(len(study.cases), 'case')} of "
-        f"{count(study.patients, 'patient')} that all arms held out; folds are pooled over patients. ± is the standard "
-        "deviation of the seeds' means. Differences are paired by patient, with 95 % bootstrap intervals over patients "
+        f"A case's score is its mean over an arm's runs, on {counted(len(study.cases), 'case')} of "
+        f"{counted(study.patients, 'patient')} that all arms held out; folds are pooled over patients. ± is the "
+        "standard deviation of the seeds' means. Differences are paired by patient, with 95 % bootstrap "
+        "intervals over patients "
         f"and p of Wilcoxon's test after Holm's correction. {family_in_words(study.differences)}"
     )
     incomplete = [f"{shortened(arm, LONGEST)}: {', '.join(cases[:5])}" for arm, cases in study.partial.items() if cases]

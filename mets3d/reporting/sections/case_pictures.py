@@ -20,8 +20,9 @@ from mets3d.reporting.pictures.slices import views
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import chosen_cases, predicted_cases
-from mets3d.reporting.sentences import count, number, score_number
+from mets3d.reporting.sentences import number, score_number
 from mets3d.statistics.lesion_counts import COUNTS
+from mets3d.wording import counted
 
 MOST_CASES = 6
 MOST_PREDICTIONS = 18  # of all arms together: more arms are pictured by fewer cases
@@ -44,7 +45,7 @@ def case_pictures(records: Sequence[RunRecord], figures: Figures, progress: Prog
         progress(done, len(chosen), name)
     if not drawn:
         return None
-    amount = f"{len(drawn)} of " * (len(drawn) < len(available)) + count(len(available), "case")
+    amount = f"{len(drawn)} of " * (len(drawn) < len(available)) + counted(len(available), "case")
     # Of several arms each has a table, in an order of its own.
     order = ", in the order of the table of all cases" * (len(records) == 1)
     shown = f"{amount}{f', the worst first{order}' if ranked else ''}."

@@ -15,8 +15,8 @@ from mets3d.reporting.read_run import evaluate_command
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.cohort_tables import cohort_tables
-from mets3d.reporting.sentences import count
 from mets3d.statistics.intervals import FEWEST_PATIENTS
+from mets3d.wording import counted
 
 SCORES_CAPTION = (
     "Every dot is a case. Box: quartiles and median, whiskers to the last case within 1.5 box heights; with fewer than "
@@ -69,7 +69,7 @@ def cohort_figures(records: Sequence[RunRecord], cases: Sequence[str], figures: 
             parts.append(figures.add(f"cohort_{figure.name}", svg, figure.caption, alt=figure.alt))
         else:
             notes.append(figure.missing(scored[0]))
-    head = f"{count(len(cases), 'held-out case')}, rules {', '.join(sorted({record.rules for record in scored}))}."
+    head = f"{counted(len(cases), 'held-out case')}, rules {', '.join(sorted({record.rules for record in scored}))}."
     tables = cohort_tables(scored[0]) if len(records) == 1 else []
     html = render("cohort_figures.html", head=head, tables=tables, fewest=FEWEST_PATIENTS, drawn=parts, notes=notes)
     return Section("cohort", "Lesions and cohort", html)

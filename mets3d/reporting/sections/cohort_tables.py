@@ -6,9 +6,10 @@ from mets3d.evaluation.tables import Row
 from mets3d.regions import Region
 from mets3d.reporting.html_table import Cell, Table, region_head, spanned
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, number, size_class_name
+from mets3d.reporting.sentences import amount, number, size_class_name
 from mets3d.statistics.cohort import NUMBERS, cohort_table
 from mets3d.statistics.size_recall import SizeRecall, recall_by_size
+from mets3d.wording import counted
 
 # Name in the cohort's table -> heading of its column.
 DETECTION = {
@@ -72,7 +73,7 @@ def _recall(size: SizeRecall | None) -> Cell:
     if size is None:
         return Cell("–")
     interval = f"({spanned(size.interval, RECALL_DIGITS)}) " if size.interval else ""
-    numbers = f"{amount(size.found)} of {amount(size.lesions)} in {count(size.cases, 'case')}"
+    numbers = f"{amount(size.found)} of {amount(size.lesions)} in {counted(size.cases, 'case')}"
     return Cell(number(size.recall, RECALL_DIGITS), after=f"{interval}{numbers}")
 
 

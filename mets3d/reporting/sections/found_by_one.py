@@ -19,9 +19,10 @@ from mets3d.reporting.pictures.lesion_picture import lesion_tile
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
 from mets3d.reporting.sections.chosen_cases import predicted_cases
-from mets3d.reporting.sentences import count, number, shortened
+from mets3d.reporting.sentences import number, shortened
 from mets3d.statistics.answer import quoted_region
 from mets3d.statistics.found_by_one import FoundByOne, RunsFound, found_by_one
+from mets3d.wording import counted
 
 MOST_PICTURED = 3  # lesions, each in both arms: one row of tiles
 MOST_READ = 6  # cases whose volumes are read to picture them
@@ -104,7 +105,7 @@ def _table(reference: RunRecord, run: RunRecord, found: Sequence[FoundByOne], pa
 
 
 def _runs(side: RunsFound, *, shown: bool) -> str:
-    return f" ({side.found} of {count(side.runs, 'run')})" if shown else ""
+    return f" ({side.found} of {counted(side.runs, 'run')})" if shown else ""
 
 
 # ---------------------------------------------------------------- pictures

@@ -13,12 +13,12 @@ from mets3d.reporting.head_lines import phantoms_in_words
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, joined
 from mets3d.reporting.training_facts import MODES, loss_in_words, optimizer_in_words
 from mets3d.statistics.decodings import decoding_in_words
 from mets3d.statistics.family import PRIMARY, family_tests
 from mets3d.statistics.intervals import FEWEST_PATIENTS, RESAMPLES, patient_numbers
 from mets3d.statistics.study_table import StudyTable
+from mets3d.wording import counted, joined
 
 NNUNET = "Isensee et al., Nature Methods 18:203, 2021"
 TRANSUNET = "Chen et al., 3D TransUNet, arXiv 2310.07781"
@@ -69,9 +69,9 @@ def _training(record: RunRecord) -> str:
         return f"Its weights were imported from {record.imported_from}."
     config = record.config
     patch = " x ".join(map(str, config.data.patch))
-    patches = f"{count(config.train.batch_size, 'patch', 'patches')} of {patch} voxels"
+    patches = f"{counted(config.train.batch_size, 'patch', 'patches')} of {patch} voxels"
     return (
-        f"It was trained for {count(config.train.steps, 'step')} of {patches} with "
+        f"It was trained for {counted(config.train.steps, 'step')} of {patches} with "
         f"{optimizer_in_words(config.optim)}; loss: {_loss(record)}."
     )
 
@@ -95,7 +95,7 @@ def _arms(records: Sequence[RunRecord]) -> str:
         else f"{run.label} ({runs_in_words(run)})"
         for run in others[:MOST_ARMS]
     ]
-    more = f" and {count(len(others) - MOST_ARMS, 'other')}" if len(others) > MOST_ARMS else ""
+    more = f" and {counted(len(others) - MOST_ARMS, 'other')}" if len(others) > MOST_ARMS else ""
     settings = f" Settings that differ: {', '.join(keys)}." if keys else " All settings but names are the same."
     return f"{reference.label} ({runs_in_words(reference)}) was compared with {'; '.join(told)}{more}.{settings}"
 
@@ -103,10 +103,10 @@ def _arms(records: Sequence[RunRecord]) -> str:
 def _data(records: Sequence[RunRecord]) -> str:
     record, parts = records[0], []
     if training := len(record.split.get("training", ())):
-        parts.append(f"{count(training, 'case')} for training")
+        parts.append(f"{counted(training, 'case')} for training")
     if record.scores:
         patients = patient_numbers(record.held_out, record.patients)[1]
-        parts.append(f"{count(len(record.held_out), 'held-out case')} of {count(patients, 'patient')} for scoring")
+        parts.append(f"{counted(len(record.held_out), 'held-out case')} of {counted(patients, 'patient')} for scoring")
     data = record.config.data
     folds = f" ({data.folds} folds; patients never cross folds)" if record.split and data.split is None else ""
     kind = phantoms_in_words(records)
@@ -133,7 +133,7 @@ def _decoding(records: Sequence[RunRecord]) -> str:
 
 def _way(record: RunRecord) -> str:
     predict = record.config.predict
-    axes = f", mirrored along {count(len(predict.mirror), 'axis', 'axes')}" if predict.mirror else ""
+    axes = f", mirrored along {counted(len(predict.mirror), 'axis', 'axes')}" if predict.mirror else ""
     decoded = decoding_in_words(record.score_rows())
     return f"an overlap of {predict.overlap:g}{axes}" + (f", decoding: {decoded}" if decoded else "")
 
@@ -155,12 +155,12 @@ def _statistics(study: StudyTable | None) -> str:
     tests = len(family_tests(study.differences))
     primary = [own.score.name for own in study.differences if own.score.column in PRIMARY]
     family = ", ".join(dict.fromkeys(primary))
-    on = f"{count(len(study.cases), 'case')} of {count(study.patients, 'patient')}"
+    on = f"{counted(len(study.cases), 'case')} of {counted(study.patients, 'patient')}"
     return (
         f"Differences were paired by case on {on} that all arms held out; a case's score is its mean over the runs of "
         f"an arm. Intervals of 95 % are percentile bootstrap intervals {over}. The primary scores, declared beforehand "
         f"({family}), were compared by Wilcoxon's signed-rank test over patients (1945) with Holm's correction (1979) "
-        f"over {count(tests, 'test')}; p below 0.05 was taken as a difference, all other differences as exploratory."
+        f"over {counted(tests, 'test')}; p below 0.05 was taken as a difference, all other differences as exploratory."
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import Note, RunRecord
-from mets3d.reporting.sentences import count
+from mets3d.wording import agreed, counted
 
 MOST_NAMED = 3  # runs before the same note
 MOST_OPEN = 4  # notes on missing pieces; more are folded away where others bear on the numbers
@@ -28,7 +28,7 @@ def notes_section(notes: Sequence[Note]) -> Section | None:
         return None
     weighty, minor = ([note for note in notes if note.weighty == wanted] for wanted in (True, False))
     folded = bool(weighty) and len(minor) > MOST_OPEN
-    more = f"{count(len(minor), 'piece')} that {'is' if len(minor) == 1 else 'are'} missing" if folded else ""
+    more = f"{counted(len(minor), 'piece')} that {agreed(len(minor), 'is', 'are')} missing" if folded else ""
     html = render(
         "notes.html", notes=weighty if folded else [*weighty, *minor], minor=minor if folded else [], more=more
     )

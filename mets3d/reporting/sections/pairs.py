@@ -10,11 +10,12 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Heading, Table, direction, region_head, spanned
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, number, shortened
+from mets3d.reporting.sentences import number, shortened
 from mets3d.reporting.verdict import Family, caveat, digits_of_difference, question, verdict
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import Difference
 from mets3d.statistics.lesion_counts import COUNTS
+from mets3d.wording import counted
 
 
 def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Family) -> list[Section]:
@@ -32,7 +33,7 @@ def pair_sections(records: Sequence[RunRecord], cases: Sequence[str], family: Fa
                 lines=verdict(run, cases, family),
                 caveat=caveat(reference, run, len(cases)),
                 differences=differences_table(reference, run, family),
-                cases=count(len(cases), "held-out case"),
+                cases=counted(len(cases), "held-out case"),
             ),
             f"{run.label} against {reference.label}" if several else "",
         )

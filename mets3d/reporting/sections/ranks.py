@@ -8,10 +8,11 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Table, row_head, spanned
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, number, shortened
+from mets3d.reporting.sentences import number, shortened
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.ranking import Ranking, is_official, ranking_by_rules
+from mets3d.wording import counted
 
 MOST_UNFILTERED = 10  # pairs of runs; a longer table sorts and filters
 
@@ -24,7 +25,7 @@ def ranks_section(records: Sequence[RunRecord], cases: Sequence[str]) -> Section
     how = (
         f"Every case ranks the runs by {' and '.join(ranking.metrics)} in {', '.join(ranking.regions)}; 1 is best, "
         "ties share the average, no value is the worst rank. p is two-sided and counts all exchanges of two runs' "
-        f"ranks within {count(ranking.patients, 'patient')}; p (Holm) is corrected for the number of pairs."
+        f"ranks within {counted(ranking.patients, 'patient')}; p (Holm) is corrected for the number of pairs."
     )
     if not all(is_official(record.rules) for record in records if record.rules):
         how += " No official ranking of these rules was found; the metrics are this project's choice."

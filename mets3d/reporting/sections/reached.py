@@ -7,12 +7,13 @@ from mets3d.reporting.chosen_weights import chosen_on_scored
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import threshold_comparison, threshold_region
-from mets3d.reporting.sentences import amount, count, joined, number, percent
+from mets3d.reporting.sentences import amount, number, percent
 from mets3d.statistics.answer import HARDLY_ANYTHING, QUOTED_SCORE, quoted_region
 from mets3d.statistics.cohort import Summary, cohort_table, summarise
 from mets3d.statistics.family import PRIMARY
 from mets3d.statistics.intervals import FEWEST_PATIENTS, patient_numbers
 from mets3d.statistics.lesion_counts import lesion_counts
+from mets3d.wording import agreed, counted, joined
 
 
 def told_of_run(record: RunRecord) -> Told | None:
@@ -56,9 +57,11 @@ def _recall(record: RunRecord, region: str) -> str:
     if own is None:
         return ""
     bounds = "" if own["ci_low"] is None else f" (95 % interval {percent(own['ci_low'])} to {percent(own['ci_high'])})"
-    false = amount(lesion_counts(record.score_rows(region)).false or 0)
-    false = f"{false} false lesion{'s' * (false != '1')}"
-    return f"{percent(own['mean'])} of the lesions in {region} are found{bounds}, with {false}"
+    false = lesion_counts(record.score_rows(region)).false or 0
+    return (
+        f"{percent(own['mean'])} of the lesions in {region} are found{bounds}, with {amount(false)} "
+        f"false {agreed(false, 'lesion', 'lesions')}"
+    )
 
 
 def _boundaries(record: RunRecord, region: str) -> str:
@@ -81,7 +84,7 @@ def _threshold(record: RunRecord) -> str:
         word = "no difference shown"
     else:
         word = "the network is better" if interval[0] > 0 else "the network is worse"
-    return f"{word}, by whole-volume {threshold_region(record)} Dice on the same {count(found.n, 'case')}"
+    return f"{word}, by whole-volume {threshold_region(record)} Dice on the same {counted(found.n, 'case')}"
 
 
 def _how_sure_alone(record: RunRecord, patients: int) -> str:

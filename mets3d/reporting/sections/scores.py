@@ -7,10 +7,11 @@ from mets3d.reporting.html_page import Section
 from mets3d.reporting.html_table import Cell, Heading, Table, region_heading, spanned
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import amount, count, number, percent
+from mets3d.reporting.sentences import amount, number, percent
 from mets3d.statistics.cohort import Summary, summarise
 from mets3d.statistics.intervals import FEWEST_PATIENTS
 from mets3d.statistics.lesion_counts import lesion_counts, means_shown_in
+from mets3d.wording import counted
 
 STATISTICS = ("mean ± SD", "95 % interval", "median [quartiles]")
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
@@ -26,7 +27,7 @@ def scores_section(record: RunRecord) -> Section | None:
         rules=record.rules,
         fewest=FEWEST_PATIENTS,
     )
-    return Section("scores", f"Scores on {count(len(record.held_out), 'held-out case')}", html, "Scores")
+    return Section("scores", f"Scores on {counted(len(record.held_out), 'held-out case')}", html, "Scores")
 
 
 def score_table(record: RunRecord) -> Table:

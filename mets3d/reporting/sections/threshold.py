@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, means_beside, number
+from mets3d.reporting.sentences import means_beside, number
 from mets3d.statistics.paired import Paired, as_shown, paired
+from mets3d.wording import counted
 
 DIGITS = 3  # of Dice
 
@@ -34,7 +35,7 @@ def against_threshold(record: RunRecord) -> str:
         return f"{best} {number(reached, DIGITS)} on the held-out cases, {why}."
     alone, network = means_beside(found.reference_mean, found.method_mean, found.difference, DIGITS)
     return (
-        f"{best} {alone} on {count(found.n, 'held-out case')}. The network reaches "
+        f"{best} {alone} on {counted(found.n, 'held-out case')}. The network reaches "
         f"{network} on the same cases, a difference of {number(found.difference, DIGITS, sign=True)}."
     )
 

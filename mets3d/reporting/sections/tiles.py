@@ -13,12 +13,13 @@ from mets3d.regions import Region
 from mets3d.reporting.html_table import spanned
 from mets3d.reporting.run_record import RunRecord
 from mets3d.reporting.sections.threshold import DIGITS, threshold_comparison, threshold_region, threshold_sequence
-from mets3d.reporting.sentences import amount, count, means_beside, number, percent, shortened
+from mets3d.reporting.sentences import amount, means_beside, number, percent, shortened
 from mets3d.reporting.verdict import digits_of_difference
 from mets3d.statistics.answer import LEVEL_SCORE
 from mets3d.statistics.cohort import Summary, summarise
 from mets3d.statistics.lesion_counts import lesion_counts
 from mets3d.statistics.study_table import StudyTable
+from mets3d.wording import agreed, counted
 
 LONGEST = 24  # characters of an arm's name
 
@@ -50,13 +51,16 @@ def _of_region(record: RunRecord, region: Region) -> Tile | None:
         return None
     hd95 = summarise(record.values(region.name, "lesion_wise_hd95"), record.patients)
     counts = lesion_counts(record.score_rows(region.name))
-    lines = ["lesion-wise Dice, mean", *_interval(dice, 3), f"n = {count(dice.n, 'case')}"]
+    lines = ["lesion-wise Dice, mean", *_interval(dice, 3), f"n = {counted(dice.n, 'case')}"]
     if hd95:
         inside = f" ({spanned(hd95.interval, 1)})" if hd95.interval else ""
         lines.append(f"lesion-wise HD95 {number(hd95.mean, 1)} mm{inside}")
     if counts.lesions:
         share = percent(counts.recall).replace(" ", "\u00a0")
-        found = f"{amount(counts.found or 0)} of {amount(counts.lesions)} lesions found ({share})"
+        found = (
+            f"{amount(counts.found or 0)} of {amount(counts.lesions)} "
+            f"{agreed(counts.lesions, 'lesion', 'lesions')} found ({share})"
+        )
         lines.append(f"{found}, {amount(counts.false or 0)} false")
     return Tile(region.name, number(dice.mean, 3), lines, region.colour)
 
@@ -69,7 +73,7 @@ def _of_threshold(record: RunRecord) -> Tile | None:
     lines = [
         f"whole-volume {threshold_region(record)} Dice, network − threshold",
         *([f"95 % interval {spanned(found.interval, DIGITS, sign=True)}"] if found.interval else []),
-        f"n = {count(found.n, 'case')}",
+        f"n = {counted(found.n, 'case')}",
         f"network {network}, threshold {alone}",
     ]
     title = f"Best threshold on {threshold_sequence(record)}"
@@ -84,7 +88,7 @@ def _of_difference(label: str, region: Region, study: StudyTable) -> Tile | None
     lines = ["difference in lesion-wise Dice"]
     if test.found.interval:
         lines.append(f"95 % interval {spanned(test.found.interval, digits, sign=True)}")
-    lines.append(f"n = {count(test.found.n, 'case')}")
+    lines.append(f"n = {counted(test.found.n, 'case')}")
     arms = [own for arm in (study.reference, label) if (own := study.score(arm, region.name, LEVEL_SCORE))]
     means = [number(own.mean, digits) for own in arms]
     if [own.summary.n for own in arms] == [test.found.n] * 2:

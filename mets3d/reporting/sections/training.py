@@ -9,6 +9,7 @@ from mets3d.reporting.charts.training import overlay_figure, training_figure
 from mets3d.reporting.figures import Figures
 from mets3d.reporting.html_page import Section
 from mets3d.reporting.run_record import RunRecord
+from mets3d.wording import counted
 
 CAPTION = "Thin line: as logged; thick line: mean over neighbouring steps."
 OF_ARMS = "Of an arm of several runs: their mean, and as a band what lies between the lowest and the highest."
@@ -39,6 +40,6 @@ def _validated_on(record: RunRecord) -> str:
     if score_name(settings.best_by) not in logged:
         return "Validation is on held-out cases."
     of_all = score_name(settings.best_by, all_cases=True) in logged
-    which = f"{settings.cases} held-out cases; diamonds: on all of them" if of_all else "held-out cases"
+    which = f"{counted(settings.cases or 0, 'held-out case')}; diamonds: on all of them" if of_all else "held-out cases"
     chosen = f"those with the highest mean {SCORES[settings.best_by]}{' on all' * of_all}"
     return f"Validation is on {which}, rules {settings.rules}, on the store's grid; the weights are {chosen}."

@@ -13,7 +13,8 @@ from mets3d.reporting.pace import pace, seconds_in_words
 from mets3d.reporting.pictures.validation_slices import validation_slices
 from mets3d.reporting.rendering import render
 from mets3d.reporting.run_record import RunRecord
-from mets3d.reporting.sentences import count, duration, number, percent
+from mets3d.reporting.sentences import duration, number, percent
+from mets3d.wording import counted
 
 RELOAD_S = 30  # an open page of a run in training loads itself again
 TITLES = {
@@ -77,7 +78,7 @@ def _score(record: RunRecord, row: Row) -> float | None:
 def _scored(record: RunRecord, row: Row) -> str:
     """Says what a validation found, in the score by which the run chooses its weights, and when."""
     cases = row.get("cases")
-    of = f" over {count(int(cases), 'held-out case')}" if isinstance(cases, int | float) else ""
+    of = f" over {counted(int(cases), 'held-out case')}" if isinstance(cases, int | float) else ""
     score = number(_score(record, row), 3)
     return f"{SCORES[record.config.validate_.best_by]} {score}{of}, after step {row['step']:,}"
 

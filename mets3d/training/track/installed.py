@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from mets3d.config import Track
+from mets3d.wording import agreed
 
 PACKAGES = {"tensorboard": "TensorBoard", "trackio": "trackio"}  # by their names in `track.also`, which are pip's too
 
@@ -22,7 +23,7 @@ def check_installed(settings: Track) -> None:
     """Raises ValueError where `track.also` names a logger that is not installed."""
     missing = [name for name in settings.also if not is_installed(name)]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
+        verb = agreed(len(missing), "is", "are")
         raise ValueError(
             f"track.also names {' and '.join(PACKAGES[name] for name in missing)}, which {verb} not installed here; "
             f"pip install 'mets3d[{','.join(missing)}]', or leave it out of track.also"

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from mets3d.config import Config
-from mets3d.data.wording import counted
 from mets3d.log_names import ALL_CASES, CASES, SCORES, TRAIN, VALIDATION, score_name
 from mets3d.rundir import RunDir
 from mets3d.training.shown import Details
@@ -22,6 +21,7 @@ from mets3d.training.track.page_link import PageLink
 from mets3d.training.track.validation_files import forget_validations_after, write_validation
 from mets3d.training.track.wandb_link import WandbLink
 from mets3d.training.track.wandb_orders import wandb_is_wanted
+from mets3d.wording import counted
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

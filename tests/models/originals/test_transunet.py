@@ -240,7 +240,7 @@ def test_what_the_description_needs(small, gone, message):
 
 
 def test_a_state_dict_of_something_else():
-    with pytest.raises(ValueError, match=r"not the state dict of an original 3D TransUNet.*found 1 keys \(fc\.weight"):
+    with pytest.raises(ValueError, match=r"not the state dict of an original 3D TransUNet.*found 1 key \(fc\.weight"):
         from_original({"fc.weight": torch.zeros(2, 2)}, patch=(64, 64, 64))
     with pytest.raises(ValueError, match="found 0 keys"):
         from_original({}, patch=(64, 64, 64))

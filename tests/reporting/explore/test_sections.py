@@ -178,7 +178,7 @@ def test_dots_lie_on_the_map_s_side_and_sides_are_counted():
     lesion = replace(data.cases[0].lesions["TC"][0], place=(0.9, 0.9, 0.1), volume_mm3=3000.0)
     case = replace(data.cases[0], lesions={"WT": [lesion], "TC": [lesion], "ET": [], "RC": []})
     html = places_section(replace(data, cases=[case], places=collect_places([box_with(slice(14, 18))]))).html
-    assert "100 % of 1 lesion lie on the patient&#39;s right" in html
+    assert "100 % of 1 lesion lies on the patient&#39;s right" in html
     axial, coronal, sagittal = [
         (float(x) < 120, float(y) < 120) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', html)
     ]

@@ -324,7 +324,7 @@ def _difference(test: Difference) -> str:
 
 
 def _p(test: Difference, p: float | None) -> str:
-    return test.not_tested if p is None else f"{p:.3f}"
+    return str(test.not_tested or "") if p is None else f"{p:.3f}"
 
 
 def _by_seed(test: Difference) -> str:

@@ -6,6 +6,7 @@ value (in `whole_volume` or `lesion_wise`) and one row here.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from mets3d.rundir import DECODED_BY, TUNED_BY
 
 # comparison: tested without being named or ranked by; page: its tables; figure: its panels of all cases
 Place = Literal["console", "comparison", "page", "figure", "card"]
+# What a column holds: a share is from 0 to 1, counts and sizes are 0 or more, a change may be below 0.
+Kind = Literal["share", "count", "size", "change", "any number"]
 KEYS = ("case", "region", "rules")  # the first columns of scores.csv, which are no scores
 PATIENT = "patient"  # a column of it that is no score either, and that tables of earlier versions lack
 TEXTS = (PATIENT, DECODED_BY, TUNED_BY)  # all such columns
@@ -62,71 +65,95 @@ class Score:
     card_digits: int | None = None  # of the model card, where they are not `digits`
     given_by: Callable[[RuleSet], bool] = every
     summarised: bool = True  # over the cases of a cohort
+    kind: Kind = "any number"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest value that the column can hold."""
+        least = -math.inf if self.kind in ("change", "any number") else 0.0
+        return least, 1.0 if self.kind == "share" else math.inf
 
 
 def _hd95(column: str, name: str, shown: tuple[Place, ...] = (), *, first: bool = False) -> Score:
-    return Score(column, name, 1, "lower", "mm", "penalty", shown, first, card_digits=2)
+    return Score(column, name, 1, "lower", "mm", "penalty", shown, first, card_digits=2, kind="size")
 
 
-def _volume(column: str, name: str) -> Score:
-    return Score(column, name, 0, None, "mm3")
+def _share(
+    column: str,
+    name: str,
+    shown: tuple[Place, ...] = (),
+    *,
+    first: bool = False,
+    given_by: Callable[[RuleSet], bool] = every,
+) -> Score:
+    return Score(column, name, shown=shown, first=first, given_by=given_by, kind="share")
+
+
+def _count(
+    column: str, name: str, better: Literal["higher", "lower"] = "higher", shown: tuple[Place, ...] = ()
+) -> Score:
+    return Score(column, name, 0, better, shown=shown, kind="count")
+
+
+def _volume(column: str, name: str, kind: Kind = "size") -> Score:
+    return Score(column, name, 0, None, "mm3", kind=kind)
 
 
 def _spread(score: Score) -> Score:
     column, name = f"{score.column}_sd", f"{score.name}, SD of lesions"
-    return Score(column, name, score.digits, None, score.unit, given_by=scores_large_only)
+    return Score(column, name, score.digits, None, score.unit, given_by=scores_large_only, kind=score.kind)
 
 
 # Each also by size class, as in recall_2_to_27.
 BY_SIZE: tuple[Score, ...] = (
-    Score("found", "Lesions found", 0),
-    Score("missed", "Lesions missed", 0, "lower"),
-    Score("false", "False lesions", 0, "lower"),
-    Score("precision", "Precision of lesions"),
-    Score("recall", "Recall of lesions"),
-    Score("f1", "F1 of lesions"),
+    _count("found", "Lesions found"),
+    _count("missed", "Lesions missed", "lower"),
+    _count("false", "False lesions", "lower"),
+    _share("precision", "Precision of lesions"),
+    _share("recall", "Recall of lesions"),
+    _share("f1", "F1 of lesions"),
 )
 _LESION_WISE = (
-    Score("lesion_wise_dice", "Lesion-wise Dice", shown=("console", "page", "figure", "card"), first=True),
+    _share("lesion_wise_dice", "Lesion-wise Dice", ("console", "page", "figure", "card"), first=True),
     _hd95("lesion_wise_hd95", "Lesion-wise HD95", ("console", "page", "figure", "card"), first=True),
 )
 _LESION_WISE_NSD = (
-    Score("lesion_wise_nsd_0.5", "Lesion-wise NSD at 0.5 mm"),
-    Score("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", shown=("figure", "card"), first=True),
-    Score("lesion_wise_nsd_spacing", "Lesion-wise NSD at one voxel"),
+    _share("lesion_wise_nsd_0.5", "Lesion-wise NSD at 0.5 mm"),
+    _share("lesion_wise_nsd_1.0", "Lesion-wise NSD at 1 mm", ("figure", "card"), first=True),
+    _share("lesion_wise_nsd_spacing", "Lesion-wise NSD at one voxel"),
 )
 # The columns of every table come first and in this order; the others follow as a case gives them.
 SCORES: tuple[Score, ...] = (
     *_LESION_WISE,
-    Score("dice", "Whole-volume Dice", shown=("console", "comparison", "page", "card")),
+    _share("dice", "Whole-volume Dice", ("console", "comparison", "page", "card")),
     _hd95("hd95", "Whole-volume HD95", ("console", "comparison", "page", "card")),
-    Score("lesions_found", "Lesions found", 0, shown=("page",)),
-    Score("lesions_missed", "Lesions missed", 0, "lower", shown=("page",)),
-    Score("lesions_false", "False lesions", 0, "lower", shown=("page",)),
+    _count("lesions_found", "Lesions found", shown=("page",)),
+    _count("lesions_missed", "Lesions missed", "lower", ("page",)),
+    _count("lesions_false", "False lesions", "lower", ("page",)),
     *_LESION_WISE_NSD,
-    Score("nsd_0.5", "Whole-volume NSD at 0.5 mm"),
-    Score("nsd_1.0", "Whole-volume NSD at 1 mm"),
-    Score("nsd_spacing", "Whole-volume NSD at one voxel"),
-    Score("precision", "Precision of lesions"),
-    Score("recall", "Recall of lesions"),
-    Score("f1", "F1 of lesions", shown=("console", "comparison"), first=True),
-    Score("sensitivity", "Sensitivity of voxels"),
-    Score("specificity", "Specificity of voxels"),
+    _share("nsd_0.5", "Whole-volume NSD at 0.5 mm"),
+    _share("nsd_1.0", "Whole-volume NSD at 1 mm"),
+    _share("nsd_spacing", "Whole-volume NSD at one voxel"),
+    _share("precision", "Precision of lesions"),
+    _share("recall", "Recall of lesions"),
+    _share("f1", "F1 of lesions", ("console", "comparison"), first=True),
+    _share("sensitivity", "Sensitivity of voxels"),
+    _share("specificity", "Specificity of voxels"),
     _volume("reference_volume_mm3", "Volume of the reference"),
     _volume("prediction_volume_mm3", "Volume of the prediction"),
-    _volume("volume_error_mm3", "Error of the volume"),
-    Score("smallest_spacing_mm", "Smallest side of a voxel", 2, None, "mm", summarised=False),
+    _volume("volume_error_mm3", "Error of the volume", "change"),
+    Score("smallest_spacing_mm", "Smallest side of a voxel", 2, None, "mm", summarised=False, kind="size"),
     *map(_spread, (*_LESION_WISE, *_LESION_WISE_NSD)),
     *(
         replace(score, column=f"{size}_{score.column}", name=f"{score.name}, {size} ones", given_by=needs_dice)
         for size in ("large", "small")
         for score in BY_SIZE
     ),
-    Score("legacy_dice", "Dice after deletion", given_by=deletes_small),
-    Score("legacy_nsd_0.5", "NSD at 0.5 mm after deletion", given_by=deletes_small),
-    Score("legacy_nsd_1.0", "NSD at 1 mm after deletion", given_by=deletes_small),
+    _share("legacy_dice", "Dice after deletion", given_by=deletes_small),
+    _share("legacy_nsd_0.5", "NSD at 0.5 mm after deletion", given_by=deletes_small),
+    _share("legacy_nsd_1.0", "NSD at 1 mm after deletion", given_by=deletes_small),
     replace(_hd95("global_hd95", "HD95 in voxels"), unit="voxels", given_by=in_voxels),
-    Score("global_nsd", "NSD at half a voxel", given_by=in_voxels),
+    _share("global_nsd", "NSD at half a voxel", given_by=in_voxels),
 )
 # Words that give the direction of a column that somebody added to a table.
 HIGHER_WORDS = ("dice", "nsd", "f1", "precision", "recall", "sensitivity", "specificity", "found")

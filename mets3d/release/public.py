@@ -16,7 +16,9 @@ from mets3d.inference.members import Member
 from mets3d.rundir import PredictionsDir, RunDir
 from mets3d.statistics.cohort import cohort_table
 from mets3d.statistics.decodings import decoding_in_words, decoding_remarks
-from mets3d.statistics.score_table import read_scores
+from mets3d.statistics.edited_table import columns_in
+from mets3d.statistics.score_table import read_scores, table_of
+from mets3d.statistics.table_gaps import of_known_regions, table_gaps
 from mets3d.wording import counted
 
 # Every setting that is free text can hold a folder, a person or a project, and prediction needs none of them.
@@ -75,9 +77,13 @@ def public_scores(run: RunDir, member: Member, chosen: Path | None) -> PublicSco
     if chosen == NO_SCORES or (chosen is None and not run.scores.exists()):
         return PublicScores()
     file = run.scores if chosen is None else chosen
-    rows = read_scores(file)
+    rows, left_out = of_known_regions(read_scores(file))
+    if not rows:
+        raise ValueError(f"{file}: {left_out}; evaluate again, or leave the scores out with --scores none")
     _check_unseen(run, file, rows)
-    found = PublicScores(cohort_table(rows), decoding_remarks(rows, named=False), decoding_in_words(rows))
+    lacking = table_gaps(rows, columns_in(table_of(file)), _held_out(run) if chosen is None else (), named=False)
+    gaps = [f"the table of scores is not whole: {gap}" for gap in [left_out, *lacking] if gap]
+    found = PublicScores(cohort_table(rows), [*gaps, *decoding_remarks(rows, named=False)], decoding_in_words(rows))
     note = PredictionsDir(run.predictions).note
     if chosen is not None or not note.exists():
         return found
@@ -92,6 +98,11 @@ def public_scores(run: RunDir, member: Member, chosen: Path | None) -> PublicSco
     otherwise = made_by.get("decoding", {}) not in ({}, {name: asdict(setting) for name, setting in own.items()})
     caveat = "the scores are of predictions that were decoded with other thresholds than those exported here"
     return replace(found, caveats=[caveat, *found.caveats]) if otherwise else found
+
+
+def _held_out(run: RunDir) -> list[str]:
+    """Returns the cases that the run held out; none where it has no record of them."""
+    return list(read_object(run.split, may={"validation": NAMES}).get("validation", [])) if run.split.exists() else []
 
 
 def _check_unseen(run: RunDir, file: Path, rows: list[Row]) -> None:

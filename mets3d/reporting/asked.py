@@ -10,7 +10,7 @@ from mets3d.statistics.answer import LEVEL
 from mets3d.statistics.comparison_tables import p_text
 from mets3d.statistics.family import TOO_FEW, Difference
 from mets3d.statistics.lesion_counts import COUNTS
-from mets3d.wording import joined
+from mets3d.wording import agreed, joined
 
 # What the question asks first; false lesions are the price of found ones, and no score of the primary family.
 ASKED = {
@@ -86,17 +86,19 @@ def by_score(tests: Sequence[Difference]) -> str:
 def _by_region(own: Sequence[Difference]) -> str:
     """Says region by region what the tests of a score allow, as in `better in ET (p 0.012)`."""
     kinds: dict[str, list[str]] = {}
+    repeating: dict[str, list[str]] = {}  # what is repeated, and the regions in which it is
     for test in own:
-        if test.p_holm is None:
-            kinds.setdefault(test.not_tested or "not tested", []).append(test.region)
-            continue
-        low = test.p_holm < LEVEL
-        kind = "no difference shown" if not low else "better" if test.found.effect > 0 else "worse"
-        kinds.setdefault(kind, []).append(test.region + f" (p {p_text(test.p_holm)})" * low)
-    if len(kinds) == 1 and (kind := next(iter(kinds))) in ALIKE:
+        if test.p_holm is not None:
+            low = test.p_holm < LEVEL
+            kind = "no difference shown" if not low else "better" if test.found.effect > 0 else "worse"
+            kinds.setdefault(kind, []).append(test.region + f" (p {p_text(test.p_holm)})" * low)
+        elif test.not_tested and test.not_tested.why == "repeats":
+            repeating.setdefault(test.not_tested.repeated, []).append(test.region)
+        else:
+            kinds.setdefault(str(test.not_tested or "not tested"), []).append(test.region)
+    if len(kinds) == 1 and not repeating and (kind := next(iter(kinds))) in ALIKE:
         return kind
     order = sorted(kinds.items(), key=lambda item: item[0] not in ("better", "worse"))
-    return "; ".join(
-        f"{kind} in {joined(regions)}" if not kind.startswith("repeats") else f"{joined(regions)} {kind}"
-        for kind, regions in order
-    )
+    said = [f"{kind} in {joined(regions)}" for kind, regions in order]
+    said += [f"{joined(names)} {agreed(len(names), 'repeats', 'repeat')} {what}" for what, names in repeating.items()]
+    return "; ".join(said)

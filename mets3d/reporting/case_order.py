@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mets3d.evaluation.scores import score_of
 from mets3d.reporting.arms import pictured_run
 from mets3d.reporting.run_record import RunRecord
 from mets3d.statistics.score_table import values_of
@@ -34,6 +35,17 @@ def ranked_cases(records: Sequence[RunRecord]) -> list[str]:
         for case in values_of(record.score_rows(region.name), WORST_BY)
     }
     return [case for case in worst_first(records) if case in scored]
+
+
+def worst_by() -> str:
+    """Returns the name of the score that cases are ranked by."""
+    score = score_of(WORST_BY)
+    return WORST_BY if score is None else score.name
+
+
+def rank_in_words(case: str, ranked: Sequence[str]) -> str:
+    """Returns the rank of a case among those of `ranked_cases`, as in `case 2 of 7`; empty for one without a rank."""
+    return f"case {ranked.index(case) + 1} of {len(ranked)}" if case in ranked else ""
 
 
 def shown_run(record: RunRecord, case: str) -> RunRecord:

@@ -50,7 +50,7 @@ class CasePage:
     missing: str  # why there are no scans; empty where there are
     arms: tuple[ArmOfCase, ...]
     regions: tuple[Region, ...]
-    rank: str  # such as: 3 of 60, worst first
+    rank: str  # such as: Case 3 of 60, worst first
     previous: Neighbour | None
     following: Neighbour | None
     niivue: bool  # whether viewer/niivue.js is written

@@ -15,7 +15,7 @@ from mets3d.data import Progress
 from mets3d.data.cases import Case
 from mets3d.processes import worker_processes
 from mets3d.reporting.arms import pictured_run
-from mets3d.reporting.case_order import shown_run, trained_on, worst_first
+from mets3d.reporting.case_order import rank_in_words, ranked_cases, shown_run, trained_on, worst_by, worst_first
 from mets3d.reporting.case_page import ArmOfCase, CasePage, Neighbour, write_case_page
 from mets3d.reporting.rendering import TEMPLATES
 from mets3d.reporting.run_record import RunRecord
@@ -57,7 +57,7 @@ def _pages(records: Sequence[RunRecord], folder: ReportDir) -> list[CasePage]:
     scans, why = scanned_cases([pictured_run(record) for record in records])
     niivue = bool(scans) and write_niivue(folder.viewer)
     files = dict(zip(names, file_names(names), strict=True))
-    order = ", worst first" if any(record.scores for record in records) else ""
+    ranked = ranked_cases(records)
     pages = []
     for place, name in enumerate(names):
         before, after = names[max(0, place - 1) : place], names[place + 1 : place + 2]
@@ -68,13 +68,22 @@ def _pages(records: Sequence[RunRecord], folder: ReportDir) -> list[CasePage]:
             missing="" if name in scans else _why_no_scans(records, scans, why),
             arms=tuple(_arm(record, name) for record in records),
             regions=records[0].regions,
-            rank=f"Case {place + 1} of {len(names)}{order}",
+            rank=_rank(name, names, ranked),
             previous=next((Neighbour(other, files[other]) for other in before), None),
             following=next((Neighbour(other, files[other]) for other in after), None),
             niivue=niivue,
         )
         pages.append(replace(page, digest=_digest(page)))
     return pages
+
+
+def _rank(name: str, names: Sequence[str], ranked: Sequence[str]) -> str:
+    """Returns the place of a case: among those with a score its rank, as where it is pictured."""
+    if name in ranked:
+        return f"{rank_in_words(name, ranked).capitalize()}, worst first"
+    if ranked:
+        return f"Without a rank: {worst_by()} has no value here"
+    return f"Case {names.index(name) + 1} of {len(names)}"
 
 
 def _predicted(records: Sequence[RunRecord]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mets3d.statistics.decodings import decoding_remarks, different_decodings
 from mets3d.statistics.edited_table import columns_in, signs_of_a_spreadsheet
 from mets3d.statistics.pooled_runs import ArmRuns
 from mets3d.statistics.score_table import read_scores, table_of
-from mets3d.statistics.table_gaps import table_gaps
+from mets3d.statistics.table_gaps import of_known_regions, table_gaps
 from mets3d.wording import agreed, counted
 
 
@@ -42,20 +42,17 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
     method by itself, in the order given. Raises the errors of `method_names` and `read_scores`.
     """
     named = dict(zip(method_names(paths, names), paths, strict=True))
-    tables: dict[str, Sequence[Row]] = {name: read_scores(path) for name, path in named.items()}
-    gaps = [
-        f"{name}: {gap}" for name, rows in tables.items() for gap in table_gaps(rows, columns_in(table_of(named[name])))
-    ]
     runs = {name: path for name, path in named.items() if RunDir(path).config.is_file()}
-    edited = [f"{name}: {sign}" for name, path in named.items() if (sign := signs_of_a_spreadsheet(table_of(path)))]
     read = read_runs(list(runs.values())) if runs else []
+    held_out = {name: record.split.get("validation", ()) for name, record in zip(runs, read, strict=True)}
+    tables, said = _read(named, held_out)
     of_runs = {name: record for name, record in zip(runs, read, strict=True) if record.scores}
     if unclear := sorted(name for name in runs if name not in of_runs):
         raise ValueError(f"{runs[unclear[0]]}: expected scores by one rule set, found several; evaluate the run again")
     records = as_arms(read) if runs and not names else []
     if not any(record.runs for record in records):
         alone = _methods(tables, of_runs, [record.label for record in records if record.label in of_runs])
-        return replace(alone, remarks=[*edited, *gaps, *alone.remarks])
+        return replace(alone, remarks=[*said, *alone.remarks])
     others = {name: rows for name, rows in tables.items() if name not in runs}
     if shared := {record.label for record in records} & others.keys():
         raise ValueError(f"expected tables of other names than the arms, found {', '.join(shared)}; give --names")
@@ -69,8 +66,28 @@ def compared_tables(paths: Sequence[Path], names: Sequence[str] | None = None) -
         methods,
         {record.label: record.lesion_rows() for record in records},
         {record.label: arm_tables(record) for record in records},
-        [*edited, *gaps, *_remarks(records), *_left_out(read), *_of_decodings(methods)],
+        [*said, *_remarks(records), *_left_out(read), *_of_decodings(methods)],
     )
+
+
+def _read(
+    named: Mapping[str, Path], held_out: Mapping[str, Collection[str]]
+) -> tuple[dict[str, Sequence[Row]], list[str]]:
+    """Returns the rows of each table, and what is to be known of it: how it was saved, and what it lacks.
+
+    held_out: of a run, the cases that belong into its table. Raises ValueError for a table without a known region.
+    """
+    tables: dict[str, Sequence[Row]] = {}
+    saved, gaps = [], []
+    for name, path in named.items():
+        file = table_of(path)
+        tables[name], left_out = of_known_regions(read_scores(path))
+        if not tables[name]:
+            raise ValueError(f"{file}: {left_out}; write their names so, or evaluate again")
+        lacking = table_gaps(tables[name], columns_in(file), held_out.get(name, ()))
+        saved += [f"{name}: {sign}" for sign in [signs_of_a_spreadsheet(file)] if sign]
+        gaps += [f"{name}: {gap}" for gap in [left_out, *lacking] if gap]
+    return tables, [*saved, *gaps]
 
 
 def _methods(

@@ -19,8 +19,8 @@ from mets3d.rundir import DECODED_BY, PREDICTION_NOTE, TUNED_BY, open_run
 from mets3d.statistics.decodings import decoding_remarks
 from mets3d.statistics.edited_table import signs_of_a_spreadsheet
 from mets3d.statistics.score_table import numbers, read_cells, score_cells
-from mets3d.statistics.table_gaps import KNOWN, table_gaps, unknown_regions
-from mets3d.wording import agreed, counted, joined
+from mets3d.statistics.table_gaps import of_known_regions, table_gaps
+from mets3d.wording import agreed, counted
 
 # Of the records of a run: what the page does more with than write it.
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -161,14 +161,10 @@ def _read_scores(record: RunRecord) -> None:
 
 def _of_known_regions(record: RunRecord, cells: list[dict[str, str]]) -> list[dict[str, str]]:
     """Leaves out rows of regions that are none of ours, with a note."""
-    unknown = unknown_regions(cells)
-    if unknown:
-        text = (
-            f"{record.run.scores.name} has rows of {joined(unknown)}, expected {joined(KNOWN)} as regions: they are "
-            "left out."
-        )
-        record.notes.append(Note(text, evaluate_command(record), weighty=True))
-    return [row for row in cells if row["region"] not in unknown]
+    known, left_out = of_known_regions(cells)
+    if left_out:
+        record.notes.append(Note(f"{record.run.scores.name}: {left_out}.", evaluate_command(record), weighty=True))
+    return known
 
 
 def _check_cases(record: RunRecord) -> None:

@@ -53,7 +53,7 @@ def answer(method: str, differences: Sequence[Difference]) -> Answer:
     low = [test for test in own if _corrected(test) < LEVEL]
     better = tuple(test for test in low if _gains(test))
     worse = tuple(test for test in low if _losses(test))
-    too_few = [difference for difference in of_method if difference.not_tested == TOO_FEW]
+    too_few = [difference for difference in of_method if _for_want_of_patients(difference)]
     conclusion = _conclusion(of_method, better, worse)
     most_telling = too_few if too_few and conclusion == "too few patients" else of_method
     quoted = (better or worse or (_quoted(most_telling),))[0]
@@ -105,8 +105,12 @@ def _conclusion(
 def _of_too_few(differences: Sequence[Difference]) -> bool:
     """Returns whether there is no test, for want of patients with a value."""
     if any(difference.family != "exploratory" for difference in differences):
-        return not family_tests(differences) and any(own.not_tested == TOO_FEW for own in differences)
+        return not family_tests(differences) and any(map(_for_want_of_patients, differences))
     return all(difference.found.patients < FEWEST_PATIENTS for difference in differences)
+
+
+def _for_want_of_patients(difference: Difference) -> bool:
+    return difference.not_tested is not None and difference.not_tested.why == TOO_FEW
 
 
 def _quoted(differences: Sequence[Difference]) -> Difference | None:

@@ -64,7 +64,7 @@ def _compared(difference: Difference) -> Row:
         "p": difference.p,
         "p_holm": difference.p_holm,
         "family": difference.family,
-        "not_tested": difference.not_tested,
+        "not_tested": str(difference.not_tested or ""),
     }
 
 
@@ -129,7 +129,7 @@ def _cells(difference: Difference) -> tuple[str, ...]:
     numbers = (f"{found.reference_mean:.3f}", f"{found.method_mean:.3f}", f"{found.difference:+.3f}", interval)
     wins, effect = f"{found.improved}/{found.worsened}", f"{found.effect:+.2f}"
     tested = ("-" if p is None else p_text(p) for p in (difference.p, difference.p_holm))  # a console may be ASCII
-    kind = difference.not_tested or difference.family
+    kind = str(difference.not_tested or difference.family)
     return (difference.region, difference.score.column, *numbers, wins, effect, *tested, str(found.n), kind)
 
 

@@ -33,10 +33,23 @@ from mets3d.wording import counted
 # same under all rule sets; what else a rule set ranks by is in the ranking, which has a test of its own.
 PRIMARY = ("lesion_wise_dice", "lesion_wise_hd95", "lesions_found")
 
-TOO_FEW = "too few patients"  # why a difference is no test
+TOO_FEW: Literal["too few patients"] = "too few patients"
 
+Why = Literal["too few patients", "no difference", "repeats"]
 Family = Literal["primary", "declared", "exploratory"]
 Verdict = Literal["too few cases", "better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class NoTest:
+    """Why a declared difference is no test. repeated: of one that repeats another's numbers, which that is."""
+
+    why: Why
+    repeated: str = ""
+
+    def __str__(self) -> str:
+        """Returns it as it stands in tables, such as `repeats Lesions found in TC`."""
+        return f"{self.why} {self.repeated}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Difference:
     found: Paired
     family: Family = "exploratory"
     p_holm: float | None = None
-    not_tested: str = ""
+    not_tested: NoTest | None = None
     by_seed: Mapping[int, float] = field(default_factory=dict)
 
     @property
@@ -117,12 +130,12 @@ def with_tests(candidates: Sequence[Candidate], declared: Collection[str] | None
     return judged
 
 
-def _why_not(own: Difference, known: Difference) -> str:
+def _why_not(own: Difference, known: Difference) -> NoTest | None:
     if own.found.patients < FEWEST_PATIENTS:
-        return TOO_FEW
+        return NoTest(TOO_FEW)
     if not own.found.differing:
-        return "no difference"
-    return "" if known is own else f"repeats {known.score.name} in {known.region}"
+        return NoTest("no difference")
+    return None if known is own else NoTest("repeats", f"{known.score.name} in {known.region}")
 
 
 def _numbers(candidate: Candidate) -> bytes:
@@ -161,11 +174,11 @@ def family_in_words(differences: Sequence[Difference]) -> str:
 
 def _no_tests(declared: Sequence[Difference]) -> str:
     """Says which of the declared differences are no tests; empty where all are."""
-    kinds = Counter(difference.not_tested.split()[0] for difference in declared if difference.not_tested)
-    words = {
-        "no": "without any difference",
-        "repeats": "that repeat another's numbers",
-        "too": f"of fewer than {FEWEST_PATIENTS} patients",
+    kinds = Counter(difference.not_tested.why for difference in declared if difference.not_tested)
+    words: dict[Why, tuple[str, str]] = {
+        "no difference": ("without any difference",) * 2,
+        "repeats": ("that repeats another's numbers", "that repeat another's numbers"),
+        TOO_FEW: (f"of fewer than {FEWEST_PATIENTS} patients",) * 2,
     }
-    left = [f"{kinds[kind]} {said}" for kind, said in words.items() if kinds[kind]]
+    left = [f"{kinds[why]} {one if kinds[why] == 1 else more}" for why, (one, more) in words.items() if kinds[why]]
     return f" No tests: {' and '.join([', '.join(left[:-1]), left[-1]] if len(left) > 1 else left)}." if left else ""

@@ -16,7 +16,6 @@ from mets3d.statistics.edited_table import Columns, read_table
 
 CaseValues = dict[str, float]  # case -> value
 _NAMES = (*KEYS, *TEXTS, "lesion", "kind", "size_class")  # columns of the tables that hold no number, or a lesion's
-SHARE_DIGITS = 3  # of scores from 0 to 1; counts have none, distances one
 _PLACES = ("threshold", "x_mm", "y_mm", "z_mm", "i", "j", "k")  # columns of other tables than scores.csv that do
 
 
@@ -47,9 +46,7 @@ def _holds_number(column: str) -> bool:
 def _ends(column: str) -> tuple[float, float]:
     """Returns the least and the largest value that a column of scores can hold."""
     score = score_of(column)
-    if score is None or column == "volume_error_mm3":
-        return -math.inf, math.inf
-    return 0.0, 1.0 if score.better and score.digits == SHARE_DIGITS else math.inf
+    return (-math.inf, math.inf) if score is None else score.ends
 
 
 def numbers(row: Mapping[str, object]) -> dict[str, float]:

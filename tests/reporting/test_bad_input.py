@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mets3d.__main__ import main
+from mets3d.reporting.compared_tables import compared_tables
 from mets3d.reporting.read_run import read_run
 
 CASES = ("A", "B", "C", "D", "E", "F")
@@ -214,7 +215,7 @@ WHAT_IS_LEFT = {
     ),
     "there are regions that are none": (
         lambda head, rows: [head, *rows, changed(rows[0], 1, "EDEMA")],
-        "scores.csv has rows of EDEMA, expected WT, TC, ET and RC as regions: they are left out.",
+        "scores.csv: it has rows of EDEMA, expected WT, TC, ET and RC as regions: they are left out.",
     ),
 }  # fmt: skip
 
@@ -281,6 +282,32 @@ def test_compare_says_what_a_table_lacks_and_refuses_what_the_page_does(scored_r
     code, _, err = told("compare", whole, cut)
     assert (code, err.count("\n")) == (2, 1)
     assert f"{cut / 'scores.csv'}: line 19: dice: expected a number, found '1e400', which is infinite" in err
+
+
+def test_of_runs_and_tables_alike_other_regions_are_left_out_and_held_out_cases_missed(scored_run):
+    whole, cut = scored_run("whole"), scored_run("cut", 1)
+    head, *rows = lines_of(cut)
+    left = [*[row for row in rows if not row.startswith("C,")], changed(rows[0], 1, "et")]
+    (cut / "scores.csv").write_text("\n".join([head, *left]) + "\n")
+    other = "it has rows of et, expected WT, TC, ET and RC as regions: they are left out"
+    gone = "3 of 18 rows of a case and region are not in it (C WT, C TC, C ET), so means and tests are over the others"
+    of_runs, of_tables = (compared_tables(paths) for paths in ([whole, cut], [whole, cut / "scores.csv"]))
+    assert of_runs.remarks == [f"cut: {other}", f"cut: {gone}"]
+    assert of_tables.remarks == [f"cut: {other}"]  # what else it should have is not known of a table
+    for compared in (of_runs, of_tables):
+        assert {row["region"] for row in compared.scores["cut"]} == {"WT", "TC", "ET"}
+    assert said_of_scores(cut) == [f"scores.csv: {other}.", f"scores.csv: {gone}."]
+
+
+def test_a_table_of_other_regions_alone_is_refused_by_name(scored_run):
+    whole, cut = scored_run("whole"), scored_run("cut", 1)
+    head, *rows = lines_of(cut)
+    (cut / "scores.csv").write_text("\n".join([head, *[row.lower() for row in rows]]) + "\n")
+    said = "it has rows of et, tc and wt, expected WT, TC, ET and RC as regions: there is no row of these"
+    for path in (cut, cut / "scores.csv"):
+        with pytest.raises(ValueError, match=f"{cut / 'scores.csv'}: {said}; write their names so"):
+            compared_tables([whole, path])
+    assert said_of_scores(cut) == [f"scores.csv: {said}."]
 
 
 def test_names_in_a_record_that_are_none_are_left_out(scored_run):

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mets3d.data import quiet
 from mets3d.reporting import report
-from mets3d.reporting.case_pages import file_names
+from mets3d.reporting.case_order import ranked_cases
+from mets3d.reporting.case_pages import file_names, write_case_pages
 from mets3d.reporting.lesion_lines import PLACE
+from mets3d.reporting.read_run import read_runs
+from mets3d.reporting.sections.chosen_cases import chosen_cases
+from mets3d.rundir import ReportDir
 
 pytestmark = pytest.mark.usefixtures("empty_curves", "no_pictures")
 
@@ -59,6 +64,21 @@ def lesion_table(run: Path, case: str, places: dict[int, np.ndarray]) -> None:
         writer.writerow(["case", "region", "rules", "lesion", "kind", "reference_volume_mm3", "dice", *PLACE, "i"])
         for number, mm in places.items():
             writer.writerow([case, "ET", "brats2023", number, "found", 5.0, 0.5, *mm, 0])
+
+
+def test_a_case_has_one_rank_wherever_it_is_said_and_none_without_a_score(make_run, scores_of, tmp_path):
+    scores = scores_of(tuple("ABCD"), 0)
+    for region in ("WT", "TC", "ET"):
+        scores["B", region]["lesion_wise_dice"] = ""
+    records = read_runs([make_run(cases=tuple("ABCD"), scores=scores)])
+    ranked = sorted("ACD", key=lambda case: sum(scores[case, name]["lesion_wise_dice"] for name in ("WT", "TC", "ET")))
+    write_case_pages(records, ReportDir(tmp_path), ReportDir(tmp_path / "none"), jobs=1, progress=quiet)
+    pages = {case: (tmp_path / "cases" / f"{case}.html").read_text(encoding="utf-8") for case in "ABCD"}
+    for place, case in enumerate(ranked, 1):
+        assert f"Case {place} of 3, worst first." in pages[case]
+    assert "Without a rank: Lesion-wise Dice has no value here." in pages["B"]
+    chosen = dict(chosen_cases(ranked_cases(records), [*"ABCD"]))
+    assert chosen == {ranked[0]: "worst", ranked[1]: "case 2 of 3, median", ranked[2]: "best", "B": ""}
 
 
 def test_every_held_out_case_has_a_page_with_its_neighbours(make_run, data_set, scores_of, read_page, tmp_path):

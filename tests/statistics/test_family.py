@@ -13,7 +13,7 @@ from scipy import stats
 from mets3d.evaluation.scores import score_of
 from mets3d.statistics.comparison import compare_methods
 from mets3d.statistics.comparison_tables import comparison_csv, comparison_text
-from mets3d.statistics.family import Difference, family_in_words, family_tests
+from mets3d.statistics.family import Difference, NoTest, family_in_words, family_tests
 from mets3d.statistics.pooled_runs import MethodTables
 from mets3d.statistics.study_table import study_table
 
@@ -109,10 +109,10 @@ def test_page_and_compare_have_the_same_tests_and_p(name: str) -> None:
 def test_what_is_no_test_says_why() -> None:
     one, two, *_ = PAIRS["TC is ET in every case"]
     found = by_place(compare_methods({"one": one, "two": two}).differences)
-    assert {found["RC", column].not_tested for column in MAIN} == {"no difference"}
-    assert found["ET", "lesions_found"].not_tested == "repeats Lesions found in TC"
+    assert {str(found["RC", column].not_tested) for column in MAIN} == {"no difference"}
+    assert str(found["ET", "lesions_found"].not_tested) == "repeats Lesions found in TC"
     assert found["ET", "lesions_found"].family == "primary"
-    assert (found["WT", "dice"].not_tested, found["WT", "dice"].family) == ("", "exploratory")
+    assert (found["WT", "dice"].not_tested, found["WT", "dice"].family) == (None, "exploratory")
     assert all(own.found.interval is not None and (own.p is None) == (own.p_holm is None) for own in found.values())
     said = family_in_words(list(found.values()))
     assert (
@@ -120,6 +120,8 @@ def test_what_is_no_test_says_why() -> None:
         in said
     )
     assert "No tests: 3 without any difference and 3 that repeat another's numbers." in said
+    one_left = [own for own in found.values() if own.region != "ET" or own.score.column == MAIN[0]]
+    assert "and 1 that repeats another's numbers." in family_in_words(one_left)
 
 
 def test_what_too_few_patients_have_is_shown_without_interval_and_p() -> None:
@@ -140,7 +142,10 @@ def test_what_too_few_patients_have_is_shown_without_interval_and_p() -> None:
             few = found["ET", column]
             assert (few.found.n, few.found.interval, few.p, few.p_holm) == (4, None, None, None)
             assert found["WT", column].found.interval is not None
-        assert (found["ET", "lesion_wise_dice"].not_tested, found["ET", "dice"].not_tested) == ("too few patients", "")
+        assert (found["ET", "lesion_wise_dice"].not_tested, found["ET", "dice"].not_tested) == (
+            NoTest("too few patients"),
+            None,
+        )
         p_values = {key: test.p for key, test in found.items() if test.p_holm is not None}
         assert len(p_values) == 8
         assert {key: found[key].p_holm for key in p_values} == pytest.approx(step_down(p_values))
@@ -169,7 +174,7 @@ def test_time_points_that_cancel_out_in_every_patient_are_no_test() -> None:
         ]
 
     (own,) = compare_methods({"one": rows(0.0), "two": rows(0.1)}).differences
-    assert (own.not_tested, own.p) == ("no difference", None)
+    assert (own.not_tested, own.p) == (NoTest("no difference"), None)
     assert (own.found.improved, own.found.worsened) == (8, 8)
 
 
@@ -177,7 +182,7 @@ def test_rounding_is_no_difference() -> None:
     one = table(1)
     two = table(1, lesion_wise_dice=lambda row: row["lesion_wise_dice"] + 1e-13)
     found = compare_methods({"one": one, "two": two}).differences
-    assert {own.not_tested for own in found if own.family == "primary"} == {"no difference"}
+    assert {own.not_tested for own in found if own.family == "primary"} == {NoTest("no difference")}
     assert {own.found.interval for own in found} == {(0.0, 0.0)}
     assert {own.verdict for own in found} == {"no difference shown"}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mets3d.evaluation.scores import SCORES, Score
 from mets3d.statistics.score_table import columns_of, finite, numbers, read_scores
 
 HEAD = "case,region,rules,dice,hd95,f1\n"
@@ -26,6 +28,18 @@ def test_rows_with_what_they_hold(tmp_path: Path) -> None:
     ]
     assert read_scores(tmp_path) == read_scores(tmp_path / "scores.csv") == expected
     assert columns_of(expected) == ["case", "region", "rules", "dice", "hd95", "f1"]
+
+
+def test_what_a_column_can_hold_is_declared() -> None:
+    ends: dict[str, tuple[float, float]] = {"share": (0, 1), "count": (0, inf), "size": (0, inf), "change": (-inf, inf)}
+    for score in SCORES:
+        assert score.ends == ends[score.kind], score.column
+    by_name = {score.column: score.ends for score in SCORES}
+    assert by_name["dice"] == by_name["global_nsd"] == by_name["f1"] == (0, 1)
+    assert by_name["hd95"] == by_name["lesions_found"] == by_name["smallest_spacing_mm"] == (0, inf)
+    assert by_name["volume_error_mm3"] == (-inf, inf)
+    three_digits = Score("made_up", "Made-up distance", better="lower", unit="mm")
+    assert three_digits.ends == (-inf, inf), "a number with three decimals need not be a share"
 
 
 def test_what_is_no_score_table(tmp_path: Path) -> None:

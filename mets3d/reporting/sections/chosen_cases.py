@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mets3d.data.cases import Case, find_cases
+from mets3d.reporting.case_order import rank_in_words
 from mets3d.reporting.run_record import Note, RunRecord
 
 
@@ -80,4 +81,4 @@ def _standing(case: str, ranked: Sequence[str]) -> str:
     if rank in (0, amount - 1):
         return "best" if rank else "worst"
     median = amount > 2 and rank in {(amount - 1) // 2, amount // 2}
-    return f"case {rank + 1} of {amount}" + (", median" if median else "")
+    return rank_in_words(case, ranked) + (", median" if median else "")

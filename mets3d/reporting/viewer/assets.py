@@ -11,6 +11,7 @@ from markupsafe import Markup
 from mets3d.reporting.viewer.fetch import TARGET as NIIVUE
 
 HERE = Path(__file__).parent
+VIEWER = ("volumes.js", "planes.js", "niivue_screen.js", "viewer.js")
 LICENCE = HERE / "niivue_license.txt"
 NOT_BUILT_IN = "Plain viewer: this installation was built without NiiVue."
 NOT_BESIDE = "Plain viewer: the file viewer/niivue.js is not beside this report."
@@ -23,8 +24,9 @@ def has_niivue() -> bool:
 
 @cache
 def viewer_script() -> Markup:
-    """Reads our viewer, a classic script."""
-    return Markup((HERE / "viewer.js").read_text(encoding="utf-8"))
+    """Reads our viewer, a classic script, from its files in the order in which they need each other."""
+    parts = "\n".join((HERE / name).read_text(encoding="utf-8") for name in VIEWER)
+    return Markup(f'"use strict";\n\n(() => {{\n{parts}}})();\n')
 
 
 def niivue_script() -> Markup:

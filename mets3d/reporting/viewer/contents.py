@@ -47,7 +47,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class ViewerContents:
-    """The data that viewer.js reads, and the names of the controls that the template writes."""
+    """The data that the viewer reads, and the names of the controls that the template writes."""
 
     data: dict[str, Any]
     sequences: list[Overlay]

@@ -1,4 +1,4 @@
-"""Puts configurations, launch files, train.py and NiiVue into what is built; everything else is in pyproject.toml."""
+"""Puts what lies beside the package, and NiiVue, into what is built; everything else is in pyproject.toml."""
 
 import runpy
 import shutil
@@ -8,7 +8,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
-SHIPPED = ("configs", "accelerate_configs", "train.py")  # see mets3d/shipped.py
+JOBS = ("deploy/slurm", "deploy/trainjob.yaml", "deploy/two_hosts.sh")
+SHIPPED = ("configs", "accelerate_configs", "train.py", *JOBS)  # see mets3d/shipped.py
 FETCH = Path(__file__).parent / "mets3d" / "reporting" / "viewer" / "fetch.py"
 
 
@@ -31,6 +32,7 @@ class BuildWithFiles(build_py):
         inside.mkdir(parents=True)
         for name in SHIPPED:
             source = Path(__file__).parent / name
+            (inside / name).parent.mkdir(exist_ok=True)
             (shutil.copytree if source.is_dir() else shutil.copy)(source, inside / name)
 
 

@@ -1,4 +1,4 @@
-"""Finds what comes with the package beside its code: configurations, launch files and train.py.
+"""Finds what comes with the package beside its code: configurations, launch files, job scripts and train.py.
 
 In a checkout they lie beside the package; a wheel holds them inside it, where setup.py puts them.
 """
@@ -12,11 +12,12 @@ INSIDE = PACKAGE / "shipped_files"
 
 CONFIGS, LAUNCH_FILES, TRAIN = "configs", "accelerate_configs", "train.py"
 RECIPES = "recipes"  # a folder of CONFIGS
+JOBS = ("deploy/slurm", "deploy/trainjob.yaml", "deploy/two_hosts.sh")  # for clusters and hosts without a checkout
 REMEDY = "install it anew from a wheel or a checkout"
 
 
 def shipped(name: str) -> Path:
-    """Returns the path of a file or folder that comes with the package: CONFIGS, LAUNCH_FILES or TRAIN."""
+    """Returns the path of a file or folder that comes with the package: CONFIGS, LAUNCH_FILES, TRAIN or one of JOBS."""
     if INSIDE.is_dir():
         return INSIDE / name
     # Beside an installed package may lie other packages' files of these names.

@@ -15,7 +15,7 @@ import pytest
 from mets3d.__main__ import main
 from mets3d.config import ConfigError, load
 from mets3d.reporting.viewer.fetch import MEMBER_SHA256
-from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
+from mets3d.shipped import CONFIGS, JOBS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 from tests.builders.runs import ROOT
 
 
@@ -77,7 +77,7 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     pytest.importorskip("setuptools", reason="builds the wheel")
     source, site, work = (tmp_path / name for name in ("source", "site", "work"))
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("mets3d", "configs", "accelerate_configs"):
+    for name in ("mets3d", "configs", "accelerate_configs", "deploy"):
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ("train.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
@@ -94,6 +94,8 @@ def test_a_wheel_trains_without_the_checkout(tmp_path: Path, phantom_store: Path
     assert (viewer / niivue.name).read_bytes() == niivue.read_bytes()
     assert "BSD 2-Clause" in (viewer.parent / "niivue_license.txt").read_text(encoding="utf-8")
     assert not (source / "mets3d" / "shipped_files").exists()
+    for name in JOBS:
+        assert (site / "mets3d" / "shipped_files" / name).exists(), name
     templates = {file.name for file in (ROOT / "mets3d" / "reporting" / "templates").iterdir()}
     assert {file.name for file in (site / "mets3d" / "reporting" / "templates").iterdir()} == templates
     done = subprocess.run(

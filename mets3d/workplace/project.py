@@ -1,4 +1,4 @@
-"""Makes the folder of a new project: configuration, launch files, train.py and a Makefile of the stages."""
+"""Makes the folder of a new project: configuration, launch files, job scripts, train.py, a Makefile of the stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from mets3d.files import read_text, replacing, write_text
-from mets3d.shipped import CONFIGS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
+from mets3d.shipped import CONFIGS, JOBS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 
 MAKEFILE = Path(__file__).parent / "project.mk"
 GIT_IGNORES = "data/\nexplore/\noutputs/\nruns/\nstores/\nwandb/\n__pycache__/\n"
@@ -37,7 +37,10 @@ def write_project(folder: Path, base: str = BASE) -> list[str]:
         ignored = shutil.ignore_patterns("__pycache__")
         for part in (CONFIGS, LAUNCH_FILES):
             shutil.copytree(shipped(part), temporary / part, ignore=ignored)
-        shutil.copy(shipped(TRAIN), temporary / TRAIN)
+        for part in (TRAIN, *JOBS):
+            source, target = shipped(part), temporary / part
+            target.parent.mkdir(exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
         write_text(temporary / CONFIGS / f"{name}.yaml", _configuration(name, base))
         for file in (temporary / CONFIGS).rglob("*.yaml"):  # all of them read the project's store
             write_text(file, read_text(file).replace(f"stores/{BASE}", f"stores/{name}"))

@@ -14,6 +14,10 @@ from mets3d.__main__ import main, parser_of, verb_table
 from mets3d.config import load
 from tests.builders.runs import ROOT
 
+# What the pages on Slurm, Kubernetes and two hosts name; the image's own files and SkyPilot's need a checkout.
+JOBS = [f"deploy/{name}" for name in ("slurm/folds.sbatch", "slurm/sweep.sbatch", "slurm/nodes.sbatch")]
+JOBS += ["deploy/trainjob.yaml", "deploy/two_hosts.sh"]
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -29,7 +33,9 @@ def test_it_holds_what_a_checkout_has_for_its_user(project: Path) -> None:
             if file.parent.name == "sweeps":
                 text = text.replace("configs/brats_mets.yaml", "configs/metastases.yaml")
             assert (project / file.relative_to(ROOT)).read_text(encoding="utf-8") == text
-    assert (project / "train.py").read_bytes() == (ROOT / "train.py").read_bytes()
+    for name in ("train.py", *JOBS):
+        assert (project / name).read_bytes() == (ROOT / name).read_bytes()
+        assert (project / name).stat().st_mode == (ROOT / name).stat().st_mode
     assert {"runs/", "data/", "stores/"} <= set((project / ".gitignore").read_text().split())
 
 
@@ -60,7 +66,7 @@ def test_an_empty_folder_is_filled_and_stays_the_same_folder(tmp_path: Path, mon
     assert main(["init", "."]) == 0
     assert Path("Makefile").is_file(), "the shell's folder was replaced"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".gitignore", "Makefile", "accelerate_configs", "configs", "train.py",
+        ".gitignore", "Makefile", "accelerate_configs", "configs", "deploy", "train.py",
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -178,6 +179,33 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         path = ROOT / name
         if path.suffix in kinds and path.is_file():
             assert not wrong.search(path.read_text(errors="replace")), name
+
+
+def blocks(document: str) -> list[list[str]]:
+    """The indented blocks of a document, each as its lines."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [block.splitlines() for block in re.findall(r"(?:^    .*\n)+", text, re.M)]
+
+
+def test_the_documents_have_the_layers_and_rooms_that_there_are() -> None:
+    layers = [
+        {name.strip() for name in line.split("|")}
+        for line in next(contract["layers"] for contract in CONTRACTS if contract["name"] == "layers")
+    ]
+    (shown,) = (lines for lines in blocks("CONTRIBUTING.md") if lines[0].lstrip().startswith("__main__"))
+    assert [{name.strip() for name in line.split("|")} - {"train.py"} for line in shown] == layers
+    (tour,) = (lines for lines in blocks("docs/explanation/code.md") if "mets3d/" in "".join(lines))
+    named = {line.split()[0].rstrip("/").removesuffix(".py") for line in tour if re.match(r" {6}\S", line)}
+    assert named == set().union(*layers)
+    folders = {line.split()[0].rstrip("/") for line in tour if re.match(r" {4}\S", line)}
+    there = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0].isalpha()}
+    assert folders - {"train.py"} <= there
+    assert {"mets3d", "tests", "benchmarks", "docs", "deploy", "configs", "accelerate_configs"} <= folders
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == mets3d.__version__
 
 
 def test_every_extra_that_is_named_exists() -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from mets3d.__main__ import main
+from mets3d.config import load
 from mets3d.data.cases import find_cases
 from mets3d.phantoms.synth import synthesise
 from mets3d.verbs.table import parser_of, verb_table
@@ -122,6 +123,14 @@ def test_commands_for_containers_and_schedulers_are_those_of_the_command_line() 
     """What stands behind the image's name, or a job script's, is read by the parser of the verb that is called."""
     called = {"folds.sbatch": ["train"], "sweep.sbatch": ["sweep"], "nodes.sbatch": ["train"]}
     read = 0
+    for number in ("0", "1"):
+        text = (HOW_TO / "clusters.md").read_text(encoding="utf-8")
+        (line,) = re.findall(rf"^    GPUS=4 (deploy/two_hosts.sh {number} .*)$", text, re.M)
+        script, rank, _, *words = shlex.split(line)
+        assert ((ROOT / script).is_file(), rank) == (True, number)
+        load(words)
+    for file in re.findall(r"^    (?:kubectl apply --filename|sky jobs launch) (\S+)", text, re.M):
+        assert (ROOT / file).is_file(), file
     for page in ("docker.md", "slurm.md"):
         text = (HOW_TO / page).read_text(encoding="utf-8").replace("\\\n", " ")
         for line in re.findall(r"^    (docker run|sbatch) (.*)$", text, re.M):
@@ -147,6 +156,7 @@ def test_every_page_that_is_run_has_commands_and_others_say_why() -> None:
         "howto/gpus.md",  # needs GPUs
         "howto/slurm.md",  # needs a scheduler
         "howto/docker.md",  # needs an engine
+        "howto/clusters.md",  # needs several hosts
     }
     for page in PAGES:
         assert len(list(commands(ROOT / "docs" / page))) >= 2, page

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from tests.builders.runs import ROOT
@@ -45,6 +46,21 @@ def test_without_a_run_the_page_has_the_cells_and_says_so(tmp_path: Path, monkey
     assert "built without running the notebook" in page
     cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
     assert page.count("```python") == sum(cell["cell_type"] == "code" for cell in cells)
+
+
+def test_what_other_code_gave_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "site"))
+    import notebook_page
+
+    run = notebook_page.read(notebook_page.NOTEBOOK)
+    last = next(cell for cell in reversed(run.cells) if cell.cell_type == "code")
+    last.outputs = [nbformat.v4.new_output("stream", name="stdout", text="what a cell gave\n")]
+    for digest, shown in ((notebook_page.code_digest(), True), ("that of other code", False)):
+        run.metadata[notebook_page.CODE] = digest
+        nbformat.write(run, tmp_path / "run.ipynb")
+        page = pages_of(tmp_path / "run.ipynb", monkeypatch)["notebook.md"]
+        assert ("what a cell gave" in page) is shown
+        assert ("built without running the notebook" in page) is not shown
 
 
 def pages_of(executed: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -16,8 +16,11 @@ STEMS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.M)
 
 @cache
 def literals() -> tuple[str, ...]:
-    """Every piece of text in the code, parts of f-strings among them, as Python joins them; docstrings left out."""
-    found = []
+    """Every piece of text in the code, parts of f-strings among them, as Python joins them; docstrings left out.
+
+    The scripts of the image are one piece each.
+    """
+    found = [file.read_text(encoding="utf-8") for file in (ROOT / "deploy").glob("*.sh")]
     for file in (ROOT / "mets3d").rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -34,6 +37,12 @@ def test_the_page_has_the_common_messages() -> None:
 @pytest.mark.parametrize("stem", STEMS)
 def test_message_is_in_the_code(stem: str) -> None:
     assert any(stem in text for text in literals()), "reworded or gone: take the page along"
+
+
+def test_the_image_s_own_messages_are_there() -> None:
+    for script in ("entrypoint.sh", "healthcheck.sh"):
+        text = (ROOT / "deploy" / script).read_text(encoding="utf-8")
+        assert [stem for stem in STEMS if stem in text], script
 
 
 def test_every_row_has_cause_and_remedy() -> None:

@@ -109,7 +109,7 @@ def _score(folder: Path) -> float:
 KEPT_SCORES = re.compile(
     r"case|region|rules|patient|(lesion_wise_)?(dice|hd95)|lesions_(found|missed|false)|f1|(found|missed)_.*\d.*"
 )
-KEPT_LESIONS = re.compile(r"case|region|lesion|kind|dice|hd95")
+KEPT_LESIONS = re.compile(r"case|region|rules|lesion|kind|dice|hd95")
 
 
 def keep(place: Place) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,8 @@ def _start(mode: str) -> str:
         dice = _record(folder)["dice"]
         reached = ", ".join(f"{region} {value:.2f}" for region, value in dice.items())
         cells.append(f"seed {_seed_of(folder)}: {reached}{'' if min(dice.values()) >= LEARNED else ', does not count'}")
-    return f"Dice of the starts on the inner heads: {'; '.join(cells)}.\n\n" if cells else ""
+    text = f"Dice of the starts on the inner heads: {'; '.join(cells)}."
+    return f"{textwrap.fill(text, 100)}\n\n" if cells else ""
 
 
 def _same_start(folders: Sequence[Path]) -> None:
@@ -324,7 +326,9 @@ def _difference(test: Difference) -> str:
 
 
 def _p(test: Difference, p: float | None) -> str:
-    return str(test.not_tested or "") if p is None else f"{p:.3f}"
+    if p is None:
+        return str(test.not_tested or "")
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _by_seed(test: Difference) -> str:

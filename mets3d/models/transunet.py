@@ -16,6 +16,7 @@ from mets3d.models.queries import QueryDecoder
 from mets3d.models.vit import ViTBottleneck
 from mets3d.ops.voxels import Shape3
 from mets3d.shapes import Image, Keys, SegOutput
+from mets3d.wording import counted
 
 Mode = Literal["cnn", "encoder", "decoder", "both"]
 Activation = Literal["sigmoid", "softmax"]
@@ -245,7 +246,9 @@ def _kernels(kernels: Sequence[Sequence[int]] | None, levels: int) -> tuple[Shap
         raise ValueError("strides is empty; expected one entry a level")
     sizes = _triples("kernels", kernels if kernels is not None else ((3, 3, 3),) * (levels + 1))
     if len(sizes) != levels + 1:
-        raise ValueError(f"kernels has {len(sizes)} entries; expected one more than strides, {levels + 1}")
+        raise ValueError(
+            f"kernels has {counted(len(sizes), 'entry', 'entries')}; expected one more than strides, {levels + 1}"
+        )
     for index, kernel in enumerate(sizes):
         if any(size % 2 == 0 for size in kernel):
             raise ValueError(f"kernels[{index}] is {kernel}; expected odd sizes, which keep the size of a feature map")

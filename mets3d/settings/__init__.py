@@ -220,7 +220,8 @@ class Config(Section):
         weights, labels = self.loss.boundary_label_weights, 4 if self.data.cavity else 3
         if weights is not None and len(weights) != labels:
             raise ValueError(
-                f"loss.boundary_label_weights has {len(weights)} entries, expected {labels}: one for each of "
+                f"loss.boundary_label_weights has {counted(len(weights), 'entry', 'entries')}, "
+                f"expected {labels}: one for each of "
                 f"{'WT, TC, ET' if self.data.target == 'regions' else 'NETC, SNFH, ET'}{', RC' * self.data.cavity}"
             )
         if self.loss.batch_dice and self.model.has_queries and not self.model.has_deep_heads:

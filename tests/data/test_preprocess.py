@@ -205,7 +205,7 @@ def test_remarks(tmp_path: Path) -> None:
         make_case(data, name, volumes={"seg": cavity})
     make_case(data, "E-000", volumes={"seg": None})
     without, cavities = preprocess(data, tmp_path / "store", SETTINGS, data=Data())
-    assert "1 of 6 cases have no reference" in without
+    assert "1 of 6 cases has no reference" in without
     assert "E-000" in without
     assert "in 2 cases and became background" in cavities
     assert "E-000" not in open_store(tmp_path / "store").cases

@@ -102,7 +102,7 @@ def test_one_voxel_of_a_lesion_outside_is_a_warning(
         labels[voxel] = 2
     (finding,) = check_case(make_case(tmp_path, volumes={"seg": labels}), Data())
     assert (finding.severity, finding.what) == (severity, "label outside the brain")
-    assert finding.detail.startswith(f"{len(voxels)} label voxels")
+    assert finding.detail.startswith("1 label voxel lies" if len(voxels) == 1 else f"{len(voxels)} label voxels lie")
 
 
 def test_up_to_a_hundredth_of_a_large_lesion_is_a_warning(tmp_path: Path) -> None:

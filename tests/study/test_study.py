@@ -488,7 +488,7 @@ def test_test_cases_that_a_run_has_seen_are_refused(
             split["training"] = ["BraTS-MET-90002-000"]
         for name in NAMES:
             write_json(bench.study.run(name).split, split)
-        with pytest.raises(ValueError, match=r"blob_0 was trained or validated on the patients of 1 test cases"):
+        with pytest.raises(ValueError, match=r"blob_0 was trained or validated on the patients of 1 test case, such"):
             run_on_test(read_sweep(str(bench.file)), Order(bench.study, Machine(1, ())), test, print)
     assert not bench.study.ledger.exists(), "nothing was used"
 

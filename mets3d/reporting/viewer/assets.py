@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mets3d.reporting.viewer.fetch import TARGET as NIIVUE
 
 HERE = Path(__file__).parent
-VIEWER = ("volumes.js", "planes.js", "niivue_screen.js", "viewer.js")
+VIEWER = ("volumes.js", "planes.js", "screen.js", "viewer.js")
 LICENCE = HERE / "niivue_license.txt"
 NOT_BUILT_IN = "Plain viewer: this installation was built without NiiVue."
 NOT_BESIDE = "Plain viewer: the file viewer/niivue.js is not beside this report."

@@ -1,4 +1,4 @@
-/* Shows a case in three planes: by NiiVue (niivue_screen.js), else by plain planes (planes.js). This file has what both
+/* Shows a case in three planes: by NiiVue (screen.js), else by plain planes (planes.js). This file has what both
    show and the controls that change it; `assets.viewer_script` puts the files into one script.
 
    The page holds the volumes as mosaics of their axial slices, base64, in the element of class "case-data". Everything is

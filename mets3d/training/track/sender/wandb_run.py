@@ -89,7 +89,7 @@ class Log:
 
     def __init__(self, wandb: Any, run: Any, validations: Mapping[str, str], say: Event):
         self.wandb, self.run, self.validations, self.say = wandb, run, validations, say
-        self.first: int = run.step
+        self.first: int = run.starting_step
         self.best, self.skips = Best(), Skips()
         self.defined: set[str] = set()
         run.define_metric(STEP, hidden=True, summary="none")

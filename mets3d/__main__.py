@@ -39,6 +39,9 @@ def _run(name: str, verb: Verb, options: argparse.Namespace) -> int:
         if is_main_process():
             print(f"mets3d {name}: {error}{HOW_TO_GO_ON if disk else ''}", file=sys.stderr)
         return 1 if disk else int(getattr(error, "exit_code", 2))  # see mets3d.files.WeightsError
+    except MemoryError:
+        print(f"mets3d {name}: memory is not enough; close other programs, or use smaller scans", file=sys.stderr)
+        return 1
     except BrokenExecutor:
         print(f"mets3d {name}: a worker process died, most likely for memory; use fewer --jobs", file=sys.stderr)
         return 1

@@ -207,6 +207,11 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def is_plain_name(name: str) -> bool:
+    """Returns whether a name names something in the folder it is joined to, and nothing above or below it."""
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & {*name}
+
+
 def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits. Raises OSError where it cannot be read."""
     with path.open("rb") as stream:
@@ -221,9 +226,23 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, sort_keys=False) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Reads JSON that somebody else may have written. Raises json.JSONDecodeError and UnicodeDecodeError, nothing else.
+
+    Python's own answers nesting without end and a number of thousands of digits with errors of other kinds.
+    """
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (ValueError, RecursionError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+        raise json.JSONDecodeError(what, "", 0) from None
+
+
 def read_json(path: Path) -> Any:
-    """Reads a JSON file. Raises FileNotFoundError and json.JSONDecodeError; `read_object` explains them."""
-    return json.loads(read_text(path))
+    """Reads a JSON file. Raises FileNotFoundError and the errors of `parse_json`; `read_object` explains them."""
+    return parse_json(read_text(path))
 
 
 @dataclass(frozen=True)
@@ -261,7 +280,7 @@ def read_object(
     rest = f"; {advice}" if advice else ""
     try:
         content = read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected JSON, found something else ({error}){rest}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected {OBJECT.words}, found {_shown(content)}{rest}")

@@ -23,7 +23,6 @@ runs/NAME/
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.config import Config, ConfigError, load_file
-from mets3d.files import MissingWeightsError, read_json, read_text, write_text, write_with
+from mets3d.files import MissingWeightsError, parse_json, read_json, read_text, write_text, write_with
 
 SCORE_TABLE = "scores.csv"
 PREDICTION_NOTE = "predict.json"  # in a folder of predictions: the run and the cases they belong to
@@ -164,7 +163,7 @@ class RunDir:
         for whole_line in lines:
             line = whole_line.strip(b"\0")  # a power cut leaves blocks of zeros before what was written later
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:  # UnicodeDecodeError is one too
                 continue
             if isinstance(row, dict) and type(row.get("step")) is int and isinstance(row.get("kind", ""), str):

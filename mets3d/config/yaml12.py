@@ -9,13 +9,12 @@ from typing import Any
 
 import yaml
 
+from mets3d.config.bounded_yaml import read_bounded
+
 
 def load_yaml(text: str) -> Any:
     """Reads YAML 1.2 as plain values. Raises yaml.YAMLError."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except RecursionError:
-        raise yaml.YAMLError("it is nested too deeply") from None
+    return read_bounded(text, _Loader)
 
 
 def dump_yaml(content: Any) -> str:

@@ -19,6 +19,7 @@ from mets3d.data.masks import brain_masks, take_masks
 from mets3d.data.patients import patient_of, patients_of
 from mets3d.data.tree import SUFFIXES, Tree, folded, read_tree, stem_of, visible_files
 from mets3d.data.wording import WHOLE_SET
+from mets3d.files import is_plain_name
 from mets3d.settings import Data
 from mets3d.wording import counted
 
@@ -56,6 +57,7 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
             layout.find(tree, found)
     if not found.cases:
         raise DataError(_no_case(tree))
+    _expect_plain_names(found)
     placed, findings = _each_once(found)
     masks = brain_masks(everything, {name: each.case for name, each in placed.items()})
     take_masks(tree, masks)
@@ -73,6 +75,17 @@ def find_cases(folder: Path, data: Data | None = None) -> CaseList:
     return CaseList(
         _with_patients(cases, data, placed), dict(Counter(each.counted_in for each in kept)), findings + mixed, said
     )
+
+
+def _expect_plain_names(found: Found) -> None:
+    """Raises DataError for names of cases that would lead to another folder than the one they are joined to."""
+    wrong = sorted({each.case.name for each in found.cases if not is_plain_name(each.case.name)})
+    if wrong:
+        raise DataError(
+            f"expected names of cases without / and \\, found {wrong[0]!r}"
+            + (f" and {len(wrong) - 1} more" if wrong[1:] else "")
+            + "; correct `case` in dataset.yaml, or rename the case"
+        )
 
 
 def excluded_cases(cases: CaseList) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mets3d.data import DataError
-from mets3d.files import NAMES
+from mets3d.files import NAMES, parse_json
 from mets3d.wording import counted
 
 Entry = dict[str, list[str]]  # of splits_final.json: the cases to train on and those held out
@@ -95,8 +95,8 @@ def _named(file: Path, cases: Collection[str]) -> Iterator[tuple[str, Named]]:
 
 def _of_json(file: Path, text: str) -> Iterator[tuple[str, Named]]:
     try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = parse_json(text)
+    except json.JSONDecodeError as error:
         raise DataError(f"{file}: data.split: begins like JSON and is none: {error}") from None
     entries = [content] if isinstance(content, dict) else content
     if not entries:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from mets3d.data import DataError
 from mets3d.data.cases import Case
 from mets3d.data.nifti import read_header
 from mets3d.data.reading import scans_of
+from mets3d.free_memory import free_memory
 from mets3d.processes import cores
 from mets3d.wording import counted
 
@@ -21,7 +19,6 @@ BYTES_PER_VALUE = 5  # per voxel and sequence: read as float32, stored as float1
 BYTES_PER_VOXEL = 12  # beside these: one sequence while it is resampled and normalised, brain and labels
 BYTES_AT_REST = 100_000_000
 VALUES_WORTH_A_WORKER = 20_000_000  # a second of work, which is what the start of a worker costs
-NO_LIMIT = 1 << 60  # what version 1 of control groups writes where there is none is about 2**63
 GB = 1e9
 
 
@@ -69,45 +66,3 @@ def voxels_of(case: Case) -> int:
 def bytes_of_worker(voxels: int, sequences: int) -> int:
     """Returns what a process needs at most while it prepares a case of so many voxels."""
     return BYTES_AT_REST + voxels * (sequences * BYTES_PER_VALUE + BYTES_PER_VOXEL)
-
-
-def free_memory(root: Path = Path("/")) -> int:
-    """Returns the bytes that processes may still take: of this host, and within every control group around them."""
-    return max(0, min([int(psutil.virtual_memory().available), *_left_in_groups(root)]))
-
-
-def _left_in_groups(root: Path) -> list[int]:
-    """Returns what is left within the limit of each control group that this process is in, of either version."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
-        return []
-    left = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        limit, used = _FILES[controllers]
-        top = root / "sys/fs/cgroup" / controllers
-        # In a container the path can be the host's, which is not there: the top then is the container's own group.
-        inner = top.joinpath(*Path(path).parts[1:])
-        for group in [inner, *inner.parents]:
-            amount = _left_in_group(group, limit, used)
-            left += [] if amount is None else [amount]
-            if group == top:
-                break
-    return left
-
-
-_FILES = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
-
-
-def _left_in_group(group: Path, limit: str, used: str) -> int | None:
-    """Returns what is left in one group, in which cached files count as used and can be dropped; None without limit."""
-    try:
-        most, taken = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
-        statistics = (group / "memory.stat").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):  # no such group, or `max`
-        return None
-    cached = next((int(line.split()[1]) for line in statistics if line.startswith("inactive_file ")), 0)
-    return None if most > NO_LIMIT else most - taken + cached

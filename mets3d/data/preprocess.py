@@ -27,7 +27,7 @@ from mets3d.data.reading import read_scan_header
 from mets3d.data.set_findings import set_findings
 from mets3d.data.shards import Shard
 from mets3d.data.spacing import Wanted
-from mets3d.data.store import FINGERPRINT, INDEX
+from mets3d.data.store import FINGERPRINT, INDEX, expect_own_files
 from mets3d.data.store_index import finish
 from mets3d.data.storing import Making, store_cases, writing
 from mets3d.data.survival import remarks as survival_remarks
@@ -85,6 +85,7 @@ def preprocess(
     cases = find_cases(folder, data)
     labelled = _labelled(folder, cases, data)
     stop = stops(on_error, len(labelled))
+    expect_own_files(store)
     began_with = begun(store, settings, data)
     dropped = excluded(store, folder, data, [case.name for case in labelled])
     records = {case.name: record_of(store, case, folder) for case in labelled}

@@ -13,7 +13,7 @@ STORE/
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,13 +32,14 @@ from mets3d.data.store_source import (
     used_as_it_is,
 )
 from mets3d.data.stored_case import StoredCase, case_path, header_digest
-from mets3d.files import read_json
+from mets3d.files import OBJECT, is_plain_name, read_json, read_object
 from mets3d.wording import counted
 
 # A lesion is a part of the tumour core, which oedema cannot join to the next; of the whole tumour without a core.
 LESIONS_OF = ("TC", "WT")
 
 INDEX, UNFINISHED, FINGERPRINT = "store.json", "building.json", "fingerprint.json"
+_ANEW = "delete the store and preprocess again"
 ABOUT_THE_SOURCE = ("source", "source_hash", "left_out", "not_usable")  # keys of the index
 
 
@@ -147,6 +148,7 @@ def open_store(
         changes = changed_source(index)
         if changes:
             raise DataError(stale(path, changes))
+    expect_own_files(path, index["cases"])
     missing = [name for name in index["cases"] if not case_path(path, name).is_file()]
     if missing:
         raise DataError(
@@ -180,7 +182,24 @@ def _read_index(path: Path) -> dict[str, Any]:
             f"{path}: expected a store, found {found if path.is_dir() else 'no such folder'}; "
             "make one with `mets3d preprocess DATA STORE`"
         )
-    index: dict[str, Any] = read_json(path / INDEX)
+    try:
+        index = read_object(path / INDEX, may={"cases": OBJECT, "plan": OBJECT}, advice=_ANEW)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     if index.get("format") != FORMAT:
         raise DataError(f"{path}: {other_format(index.get('format'))}; preprocess into another folder")
+    missing = [key for key in ("cases", "plan", *ABOUT_THE_SOURCE) if key not in index]
+    wrong = [name for name, row in index.get("cases", {}).items() if not (is_plain_name(name) and OBJECT.fits(row))]
+    if missing or wrong:
+        unnamed = f"no name of a case with what is known of it: {wrong[:1]}"
+        what = f"{', '.join(missing)} missing" if missing else unnamed
+        raise DataError(f"{path / INDEX}: {what}; {_ANEW}")
     return index
+
+
+def expect_own_files(path: Path, names: Iterable[str] = ()) -> None:
+    """Raises DataError where a link leads out of a store: nothing beside it is read as a part of it, or written."""
+    inside = path.resolve()
+    for part in (path / "cases", path / "records", *(case_path(path, name) for name in names)):
+        if part.is_symlink() and not part.resolve().is_relative_to(inside):
+            raise DataError(f"{part}: a link to {part.readlink()}, out of the store; put the files themselves there")

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float16, Int16, Int64, UInt8
 
 from mets3d.data import DataError
-from mets3d.files import write_with
+from mets3d.files import parse_json, write_with
 from mets3d.ops.components import components
 from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.regions import scored_regions
@@ -156,16 +156,16 @@ def _write_bytes(path: Path, content: bytes) -> None:
 def read_metadata(path: Path) -> dict[str, Any]:
     """Reads the JSON values that `write_case` was given, from the file's header alone."""
     with _opened(path, "numpy") as file:
-        content: dict[str, Any] = json.loads(file.metadata()[METADATA])
+        content: dict[str, Any] = parse_json(file.metadata()[METADATA])
         return content
 
 
 def header_digest(path: Path) -> str:
     """Returns a hash of the size of a case's file and of its header: arrays, crop, and means of its voxels."""
     with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
         length = stream.read(8)
-        header = stream.read(int.from_bytes(length, "little"))
-        size = stream.seek(0, os.SEEK_END)
+        header = stream.read(min(size, int.from_bytes(length, "little")))
     return hashlib.sha256(b"%d " % size + length + header).hexdigest()[:16]
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mets3d.files import MissingWeightsError, WrongWeightsError
 from mets3d.models.originals.transunet import from_original, is_original, read_checkpoint
 from mets3d.models.transunet import TransUNet
+from mets3d.models.weights import read_tensors
 
 # Output layers, which a network for other classes has in other shapes; everything else is of another network then.
 HEADS = ("head.", "deep_heads.", "query_decoder.class_head.")
@@ -94,13 +93,7 @@ def read_weights(file: Path, network: TransUNet) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise MissingWeightsError(f"{file}: no such weights; expected a run directory or a file")
-    if file.suffix == ".safetensors":
-        try:
-            state: dict[str, Tensor] = load_file(file)
-        except (SafetensorError, ValueError, OSError):
-            raise WrongWeightsError(f"{file}: not a safetensors file, or truncated; copy it again") from None
-    else:
-        state = read_checkpoint(file)
+    state = read_tensors(file) if file.suffix == ".safetensors" else read_checkpoint(file)
     if not is_original(state):
         return state
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mets3d.files import MissingWeightsError, WrongWeightsError, write_with
+from mets3d.files import MissingWeightsError, WrongWeightsError, parse_json, write_with
 from mets3d.models.originals.transunet import from_original
 
-__all__ = ["check_weights", "from_original", "load_weights", "save_weights"]
+__all__ = ["check_weights", "from_original", "load_weights", "read_tensors", "save_weights"]
 
 SHOWN = 6  # differences named in an error
 HEAD_BIAS = r"(head|deep_heads\.\d+)\.bias"
@@ -25,9 +24,15 @@ HEAD_BIAS = r"(head|deep_heads\.\d+)\.bias"
 def load_weights(network: nn.Module, file: Path) -> None:
     """Loads the weights of a safetensors file into a network. Raises the errors of `check_weights`."""
     check_weights(file, network)
+    network.load_state_dict(read_tensors(file))
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a safetensors file. Raises WrongWeightsError, a ValueError, for one that is broken."""
     try:
-        network.load_state_dict(load_file(file))
-    except SafetensorError:  # a header that is well formed and yet wrong
+        tensors: dict[str, Tensor] = load_file(file)
+        return tensors
+    except (SafetensorError, ValueError):  # a header that is well formed and yet wrong
         raise WrongWeightsError(_broken(file)) from None
 
 
@@ -46,7 +51,9 @@ def check_weights(file: Path, network: nn.Module) -> None:
     try:
         with file.open("rb") as stream:
             length = struct.unpack("<Q", stream.read(8))[0]
-            header: Mapping[str, Any] = json.loads(stream.read(length))
+            if length > file.stat().st_size:  # nothing of a stated size is set aside before the file is seen to hold it
+                raise ValueError
+            header: Mapping[str, Any] = parse_json(stream.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         found = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
         if file.stat().st_size != 8 + length + max(ends, default=0):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mets3d.files import replacing
+from mets3d.files import parse_json, replacing
 from mets3d.phantoms.sites import HELD_OUT, SITES, Site
 
 NAMES = "BraTS-MET-9"  # how the names of phantoms begin
@@ -83,10 +83,10 @@ def _is_ours(file: Path) -> bool:
         if file.name == SITES_FILE:
             head, *rows = text.splitlines() or [""]
             return head == ",".join(COLUMNS) and all(row.startswith(NAMES) for row in rows)
-        names = [name for entry in json.loads(text) for side in ("train", "val") for name in entry[side]]
+        names = [name for entry in parse_json(text) for side in ("train", "val") for name in entry[side]]
     except (ValueError, TypeError, KeyError):
         return False
-    return text == _splits(json.loads(text)) and all(str(name).startswith(NAMES) for name in names)
+    return text == _splits(parse_json(text)) and all(str(name).startswith(NAMES) for name in names)
 
 
 def _entry(sites: Mapping[str, Site], held_out: Site) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast, get_args
 import yaml
 
 from mets3d.config import ConfigError
+from mets3d.config.bounded_yaml import read_bounded
 from mets3d.shipped import CONFIGS, shipped
 from mets3d.study.command import DEFAULT, faults_of_command
 from mets3d.study.parameters import ON_A_GRID, Parameter, read_parameters
@@ -105,8 +106,8 @@ def _file(word: str) -> Path:
 
 def _tree(file: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        tree = read_bounded(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"{file}: cannot be read as YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"{file}: expected a mapping with method: and parameters:, found {type(tree).__name__}"])

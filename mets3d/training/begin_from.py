@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from mets3d.config import Config
 from mets3d.files import MissingWeightsError
 from mets3d.models.transunet import TransUNet
@@ -16,6 +14,7 @@ from mets3d.rundir import RunDir, open_run
 from mets3d.training import checkpoint
 from mets3d.training.checkpoint import Whole
 from mets3d.training.groups import parameter_groups
+from mets3d.training.optimizer_state import parameters_of_groups, read_optimizer
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,9 @@ def _newest(run: RunDir, config: Config) -> Origin:
 
 def _check_groups(found: Whole, network: TransUNet, config: Config) -> None:
     """Raises ValueError where the optimizer of a checkpoint has its parameters in other groups than this run's."""
-    saved = torch.load(found.folder.optimizer, map_location="cpu", weights_only=True, mmap=True)["param_groups"]
+    saved = parameters_of_groups(read_optimizer(found.folder.optimizer, mapped=True)) or []
     own = parameter_groups(network, config.optim)
-    theirs, ours = ([len(group["params"]) for group in groups] for groups in (saved, own))
+    theirs, ours = [len(group) for group in saved], [len(group["params"]) for group in own]
     if theirs != ours:
         raise ValueError(
             f"weights_keep: the optimizer in {found.folder.path} has groups of {theirs} parameters, this run's of "

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from mets3d.files import leftovers, read_object, remove, sync, sync_entry, write_json
-from mets3d.models.weights import check_weights
+from mets3d.models.weights import check_weights, read_tensors
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.manifest import DamagedError, check_manifest, write_manifest
+from mets3d.training.optimizer_state import read_optimizer
 from mets3d.training.progress import NEEDS, Progress, Record
 
 # Folders beside the checkpoints: being written, replaced by one of the same step, being deleted, found damaged.
@@ -143,14 +143,13 @@ def _checked(folder: CheckpointDir, step: int) -> Record:
 
 
 def read(found: Whole, network: nn.Module) -> Learned:
-    """Reads what a whole checkpoint holds. Raises WrongWeightsError for one of another network."""
+    """Reads what a whole checkpoint holds: tensors alone. Raises WrongWeightsError for those of another network."""
     folder, averaged = found.folder, None
     check_weights(folder.weights, network)
     if found.record.averaged_steps is not None:
         check_weights(folder.averaged, network)
-        averaged = load_file(folder.averaged)
-    optimizer = torch.load(folder.optimizer, map_location="cpu", weights_only=True)
-    return Learned(load_file(folder.weights), averaged, optimizer)
+        averaged = read_tensors(folder.averaged)
+    return Learned(read_tensors(folder.weights), averaged, read_optimizer(folder.optimizer))
 
 
 # ---------------------------------------------------------------- order

@@ -45,8 +45,15 @@ def spread_weights(accelerator: Accelerator, network: nn.Module, weights: Mappin
 
 
 def spread_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Gives every process its part of the optimizer's state, which is complete on all of them."""
-    optimizer.load_state_dict({**state, "state": _parts(state["state"], optimizer)})
+    """Gives every process its part of the optimizer's state, which is complete on all of them.
+
+    How it averages and decays is said by the optimizer itself, for that is the configuration's.
+    """
+    groups = [
+        {**own, "params": saved["params"]}
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"param_groups": groups, "state": _parts(state["state"], optimizer)})
 
 
 def _parts(states: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> dict[int, dict[str, Any]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mets3d.files import read_object
 from mets3d.processes import STOP_SIGNALS
 from mets3d.shipped import LAUNCH_FILES, TRAIN, file_or_name, shipped
 from mets3d.training.accumulation import WORD
@@ -233,7 +234,13 @@ def _read_launch_file(path: str) -> Any:
     import yaml
     from accelerate.commands.config.config_args import load_config_from_file
 
+    from mets3d.config.bounded_yaml import read_bounded
+
     try:
+        if not path.endswith(".json"):  # as Accelerate decides; it reads what it is given without bounds
+            read_bounded(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+        else:
+            read_object(Path(path))
         file: Any = load_config_from_file(path)
         counts = (file.num_processes, getattr(file, "num_machines", 1))
         if not all(type(count) is int for count in counts):

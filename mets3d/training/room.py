@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from mets3d.data.memory import free_memory
+from mets3d.free_memory import free_memory
 
 PEAK_TO_NOW = "5"  # to /proc/self/clear_refs, see proc(5): the peak of the resident memory begins anew
 

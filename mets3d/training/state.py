@@ -22,6 +22,7 @@ from mets3d.training.ema import Ema, in_place
 from mets3d.training.failure import TrainingError
 from mets3d.training.job import Job
 from mets3d.training.lock import check_held
+from mets3d.training.optimizer_state import check_optimizer
 from mets3d.training.progress import Progress, Record
 from mets3d.training.same_run import scored_under
 
@@ -116,7 +117,7 @@ def load(state: State, found: Whole) -> None:
         )
     learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
     full_state.spread_weights(accelerator, state.network, learned.weights)
-    full_state.spread_optimizer(state.optimizer, learned.optimizer)
+    _take_optimizer(state, found, learned)
     if state.ema is not None:
         state.ema.load(learned.averaged or {}, record.averaged_steps or 0)
     if state.balance is not None:
@@ -135,17 +136,19 @@ def begin(state: State, origin: Origin) -> None:
     """
     found = origin.checkpoint
     if "optimizer" in origin.keep:
-        accelerator, groups = state.accelerator, state.optimizer.param_groups
-        options = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+        accelerator = state.accelerator
         plain = accelerator.unwrap_model(state.network, keep_torch_compile=False)
         learned = from_main(accelerator, lambda: checkpoint.read(found, plain))
         full_state.spread_weights(accelerator, state.network, learned.weights)
-        full_state.spread_optimizer(state.optimizer, learned.optimizer)
-        for group, own in zip(state.optimizer.param_groups, options, strict=True):
-            group.update(own)
+        _take_optimizer(state, found, learned)
     if "step" in origin.keep:
         # Its last validation was that run's.
         state.progress.step = state.progress.validated = found.record.progress.step
+
+
+def _take_optimizer(state: State, found: Whole, learned: Learned) -> None:
+    check_optimizer(learned.optimizer, state.optimizer, found.folder.optimizer)
+    full_state.spread_optimizer(state.optimizer, learned.optimizer)
 
 
 def export_weights(run: RunDir, state: State) -> None:

@@ -126,7 +126,7 @@ def _version(package: str) -> str | None:
 def _machine(findings: list[str]) -> dict[str, Any]:
     import psutil
 
-    from mets3d.data.memory import free_memory
+    from mets3d.free_memory import free_memory
 
     found: dict[str, Any] = {
         "cores": f"{cores()} of {os.cpu_count()} may be used",

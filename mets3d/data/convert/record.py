@@ -10,7 +10,7 @@ from typing import Any
 from mets3d.data import DataError
 from mets3d.data.case import Case
 from mets3d.data.convert.case_files import ConvertedCase
-from mets3d.files import write_text
+from mets3d.files import parse_json, write_text
 
 RECORD = "conversion.jsonl"
 
@@ -34,7 +34,7 @@ class Record:
         lines = []
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                lines.append(json.loads(line))
+                lines.append(parse_json(line))
             except json.JSONDecodeError:  # the last line of a call that was killed
                 continue
         found = lines[0] if lines and isinstance(lines[0], dict) else {}

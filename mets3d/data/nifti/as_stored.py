@@ -46,8 +46,8 @@ def as_stored(path: Path) -> AsStored | None:
 def expect_whole(path: Path) -> None:
     """Raises FileError if a NIfTI file's voxels are cut off or damaged; less work than reading them."""
     with faults_named(path, "NIfTI"):
-        content = read_content(path)
-        missing = parse(content, path).end - len(content)
+        stored = parse(read_head(path, HEADER_BYTES), path)
+        missing = stored.end - read_content(path, stored.end).length
     if missing > 0:
         raise FileError(
             f"{path}: truncated, {counted(missing, 'byte')} of its voxels {agreed(missing, 'is', 'are')} "

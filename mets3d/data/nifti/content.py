@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mets3d.data.nifti.volumes import FileError
@@ -14,6 +16,11 @@ GZIP_MAGIC = b"\x1f\x8b\x08"
 DEFLATE_LIMIT = 1032  # no stream holds more times its length
 HEADER_SIZES = 348, 540  # of NIfTI-1 and NIfTI-2: the header's first number, in either byte order
 HEAD = 1024  # bytes that are enough to recognise a file
+PIECE = 1 << 20  # bytes
+MOST_BEHIND = 1 << 28  # bytes behind those that a header promises, of which the rest of a stream is inflated
+
+# Of damaged files; the readers of NRRD and MGH take what a header says as it comes.
+READERS_RAISE = (EOFError, OSError, zlib.error, ArithmeticError, ValueError, TypeError, LookupError, AttributeError)
 
 # What a file begins with: offset, bytes, name.
 FORMATS = (
@@ -53,13 +60,29 @@ ADVICE = {
 }
 
 
-def read_content(path: Path) -> bytes:
-    """Reads a file whole, decompressed where its content is gzip, whatever its name.
+@dataclass(frozen=True)
+class Content:
+    """The beginning of a file, as many bytes as were asked for or all that there are; `length` counts the whole."""
 
-    Inflating the whole stream compares its checksum, which a partial read does not. Raises as `faults_named`.
+    kept: bytes
+    length: int
+
+
+def read_content(path: Path, most: int) -> Content:
+    """Reads the first `most` bytes of a file, decompressed where its content is gzip, whatever its name.
+
+    What a stream holds behind them is inflated piece by piece, for its checksum, and not kept: a few megabytes can
+    stand for any number. Raises as `faults_named`, and FileError where that goes on without reason.
     """
-    packed = path.read_bytes()
-    return _inflated(packed) if packed.startswith(GZIP_MAGIC) else packed
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
+            file.seek(0)
+            return Content(file.read(min(size, most)), size)
+        if most > DEFLATE_LIMIT * size:
+            raise EOFError(f"expected {most} bytes, more than {size} compressed ones can hold")
+        file.seek(0)
+        return _inflated(file.read(), most, path)
 
 
 def read_head(path: Path, count: int = HEAD) -> bytes:
@@ -127,7 +150,10 @@ def faults_named(path: Path, expected: str) -> Iterator[None]:
         raise
     except PermissionError as error:
         raise FileError(f"{path}: may not be read; change its permissions", "file may not be read") from error
-    except (EOFError, OSError, zlib.error, ValueError, TypeError, KeyError, *parsing) as error:
+    except MemoryError as error:
+        advice = "free some, or crop the scan"
+        raise FileError(f"{path}: memory does not hold it; {advice}", "larger than the memory") from error
+    except (*READERS_RAISE, *parsing) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FileError(
             f"{path}: cannot be read as {expected}, truncated or corrupt ({reason}); fetch or convert the file again"
@@ -152,18 +178,28 @@ def _first_line(head: bytes) -> str:
     return line.decode("ascii") if line and all(32 <= byte < 127 for byte in line) else ""
 
 
-def _inflated(packed: bytes) -> bytes:
-    """Does what `gzip.decompress` does, in less than half its time where one stream fills the file.
+def _inflated(packed: bytes, most: int, path: Path) -> Content:
+    """Does what `gzip.decompress` does within bounds, in about half its time where one stream fills the file.
 
-    The length at the file's end sizes the buffer. zlib by itself stops after the first stream, so a file in which
-    another could begin is left to gzip; so is one whose last bytes name another length, which is cut off or has
-    something behind the stream.
+    zlib by itself stops after the first stream, so a file in which another could begin is left to gzip; so is one whose
+    last bytes name another length, which is cut off, has something behind the stream or more in it than is wanted.
     """
     size = int.from_bytes(packed[-4:], "little")
-    if packed.find(GZIP_MAGIC, 1) > 0 or size > DEFLATE_LIMIT * len(packed):
-        return gzip.decompress(packed)
-    try:
-        content = zlib.decompress(packed, zlib.MAX_WBITS | 16, size)
-    except zlib.error:  # gzip says what is wrong
-        return gzip.decompress(packed)
-    return content if len(content) == size else gzip.decompress(packed)
+    if size <= most and packed.find(GZIP_MAGIC, 1) < 0:
+        stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        with suppress(zlib.error):  # gzip says what is wrong
+            kept = stream.decompress(packed, size + 1)
+            if stream.eof and len(kept) == size and not stream.unused_data:
+                return Content(kept, size)
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as whole:
+        kept = whole.read(most)
+        length = len(kept)
+        while piece := whole.read(PIECE):
+            length += len(piece)
+            if length > most + MOST_BEHIND:
+                raise FileError(
+                    f"{path}: expected {most} bytes by its header, found more than {MOST_BEHIND} behind them; correct "
+                    "the header's dim, or fetch or convert the file again",
+                    "far more voxels than the header says",
+                )
+    return Content(kept, length)

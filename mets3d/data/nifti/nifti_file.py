@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mets3d.data.nifti.content import HEAD, read_content, read_head
+from mets3d.data.nifti.content import read_content, read_head
 from mets3d.data.nifti.header import Stored, parse
-from mets3d.data.nifti.opened import Opened
+from mets3d.data.nifti.opened import Opened, expect_room
 from mets3d.data.nifti.volumes import FileError, Oddity
 
 
 def open_nifti(path: Path, *, voxels: bool) -> Opened:
     """Reads the header, and with `voxels` the whole file; a pair is named by either of its two."""
     first, second = _parts(path)
-    content = read_content(first) if voxels else read_head(first)
-    stored = parse(content[:HEAD], path)
+    stored = parse(read_head(first), path)
     if stored.pair and first == second:
         found = "found a header alone, whose voxels are in another file"
         advice = "name the two .hdr and .img, or convert them to one .nii.gz"
@@ -27,10 +26,10 @@ def open_nifti(path: Path, *, voxels: bool) -> Opened:
     )
     if not voxels:
         return opened
-    if stored.pair:
-        content = read_content(second)
-    behind = _bytes_behind(stored, content, path)
-    array = np.ndarray(stored.shape, stored.dtype, content, stored.offset, order="F")
+    expect_room(stored.shape, stored.dtype.itemsize, path)
+    content = read_content(second, stored.end)
+    behind = _bytes_behind(stored, content.length, path)
+    array = np.ndarray(stored.shape, stored.dtype, content.kept, stored.offset, order="F")
     return replace(opened, stored=array, of_voxels=behind)
 
 
@@ -45,15 +44,15 @@ def _parts(path: Path) -> tuple[Path, Path]:
     return header, voxels
 
 
-def _bytes_behind(stored: Stored, content: bytes, path: Path) -> tuple[Oddity, ...]:
+def _bytes_behind(stored: Stored, length: int, path: Path) -> tuple[Oddity, ...]:
     """Compares the bytes that there are with those that the header promises."""
-    if stored.end > len(content):
+    if stored.end > length:
         raise FileError(
             f"{path}: cannot be read as NIfTI, truncated or corrupt (expected {stored.end} bytes for shape "
-            f"{stored.shape}, found {len(content)}); fetch or convert the file again",
+            f"{stored.shape}, found {length}); fetch or convert the file again",
             "truncated file",
         )
-    behind = len(content) - stored.end
+    behind = length - stored.end
     if behind < max(1, stored.shape[0] * stored.shape[1] * stored.dtype.itemsize):  # less than a slice: padding
         return ()
     detail = f"{behind} bytes behind the {stored.end} of shape {stored.shape} are not read"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Num
 
-from mets3d.data.nifti.content import expect_format, read_head
-from mets3d.data.nifti.opened import SPLIT, Opened, thin
+from mets3d.data.nifti.content import PIECE, expect_format, read_head
+from mets3d.data.nifti.opened import SPLIT, Opened, expect_room, thin
 from mets3d.data.nifti.placement import place_affine
 from mets3d.data.nifti.volumes import FileError, Grid, Oddity
 
@@ -59,9 +63,47 @@ def _read(path: Path, voxels: bool) -> tuple[dict[str, Any], Num[np.ndarray, "..
     try:
         with path.open("rb") as file:
             header = nrrd.read_header(file)
-            return header, nrrd.read_data(header, file, str(path), index_order="F") if voxels else None
+            if not voxels:
+                return header, None
+            return header, nrrd.read_data(*_unpacked(header, file, path), str(path), index_order="F")
     except nrrd.NRRDError as error:
         raise ValueError(str(error)) from error
+
+
+def _unpacked(header: dict[str, Any], file: Any, path: Path) -> tuple[dict[str, Any], Any]:
+    """Returns header and stream for pynrrd, which inflates a compressed file without bounds: here that is done.
+
+    Raises FileError where the voxels are elsewhere than beside the header, or more than it says.
+    """
+    import nrrd
+
+    sizes, itemsize = [int(n) for n in header["sizes"]], nrrd.reader._determine_datatype(header).itemsize
+    if min(sizes) > 0:
+        expect_room(tuple(sizes), itemsize, path)
+    detached = next((str(header[key]) for key in ("datafile", "data file") if key in header), None)
+    beside = path if detached is None else path.parent / detached
+    apart = not beside.resolve().is_relative_to(path.parent.resolve())
+    if apart or (beside.exists() and not beside.is_file()):  # a file that is not there, pynrrd names
+        advice = "put it there, and correct the header's `data file`"
+        raise FileError(
+            f"{path}: expected its voxels in a file beside it, found {detached}; {advice}", "half of a pair"
+        )
+    packing = str(header.get("encoding"))[:2]
+    if packing not in ("gz", "bz"):
+        return header, file
+    stream = file if detached is None else io.BytesIO(beside.read_bytes())
+    for _ in range(header.get("lineskip", header.get("line skip", 0))):
+        stream.readline()
+    most = math.prod(sizes) * itemsize + max(0, header.get("byteskip", header.get("byte skip", 0))) + PIECE
+    with gzip.GzipFile(fileobj=stream) if packing == "gz" else bz2.BZ2File(stream) as whole:
+        content = whole.read(most + 1)
+    if len(content) > most:
+        found = f"more voxels than its sizes, {sizes}; correct the header"
+        raise FileError(f"{path}: {found}", "far more voxels than the header says")
+    plain = {
+        key: value for key, value in header.items() if key not in ("lineskip", "line skip", "datafile", "data file")
+    }
+    return {**plain, "encoding": "raw"}, io.BytesIO(content)
 
 
 def _axes(header: dict[str, Any], path: Path) -> tuple[list[int], list[int]]:

@@ -20,6 +20,7 @@ QUATERNION = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", 
 PLACEMENT = ("pixdim", "xyzt_units", *QUATERNION, "sform_code", "srow_x", "srow_y", "srow_z")
 UNITS = {1: ("metre", 1e3), 3: ("micrometre", 1e-3)}  # NIfTI's codes; 2 is mm, 0 not stated
 PLAUSIBLE_MM = 0.02, 30.0  # sides of a voxel in MRI
+POSSIBLE_MM = 0.005, 200.0  # beyond these a header is broken, and what is made of it would fill the memory
 FLAT = 1e-4  # a determinant of unit columns below which three axes span no space
 SIZE_TOLERANCE = 0.01  # as in mets3d.data.grids
 APART_VOXELS = 0.1  # as in mets3d.data.grids
@@ -60,6 +61,7 @@ def place(header: Any, shape: Shape3, path: Path) -> tuple[Grid, tuple[Oddity, .
     affine, located = _affine(found)
     zooms = _voxel_sizes(found, affine)
     found.oddities += [*_unit_findings(found, zooms), *shear_findings(affine, path)]
+    _expect_possible(zooms, path)
     placement = {name: header[name].copy() for name in PLACEMENT}
     placement["pixdim"][1:4] = np.asarray(zooms) / factor
     return Grid(shape, affine, zooms, placement, located), tuple(found.oddities)
@@ -89,6 +91,7 @@ def place_affine(affine: Affine, shape: Shape3, path: Path, *, located: bool) ->
     header.set_qform(affine, SCANNER)
     x_mm, y_mm, z_mm = (float(side) for side in np.linalg.norm(affine[:3, :3], axis=0))
     zooms = x_mm, y_mm, z_mm
+    _expect_possible(zooms, path)
     oddities += _unlikely(zooms)
     return Grid(shape, affine, zooms, {name: header[name].copy() for name in PLACEMENT}, located), tuple(oddities)
 
@@ -230,6 +233,17 @@ def _unit_findings(found: _Found, zooms: Spacing) -> Iterator[Oddity]:
         advice = "set xyzt_units to 2 (mm) if the numbers are mm, else correct them"
         raise found.error("unlikely unit", f"{detail}, which no MRI has", advice)
     yield Oddity("warning", "unit is not mm", f"{detail}; converted", "write the header in mm")
+
+
+def _expect_possible(zooms: Spacing, path: Path) -> None:
+    """Raises FileError for sides of a voxel by which nothing can be resampled or measured."""
+    if not all(POSSIBLE_MM[0] <= side <= POSSIBLE_MM[1] for side in zooms):
+        least, most = POSSIBLE_MM
+        raise FileError(
+            f"{path}: expected voxels with sides of {least:g} to {most:g} mm, found {size_text(zooms)}; correct the "
+            "header",
+            "impossible voxel size",
+        )
 
 
 def _unlikely(zooms: Spacing) -> Iterator[Oddity]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -310,7 +311,8 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    with torch.serialization.safe_globals(_plain_numpy()):
+    # The warning is of a pickle's version, before it is refused.
+    with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_plain_numpy()):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

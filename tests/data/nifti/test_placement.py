@@ -194,6 +194,6 @@ def test_a_unit_that_makes_no_mri_is_an_error(tmp_path: Path, read, units: int) 
 
 def test_an_unlikely_voxel_size_is_said(tmp_path: Path) -> None:
     small = AFFINE.copy()
-    small[:3] *= 1e-3
-    header = read_header(saved(tmp_path / "a.nii", sform=small, qform=None, pixdim=(1, 1e-3, 2e-3, 3e-3), units=0))
+    small[:3] *= 1e-2
+    header = read_header(saved(tmp_path / "a.nii", sform=small, qform=None, pixdim=(1, 1e-2, 2e-2, 3e-2), units=0))
     assert told(header) == [("warning", "unlikely voxel size")]

@@ -179,7 +179,7 @@ def _first_line(head: bytes) -> str:
 
 
 def _inflated(packed: bytes, most: int, path: Path) -> Content:
-    """Does what `gzip.decompress` does within bounds, in about half its time where one stream fills the file.
+    """Does what `gzip.decompress` does within bounds, and without its copies where one stream fills the file.
 
     zlib by itself stops after the first stream, so a file in which another could begin is left to gzip; so is one whose
     last bytes name another length, which is cut off, has something behind the stream or more in it than is wanted.

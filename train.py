@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mets3d.config import Config, from_command_line
+from mets3d.console import in_utf8
 from mets3d.training.accumulation import asked, find
 from mets3d.training.orphan import follow_launcher
 from mets3d.training.stop import listening
@@ -126,4 +127,5 @@ def _samples(config: Config, store: Store, cases: Sequence[str], lesions_of: Seq
 
 
 if __name__ == "__main__":
+    in_utf8()
     raise SystemExit(main())

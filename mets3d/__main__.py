@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 
-from mets3d.console import checked_output, is_main_process
+from mets3d.console import checked_output, in_utf8, is_main_process
 from mets3d.verbs.table import Verb, parser_of, verb_table
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # found when the work is under way
@@ -19,6 +19,8 @@ HOW_TO_GO_ON = "; what was written before is whole: make room, then give the sam
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Exit code 0 done, 1 done with findings or a run's weights are unfit, 2 the input is wrong."""
+    if arguments is None:
+        in_utf8()
     words = sys.argv[1:] if arguments is None else list(arguments)
     with checked_output():
         table = verb_table()

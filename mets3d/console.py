@@ -14,6 +14,30 @@ from typing import Any
 READER_LEFT = 141  # 128 + SIGPIPE: the exit code of a program that was still writing when its reader left
 
 
+def in_utf8() -> None:
+    """Starts this program again in Python's UTF-8 mode where the locale has another encoding, as `LC_ALL=C` may.
+
+    Paths and names then mean the same in files, which are UTF-8, as on the disk. The process stays the same, and its
+    children get the mode by PYTHONUTF8. Ends with 2 where a word of the command line is no UTF-8.
+    """
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for word in sys.argv[1:]:
+        if not _is_text(word):
+            shown = os.fsencode(word).decode("utf-8", "backslashreplace")
+            print(f"{shown}: expected UTF-8, found other bytes; rename the file or folder", file=sys.stderr)
+            raise SystemExit(2)
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_main_process() -> bool:
     """Returns whether this process prints: of several processes, rank 0 alone does."""
     return os.environ.get("RANK", "0") == "0"

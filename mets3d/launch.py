@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from mets3d.console import in_utf8
 from mets3d.training.launcher import launch
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(launch(sys.argv[1:], program="mets3d.launch"))

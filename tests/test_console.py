@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,32 @@ def test_progress_is_a_line_at_every_tenth_off_a_terminal(capsys: pytest.Capture
     assert lines[0] == "work 4/40  case 4"
     assert lines[-1] == "work 40/40  case 40"
     assert len(lines) == 10
+
+
+ASCII = ENVIRONMENT | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+NEEDS_A_STORE = [["-m", "mets3d", "check"], ["train.py", "--config", "quickstart"], ["-m", "mets3d.launch", "train.py"]]
+
+
+def answer(words: list[bytes], folder: Path) -> tuple[int, bytes]:
+    done = subprocess.run(
+        [os.fsencode(sys.executable), *words],
+        cwd=ROOT, env=ASCII | {"HOME": str(folder / "none")}, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_paths_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    code, error = answer([b"-m", b"mets3d", b"check", "Métastases".encode()], tmp_path)
+    assert code == 2
+    assert "Métastases: no such folder".encode() in error
+    code, error = answer([b"train.py", b"--config", b"quickstart", "--data.store=Bâle".encode()], tmp_path)
+    assert code == 2
+    assert "Bâle".encode() in error
+
+
+@pytest.mark.parametrize("words", NEEDS_A_STORE, ids=" ".join)
+def test_a_path_of_other_bytes_is_refused(words: list[str], tmp_path: Path) -> None:
+    code, error = answer([*map(os.fsencode, words), b"--data.store=M\xe9tastases"], tmp_path)
+    assert (code, error) == (
+        2, b"--data.store=M\\xe9tastases: expected UTF-8, found other bytes; rename the file or folder\n"
+    )  # fmt: skip

@@ -1,8 +1,10 @@
-"""Names the numbers of loss and scores in metrics.jsonl: the training writes them, the report reads them. No torch."""
+"""Names the numbers in metrics.jsonl and says what they are: the training writes, the report reads them. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from mets3d.columns import Column
 
 LOSS = "loss"  # all terms, weighted
 # With several boundary terms each of these four has the term's name below it.
@@ -12,9 +14,9 @@ VALUE_SHARE = "boundary_share/value"  # weight x term / base loss
 # Weight x sum of |d term / dz| / sum of |d base / dz|. z are the logits that the probabilities are made of.
 GRADIENT_SHARE = "boundary_share/gradient"
 TRAIN, VALIDATION = "train", "validation"  # kinds of lines
-SKIPPED = "skipped"  # steps that changed no weight, so far
-DATA_WAIT = "data_wait"  # share of the step's time for which the training waited for the loader
-MEMORY_GB = "memory_gb"  # of the main process: peak on its GPU; without one, what the process holds of the host's
+GRAD_NORM, LEARNING_RATE, SAMPLES_PER_SECOND = "grad_norm", "lr", "samples_per_second"
+SKIPPED, DATA_WAIT, MEMORY_GB = "skipped", "data_wait", "memory_gb"
+SECONDS = "seconds"
 
 # Scores of held-out cases by which a run can choose its best weights: validate.best_by has these words.
 LESION_WISE_DICE, LESION_F1, DICE = "lesion_wise_dice", "lesion_f1", "dice"
@@ -73,3 +75,66 @@ def loss_parts(names: Iterable[str]) -> dict[str, str]:
         if first == LOSS and (len(rest) == 1 or (len(rest) == 2 and is_boundary(name) and name in above)):
             parts[name] = ": ".join(rest).replace("_", " ")
     return parts
+
+
+# ---------------------------------------------------------------- what the lines hold
+
+_PART, _TERM, _LABEL, _REGION = "PART", "TERM", "LABEL", "REGION"  # stand in a name for what a run has there
+EVERY_LINE = (
+    Column("step", "optimizer steps made when the line was written, counted from 1"),
+    Column("kind", f"`{TRAIN}` or `{VALIDATION}`"),
+)
+
+
+def fields_of_train() -> tuple[Column, ...]:
+    """Returns the fields of a line of a training step."""
+    base = (
+        Column(LOSS, "all terms, weighted: what the step minimises"),
+        Column(
+            part_name(_PART),
+            "part of the base loss, weighted; the parts add up to it. `dice`, `ce` (of labels) or `bce` (of regions), "
+            "`deep` of the coarser heads, `query_class`, `query_bce` and `query_dice` of the query decoder",
+        ),
+    )
+    of_terms = [column for term in (None, _TERM) for column in _fields_of_term(term)]
+    of_step = (
+        Column(GRAD_NORM, "L2 norm of the whole gradient before clipping"),
+        Column(LEARNING_RATE, "learning rate of this step"),
+        Column(SAMPLES_PER_SECOND, "patches trained on a second, of all processes together", "1/s"),
+        Column(DATA_WAIT, "share of the step's time for which the main process waited for the loader"),
+        Column(
+            MEMORY_GB,
+            "memory of the main process: on a GPU the peak of its tensors so far; without one, what it holds of the "
+            "host's memory",
+            "10^9 bytes",
+        ),
+        Column(SKIPPED, "steps so far that changed no weight, for a loss or gradient that was not finite"),
+    )
+    return (*base, *of_terms, *of_step)
+
+
+def _fields_of_term(term: str | None) -> tuple[Column, ...]:
+    """Returns the fields of the boundary term, or those of one of several."""
+    whose = "the boundary term" if term is None else "one of several boundary terms"
+    return (
+        Column(of_term(BOUNDARY, term), f"{whose}, without its weight", "of the term"),
+        Column(boundary_name(_LABEL, term), f"{whose}, of one region or label", "of the term"),
+        Column(of_term(BOUNDARY_WEIGHT, term), f"weight of {whose} at this step"),
+        Column(of_term(VALUE_SHARE, term), f"weight x {whose} / base loss"),
+        Column(
+            of_term(GRADIENT_SHARE, term),
+            f"of {whose}: weight x sum of abs(d term / dz) / sum of abs(d base loss / dz), where z are the logits that "
+            "the probabilities are made of",
+        ),
+    )
+
+
+def fields_of_validation() -> tuple[Column, ...]:
+    """Returns the fields of a line of a validation."""
+    fields = []
+    for score, name in SCORES.items():
+        fields.append(Column(score_name(score, _REGION), f"{name} of a region, mean over the cases that have a value"))
+        fields.append(Column(score_name(score), f"{name}, mean over the regions that have a value"))
+    fields.append(Column(CASES, "held-out cases that were scored"))
+    of_all = (Column(f"{ALL_CASES}{field.name}", f"`{field.name}` over all held-out cases") for field in fields)
+    return (*fields, *of_all, Column(SECONDS, "duration of the validation", "s"))

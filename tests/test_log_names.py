@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from mets3d.log_names import (
     LOSS,
     VALUE_SHARE,
     boundary_name,
+    fields_of_train,
     is_boundary,
     loss_parts,
     of_term,
@@ -59,3 +62,15 @@ def test_a_number_of_every_term_is_found(constant: str) -> None:
     assert terms_below(constant, [*names_of("blob"), f"{constant}s"]) == [constant]
     assert terms_below(constant, names_of("blob", "top_k")) == [f"{constant}/blob", f"{constant}/top_k"]
     assert terms_below(constant, names_of()) == []
+
+
+@pytest.mark.parametrize("terms", [(), ("blob",), ("blob", "top_k")])
+def test_every_number_of_a_loss_is_declared(terms: tuple[str, ...]) -> None:
+    declared = [field.name for field in fields_of_train()]
+    for name in names_of(*terms):
+        general = name
+        for stand_in, own in (("PART", "dice"), ("PART", "cross_entropy"), ("LABEL", "ET"), ("LABEL", "WT")):
+            general = re.sub(rf"/{own}$", f"/{stand_in}", general)
+        for term in terms:
+            general = general.replace(term, "TERM")
+        assert general in declared, name

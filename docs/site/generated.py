@@ -1,4 +1,4 @@
-"""Makes the pages of the reference that follow from the code, as Markdown: settings, commands, files, scores."""
+"""Makes the pages of the reference that follow from the code, as Markdown: settings, commands, files, columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mets3d import rundir
+from mets3d.columns import Column
 from mets3d.config.dump import to_yaml
 from mets3d.config.keys import help_text, kinds, leaves
+from mets3d.evaluation.lesion_columns import LESIONS_TABLE
 from mets3d.evaluation.rules import RULE_SETS
-from mets3d.evaluation.scores import SCORES, TEXTS, Score
+from mets3d.evaluation.scores import BY_SIZE, KEY_COLUMNS, SCORES, TEXT_COLUMNS, Score
+from mets3d.inference.note_fields import NOTE_FIELDS
+from mets3d.log_names import EVERY_LINE, fields_of_train, fields_of_validation
 from mets3d.settings import Config, Section
 from mets3d.settings.effects import RULES
 from mets3d.verbs.table import Verb, parser_of, verb_table
@@ -199,31 +203,68 @@ def _configuration() -> Iterator[str]:
 
 
 def scores_page() -> str:
-    """Returns every column of scores.csv with its name, unit, direction and the rule sets that give it."""
+    """Returns every column of scores.csv with its name, unit, meaning, direction and the rule sets that give it."""
     names = [rules.name for rules in RULE_SETS]
     rows = [
-        (f"`{score.column}`", _text(score.name), score.unit, _better(score), _given(score, names)) for score in SCORES
+        (f"`{score.column}`", score.name, score.unit, score.meaning, score.better or "", _given(score, names))
+        for score in SCORES
     ]
-    keys = ("`case`, `region`, `rules`", *(f"`{name}`" for name in TEXTS))
-    return (
-        "\n\n".join(
-            [
-                "# Columns of scores.csv",
-                (
-                    "One row a case and region, and no summary rows. No value is an empty cell. What each number "
-                    "means, and how the rule sets differ, is in [evaluation](../evaluation.md). Text stands in "
-                    f"{', '.join(keys)}; "
-                    "columns by size class, as `recall_2_to_27`, have the name of the score before them."
-                ),
-                _table(("column", "name", "unit", "better is", "rule sets"), rows),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        "# Columns of scores.csv",
+        (
+            "One row a case and region, and no summary rows. No value is an empty cell. How the rule sets differ is in "
+            "[evaluation](../evaluation.md)."
+        ),
+        "## Text",
+        _columns("column", (*KEY_COLUMNS, *TEXT_COLUMNS)),
+        "## Scores",
+        _table(
+            ("column", "name", "unit", "meaning", "better is", "rule sets"),
+            ([_text(cell) for cell in row] for row in rows),
+        ),
+        "## By size of the lesion",
+        (
+            "CLASS is `below_2`, `2_to_27`, `27_to_100`, `100_to_275` or `from_275`, in mm³, or as `--size-edges` "
+            "parts them. All rule sets give these columns."
+        ),
+        _columns("column", (Column(f"{score.column}_CLASS", f"{score.meaning}; in this class") for score in BY_SIZE)),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _better(score: Score) -> str:
-    return score.better or ""
+def columns_page() -> str:
+    """Returns every column of lesions.csv and every field of metrics.jsonl and predict.json, with unit and meaning."""
+    parts = [
+        "# Columns and fields",
+        "What the files of a run hold, made from what writes them. [scores.csv](scores.md) has a page of its own.",
+        "## lesions.csv",
+        "One row a lesion of the reference, and one a false lesion, in each case and region.",
+        _columns("column", LESIONS_TABLE),
+        "## metrics.jsonl",
+        (
+            "One JSON object a line. A number that is not finite is `null`. Words in capitals stand for what the run "
+            "has there: LABEL for each region, or each label of a softmax; TERM for the name of a boundary term."
+        ),
+        "### Every line",
+        _columns("field", EVERY_LINE),
+        "### A line of a training step",
+        _columns("field", fields_of_train()),
+        "### A line of a validation",
+        (
+            "What the rules give no value is left out. `all/` stands where all cases are scored beside a subset "
+            "(`validate.all_every`)."
+        ),
+        _columns("field", fields_of_validation()),
+        "## predict.json",
+        "One JSON object in a folder of predictions. It is there from the start and complete after the last case.",
+        _columns("field", NOTE_FIELDS),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _columns(head: str, columns: Iterable[Column]) -> str:
+    rows = ((f"`{column.name}`", _text(column.unit), _text(column.meaning)) for column in columns)
+    return _table((head, "unit", "meaning"), rows)
 
 
 def _given(score: Score, names: Sequence[str]) -> str:
@@ -258,4 +299,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands_page,
     "reference/files.md": files_page,
     "reference/scores.md": scores_page,
+    "reference/columns.md": columns_page,
 }

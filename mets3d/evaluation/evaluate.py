@@ -19,6 +19,7 @@ from mets3d.evaluation.case import CaseFiles, CaseResult, Scoring, score_case
 from mets3d.evaluation.decoded import recorded_decodings
 from mets3d.evaluation.folders import Pairs, References, file_pairs, recorded_patients
 from mets3d.evaluation.froc import FROC_COLUMNS
+from mets3d.evaluation.lesion_columns import LESION_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.rules import rules_named
 from mets3d.evaluation.scores import PATIENT, score_columns
@@ -28,11 +29,6 @@ from mets3d.processes import worker_processes
 from mets3d.regions import ET_LABEL, IllegalLabels
 from mets3d.rundir import scan_name
 from mets3d.wording import counted
-
-LESION_COLUMNS = (
-    *("case", "region", "rules", "lesion", "kind", "size_class", "reference_volume_mm3", "prediction_volume_mm3"),
-    *("x_mm", "y_mm", "z_mm", "i", "j", "k", "dice", "hd95", "nsd_0.5", "nsd_1.0", "nsd_spacing"),
-)
 
 
 @dataclass(frozen=True)

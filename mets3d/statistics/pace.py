@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from mets3d.evaluation.tables import Row
+from mets3d.log_names import SAMPLES_PER_SECOND, SECONDS
 from mets3d.statistics.curves import Curve, curve
 
 RECENT = 100  # steps by whose median the rest is judged: the first ones, which compile or fill caches, are no measure
@@ -37,7 +38,7 @@ def pace_of(
     """
     step = training[-1]["step"] if training else 0
     a_step = step_curve(training, batch_size)[1].tolist()
-    a_validation = [row["seconds"] for row in validation if isinstance(row.get("seconds"), int | float)]
+    a_validation = [row[SECONDS] for row in validation if isinstance(row.get(SECONDS), int | float)]
     lately = median(a_step[-RECENT:]) if a_step else None
     of_validation = fmean(a_validation) if a_validation else None
     ahead = {due for interval in every for due in range(interval, steps + 1, interval)} | {steps}
@@ -49,6 +50,6 @@ def pace_of(
 
 def step_curve(training: Sequence[Row], batch_size: int) -> Curve:
     """Returns steps and the duration of each that was timed, in seconds."""
-    steps, samples_per_second = curve(training, "samples_per_second")
+    steps, samples_per_second = curve(training, SAMPLES_PER_SECOND)
     timed = samples_per_second > 0
     return steps[timed], batch_size / samples_per_second[timed]

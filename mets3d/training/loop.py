@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from torch import Tensor
 
 from mets3d.data.loader import Batch, batches
-from mets3d.log_names import DATA_WAIT, MEMORY_GB, SKIPPED
+from mets3d.log_names import DATA_WAIT, MEMORY_GB, SAMPLES_PER_SECOND, SECONDS, SKIPPED
 from mets3d.training import blame, state
 from mets3d.training.ahead import on_device
 from mets3d.training.anomaly import first_bad_layer
@@ -186,16 +186,16 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
     config, progress = session.job.config, session.progress
     for step, numbers in rows:
         faults = blame.take_faults(numbers)
-        skipped = numbers.pop("skipped") > 0
+        skipped = numbers.pop(SKIPPED) > 0
         progress.skipped += skipped
         progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if skipped else 0
         if skipped:
             _note_skipped(session, step, faults)
         else:
             session.skipped_in_a_row.clear()
-        seconds = numbers.pop("seconds")
+        seconds = numbers.pop(SECONDS)
         of_host = {
-            "samples_per_second": config.train.batch_size / seconds,
+            SAMPLES_PER_SECOND: config.train.batch_size / seconds,
             # On a GPU the batch of the next step is waited for, while this one is computed.
             DATA_WAIT: min(session.waits.pop(step, 0.0) / seconds, 1.0),
             MEMORY_GB: memory_gb(session.accelerator.device),
@@ -216,7 +216,7 @@ def _account(session: Session, rows: Sequence[tuple[int, dict[str, float]]]) -> 
 def _end_if_not_finite(session: Session, step: int, micro_batches: Sequence[Batch]) -> None:
     """Waits for the numbers of a step; raises TrainingError naming the first layer if it was skipped."""
     rows = session.readback.drain()
-    skipped = any(numbers["skipped"] > 0 for _, numbers in rows)
+    skipped = any(numbers[SKIPPED] > 0 for _, numbers in rows)
     _account(session, rows)
     if skipped:
         raise TrainingError(first_bad_layer(session, step, micro_batches))
@@ -284,7 +284,7 @@ def _validate(session: Session) -> Mapping[str, float] | None:
     if scores:
         with session.wish.noting(OSError):
             details = scores.details if isinstance(scores, Scores) else None
-            session.tracker.validation(step, {**scores, "seconds": time.monotonic() - started}, details)
+            session.tracker.validation(step, {**scores, SECONDS: time.monotonic() - started}, details)
         if remark := without_value(job.config, step, scores):
             session.tracker.say(remark)
     return scores

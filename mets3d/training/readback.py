@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mets3d.log_names import SECONDS
+
 
 class Readback:
     """Numbers of steps on their way from the device to the host, read `lag` steps late.
@@ -54,4 +56,4 @@ class Readback:
             event.synchronize()
         now = time.monotonic()
         seconds, self._before = now - self._before, now
-        return step, dict(zip(names, row.tolist(), strict=True)) | {"seconds": seconds}
+        return step, dict(zip(names, row.tolist(), strict=True)) | {SECONDS: seconds}

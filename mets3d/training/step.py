@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mets3d.data.loader import Batch, keys_on_device
+from mets3d.log_names import GRAD_NORM, LEARNING_RATE, SKIPPED
 from mets3d.losses.value import LossValue, StepContext, count_masks
 from mets3d.ops.voxels import Spacing
 from mets3d.shapes import Keys, Lesions
@@ -69,7 +70,7 @@ def train_step(session: Session, step: int, micro_batches: Sequence[Batch]) -> d
         if session.ema is not None:
             session.ema.update(~torch.isfinite(norm) if scaled else skip)
     session.updating = False
-    of_step = {"skipped": skip.float(), "grad_norm": norm.detach().float(), "lr": torch.tensor(rate)}
+    of_step = {SKIPPED: skip.float(), GRAD_NORM: norm.detach().float(), LEARNING_RATE: torch.tensor(rate)}
     return value.named() | of_step | fault
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.builders.runs import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-MADE_BY_THE_SITE = re.compile(r"docs/(reference/(settings|commands|files|scores)|notebook)\.md")
+MADE_BY_THE_SITE = re.compile(r"docs/(reference/(settings|commands|files|scores|columns)|notebook)\.md")
 
 
 def links(document: Path) -> list[str]:

@@ -1,17 +1,24 @@
-"""The built site: no warning, nothing fetched from elsewhere, every setting, verb, file and score on its page."""
+"""The built site: no warning, nothing fetched from elsewhere, every setting, verb, file and column on its page."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mets3d.__main__ import main
 from mets3d.config.keys import leaves
+from mets3d.evaluation.lesions import lesion_scores
+from mets3d.evaluation.rules import RULE_SETS
 from mets3d.evaluation.scores import SCORES
 from mets3d.rundir import CheckpointDir, ExportDir, Inside, PredictionsDir, RunDir
 from mets3d.verbs.table import verb_table
@@ -130,9 +137,55 @@ def test_every_file_of_a_run_is_there(site: Path) -> None:
                 assert value.name in text, value.name
 
 
+def declared(file: Path) -> dict[str, dict[str, str]]:
+    """What the tables of a page say of each name in their first column: the other cells by their heading."""
+    found, head = {}, []
+    for cells in ([cell.strip() for cell in row] for row in Page(file).rows):
+        if cells[0] in ("column", "field"):
+            head = cells
+        else:
+            found[cells[0]] = dict(zip(head, cells, strict=True))
+    return found
+
+
+def undeclared(names: Iterable[str], known: dict[str, dict[str, str]], *stand_ins: str) -> list[str]:
+    """The names without a row and meaning; words in capitals stand for anything without a slash."""
+    patterns = [re.sub("|".join(stand_ins) or "(?!)", r"[^/]+", re.escape(name)) for name in known]
+    assert all(row["meaning"] for row in known.values())
+    return [name for name in names if not any(re.fullmatch(pattern, name) for pattern in patterns)]
+
+
 def test_every_score_is_there(site: Path) -> None:
-    columns = {row[0].strip() for row in Page(site / "reference" / "scores.html").rows if row}
-    assert {score.column for score in SCORES} <= columns
+    known = declared(site / "reference" / "scores.html")
+    assert {score.column for score in SCORES} <= known.keys()
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[1:4, 1:4, 1:4] = 3
+    for rules in RULE_SETS:
+        for row in lesion_scores(labels, labels, (1.0, 1.0, 1.0), rules=rules.name):
+            assert undeclared(row, known, "CLASS") == [], rules.name
+    assert known["lesion_wise_hd95"]["unit"] == "mm"
+    assert (known["global_hd95"]["unit"], known["global_hd95"]["rule sets"]) == ("voxels", "brats2026")
+
+
+def test_every_column_and_field_that_a_run_writes_is_there(
+    site: Path, trained_run: Path, phantom_data: Path, tmp_path: Path
+) -> None:
+    fields, scores = (declared(site / "reference" / f"{page}.html") for page in ("columns", "scores"))
+    name = sorted(folder.name for folder in phantom_data.iterdir())[0]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).symlink_to(phantom_data / name)
+    out = tmp_path / "out"
+    assert main(["predict", str(trained_run), str(tmp_path / "data"), str(out)]) == 0
+    assert main(["evaluate", str(out), str(tmp_path / "data")]) == 0
+    for table, known in (("scores.csv", scores), ("lesions.csv", fields)):
+        with (out / table).open(encoding="utf-8", newline="") as stream:
+            assert undeclared(next(csv.reader(stream)), known, "CLASS") == [], table
+    assert undeclared(json.loads((out / "predict.json").read_text(encoding="utf-8")), fields) == []
+    lines = [json.loads(line) for line in (trained_run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["kind"] for line in lines} == {"train", "validation"}
+    for line in lines:
+        assert undeclared(line, fields, "PART", "TERM", "LABEL", "REGION") == []
+    assert (fields["memory_gb"]["unit"], fields["seconds"]["unit"], fields["x_mm"]["unit"]) == ("10^9 bytes", "s", "mm")
 
 
 def test_the_names_of_the_python_contract_are_there(site: Path) -> None:

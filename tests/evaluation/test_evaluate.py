@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mets3d.evaluation.case import Scoring
-from mets3d.evaluation.evaluate import LESION_COLUMNS, EvaluationReport, Tables, evaluate
+from mets3d.evaluation.evaluate import EvaluationReport, Tables, evaluate
+from mets3d.evaluation.lesion_columns import LESION_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
 from mets3d.evaluation.scores import score_columns
 

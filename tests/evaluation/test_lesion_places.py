@@ -11,7 +11,8 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy import ndimage
 
-from mets3d.evaluation.evaluate import LESION_COLUMNS, Tables, evaluate
+from mets3d.evaluation.evaluate import Tables, evaluate
+from mets3d.evaluation.lesion_columns import LESION_COLUMNS
 from mets3d.evaluation.lesions import Asked, stored_scores
 from mets3d.ops.voxels import points_inside, sizes_and_centres
 

@@ -13,7 +13,18 @@ from typing import IO, TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from mets3d.config import Config
-from mets3d.log_names import ALL_CASES, CASES, SCORES, TRAIN, VALIDATION, score_name
+from mets3d.log_names import (
+    ALL_CASES,
+    CASES,
+    LEARNING_RATE,
+    LOSS,
+    SAMPLES_PER_SECOND,
+    SCORES,
+    SECONDS,
+    TRAIN,
+    VALIDATION,
+    score_name,
+)
 from mets3d.rundir import RunDir
 from mets3d.training.shown import Details
 from mets3d.training.track.other_link import OtherLink
@@ -83,7 +94,7 @@ class Tracker:
         lines = [f"validation on {_means(values)}"] + ([f"validation on all {_means(of_all)}"] if of_all else [])
         for line in lines[:-1]:
             self.say(f"step {step}  {line}")
-        self.say(f"step {step}  {lines[-1]}  {values['seconds']:.1f} s")
+        self.say(f"step {step}  {lines[-1]}  {values[SECONDS]:.1f} s")
         if self.page is not None:
             self.page.renew()
 
@@ -136,4 +147,4 @@ def _means(values: Mapping[str, float]) -> str:
 
 
 def _line(values: Mapping[str, float]) -> str:
-    return f"loss {values['loss']:.4f}  lr {values['lr']:.2e}  {values['samples_per_second']:.2f} samples/s"
+    return f"loss {values[LOSS]:.4f}  lr {values[LEARNING_RATE]:.2e}  {values[SAMPLES_PER_SECOND]:.2f} samples/s"

@@ -1,8 +1,8 @@
-"""Commands of the tutorial and the how-to pages are run, page by page, on small phantoms and with a tiny network.
+"""Every command of every page is run, page by page, on small phantoms and with a tiny network, or NOT_RUN says why not.
 
 A training runs in this process, as `train.py` with the settings of the command and those of TINY behind them; whatever
-starts it, launcher or scheduler, is tested elsewhere. What is not run is parsed against the real command line, as every
-command of every other page is (`tests/test_contracts.py`).
+starts it, launcher or scheduler, is tested elsewhere. What is not run is parsed against the real command line
+(`tests/test_contracts.py`), a command of ours behind a container's or scheduler's name below.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,19 @@ from mets3d.__main__ import main
 from mets3d.config import load
 from mets3d.data.cases import find_cases
 from mets3d.phantoms.synth import synthesise
+from mets3d.study import runner, study
 from mets3d.verbs.table import parser_of, verb_table
 from tests.builders.runs import ROOT, train
+from tests.study.test_study import Pretended, really
 
 HOW_TO = ROOT / "docs" / "howto"
-PAGES = ["tutorial.md", "howto/own-data.md", "howto/folds.md", "howto/tuning.md", "howto/fine-tuning.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# In this order: later pages use what earlier ones made. Of the other pages NOT_RUN has every command.
+PAGES = [
+    *("docs/tutorial.md", "docs/howto/own-data.md", "docs/howto/folds.md", "docs/howto/tuning.md"),
+    *("docs/howto/fine-tuning.md", "README.md", "docs/sharing.md", "docs/data.md", "docs/phantoms.md"),
+    *("docs/howto/gpus.md", "docs/sweeps.md", "docs/training.md"),
+]
 # A rate of nothing: the heads keep their bias, nothing is found, and scores and pages are quick to make.
 TINY = (
     *("--data.patch=[16,16,16]", "--data.workers=0", "--preprocess.spacing_mm=[5,5,5]", "--model.mode=cnn"),
@@ -43,26 +52,55 @@ TINY = (
 ROUNDS = 2  # of a loop over folds; an average then leaves out the runs of the others
 # Exit codes other than 0 that a page announces.
 MAY_END_WITH = {"tune": {0, 1}}
+# How a command begins -> why it is not run here. Words in capitals that are no file of the test make it a pattern.
 NOT_RUN = {
-    "import-weights": "needs a checkpoint of the original code; tests/release has made ones",
-    "explore": "tests/reporting runs it, and it draws for seconds",
-    "plan": "writes a network for 24 GB; its file is made by the test",
-    "report": "draws for seconds; one page, of the comparison, stands for all",
+    r"mets3d import-weights": "needs a checkpoint of the original code; tests/release has made ones",
+    r"mets3d explore": "draws for seconds; tests/reporting/explore runs it",
+    r"mets3d plan": "writes a network for 24 GB; its file is made by the test, and tests/planning runs it",
+    r"mets3d report (?!runs/base runs/hausdorff )": "draws for seconds; one page, of the comparison, stands for all",
+    r"mets3d report --watch": "goes on until it is stopped; tests/reporting/test_watch.py",
+    r"mets3d train .*--find-accumulation": "looks for what fits a GPU; tests/training/test_gpu.py",
+    r"mets3d train --launch multi_gpu": "needs GPUs; tests/training/test_launcher.py",
+    r"mets3d train .*OUT/splits_by_site": "needs a store of the phantoms of many sites; tests/phantoms/test_sites.py",
+    r"mets3d sweep (configs/sweeps/)?loss_variants": "hundreds of trainings; the sweep smoke stands for it",
+    r"mets3d export .*--onnx": "traces for seconds; tests/release/test_export.py runs the graph, too",
+    r"mets3d (predict|tune) RUN|mets3d (evaluate|preprocess) .*(REFERENCES|STORE|OUT)|mets3d compare SCORES": (
+        "a pattern of a command that other pages have with names"
+    ),
+    r"mets3d check DATA .*\.\.\.": "a pattern, too",
+    r"accelerate launch": "the same training as by mets3d train; tests/training/test_together.py",
+    r"make |source ": "environment, quickstart and this suite themselves; .ci/run",
+    r"docker |kubectl |sky |sbatch |GPUS=4 deploy/": "needs an engine, a cluster or two hosts; parsed, tests/deploy",
+    r"(CUDA_VISIBLE_DEVICES=0 )?wandb ": "needs its server; tests/training/test_wandb.py pretends one",
+    r"tensorboard ": "a server that does not end; tests/training/test_sender.py reads what it would show",
+    r"python -m monai": "tests/release/test_export.py runs the bundle",
+    r"(\.venv/bin/)?python -m pip|pip ": "fetches packages",
+    r"(\.venv/bin/)?python benchmarks/": "measures, for minutes to days",
+    r"python -m tests\.faults": "tests/faults runs a part of it",
 }
+PROGRAMS = (
+    r"(mets3d|make|source|accelerate|docker|kubectl|sky|sbatch|wandb|tensorboard|pip|python|\.venv/bin/python) "
+    r"|[A-Z_0-9]+=\S+ \S+ "
+)
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run; None for one that is."""
+    return next((why for beginning, why in NOT_RUN.items() if re.match(beginning, command)), None)
 
 
 def commands(page: Path) -> Iterator[str]:
-    """Yields the commands of a page's indented blocks in order, the first rounds of loops written out."""
+    """Yields the commands of a page's indented blocks in order, without remarks, the first rounds of loops in full."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     loop: list[str] = []
     variable, values = "", [""]
-    for line in (line.strip() for line in text.splitlines() if line.startswith("    ")):
+    for line in (re.sub(r"\s+#.*", "", line.strip()) for line in text.splitlines() if line.startswith("    ")):
         if begin := re.fullmatch(r"for (\w+) in ([\w ]+); do", line):
             variable, values, loop = begin[1], begin[2].split(), []
         elif line == "done":
             yield from (one.replace(f"${variable}", value) for value in values[:ROUNDS] for one in loop)
             variable = ""
-        elif re.match(r"mets3d ", line):
+        elif re.match(PROGRAMS, line):
             if variable:
                 loop.append(line)
             else:
@@ -71,11 +109,18 @@ def commands(page: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with DATA, its first case without the reference as NEW, and the configuration of the own-data page."""
+    """A folder with DATA, its first case without the reference as NEW, and the configuration of the own-data page.
+
+    Its quickstart has the same cases, as `make train` leaves them.
+    """
     folder = tmp_path_factory.mktemp("workspace")
     synthesise(folder / "DATA", 5, 5, shape=(30, 34, 28), spacing_mm=(5.0, 5.0, 5.0))
     case = find_cases(folder / "DATA")[0]
     shutil.copytree(case.folder, folder / "NEW" / case.name, ignore=shutil.ignore_patterns("*-seg*"))
+    quickstart = folder / "runs" / "quickstart-data"
+    quickstart.mkdir(parents=True)
+    (quickstart / "cases").symlink_to(folder / "DATA")
+    assert run(["preprocess", str(folder / "DATA"), str(quickstart / "store"), "--config", "quickstart"]) == 0
     own = {"base": "base", "data": {"sequences": ["t1c", "t2f"], "folds": 3}}
     (folder / "mine.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
     return folder
@@ -89,9 +134,22 @@ def run(words: list[str]) -> int:
     if verb == "preprocess":
         words = [*words, "--preprocess.spacing_mm=[5,5,5]"]
         words = [word for place, word in enumerate(words) if word != "--jobs" and words[place - 1] != "--jobs"]
+    if verb in ("synth", "convert"):
+        shutil.rmtree("OUT", ignore_errors=True)  # a name that pages give to several folders
+    if verb == "synth":  # the last word counts
+        words = [*words, "--cases", "5", "--shape", "30", "34", "28", "--spacing", "5"]
+    if verb == "sweep":
+        words = [*words, *TINY]
     if "--also" in words:
         words = [word for word in words if not word.startswith("runs/") or Path(word).is_dir()]
     return main(words)
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a sweep train, predict and are scored in this process, in place of one each."""
+    monkeypatch.setattr(runner, "POLL_S", 0.001)
+    monkeypatch.setattr(study, "Workshop", partial(runner.Workshop, begin=partial(Pretended, really)))
 
 
 def settings(words: list[str]) -> list[str]:
@@ -102,21 +160,27 @@ def settings(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_commands_of_the_tutorial_and_the_how_to_pages_run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("trained_here")
+def test_commands_of_the_pages_run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
-    done: dict[str, str] = {}
+    done, pages = set[str](), set[str]()
     for page in PAGES:
-        for command in commands(ROOT / "docs" / page):
-            words = shlex.split(command)[1:]
-            if (words[0] in NOT_RUN and "runs/comparison" not in words) or command in done or " ..." in command:
+        for command in commands(ROOT / page):
+            if reason(command):
                 continue
+            pages.add(page)
+            if command in done:
+                continue
+            words = shlex.split(command)[1:]
             code = run(words)
             assert code in MAY_END_WITH.get(words[0], {0}), f"{page}: {command} ended with {code}"
-            done[command] = page
-    assert set(done.values()) == set(PAGES)
+            done.add(command)
+    assert pages == set(PAGES)
     for made in ("comparison/index.html", "comparison/figures", "mine/scores.csv", "fold1/scores.csv"):
         assert (workspace / "runs" / made).exists(), made
     assert list((workspace / "predictions" / "five").glob("*.nii.gz"))
+    assert (workspace / "share" / "brats_mets_bundle" / "configs" / "inference.json").is_file()
+    assert len(list((workspace / "runs" / "smoke").glob("*/*/scores.csv"))) == 6
 
 
 def test_commands_for_containers_and_schedulers_are_those_of_the_command_line() -> None:
@@ -131,8 +195,8 @@ def test_commands_for_containers_and_schedulers_are_those_of_the_command_line() 
         load(words)
     for file in re.findall(r"^    (?:kubectl apply --filename|sky jobs launch) (\S+)", text, re.M):
         assert (ROOT / file).is_file(), file
-    for page in ("docker.md", "slurm.md"):
-        text = (HOW_TO / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for page in DOCUMENTS:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         for line in re.findall(r"^    (docker run|sbatch) (.*)$", text, re.M):
             words = shlex.split(line[1])
             if line[0] == "sbatch":
@@ -143,23 +207,18 @@ def test_commands_for_containers_and_schedulers_are_those_of_the_command_line() 
                 words = words[words.index("mets3d") + 1 :]
             parser_of(verb_table()).parse_args(words)
             read += 1
-    assert read >= 6
+    assert read >= 7
 
 
-def test_every_page_that_is_run_has_commands_and_others_say_why() -> None:
-    pages = {f"howto/{file.name}" for file in HOW_TO.glob("*.md")} | {"tutorial.md"}
-    run_here = {page for page in pages if page in PAGES}
-    assert run_here == set(PAGES)
-    assert pages - run_here <= {
-        "howto/index.md",  # no command
-        "howto/coming-from.md",  # tables of names
-        "howto/gpus.md",  # needs GPUs
-        "howto/slurm.md",  # needs a scheduler
-        "howto/docker.md",  # needs an engine
-        "howto/clusters.md",  # needs several hosts
-    }
-    for page in PAGES:
-        assert len(list(commands(ROOT / "docs" / page))) >= 2, page
+def test_every_command_is_run_or_has_a_reason() -> None:
+    every = {page.relative_to(ROOT).as_posix(): list(commands(page)) for page in DOCUMENTS}
+    run_here = {command for page in PAGES for command in every[page] if not reason(command)}
+    for page, own in every.items():
+        for command in own:
+            assert command in run_here or reason(command), f"{page}: {command}: run it, or say in NOT_RUN why not"
+    for beginning, why in NOT_RUN.items():
+        assert all((ROOT / test).exists() for test in re.findall(r"tests/[\w/.]+", why)), why
+        assert any(re.match(beginning, command) for own in every.values() for command in own), beginning
 
 
 def test_settings_named_on_the_pages_exist() -> None:

@@ -68,7 +68,7 @@ NOT_RUN = {
         "a pattern of a command that other pages have with names"
     ),
     r"mets3d check DATA .*\.\.\.": "a pattern, too",
-    r"accelerate launch": "the same training as by mets3d train; tests/training/test_together.py",
+    r"accelerate launch": "the same training as by mets3d train; tests/test_line.py",
     r"make |source ": "environment, quickstart and this suite themselves; .ci/run",
     r"docker |kubectl |sky |sbatch |GPUS=4 deploy/": "needs an engine, a cluster or two hosts; parsed, tests/deploy",
     r"(CUDA_VISIBLE_DEVICES=0 )?wandb ": "needs its server; tests/training/test_wandb.py pretends one",

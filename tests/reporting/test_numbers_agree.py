@@ -1,6 +1,7 @@
 """Page, consoles, comparison.csv and scores.csv agree: tuned or not, by two rule sets, with and without RC.
 
-What is expected is computed here, plainly, from the cells of scores.csv alone.
+What is expected is computed here, plainly, from the cells of scores.csv alone: means, intervals, differences and tests,
+in tables, in tiles and in the sentence that answers; of two runs, and of two arms of two seeds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,8 @@ MEANS = ("lesion_wise_dice", "lesion_wise_hd95", "dice", "hd95")
 COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
 TESTED = ("lesion_wise_dice", "lesion_wise_hd95", "lesions_found")
 DIGITS = {column: 1 if "hd95" in column else 0 if column in COUNTS else 3 for column in (*MEANS, *COUNTS)}
+RESAMPLES = 1000
+NUMBER = r"([+\-\u2212]?\d+(?:\.\d+)?)"
 COMBINATIONS = list(itertools.product((False, True), ("brats2023", "brats2026"), (False, True)))
 
 
@@ -124,11 +128,13 @@ def printed_by(*words: object) -> str:
     return out.getvalue()
 
 
-def make_run(path: Path, data: Path, depths: Mapping[str, Any], way: tuple[bool, str, bool], boundary: str) -> RunDir:
+def make_run(
+    path: Path, data: Path, depths: Mapping[str, Any], way: tuple[bool, str, bool], boundary: str, seed: int = 0
+) -> RunDir:
     """A run of which only the training is made up: predictions are decoded and recorded as `mets3d predict` does."""
     tuned, rules, cavity = way
     run, target = RunDir(path), Target(cavity=cavity)
-    settings = {"data": {"cavity": cavity}, "loss": {"boundary": boundary}, "validate": {"rules": rules}}
+    settings = {"data": {"cavity": cavity}, "loss": {"boundary": boundary}, "validate": {"rules": rules}, "seed": seed}
     write_text(run.config, to_yaml(Config.model_validate(settings)))
     write_json(run.split, {"training": ["BraTS-MET-09999-000"], "validation": list(CASES), "patients": CASES})
     if tuned:
@@ -138,7 +144,7 @@ def make_run(path: Path, data: Path, depths: Mapping[str, Any], way: tuple[bool,
     for number, (name, depth) in enumerate(depths.items()):
         scan = data / name / f"{name}-t1c.nii.gz"
         own = plan.of(name)
-        channels = probabilities(depth, target, number + 100 * (path.name == "other"))
+        channels = probabilities(depth, target, number + 100 * (boundary != "none") + 1000 * seed)
         decoded = decode(channels, target, own.decoding, (1.0, 1.0, 1.0))
         grid = read_image(scan).source
         files = outputs.write_case(folder, name, channels, decoded, grid, target, (1.0, 1.0, 1.0), probabilities=False)
@@ -167,9 +173,9 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], tupl
 
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Intervals are not what is read here."""
+    """Intervals of few resamples, which a loop can draw again."""
     intervals._times_drawn.cache_clear()
-    monkeypatch.setattr(intervals, "RESAMPLES", 1000)
+    monkeypatch.setattr(intervals, "RESAMPLES", RESAMPLES)
     yield
     intervals._times_drawn.cache_clear()
 
@@ -205,6 +211,40 @@ def made(
     return Made(rows, printed, comparison, *pages)
 
 
+SCORED = (
+    "lesion_wise_dice",
+    "lesion_wise_hd95",
+    "dice",
+    "hd95",
+    *COUNTS,
+    "reference_volume_mm3",
+    "prediction_volume_mm3",
+)
+
+
+@pytest.fixture
+def arms(tmp_path: Path, data_sets: Any, nothing_drawn: None, few_resamples: None) -> Made:
+    """Two arms of two seeds; the rows of an arm have the means over its seeds."""
+    data, depths = data_sets(False)
+    rows: dict[str, list[dict[str, str]]] = {}
+    runs = []
+    for name, boundary in {"base": "none", "loss.boundary=hausdorff_distance": "hausdorff_distance"}.items():
+        tables = []
+        for seed in (0, 1):
+            run = make_run(tmp_path / f"{boundary}{seed}", data, depths, (False, "brats2023", False), boundary, seed)
+            printed_by("evaluate", run.path, data, "--jobs", "1")
+            tables.append(list(csv.DictReader(run.scores.read_text(encoding="utf-8").splitlines())))
+            runs.append(run.path)
+        rows[name] = [
+            dict(first) | {column: repr(fmean(float(row[column]) for row in (first, second))) for column in SCORED}
+            for first, second in zip(*tables, strict=True)
+        ]
+    printed = {"report": printed_by("report", *runs, "--out", tmp_path / "page", "--jobs", "1")}
+    printed["compare"] = printed_by("compare", *runs, "--out", tmp_path / "comparison.csv")
+    comparison = list(csv.DictReader((tmp_path / "comparison.csv").read_text(encoding="utf-8").splitlines()))
+    return Made(rows, printed, comparison, tmp_path / "none", tmp_path / "page" / "index.html")
+
+
 # ---------------------------------------------------------------- by hand
 
 
@@ -212,6 +252,27 @@ def written(value: float, digits: int, sign: str = "") -> str:
     """A number as the page writes it."""
     rounded = round(value, digits) + 0.0
     return f"{rounded:{sign if rounded else ''}.{digits}f}".replace("-", "\u2212")
+
+
+def interval(values: Mapping[str, float]) -> tuple[float, ...]:
+    """The 2.5 and 97.5 percentiles of the mean over the cases of patients that are drawn again; empty below six."""
+    patients = sorted({CASES[case] for case in values})
+    if len(patients) < 6:
+        return ()
+    own = [[value for case, value in values.items() if CASES[case] == patient] for patient in patients]
+    total, number = (np.array([measure(part) for part in own]) for measure in (sum, len))
+    drawn = np.random.default_rng(0).integers(len(patients), size=(RESAMPLES, len(patients)))
+    means = [total[places].sum() / number[places].sum() for places in drawn]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def says(text: str, *values: float) -> bool:
+    """Whether the numbers in a text, each with the digits that it has, are these values."""
+    numbers = [found.replace("\u2212", "-") for found in re.findall(NUMBER, text)]
+    rounding = [0.5 * 10 ** -len(number.partition(".")[2]) + 1e-9 for number in numbers]
+    return len(numbers) == len(values) and all(
+        abs(float(number) - value) <= most for number, value, most in zip(numbers, values, rounding, strict=True)
+    )
 
 
 def p_written(p: float) -> str:
@@ -240,10 +301,11 @@ class Pair:
     worse: int
     p: float
     tells: bool  # whether there is a difference in any patient
+    interval: tuple[float, ...]  # of the difference
 
 
 def pair(made: Made, region: str, column: str) -> Pair:
-    base, other = (made.values(run, region, column) for run in ("base", "other"))
+    base, other = (made.values(run, region, column) for run in made.rows)
     cases = sorted(base.keys() & other.keys())
     differences = {case: other[case] - base[case] for case in cases}
     gain = -1 if "hd95" in column or column in ("lesions_missed", "lesions_false") else 1
@@ -260,6 +322,7 @@ def pair(made: Made, region: str, column: str) -> Pair:
         sum(value < 0 for value in gains),
         signed_rank_p(of_patients),
         any(round(value, 10) for value in of_patients),
+        interval(differences),
     )
 
 
@@ -290,9 +353,18 @@ def test_all_say_the_same_of_two_runs(made: Made, read_page: Any, request: pytes
     for run in made.rows:
         check_report(made.printed["report"], made, run, scored, rules, decoding)
     check_own_page(read_page(made.own_page), made, decoding)
+    check_own_answer(" ".join(read_page(made.own_page).text.split()), made)
     pairs = check_comparison(made, scored)
     check_compare(made.printed["compare"], made, pairs)
-    check_compared_page(read_page(made.page), pairs, made.regions, decoding)
+    check_compared_page(read_page(made.page), made, pairs, decoding)
+    check_answer(" ".join(read_page(made.page).text.split()), made, pairs, "one training each")
+
+
+def test_all_say_the_same_of_two_arms_of_two_seeds(arms: Made, read_page: Any) -> None:
+    pairs = check_comparison(arms, ("WT", "TC", "ET"))
+    check_compare(arms.printed["compare"], arms, pairs)
+    check_compared_page(read_page(arms.page), arms, pairs, "default")
+    check_answer(" ".join(read_page(arms.page).text.split()), arms, pairs, "2 seeds")
 
 
 def check_evaluate(made: Made, run: str, scored: Sequence[str], decoding: str) -> None:
@@ -304,6 +376,7 @@ def check_evaluate(made: Made, run: str, scored: Sequence[str], decoding: str) -
         assert len(rows) == bool(values)
         assert all(int(cells[-1]) == len(values) for cells in rows)
         assert all(cells[2] == f"{fmean(values.values()):.{DIGITS[column]}f}" for cells in rows)
+        assert all(says(" ".join(cells[3:5]), *interval(values)) for cells in rows if interval(values))
 
 
 def check_report(text: str, made: Made, run: str, scored: Sequence[str], rules: str, decoding: str) -> None:
@@ -326,6 +399,8 @@ def check_own_page(page: Any, made: Made, decoding: str) -> None:
             told = f"n = {len(values)}" if len(values) != len(CASES) else ""
             assert cell.split(" ± ")[0].removesuffix(told) == written(fmean(values.values()), DIGITS[column])
             assert cell.endswith(told)
+        for region, cell in zip(made.regions, shown[name, "95 % interval"], strict=True):
+            assert says(cell, *interval(made.values("base", region, column))), (column, region)
     totals = {column: [sum(made.values("base", name, column).values()) for name in made.regions] for column in COUNTS}
     found = [cell.split(" (")[0] for cell in shown["Lesions", "found"]]
     lesions = zip(totals["lesions_found"], totals["lesions_missed"], strict=True)
@@ -335,17 +410,44 @@ def check_own_page(page: Any, made: Made, decoding: str) -> None:
     assert decoding in page.text
 
 
+def check_own_answer(text: str, made: Made) -> None:
+    """Compares the tiles of a run, and the sentence on what it reaches."""
+    inside = rf"(?: \(?95 % interval {NUMBER} to {NUMBER}\)?)?"
+    for region in made.regions:
+        dice, hd95 = (made.values("base", region, column) for column in MEANS[:2])
+        tile = re.search(rf" {region} {NUMBER} lesion-wise Dice, mean{inside} n = (\d+) cases? (.*?) false", text)
+        assert bool(tile) == bool(dice)
+        if tile is None:
+            continue
+        numbers = " ".join(filter(None, tile.groups()[:3]))
+        assert says(numbers, fmean(dice.values()), *interval(dice)), region
+        assert int(tile[4]) == len(dice)
+        bounds, counted = re.fullmatch(r"(?:lesion-wise HD95 (.*?\)?) )??(\d+ of \d+ .*)", tile[5]).groups()  # type: ignore[union-attr]
+        assert says((bounds or "").removesuffix(" mm").replace(" mm", ""), *([fmean(hd95.values()), *interval(hd95)]))
+        found, missed, false = (sum(made.values("base", region, column).values()) for column in COUNTS)
+        assert says(counted, found, found + missed, 100 * found / (found + missed), false)
+    dice = made.values("base", "ET", "lesion_wise_dice")
+    sentence = re.search(rf"The mean lesion-wise Dice in ET is {NUMBER}{inside}, on (.*?), one training", text)
+    assert sentence is not None
+    assert says(" ".join(filter(None, sentence.groups()[:3])), fmean(dice.values()), *interval(dice))
+    some = f"{len(dice)} of " if len(dice) != len(CASES) else ""
+    assert sentence[4] == f"{some}{len(CASES)} cases of {len(set(CASES.values()))} patients"
+
+
 def check_comparison(made: Made, scored: Sequence[str]) -> dict[tuple[str, str], tuple[Pair, str, str]]:
     """Compares comparison.csv with what scores.csv gives; returns the pairs with p and Holm's p as they are written."""
     rows = {(row["region"], row["score"]): row for row in made.comparison if row["score"] in (*MEANS, *COUNTS)}
     found = {}
     for region, column in itertools.product(scored, (*MEANS, *COUNTS)):
-        if not made.values("base", region, column).keys() & made.values("other", region, column).keys():
+        base, other = (made.values(run, region, column) for run in made.rows)
+        if not base.keys() & other.keys():
             assert (region, column) not in rows
             continue
         own, row = pair(made, region, column), rows[region, column]
         numbers = [float(row[name]) for name in ("reference_mean", "method_mean", "difference")]
         assert numbers == pytest.approx([*own.means, own.difference], abs=1e-12)
+        bounds = [float(row[name]) for name in ("ci_low", "ci_high") if row[name]]
+        assert bounds == pytest.approx(list(own.interval), abs=1e-9)
         assert [int(row[name]) for name in ("cases", "better", "worse")] == [own.n, own.better, own.worse]
         found[region, column] = own, row["p"], row["p_holm"]
         assert row["family"] == ("primary" if column in TESTED else "exploratory")
@@ -367,21 +469,63 @@ def check_compare(text: str, made: Made, pairs: Mapping[tuple[str, str], tuple[P
     for (region, column), (own, p, p_holm) in pairs.items():
         (cells,) = [cells for cells in lines if cells[:2] == [region, column]]
         assert cells[2:5] == [*(f"{mean:.3f}" for mean in own.means), f"{own.difference:+.3f}"]
+        assert not own.interval or says(" ".join(cells[5:8]), *own.interval)
         assert f"{own.better}/{own.worse}" in cells
         if p:
             assert f"{p} {p_holm} {own.n}" in " ".join(cells)
 
 
 def check_compared_page(
-    page: Any, pairs: Mapping[tuple[str, str], tuple[Pair, str, str]], regions: Sequence[str], decoding: str
+    page: Any, made: Made, pairs: Mapping[tuple[str, str], tuple[Pair, str, str]], decoding: str
 ) -> None:
-    (rows,) = (rows for name, rows in page.tables.items() if name.startswith("other against base"))
+    base, other = made.rows
+    (rows,) = (rows for name, rows in page.tables.items() if name.startswith(f"{other} against {base}"))
     for (region, column), (own, p, p_holm) in pairs.items():
-        if region not in regions:
+        if region not in made.regions:
             continue  # of which there is nothing anywhere
         digits = max(DIGITS[column], 2)
         cells = cells_of(rows, score_of(column).name, region)
         assert cells[:3] == [*(written(mean, digits) for mean in own.means), written(own.difference, digits, "+")]
+        assert says(cells[3].replace("–", ""), *own.interval)
         assert cells[4:6] == [p or "–", p_holm or "–"]
         assert cells[7:9] == [str(own.n), f"{own.better}/{own.worse}"]
     assert decoding in page.text
+
+
+def check_answer(text: str, made: Made, pairs: Mapping[tuple[str, str], tuple[Pair, str, str]], trained: str) -> None:
+    """Compares the answer in a sentence, and the tiles, of a comparison."""
+    tests = {key: own for key, own in pairs.items() if own[1]}
+    sentence = re.search(
+        rf"([\w-]+ (?:Dice|HD95)|lesions found per case) of (\w+),?.*? changes by {NUMBER}(?: mm)? "
+        rf"\((?:95 % interval {NUMBER} to {NUMBER}(?: mm)?, )?(.*?)p (\S+ ?\S*) after Holm over (\d+) tests?\)",
+        text,
+    )
+    assert sentence is not None
+    name, region = sentence[1], sentence[2]
+    column = next(
+        column for column in TESTED if score_of(column).name.lower() == name.lower().removesuffix(" per case")
+    )  # type: ignore[union-attr]
+    own, _, p_holm = tests[region, column]
+    assert (region, column) == ("ET", "lesion_wise_hd95") or ("ET", "lesion_wise_hd95") not in tests
+    assert says(" ".join(filter(None, sentence.groups()[2:5])), own.difference, *own.interval)
+    some = f"{own.n} of " if own.n != len(CASES) else ""
+    assert sentence[6] == f"{some}{len(CASES)} cases of {len(set(CASES.values()))} patients, {trained}, "
+    assert (sentence[7], int(sentence[8])) == (p_holm, len(tests))
+    assert "No difference shown" in text, "seven patients cannot come below 5 % after so many tests"
+    base, other = made.rows
+    for region in made.regions:
+        own = pairs[region, "lesion_wise_dice"][0]
+        inside = rf"(?: 95 % interval {NUMBER} to {NUMBER})?"
+        tile = re.search(
+            rf" {region} {NUMBER} difference in lesion-wise Dice{inside} n = (\d+) cases? "
+            rf"{base[:4]}\S* {NUMBER}(.*?) {other[:4]}\S* {NUMBER}([^A-Z]*)",
+            text,
+        )
+        assert tile is not None, region
+        assert says(" ".join(filter(None, tile.groups()[:3])), own.difference, *own.interval)
+        assert int(tile[4]) == own.n
+        if own.n == len(CASES):
+            for place, arm in ((5, base), (7, other)):
+                values = made.values(arm, region, "lesion_wise_dice")
+                bounds = re.match(rf" \({NUMBER} to {NUMBER}\)", tile[place + 1])
+                assert says(f"{tile[place]} {bounds[0] if bounds else ''}", fmean(values.values()), *interval(values))

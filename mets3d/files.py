@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 # What file systems answer that sync no folders (CIFS, some of FUSE), and folders that may only be written.
 CANNOT_SYNC_FOLDER = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 LEFT_BEHIND_S = 24 * 3600  # nobody writes one file for a day
+TEMPORARY = re.compile(r"\.(\d+)\.tmp\.")
 TRIES = 20  # to put a folder where other processes put theirs
 
 
@@ -49,13 +50,16 @@ class WrongWeightsError(WeightsError, ValueError):
 def replacing(target: Path, *, keep_equal: bool = False, mark: str = "") -> Iterator[Path]:
     """Yields a temporary path beside `target`, same suffixes, that becomes `target` when the block ends well.
 
-    It vanishes when the block raises. Works for a file and for a folder; a reader of `target` sees the old content or
-    the new, never a part, also after a power cut: content and folder entry are synced to disk around the rename. With
-    `keep_equal` a file that already has the new content is left as it is, its time of change included. `mark`, such as
-    a machine's, comes into the temporary name, for folders that processes of several machines write to.
+    It vanishes when the block raises, and what a process that was killed left of the same target is removed. Works for
+    a file and for a folder; a reader of `target` sees the old content or the new, never a part, also after a power cut:
+    content and folder entry are synced to disk around the rename. With `keep_equal` a file that already has the new
+    content is left as it is, its time of change included. `mark`, such as a machine's, comes into the temporary name,
+    for folders that processes of several machines write to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{os.getpid()}.tmp.{mark}{target.name}"
+    for leftover in _left_behind(target.parent).pop(f"{mark}{target.name}", ()):
+        remove(leftover)
     try:
         yield temporary
         if keep_equal and target.is_file() and filecmp.cmp(temporary, target, shallow=False):
@@ -150,13 +154,31 @@ def leftovers(folder: Path) -> list[Path]:
     """Lists temporary paths of `replacing` in a folder whose process is dead on this host, or that are a day old."""
     found = []
     for path in folder.glob(".*.tmp.*"):
-        process = re.match(r"\.(\d+)\.tmp\.", path.name)
+        process = TEMPORARY.match(path.name)
         try:
             age_s = time.time() - path.stat().st_mtime
         except FileNotFoundError:  # its process has just finished it
             continue
         if process and (age_s > LEFT_BEHIND_S or not is_alive(int(process[1]))):
             found.append(path)
+    return found
+
+
+def is_empty(folder: Path) -> bool:
+    """Returns whether a folder holds nothing but what `replacing` writes there just now, or was killed over."""
+    return all(TEMPORARY.match(path.name) for path in folder.iterdir())
+
+
+@lru_cache(maxsize=16)
+def _left_behind(folder: Path) -> dict[str, list[Path]]:
+    """Returns a folder's leftovers by what follows `.tmp.` in their names, as they were at the first question.
+
+    Once is enough, for who asks was alive then, and a folder of a thousand files is not listed for each of them.
+    """
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):  # of a folder that may be written and not listed nothing is known
+        for path in leftovers(folder):
+            found.setdefault(path.name.partition(".tmp.")[2], []).append(path)
     return found
 
 

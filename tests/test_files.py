@@ -253,6 +253,26 @@ def test_a_folder_that_a_kill_left_aside_comes_back_and_nothing_else_stays(tmp_p
     files.recover(tmp_path / "nowhere" / "report")
 
 
+@pytest.mark.parametrize("mark", ["", "0123abcd@"])
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path, mark: str) -> None:
+    dead, living = 2**22 + 7, os.getppid()  # no system has as many processes
+    other_mark = "" if mark else "0123abcd@"
+    stay = {f".{living}.tmp.{mark}a.csv", f".{dead}.tmp.{mark}b.csv", f".{dead}.tmp.{other_mark}a.csv"}
+    for name in (*stay, f".{dead}.tmp.{mark}a.csv"):
+        (tmp_path / name).touch()
+    with files.replacing(tmp_path / "a.csv", mark=mark) as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *stay}
+
+
+def test_a_folder_is_empty_where_nothing_has_come_to_be(tmp_path: Path) -> None:
+    for name in (".7.tmp.a.csv", ".7.tmp.0123abcd@a.csv", ".7.tmp.old.folder"):
+        (tmp_path / name).touch()
+        assert files.is_empty(tmp_path)
+    (tmp_path / ".tmp.a.csv").touch()
+    assert not files.is_empty(tmp_path)
+
+
 def test_what_a_living_process_writes_is_left_alone_for_a_day(tmp_path: Path) -> None:
     file = tmp_path / f".{os.getpid()}.tmp.a"
     file.touch()

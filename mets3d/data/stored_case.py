@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float16, Int16, Int64, UInt8
 
 from mets3d.data import DataError
-from mets3d.files import parse_json, write_with
+from mets3d.files import parse_json, replacing
 from mets3d.ops.components import components
 from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.regions import scored_regions
@@ -84,20 +84,16 @@ class StoredCase:
     def image(self, box: tuple[slice, ...] | None = None) -> Float16[Tensor, "C X Y Z"]:
         """Reads float16 [C, x, y, z] inside `box` (three slices; None: all) and no byte beside it."""
         inside = box or _EVERYTHING
-        with _opened(self.path, "pt") as file:
+        with _opened(self.path) as file:
             stored = file.get_slice("image")
             if self.channels is None:
-                part: Tensor = stored[(slice(None), *inside)]
-                return part
-            import torch
-
-            return torch.cat([stored[(slice(place, place + 1), *inside)] for place in self.channels])
+                return _tensor(stored[(slice(None), *inside)])
+            return _tensor(np.concatenate([stored[(slice(place, place + 1), *inside)] for place in self.channels]))
 
     def labels(self, box: tuple[slice, ...] | None = None) -> UInt8[Tensor, "X Y Z"]:
         """Reads uint8 [x, y, z] inside `box`."""
-        with _opened(self.path, "pt") as file:
-            part: Tensor = file.get_slice("labels")[box or _EVERYTHING]
-            return part
+        with _opened(self.path) as file:
+            return _tensor(file.get_slice("labels")[box or _EVERYTHING])
 
     def foreground(self, region: str) -> Int16[np.ndarray, "n 3"]:
         """Reads the voxels of a region, lesion after lesion."""
@@ -120,7 +116,7 @@ class StoredCase:
         return numbers
 
     def _index(self, key: str) -> Any:
-        with _opened(self.path, "numpy") as file:
+        with _opened(self.path) as file:
             return file.get_tensor(key)
 
 
@@ -136,8 +132,12 @@ def write_case(
     *,
     cavity: bool,
     metadata: Mapping[str, Any],
+    mark: str = "",
 ) -> None:
-    """Writes one case with the foreground index of its regions. `metadata`: JSON-able values, `entry` among them."""
+    """Writes one case with the foreground index of its regions, completely or not at all.
+
+    metadata: JSON-able values, `entry` among them. mark: that of `mets3d.files.replacing`.
+    """
     from safetensors.numpy import save
 
     arrays: dict[str, Any] = {"image": np.ascontiguousarray(image), "labels": np.ascontiguousarray(labels)}
@@ -145,17 +145,13 @@ def write_case(
         arrays[f"foreground_{region.name}"], arrays[f"lesions_{region.name}"] = foreground_index(region.mask(labels))
     # One key alone: safetensors writes several in random order, and equal cases shall be equal files.
     content = save(arrays, metadata={METADATA: json.dumps(metadata)})
-    write_with(path, lambda temporary: _write_bytes(temporary, content))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that others can read too, which safetensors' own writer does not."""
-    path.write_bytes(content)
+    with replacing(path, mark=mark) as temporary:
+        temporary.write_bytes(content)  # others can read it too, which safetensors' own writer does not allow
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """Reads the JSON values that `write_case` was given, from the file's header alone."""
-    with _opened(path, "numpy") as file:
+    with _opened(path) as file:
         content: dict[str, Any] = parse_json(file.metadata()[METADATA])
         return content
 
@@ -182,13 +178,20 @@ def foreground_index(mask: Any) -> tuple[Int16[np.ndarray, "n 3"], Int64[np.ndar
 _EVERYTHING = (slice(None), slice(None), slice(None))
 
 
-def _opened(path: Path, framework: str) -> Any:
+def _tensor(array: np.ndarray) -> Tensor:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def _opened(path: Path) -> Any:
+    """Opens a case's file for arrays; asked for tensors, safetensors 0.8 loses some bytes of memory at each read."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: this case of the store is gone; preprocess again")
     try:
-        return safe_open(path, framework=framework)
+        return safe_open(path, framework="numpy")
     except SafetensorError as error:
         raise DataError(f"{path}: not readable as safetensors ({error}); delete it and preprocess again") from error
 

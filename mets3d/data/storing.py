@@ -21,7 +21,7 @@ from mets3d.data.prepare import Prepared, prepare
 from mets3d.data.spacing import Wanted
 from mets3d.data.store_source import case_source, file_hashes
 from mets3d.data.stored_case import case_path, write_case
-from mets3d.files import machine_mark, replacing
+from mets3d.files import machine_mark
 from mets3d.processes import WorkerLost, each_done
 
 
@@ -164,5 +164,5 @@ def _write(case: Case, making: Making, prepared: Prepared) -> None:
             survival=prepared.survival,
         ),
     }
-    with replacing(case_path(making.store, case.name), mark=machine_mark()) as temporary:
-        write_case(temporary, prepared.image, prepared.labels, cavity=cavity, metadata=metadata)
+    path = case_path(making.store, case.name)
+    write_case(path, prepared.image, prepared.labels, cavity=cavity, metadata=metadata, mark=machine_mark())

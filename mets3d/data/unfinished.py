@@ -19,7 +19,7 @@ from mets3d.data.spacing import Wanted, spacing_from_json
 from mets3d.data.store import INDEX, UNFINISHED
 from mets3d.data.store_source import FORMAT, differing_settings, other_format, recipe
 from mets3d.data.storing import Making
-from mets3d.files import read_object, remove
+from mets3d.files import is_empty, read_object, remove
 from mets3d.rundir import NOT_USABLE
 from mets3d.wording import agreed
 
@@ -39,7 +39,7 @@ def begun(store: Path, settings: Preprocess, data: Data) -> Begun | None:
     """
     files = [store / name for name in (INDEX, UNFINISHED) if (store / name).is_file()]
     if not files:
-        if store.exists() and (not store.is_dir() or any(store.iterdir())):
+        if store.exists() and not (store.is_dir() and is_empty(store)):
             raise DataError(f"{store}: expected a new or empty folder, or a store; choose another folder")
         return None
     content = read_object(files[0], advice="choose another folder, or delete this store")

@@ -176,4 +176,4 @@ def checkpoint_bytes(job: Job) -> int:
 
 
 def _mb(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e6:.{0 if count >= 1e7 else 1}f} MB"

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from mets3d.files import read_text, replacing, write_text
+from mets3d.files import is_empty, read_text, replacing, write_text
 from mets3d.shipped import CONFIGS, JOBS, LAUNCH_FILES, TRAIN, file_or_name, names_in, shipped
 
 MAKEFILE = Path(__file__).parent / "project.mk"
@@ -28,7 +28,7 @@ def write_project(folder: Path, base: str = BASE) -> list[str]:
         raise ValueError(f"{name!r}: expected a folder name of letters, digits and . _ + -, as runs get it too")
     if base not in names_in(CONFIGS):
         raise FileNotFoundError(f"{base}: no such configuration; expected one of {', '.join(names_in(CONFIGS))}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and is_empty(folder)):
         raise FileExistsError(f"{folder}: is there and not empty; expected a new folder, or an empty one")
     if name in names_in(CONFIGS):
         raise ValueError(f"{name}: a configuration that comes with mets3d has this name; expected another one")

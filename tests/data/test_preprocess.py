@@ -18,7 +18,7 @@ from mets3d.data.cases import SEQUENCES
 from mets3d.data.check import check
 from mets3d.data.preprocess import NotUsableError, preprocess
 from mets3d.data.store import open_store
-from mets3d.files import read_json, write_json
+from mets3d.files import machine_mark, read_json, write_json
 from tests.builders.cases import make_case, scan, two_lesions
 from tests.data.test_prepare import prepared
 
@@ -240,11 +240,16 @@ def test_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.Monke
         open_store(store)
     assert sorted(path.name for path in (store / "cases").iterdir()) == ["A-000.safetensors", "A-001.safetensors"]
     (store / "cases" / ".123.tmp.B-000.safetensors").write_bytes(b"half")
+    other = tmp_path / "killed when it had written nothing whole"
+    other.mkdir()
+    (other / f".{2**22 + 7}.tmp.{machine_mark()}building.json").write_text("{")
     prepared_again = counted(monkeypatch)
     preprocess(data, store, SETTINGS, data=Data())
     assert prepared_again == [1]
     preprocess(data, tmp_path / "whole", SETTINGS, data=Data())
     assert contents(store) == contents(tmp_path / "whole")
+    preprocess(data, other, SETTINGS, data=Data())
+    assert contents(other) == contents(tmp_path / "whole")
 
 
 def test_a_finished_store_is_left_as_it_is(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mets3d.data import DataError
 from mets3d.data.case import Case
 from mets3d.data.convert.case_files import ConvertedCase
-from mets3d.files import parse_json, write_text
+from mets3d.files import is_empty, parse_json, write_text
 
 RECORD = "conversion.jsonl"
 
@@ -25,7 +25,7 @@ class Record:
         self.finished: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             self._read()
-        elif target.is_dir() and any(target.iterdir()):
+        elif target.is_dir() and not is_empty(target):
             raise DataError(
                 f"{target}: expected a new or empty folder, or one that convert wrote; choose another folder"
             )

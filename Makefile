@@ -1,5 +1,5 @@
 # `make train` and `make test` work on a fresh machine: both make .venv from requirements.lock when it is missing.
-.PHONY: setup lock train test portable lint docs audit image bench clean help
+.PHONY: setup lock train test portable hostile lint docs audit image bench clean help
 .DEFAULT_GOAL := help
 
 # Threads that spin while they wait take the cores from whatever else runs on a small machine.
@@ -58,6 +58,11 @@ portable: .venv/.ready  ## the test suite three times: as on this processor, on 
 		env "$$@" $(BIN)/python -m pytest -n 2 --dist loadgroup || failed="$$failed $$processor"; \
 	done; \
 	test -z "$$failed" || { echo "make portable: red under$$failed"; exit 1; }; echo "make portable: green under all three"
+
+# Not in CI. A part of it is in the suite: tests/faults.
+hostile: .venv/.ready  ## every stage meets every fault, then 100,000 tiny steps: two tables, in about an hour
+	@failed=; for table in day steps; do $(BIN)/python -m tests.faults $$table || failed="$$failed $$table"; done; \
+	test -z "$$failed" || { echo "make hostile: something is lost or grows, see$$failed"; exit 1; }
 
 lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 	$(BIN)/ruff check .

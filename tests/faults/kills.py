@@ -165,7 +165,7 @@ def _train(config: Path, runs: Path, name: str, words: tuple[str, ...], kill_at:
         loop.train_step = stopping
     sys.argv = ["train.py", "--config", str(config), f"--output={runs}", f"--name={name}", *words]
     if kill_at:
-        sys.addaudithook(_Killer(runs, kill_at))
+        sys.addaudithook(Killer(runs, kill_at))
     try:
         return script.main()
     except SystemExit as leaving:
@@ -175,14 +175,14 @@ def _train(config: Path, runs: Path, name: str, words: tuple[str, ...], kill_at:
         return 1
 
 
-class _Killer:
+class Killer:
     """An audit hook that kills its process before the file-system operation of a number."""
 
     def __init__(self, below: Path, number: int):
         self.below, self.left = str(below), number
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self._counts(event, arguments):
+        if not self.counts(event, arguments):
             return
         self.left -= 1
         if self.left == 0:
@@ -190,7 +190,7 @@ class _Killer:
             os.write(2, f"KILLED AT {event} {shown}\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _counts(self, event: str, arguments: tuple[Any, ...]) -> bool:
+    def counts(self, event: str, arguments: tuple[Any, ...]) -> bool:
         if event == "open":
             path, mode, flags = arguments
             writes = any(letter in mode for letter in "wxa+") if isinstance(mode, str) else flags & os.O_ACCMODE

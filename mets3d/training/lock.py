@@ -84,9 +84,11 @@ def held(run: RunDir, say: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         done.set()
-        with suppress(OSError):
+        try:
             if me.is_same(_read(run.lock)[0]):
-                run.lock.unlink()
+                run.lock.unlink(missing_ok=True)
+        except OSError as error:
+            say(f"{run.lock} cannot be removed: {error.strerror or error}; the next start of this run takes it over")
 
 
 def check_held(run: RunDir) -> None:

@@ -158,9 +158,11 @@ def _ended(at: Bench, code: int, text: str, *words: str) -> list[str]:
     """Returns what is wrong with how a stage ended: done, all is there; not done, one message says why."""
     wrong = [] if code in (0, 1, 2) else [f"exit code {code}"]
     wrong += [f"a traceback: {text[-900:]}"] if "Traceback" in text else []
+    said = any(word in text for word in words)
     if code == 0:
-        return [*wrong, *(f"it ends as if all were well: {what}" for what in at.differences())]
-    if not any(word in text for word in words):
+        # A training's lock that cannot be removed stays, which is to be said: the next start takes it over.
+        return [*wrong, *(f"it ends as if all were well: {what}" for what in at.differences(lock=not said))]
+    if not said:
         wrong.append(f"exit code {code}, and nothing says {words[0]!r}: {text[-300:]}")
     return wrong
 

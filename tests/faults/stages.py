@@ -215,13 +215,14 @@ class Bench:
         code, text = self.call()
         return [f"given again it ends with {code}: {text[-300:]}"] if code else self.differences()
 
-    def differences(self) -> list[str]:
-        """Returns what lies there otherwise than expected."""
+    def differences(self, *, lock: bool = True) -> list[str]:
+        """Returns what lies there otherwise than expected. `lock`: also the lock of a training."""
         try:
             found = left(self.stage, self.place)
         except OSError as error:
             return [str(error)]
         if self.stage.name == "train":
+            found["files"] = [file for file in found["files"] if lock or file != "train.lock"]
             return differences(self.expected, found)
         return [
             *(f"{name} is gone" for name in self.expected if name not in found),

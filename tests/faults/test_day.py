@@ -13,6 +13,7 @@ from tests.builders.runs import ROOT
 from tests.faults import stages
 from tests.faults.day import FAULTS
 from tests.faults.stages import Bench, Stage, bench
+from tests.faults.steps import Look, growing
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="faults are made in forks"),
@@ -104,6 +105,19 @@ def test_a_sound_program_loses_nothing(on_bench: Callable[[Callable[[Path], int]
     assert {fault: cell.faults for fault, cell in cells.items() if cell.faults} == {}
     assert cells[KILLED].tried >= 4  # to open and to rename each of two files
     assert cells[FULL].tried >= 2
+
+
+@pytest.mark.parametrize(
+    ("looks", "grows"),
+    [
+        ([Look(5000 * n, 405 + n % 2, 7 + n % 2, 2) for n in range(20)], []),
+        ([Look(5000 * n, 411 + 0.9 * n, 7, 2) for n in range(20)], ["memory_mb"]),
+        ([Look(5000 * n, 300 + min(n, 4) * 50, 7 + n // 8, 2 + n // 8) for n in range(20)], ["handles", "threads"]),
+    ],
+    ids=["flat", "180 bytes a step", "handles and threads"],
+)
+def test_what_grows_over_many_steps_is_named(looks: list[Look], grows: list[str]) -> None:
+    assert growing(looks) == grows
 
 
 @pytest.mark.slow

@@ -69,6 +69,15 @@ def test_it_is_held_to_the_end_of_the_block_and_named_to_others(run: RunDir, sai
     assert said == []
 
 
+def test_one_that_cannot_be_removed_is_said(run: RunDir, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as refusing, held(run, said.append):
+        refusing.setattr(Path, "unlink", refuse)
+    assert said == [f"{run.lock} cannot be removed: Permission denied; the next start of this run takes it over"]
+
+
 def test_it_goes_with_an_exception(run: RunDir, said: list[str]) -> None:
     with pytest.raises(KeyError), held(run, said.append):
         raise KeyError

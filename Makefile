@@ -1,5 +1,5 @@
 # `make train` and `make test` work on a fresh machine: both make .venv from requirements.lock when it is missing.
-.PHONY: setup lock train test portable hostile lint docs audit image bench clean help
+.PHONY: setup lock train test portable hostile mutants lint docs audit image bench clean help
 .DEFAULT_GOAL := help
 
 # Threads that spin while they wait take the cores from whatever else runs on a small machine.
@@ -63,6 +63,15 @@ portable: .venv/.ready  ## the test suite three times: as on this processor, on 
 hostile: .venv/.ready  ## every stage meets every fault, then 100,000 tiny steps: two tables, in about an hour
 	@failed=; for table in day steps; do $(BIN)/python -m tests.faults $$table || failed="$$failed $$table"; done; \
 	test -z "$$failed" || { echo "make hostile: something is lost or grows, see$$failed"; exit 1; }
+
+# Not part of the environment, for nothing else uses it.
+runs/mutmut/.ready: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target runs/mutmut \
+		--constraint requirements.lock mutmut==3.8.1
+	@touch $@
+
+mutants: runs/mutmut/.ready  ## changes of the code that no test sees, in a sample of its core; an hour or two
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 lint: .venv/.ready  ## ruff, mypy, import layers, Dockerfile
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mets3d.evaluation.case import Scoring
+from mets3d.evaluation.case import Scoring, reference_labels
 from mets3d.evaluation.evaluate import EvaluationReport, Tables, evaluate
 from mets3d.evaluation.lesion_columns import LESION_COLUMNS
 from mets3d.evaluation.lesions import lesion_scores
@@ -478,3 +478,14 @@ def test_froc_lies_beside_the_scores(tmp_path: Path) -> None:
     moved.header["descrip"] = b"background NETC SNFH ET"
     nibabel.save(moved, tmp_path / "soft" / "A.nii.gz")
     assert "lie differently" in evaluate(*folders, tables, probabilities=tmp_path / "soft").problems[0]
+
+
+def test_a_label_that_is_none_is_background_of_a_reference_where_the_settings_say_so(tmp_path: Path) -> None:
+    array = labels()
+    array[0, 0, 0], array[0, 0, 1] = 9, 4
+    file = save(tmp_path / "A-00001-000.nii.gz", array)
+    as_it_is = reference_labels(file, {}, "error").labels
+    without = reference_labels(file, {}, "background").labels
+    assert sorted(np.unique(as_it_is)) == [0, 1, 2, 3, 4, 9]
+    assert np.array_equal(without, np.where(as_it_is == 9, 0, as_it_is))
+    assert (reference_labels(file, {9: 1}, "background").labels == 1).sum() == (array == 1).sum() + 1

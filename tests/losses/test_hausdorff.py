@@ -352,6 +352,9 @@ def test_erosion_equals_scipys_convolutions(rescale: str) -> None:
     assert found.item() == pytest.approx(expected, rel=1e-12)
     in_mm = hausdorff_erosion_loss(p, solid, (2, 4, 1), alpha=1.5, erosions=3, normalise=False, rescale=rescale)  # type: ignore[arg-type]
     assert in_mm.item() == pytest.approx(expected * 2**1.5, rel=1e-12)
+    once = hausdorff_erosion_loss(p, solid, erosions=1, normalise=False, rescale="fixed")
+    error = (p - solid.double()).square()[0, 0].numpy()
+    assert once.item() == pytest.approx(2 * one_erosion(error).mean(), rel=1e-12)
 
 
 def test_erosion_grades_thickness_and_not_distance() -> None:

@@ -87,11 +87,14 @@ def test_equals_plain_loops(seed, no_object_weight, pairing):
     assert ours.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_weights_and_normaliser_are_arguments():
+@pytest.mark.parametrize("weights", [(1, 3, 0.5), (60, 0.1, 0.1), (0.1, 0.1, 60)])
+def test_weights_and_normaliser_are_arguments(weights):
+    """Weights so far apart decide which query is matched to which mask, too."""
     output, target = made()
+    names = dict(zip(("class_weight", "bce_weight", "dice_weight"), weights, strict=True))
     for masks in (7.5, torch.tensor(7.5)):
-        ours = query_loss(output, target, masks=masks, class_weight=1, bce_weight=3, dice_weight=0.5, pairing="correct")
-        assert ours.item() == pytest.approx(by_loops(output, target, masks=7.5, weights=(1, 3, 0.5)), rel=1e-5)
+        ours = query_loss(output, target, masks=masks, pairing="correct", **names)
+        assert ours.item() == pytest.approx(by_loops(output, target, masks=7.5, weights=weights), rel=1e-5)
 
 
 def test_parts_add_up_and_scale_with_their_weights():

@@ -58,6 +58,9 @@ def test_scores_by_other_rules_than_those_of_the_tuning_are_remarked() -> None:
         "the decoding was tuned by brats2023 and these are scores by brats2026, which it may lower"
     )
     assert decoding_remarks(rows("tuned out-of-fold", "brats2023", rules="brats2023")) == []
+    both = rows("tuned out-of-fold", "brats2023", rules="brats2023") + rows("tuned out-of-fold", "brats2023")
+    [remark] = decoding_remarks(both)
+    assert "by brats2023 and these are scores by brats2023, brats2026, which" in remark
 
 
 def test_methods_that_were_decoded_differently_are_named() -> None:

@@ -90,6 +90,10 @@ def test_lesions_of_a_patient_that_go_together_count_as_one() -> None:
     hits = np.repeat([1.0, 0, 1, 1, 0, 1, 1, 1, 0, 1], 4) * 3
     clustered = proportion_interval(hits, np.full(40, 3.0), names(10, 4))
     assert clustered == pytest.approx(wilson_interval(0.7, 9.0))
+    # Names that say nothing of the patient, and who it is.
+    cases = [f"scan {number}" for number in range(40)]
+    told = {case: str(number // 4) for number, case in enumerate(cases)}
+    assert proportion_interval(hits, np.full(40, 3.0), cases, told) == clustered
 
 
 def test_lesions_that_vary_less_than_chance_are_not_worth_more_than_independent_ones() -> None:

@@ -56,7 +56,7 @@ def test_many_patients_have_the_normal_formula() -> None:
 def test_the_spread_is_that_of_the_mean_squares() -> None:
     rng = np.random.default_rng(3)
     cases = [f"P-{number}-000" for number in range(7)]
-    table = rng.normal(size=(7, 4))
+    table = rng.normal(size=(7, 4)) + 2 * rng.normal(size=(7, 1)) + 3 * rng.normal(size=4)
     by_seed = {seed: dict(zip(cases, table[:, seed].tolist(), strict=True)) for seed in range(4)}
     found = spread_of_differences(by_seed)
     # Residuals of the additive model by least squares on dummy variables.

@@ -100,6 +100,9 @@ def test_the_interval_is_that_of_patients() -> None:
     assert size.interval is not None
     assert size.interval[0] < 7 / 13 < size.interval[1]
     assert recall_by_size(scored(*counts), lesions)[0].interval is None  # three patients
+    of_two = [row | {"patient": "P" if row["case"] == "A" else "Q"} for row in scored(*counts)]
+    together = proportion_interval(np.array([4.0, 3]), np.array([5.0, 8]), ["P", "Q"], fewest=2)
+    assert recall_by_size(of_two, lesions, fewest=2)[0].interval == together != size.interval
 
 
 def test_size_classes_are_those_that_the_tables_name() -> None:

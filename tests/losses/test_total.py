@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from mets3d import losses
 from mets3d.config import Loss
-from mets3d.losses import LossFunction
+from mets3d.losses import LossFunction, units
 from mets3d.losses.blob import blob_loss
 from mets3d.losses.boundary import BoundaryTerm, BoundaryWeight
 from mets3d.losses.cc_dice import cc_dice_loss
@@ -286,6 +286,60 @@ def test_options_reach_the_loss_from_the_settings(
     assert value.terms[kind].weight == 2
 
 
+UNITS = [
+    ("hausdorff_distance", {"alpha": 1.0}, partial(units.of_distances, alpha=1.0)),
+    ("hausdorff_distance", {"class_balanced": True}, partial(units.of_distances, alpha=2.0, class_balanced=True)),
+    ("hausdorff_log", {"class_balanced": True}, partial(units.of_log, alpha=2.0, class_balanced=True)),
+    ("hausdorff_log", {"alpha": 1.5}, partial(units.of_log, alpha=1.5)),
+    (
+        "hausdorff_erosion",
+        {"alpha": 1.0, "erosions": 3, "rescale": "fixed"},
+        partial(units.of_depths, alpha=1.0, erosions=3, lasting=False),
+    ),
+    ("hausdorff_erosion", {"rescale": "peak"}, partial(units.of_depths, alpha=2.0, erosions=10, lasting=True)),
+    (
+        "hausdorff_convolution",
+        {"alpha": 1.0, "radii_mm": (2.0, 4.0)},
+        partial(units.of_balls, alpha=1.0, radii_mm=(2.0, 4.0)),
+    ),
+    ("signed_distance", {}, partial(units.of_distances, alpha=1.0)),
+    ("generalized_surface", {}, units.of_volume),
+    ("region_wise", {}, units.of_volume),
+    *((kind, {}, unity) for kind in ("hausdorff_conditioned", "blob", "cc_dice", "focal_tversky", "top_k")),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "expected"), UNITS)
+def test_each_term_has_its_unit_by_the_settings(kind: str, options: dict[str, object], expected: units.Unit) -> None:
+    loss = built(boundary=kind, **{f"boundary_{name}": value for name, value in options.items()})
+    assert isinstance(loss, TotalLoss)
+    box = (16, 20, 12), np.array([[1.0, 1.0, 2.0], [0.7, 0.8, 0.9]])
+    assert np.array_equal(loss.terms[kind].unit(*box), expected(*box))
+
+
+OF_QUERIES = {"query_class": 3.0, "query_bce": 0.5, "query_dice": 9.0, "no_object_weight": 0.2, "query_points": 40}
+BASE_SETTINGS: dict[str, dict[str, object]] = {
+    "cnn": {"dice_weight": 0.7, "ce_weight": 0.2},
+    "decoder": {**OF_QUERIES, "query_pairing": "reference", "query_predictions": "final"},
+}
+
+
+@pytest.mark.parametrize("mode", BASE_SETTINGS)
+def test_settings_of_the_base_loss_reach_it(mode: str) -> None:
+    output, target, settings = output_of(mode), target_masks(), BASE_SETTINGS[mode]
+    context = StepContext(0, masks=torch.tensor(6.0), keys=torch.tensor([3, 4]))
+
+    def total(**chosen: object) -> torch.Tensor:
+        return torch.stack(list(base_loss(output, target, context, **chosen).values())).sum()  # type: ignore[arg-type]
+
+    torch.testing.assert_close(
+        built(queries=mode == "decoder", **settings)(output, target, context).total, total(**settings)
+    )
+    for name in settings:  # each of them matters here
+        others = {other: value for other, value in settings.items() if other != name}
+        assert not torch.isclose(total(**others), total(**settings)), name
+
+
 BY_PREDICTED_MASK = ["hausdorff_distance", "hausdorff_log", "hausdorff_conditioned"]
 
 
@@ -313,9 +367,9 @@ def test_label_mode_leaves_the_background_out_and_predicts_by_argmax() -> None:
 
 @pytest.mark.parametrize("kind", BY_PREDICTED_MASK)
 def test_the_predicted_label_is_that_of_the_scores(kind: str) -> None:
-    """Background 1.10 and ET 1.80: the boundary term's predicted mask is ET, which a clamp at 1 would hide."""
+    """Background 1.10, NETC 1.05 and ET 1.80: the predicted mask is ET, which a clamp at 1 or p > 0.5 would hide."""
     scores = torch.zeros(1, 4, 8, 8, 8)
-    scores[:, 0], scores[:, 3, 2:5] = 1.10, 1.80
+    scores[:, 0], scores[:, 1], scores[:, 3, 2:5] = 1.10, 1.05, 1.80
     certain = torch.full((1, 8, 5), -40.0)
     certain[0, torch.arange(8), torch.arange(8) // 2] = 0.0
     logits = (scores / 2).repeat_interleave(2, 1).logit(1e-9)

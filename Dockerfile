@@ -21,6 +21,7 @@ RUN python3 deploy/check_base.py > wanted.txt \
 COPY setup.py MANIFEST.in README.md LICENSE NOTICE train.py ./
 COPY configs configs
 COPY accelerate_configs accelerate_configs
+COPY deploy deploy
 COPY mets3d mets3d
 RUN /opt/venv/bin/pip install --no-cache-dir --no-deps .
 

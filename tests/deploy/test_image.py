@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from mets3d.config import load
+from mets3d.shipped import CONFIGS, JOBS, LAUNCH_FILES, TRAIN
 from tests.builders.runs import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -111,3 +112,12 @@ def test_compose_trains_by_words_that_the_command_line_takes() -> None:
     assert [mount.rpartition(":")[2] for mount in service["volumes"]] == ["/data", "/runs"]
     assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert shlex.split(service["stop_grace_period"]) == ["10m"]
+
+
+def test_what_the_package_ships_is_there_when_the_image_installs_it() -> None:
+    built = DOCKERFILE.partition("pip install --no-cache-dir --no-deps .")[0]
+    copied = {word.rstrip("/") for words in re.findall(r"^COPY (?!--)(.+) \S+$", built, re.M) for word in words.split()}
+    assert "mets3d" in copied
+    assert "train.py" in copied
+    for name in (CONFIGS, LAUNCH_FILES, TRAIN, *JOBS):
+        assert {name, *(str(parent) for parent in Path(name).parents)} & copied, name

@@ -111,10 +111,11 @@ def test_a_sound_program_loses_nothing(on_bench: Callable[[Callable[[Path], int]
     ("looks", "grows"),
     [
         ([Look(5000 * n, 405 + n % 2, 7 + n % 2, 2) for n in range(20)], []),
-        ([Look(5000 * n, 411 + 0.9 * n, 7, 2) for n in range(20)], ["memory_mb"]),
+        ([Look(5000 * n, 411 + 0.9 * n, 7, 2) for n in range(20)], ["memory"]),
+        ([Look(5000 * n, 405 + 8 * (n >= 7), 7, 2) for n in range(20)], []),
         ([Look(5000 * n, 300 + min(n, 4) * 50, 7 + n // 8, 2 + n // 8) for n in range(20)], ["handles", "threads"]),
     ],
-    ids=["flat", "180 bytes a step", "handles and threads"],
+    ids=["flat", "180 bytes a step", "a rise", "handles and threads"],
 )
 def test_what_grows_over_many_steps_is_named(looks: list[Look], grows: list[str]) -> None:
     assert growing(looks) == grows

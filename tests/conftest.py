@@ -15,19 +15,25 @@ from tests.builders.runs import trained_run  # noqa: F401
 TRACED = pytest.StashKey[bool]()
 # Tests that one process of pytest-xdist has to itself, for they share what is dear to make or wait for processes of
 # their own. By name: pytest 9.2 lets xdist 3.8 write no group into a test's id, so that its `xdist_group` does nothing.
-TOGETHER = (
-    "tests/evaluation/test_organisers.py",
-    "tests/reporting/browser/",
-    "tests/training/test_wandb.py",
-    "tests/inference/test_predict.py::test_a_run_that_was_killed_goes_on_to_the_same_files",
-)
+COMPILED = "compiled"  # what torch's compiler learns of the machine, and its headers
+TOGETHER = {
+    "tests/docs/test_site.py": "",
+    "tests/evaluation/test_organisers.py": "",
+    "tests/inference/test_predict.py::test_a_run_that_was_killed_goes_on_to_the_same_files": "",
+    "tests/models/test_dropout.py::test_the_compiled_layer_drops_the_same": COMPILED,
+    "tests/models/test_transunet.py::test_compiles_to_one_graph": COMPILED,
+    "tests/reporting/browser/": "",
+    "tests/test_quickstart.py::test_loss_curve_is_the_recorded_one": "",
+    "tests/training/test_tuned.py::test_a_compiled_run_trains_the_same_network": COMPILED,
+    "tests/training/test_wandb.py": "",
+}
 
 
 class Together(LoadScopeScheduling):
     """Gives the tests of each name in TOGETHER to one process, and all others to whichever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((name for name in TOGETHER if nodeid.startswith(name)), nodeid)
+        return next((group or name for name, group in TOGETHER.items() if nodeid.startswith(name)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -69,13 +69,13 @@ PAIRS = [
 ]
 
 
-def configuration(folder: Path, store: Path) -> Path:
-    """A run of some seconds with two workers a process, whose checkpoints are those of its stops."""
+def configuration(folder: Path, store: Path, *, workers: int = 2) -> Path:
+    """A run of some seconds with workers of its own a process, whose checkpoints are those of its stops."""
     return write_config(
         folder,
         store,
-        data={"workers": 2},
-        train={"steps": STEPS, "batch_size": 2, "checkpoint_every": 10_000},
+        data={"workers": workers},
+        train={"steps": STEPS, "schedule_steps": STEPS, "batch_size": 2, "checkpoint_every": 10_000},
         validate={"every": 10_000},
     )
 
@@ -167,10 +167,10 @@ def whole(run: RunDir) -> list[str]:
     return [] if load_file(CheckpointDir(run.checkpoint(steps[0])).weights) else ["the checkpoint is empty"]
 
 
-def finished(config: Path) -> dict[str, Tensor]:
-    """Gives the command again, in this process, and returns the weights of the run's end."""
+def finished(config: Path, *, steps: int = STEPS) -> dict[str, Tensor]:
+    """Gives the command again, in this process, and returns the weights of the run's end, or after so many steps."""
     with redirect_stdout(io.StringIO()):
-        assert train(config, "--data.workers=0") == 0
+        assert train(config, "--data.workers=0", f"--train.steps={steps}") == 0
     return load_file(RunDir(config.parent / "runs" / "run").weights)
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shlex
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training import checkpoint, manifest
 from mets3d.training.track.tracker import Tracker
 from tests.builders.runs import LAUNCH, ROOT, train, write_config
+from tests.builders.warm import python
 
 WORDS = ("--train.steps=3", "--train.checkpoint_every=1", "--train.keep_checkpoints=3", "--validate.every=100")
 
@@ -115,6 +115,9 @@ def test_a_disk_full_for_log_and_checkpoint_says_both(
     assert message.count("\n") == 1
 
 
+TRAIN = "import train\nraise SystemExit(train.main())\n"
+
+
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_a_file_is_such_an_error(tmp_path: Path, phantom_store: Path) -> None:
     # The kernel's own refusal in the middle of torch.save, which answers with an error about positions.
@@ -123,11 +126,9 @@ def test_a_limit_on_the_size_of_a_file_is_such_an_error(tmp_path: Path, phantom_
     folder = CheckpointDir(RunDir(tmp_path / "runs" / "run").checkpoint(1))
     limit = Path(folder.optimizer).stat().st_size - 100_000
     assert limit > Path(folder.weights).stat().st_size
-    done = subprocess.run(
-        [sys.executable, "train.py", "--config", str(config), "--name=limited", *WORDS],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    script = tmp_path / "script.py"
+    script.write_text(f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n{TRAIN}")
+    done = python(str(script), "--config", str(config), "--name=limited", *WORDS)
     assert done.returncode == 1
     assert "step_00000001: the checkpoint cannot be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
@@ -193,16 +194,13 @@ MOUNTS = pytest.mark.skipif(not can_mount(), reason="needs the right to mount")
 
 @MOUNTS
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_full_disk_ends_every_process_with_one_message(tmp_path: Path, phantom_store: Path, processes: int) -> None:
+def test_a_full_disk_ends_every_process_with_one_message(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(tmp_path, phantom_store, model={"features": 16, "max_features": 64})
     assert train(config, "--train.steps=1") == 0
     run = RunDir(tmp_path / "runs" / "run")
     one = sum(file.stat().st_size for file in run.checkpoint(1).iterdir())
     (tmp_path / "small").mkdir()
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+    launcher = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
     command = shlex.join(
         [*launcher, "train.py", "--config", str(config), f"--output={tmp_path / 'small'}", *WORDS],
     )

@@ -15,7 +15,6 @@ import pytest
 from mets3d.rundir import RunDir
 from tests.faults.stops import (
     LAUNCHERS,
-    STEPS,
     configuration,
     differing,
     finished,
@@ -36,7 +35,6 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("launcher", "number", "whom"),
     [
-        ("accelerate", signal.SIGTERM, "alone"),
         ("mets3d train", signal.SIGINT, "group"),
         ("mets3d train 2", signal.SIGUSR1, "alone"),
         ("torchrun 2", signal.SIGTERM, "group"),
@@ -45,7 +43,9 @@ pytestmark = [
 def test_a_stop_loses_nothing(
     tmp_path: Path, phantom_store: Path, launcher: str, number: signal.Signals, whom: str
 ) -> None:
-    assert stopped(LAUNCHERS[launcher], number, whom, configuration(tmp_path, phantom_store)) == ""
+    """By the launcher of Accelerate: tests/training/test_launch.py."""
+    config = configuration(tmp_path, phantom_store, workers=2 // LAUNCHERS[launcher].processes)
+    assert stopped(LAUNCHERS[launcher], number, whom, config) == ""
 
 
 def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path, phantom_store: Path) -> None:
@@ -53,22 +53,25 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: P
     assert stopped(LAUNCHERS["python"], signal.SIGHUP, "group", config) == ""
     place = tmp_path / "whole"
     place.mkdir()
-    assert differing(finished(config), finished(configuration(place, phantom_store))) == []
-    rows = RunDir(tmp_path / "runs" / "run").read_metrics()
-    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 1))
+    run = RunDir(tmp_path / "runs" / "run")
+    steps = run.checkpoint_steps()[-1] + 5
+    assert differing(finished(config, steps=steps), finished(configuration(place, phantom_store), steps=steps)) == []
+    assert [row["step"] for row in run.read_metrics() if row["kind"] == "train"] == list(range(1, steps + 1))
 
 
 @pytest.mark.parametrize(("launcher", "loss"), [("python", "worker killed"), ("mets3d train 2", "store gone")])
 def test_a_loss_is_one_message_and_a_checkpoint(tmp_path: Path, phantom_store: Path, launcher: str, loss: str) -> None:
     store = tmp_path / "store"
     shutil.copytree(phantom_store, store)
-    assert lost(LAUNCHERS[launcher], loss, configuration(tmp_path, store), store) == ""
+    config = configuration(tmp_path, store, workers=2 // LAUNCHERS[launcher].processes)
+    assert lost(LAUNCHERS[launcher], loss, config, store) == ""
 
 
 def test_a_killed_process_costs_no_step_of_the_others(tmp_path: Path, phantom_store: Path) -> None:
     """The main process writes what it has when the other one's connection breaks."""
     run = RunDir(tmp_path / "runs" / "run")
-    with running(LAUNCHERS["mets3d train 2"], configuration(tmp_path, phantom_store), tmp_path / "errors") as started:
+    config = configuration(tmp_path, phantom_store, workers=0)
+    with running(LAUNCHERS["mets3d train 2"], config, tmp_path / "errors") as started:
         wait_for_steps(run, 3, started)
         (second,) = [process for process in trainings(started) if process.environ()["RANK"] == "1"]
         second.kill()

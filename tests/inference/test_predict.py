@@ -5,8 +5,6 @@ import gc
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -35,7 +33,8 @@ from mets3d.models.transunet import TransUNet
 from mets3d.regions import Target
 from mets3d.release.import_original import write_run
 from mets3d.rundir import RunDir, open_run
-from tests.builders.runs import ROOT, forget_accelerator, launch
+from tests.builders.runs import forget_accelerator
+from tests.builders.warm import launch, python
 from tests.models.originals.test_transunet import original
 
 
@@ -763,8 +762,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_files(
     trained_run: Path, phantom_data: Path, tmp_path: Path, uninterrupted: dict[str, bytes], step: str
 ) -> None:
     out = tmp_path / "killed"
-    words = [str(trained_run), str(phantom_data), str(out), step, "3"]
-    done = subprocess.run([sys.executable, "-c", DIES, *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    script = tmp_path / "dies.py"
+    script.write_text(DIES, encoding="utf-8")
+    done = python(str(script), str(trained_run), str(phantom_data), str(out), step, "3")
     assert done.returncode == 9, done.stderr
     told = read_json(out / "predict.json")
     assert told["asked"] == sorted(folder.name for folder in phantom_data.iterdir())
@@ -800,7 +800,7 @@ def test_two_processes_write_the_same_files_as_one(
 def predict_by_command(words: list[str], processes: int, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     """What the command says: one process is this one, with the threads that launchers give to one of two cores."""
     if processes > 1:
-        done = launch("-m", "mets3d", *words, processes=processes, OMP_NUM_THREADS="1")
+        done = launch("-m", "mets3d", *words)
         return done.stdout, done.stderr
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

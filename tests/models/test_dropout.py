@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from mets3d.models.blocks import Dropout
 from mets3d.models.transunet import TransUNet
+from tests.builders.warm import python
 
 KEYS = torch.tensor([5, 6, 2**61])
 
@@ -119,7 +119,9 @@ assert torch.equal(torch.compile(layer, fullgraph=True)(values, keys), layer(val
 
 
 @pytest.mark.slow
-def test_the_compiled_layer_drops_the_same() -> None:
+def test_the_compiled_layer_drops_the_same(tmp_path: Path) -> None:
     # In a process of its own: the compiler cannot read the checks of types and shapes that tests put around functions.
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=240, check=False)
+    script = tmp_path / "script.py"
+    script.write_text(COMPILED, encoding="utf-8")
+    done = python(str(script))
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -10,6 +7,7 @@ from mets3d.config import Model
 from mets3d.models.transunet import TransUNet, _check_choices
 from mets3d.regions import Target
 from mets3d.shapes import SegOutput
+from tests.builders.warm import python
 
 MODES = ["cnn", "encoder", "decoder", "both"]
 QUERY_MODES = ["decoder", "both"]
@@ -175,7 +173,7 @@ def test_double_precision(small, image, mode):
 
 
 @pytest.mark.slow
-def test_compiles_to_one_graph():
+def test_compiles_to_one_graph(tmp_path):
     """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
     script = """
 import torch
@@ -190,7 +188,9 @@ output = torch.compile(network, backend="eager", fullgraph=True)(image)
 torch.testing.assert_close(output.probabilities, network(image).probabilities)
 print(type(output).__name__, len(output.queries), len(output.deep))
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    file = tmp_path / "script.py"
+    file.write_text(script, encoding="utf-8")
+    run = python(str(file))
     assert run.stdout.split() == ["SegOutput", "3", "1"], run.stderr
 
 

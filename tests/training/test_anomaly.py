@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from mets3d.training.job import Job
 from mets3d.training.loop import fit
 from mets3d.training.session import open_session
 from tests.builders.poison import poisoned, training_cases
-from tests.builders.runs import LAUNCH, ROOT, forget_accelerator, write_config
+from tests.builders.runs import forget_accelerator, write_config
+from tests.builders.warm import launch
 
 
 @pytest.fixture
@@ -128,22 +127,13 @@ def test_a_finite_run_is_left_alone(tmp_path: Path, phantom_store: Path, acceler
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["cpu_ddp.yaml", "fsdp2.yaml"])
-def test_the_process_that_has_it_is_named_by_several(tmp_path: Path, phantom_store: Path, file: str) -> None:
+@pytest.mark.parametrize("launch_file", ["cpu_ddp", "fsdp2"])
+def test_the_process_that_has_it_is_named_by_several(tmp_path: Path, phantom_store: Path, launch_file: str) -> None:
     bad = training_cases(phantom_store)[1]
     settings = {"steps": 20, "batch_size": 4, "accumulation": 2, "debug_non_finite": True}
     store = poisoned(phantom_store, tmp_path, bad, float("nan"))
     config = write_config(tmp_path, store, model={"mode": "both"}, train=settings)
-    words = ["--config_file", str(ROOT / "accelerate_configs" / file), "--mixed_precision", "no"]
-    done = subprocess.run(
-        [*LAUNCH, *words, "--num_processes", "2", "--main_process_port", "0", "train.py", "--config", str(config)],
-        cwd=ROOT,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "WANDB_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = launch("train.py", "--config", str(config), launch_file=launch_file)
     assert done.returncode == 1, done.stderr
     (said,) = (line for line in done.stderr.splitlines() if line.startswith("train.py: "))
     assert re.search(rf"First not finite: (.*; )?rank \d: the image \([^)]*{bad}", said), said

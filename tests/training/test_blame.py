@@ -22,7 +22,8 @@ from mets3d.training.loop import fit
 from mets3d.training.progress import Progress
 from mets3d.training.session import open_session
 from tests.builders.poison import poisoned, training_cases
-from tests.builders.runs import forget_accelerator, launch, train, write_config
+from tests.builders.runs import forget_accelerator, train, write_config
+from tests.builders.warm import launch
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -178,7 +179,7 @@ def test_rank_0_names_the_samples_of_all_ranks(tmp_path: Path, phantom_store: Pa
     train_settings = {"steps": 6, "batch_size": 4, "max_skipped": 9, "checkpoint_every": 6}
     config = write_config(tmp_path, store, train=train_settings)
     assert train(config, "--name=one") == 0
-    done = launch("train.py", "--config", str(config), "--name=two", processes=2)
+    done = launch("train.py", "--config", str(config), "--name=two")
     assert done.returncode == 0, done.stderr
     found = re.findall(rf"{bad} from voxel \([\d, -]+\) \(sample (\d), rank (\d)\)", done.stdout)
     assert found

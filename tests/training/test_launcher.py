@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
 from mets3d.training import launcher
 from mets3d.training.launcher import launch, train
 from tests.builders.runs import ROOT, write_config
-from tests.builders.runs import launch as accelerate_launch
+from tests.builders.warm import python
 
 FILES = ROOT / "accelerate_configs"
 TWO: dict[str, object] = {"num_machines": 2, "num_processes": 8}
@@ -212,9 +214,7 @@ def test_a_launch_file_of_another_world_is_one_line(
     ],
 )
 def test_a_name_that_is_not_there_is_one_message_before_anything_starts(words: Sequence[str], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mets3d", "train", *words], capture_output=True, text=True, timeout=100, check=False
-    )
+    done = python("-m", "mets3d", "train", *words)
     assert done.returncode == 2
     assert done.stderr.startswith("mets3d train: ")
     assert message in done.stderr
@@ -288,9 +288,11 @@ def test_our_launcher_as_a_module_answers_as_accelerate_launch_does() -> None:
 @pytest.mark.slow
 def test_accelerate_says_nothing_of_processes_it_does_not_start_and_we_do(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(tmp_path, phantom_store)
-    done = accelerate_launch(
-        "--num_machines", "1", "train.py", "--config", str(config), processes=1, MASTER_ADDR="127.0.0.1"
-    )
-    assert done.returncode != 0
+    # What it gives to the one process that it starts.
+    words = ["--cpu", "--num_processes", "1", "--num_machines", "1", "train.py"]
+    options, *_ = _validate_launch_command(launch_command_parser().parse_args(words))
+    _, variables = prepare_simple_launcher_cmd_env(options)
+    done = python("train.py", "--config", str(config), **variables | {"MASTER_ADDR": "127.0.0.1"})
+    assert done.returncode == 2
     assert "names several processes, but its distributed_type starts one" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -19,6 +19,7 @@ from mets3d.rundir import RunDir
 from mets3d.training import checkpoint, lock
 from mets3d.training.lock import Holder, LockError, check_held, held
 from tests.builders.runs import train, write_config
+from tests.builders.warm import fresh_processes
 
 
 @pytest.fixture
@@ -44,15 +45,6 @@ def dead_process() -> int:
     child.join()
     assert child.pid is not None
     return child.pid
-
-
-def fresh_processes() -> Any:
-    """Starts processes that share nothing with this one; where it can be, one imports for all."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def elsewhere(**changes: Any) -> Holder:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,15 @@ from mets3d.files import read_json
 from mets3d.models.weights import load_weights
 from mets3d.rundir import CheckpointDir, RunDir
 from mets3d.training.launch_kinds import check_file, check_launch
-from tests.builders.runs import LAUNCH, ROOT, train, write_config
+from tests.builders.runs import ROOT, train, write_config
+from tests.builders.warm import launch
 
 FSDP2 = ROOT / "accelerate_configs" / "fsdp2.yaml"
 
 
 def sharded(*words: str) -> None:
     """Trains on two gloo processes as the launch file says."""
-    done = subprocess.run(
-        [*LAUNCH, "--config_file", str(FSDP2), "--mixed_precision", "no", "--main_process_port", "0", *words],
-        cwd=ROOT,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "WANDB_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = launch(*words, launch_file="fsdp2")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "warn" not in done.stderr.lower(), done.stderr
 
@@ -135,9 +126,9 @@ def test_other_launches_pass() -> None:
 
 
 def test_a_launcher_refuses_a_launch_file_of_deepspeed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from mets3d.training.launcher import launch
+    from mets3d.training import launcher
 
     file = tmp_path / "deepspeed.yaml"
     file.write_text(FSDP2.read_text().replace("FSDP", "DEEPSPEED").replace("fsdp_config:", "deepspeed_config:"))
-    assert launch(["--config_file", str(file), "train.py"], program="mets3d train") == 2
+    assert launcher.launch(["--config_file", str(file), "train.py"], program="mets3d train") == 2
     assert capfd.readouterr().err.count("\n") == 1

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from mets3d.training.failure import TrainingError
 from mets3d.training.stop import StopWish
 from mets3d.training.together import StepBoundary, together
-from tests.builders.runs import forget_accelerator, launch
+from tests.builders.runs import forget_accelerator
+from tests.builders.warm import launch
 
 SCRIPT = """
 import json, signal, sys
@@ -63,7 +64,7 @@ Path(sys.argv[1], str(rank)).write_text(json.dumps(said))
 def test_two_processes_say_the_same(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    done = launch(str(script), str(tmp_path), processes=2, PYTHONPATH=str(Path(__file__).parents[2]))
+    done = launch(str(script), str(tmp_path))
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / str(rank)).read_text(encoding="utf-8")) for rank in range(2))
     assert first[:-1] == second[:-1]

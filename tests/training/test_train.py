@@ -19,7 +19,8 @@ from mets3d.losses.value import LossValue
 from mets3d.rundir import CheckpointDir, RunDir, open_run
 from mets3d.training import checkpoint, state
 from mets3d.training.balance import Balance
-from tests.builders.runs import launch, train, write_config
+from tests.builders.runs import train, write_config
+from tests.builders.warm import launch
 
 
 def weights_at(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -222,7 +223,7 @@ def test_two_processes_equal_one(
         validate={"every": 6 if last == 12 else 14, "cases": 2, "patience": 1},
     )
     assert train(config, "--name=one") == 0
-    two = launch("train.py", "--config", str(config), "--name=two", processes=2)
+    two = launch("train.py", "--config", str(config), "--name=two")
     assert two.returncode == 0, two.stderr
     one_dir, two_dir = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
     assert read_json(RunDir(two_dir).environment)["processes"] == 2
@@ -252,7 +253,7 @@ def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path, phantom_store: Pa
     config = write_config(tmp_path, phantom_store, **sections)
     assert train(config, "--name=one", "--train.schedule_steps=4") == 0
     assert train(config, "--name=more", "--train.steps=2", "--train.schedule_steps=4") == 0
-    two = launch("train.py", "--config", str(config), "--name=more", "--train.schedule_steps=4", processes=2)
+    two = launch("train.py", "--config", str(config), "--name=more", "--train.schedule_steps=4")
     assert two.returncode == 0, two.stderr
     assert "train.steps 2 -> 4, processes 1 -> 2" in two.stdout
     assert two.stdout.count("resuming at step 2 of 4") == 1
@@ -277,7 +278,7 @@ def crops_without_foreground(config: Path, store: Path) -> bool:
 def test_first_adamw_gradient_of_two_processes_equals_that_of_one(tmp_path: Path, phantom_store: Path) -> None:
     config = write_config(tmp_path, phantom_store, model={"mode": "decoder"}, train={"steps": 1, "batch_size": 4})
     assert train(config, "--name=one") == 0
-    two = launch("train.py", "--config", str(config), "--name=two", processes=2)
+    two = launch("train.py", "--config", str(config), "--name=two")
     assert two.returncode == 0, two.stderr
     moments = []
     for name in ("one", "two"):

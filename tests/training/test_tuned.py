@@ -12,7 +12,8 @@ from mets3d.config import load_file
 from mets3d.models.transunet import TransUNet
 from mets3d.rundir import RunDir
 from mets3d.training.tuned import in_layout, tuned
-from tests.builders.runs import forget_accelerator, launch, train, write_config
+from tests.builders.runs import forget_accelerator, train, write_config
+from tests.builders.warm import python
 
 
 def network(**different: Any) -> TransUNet:
@@ -98,10 +99,11 @@ def test_channels_last_trains_the_same_network(tmp_path: Path, phantom_store: Pa
 @pytest.mark.slow
 def test_a_compiled_run_trains_the_same_network(tmp_path: Path, phantom_store: Path) -> None:
     """In a process of its own: the compiler cannot trace the runtime shape checks of the tests."""
-    losses = []
-    for name, options in (("plain", ()), ("compiled", ("--train.compile=true", "--train.compile_loss=true"))):
-        config = write_config(tmp_path, phantom_store, name=name, model={"features": 2, "deep_supervision": False})
-        run = launch("train.py", "--config", str(config), "--train.steps=2", "--validate.every=9", *options)
-        assert run.returncode == 0, run.stderr
-        losses.append(losses_of(RunDir(tmp_path / "runs" / name)))
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    model = {"features": 2, "deep_supervision": False, "strides": [[2, 2, 2]]}
+    words = ["--config", str(write_config(tmp_path, phantom_store, model=model)), "--train.steps=2"]
+    words += ["--validate.every=9"]
+    assert train(Path(words[1]), *words[2:], "--name=plain") == 0
+    run = python("train.py", *words, "--name=compiled", "--train.compile=true", "--train.compile_loss=true")
+    assert run.returncode == 0, run.stderr
+    plain, compiled = (losses_of(RunDir(tmp_path / "runs" / name)) for name in ("plain", "compiled"))
+    assert compiled == pytest.approx(plain, rel=1e-3)

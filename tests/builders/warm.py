@@ -42,7 +42,7 @@ def fresh_processes() -> Any:
 
 
 def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python WORDS`: a script or a module by -m, with its arguments."""
+    """`python WORDS`: a script, a module by -m or code by -c, with its arguments."""
     variables = {**os.environ, **environment}
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return _run([sys.executable, *words], variables)
@@ -116,7 +116,10 @@ def _become(words: Sequence[str], environment: Mapping[str, str], outputs: Seque
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, stream)
         os.close(opened)
-    if words[0] == "-m":
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        exec(words[1], {"__name__": "__main__"})
+    elif words[0] == "-m":
         sys.argv = [*words[1:]]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -22,6 +21,7 @@ from scipy import ndimage
 from mets3d import ops
 from mets3d.ops import distance
 from mets3d.ops.distance import distance_to_other_class, distance_transform
+from tests.builders.warm import python
 
 SPACINGS = [(1.0, 1.0, 1.0), (5.0, 0.7, 0.7), (3.0, 1.0, 0.43)]
 # Triton's kernels run in its interpreter where there is no GPU: exact, and some ten thousand times slower.
@@ -224,8 +224,7 @@ plus = made(d._min_plus, "*fp32 *fp32 *fp32 i32 i32" + " constexpr" * 3,
 loop = plus["ttgir"].split("scf.for")[1].split("scf.yield")[0]
 print(len(scan["cubin"]) > 0, len(plus["cubin"]) > 0, "convert_layout" in loop, "atom" in scan["ptx"] + plus["ptx"])
 """
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = python("-c", code)
     assert done.stdout.split() == ["True", "True", "False", "False"], done.stderr
 
 

@@ -1,14 +1,11 @@
 """Sums over mask logits, against the logits written out: in parts, interpreted, and on a GPU."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mets3d.ops.mask_sums import AT_ONCE, MaskSums, mask_sums
+from tests.builders.warm import python
 
 
 def inputs(rows: int, channels: int, voxels: int, regions: int) -> tuple[torch.Tensor, ...]:
@@ -99,6 +96,5 @@ constants = {{"CHANNELS": 32, "REGIONS": 16, "ROWS": m.ROWS, "BLOCK": m.BLOCK, "
 made = triton.compile(ASTSource(m._sums, signature, constants), target=GPUTarget("cuda", {capability}, 32)).asm
 print(len(made["cubin"]) > 0, "atom" in made["ptx"], "tf32" in made["ptx"])
 """
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = python("-c", code)
     assert done.stdout.split() == ["True", "False", "False"], done.stderr

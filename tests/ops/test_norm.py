@@ -1,8 +1,5 @@
 """The fused norm and activation against PyTorch's modules: interpreted here, compiled for GPUs, run on one."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -10,6 +7,7 @@ import torch
 from torch import nn
 
 from mets3d.ops.norm import norm_and_activate
+from tests.builders.warm import python
 
 SHAPES = [(2, 3, 4, 5, 6), (1, 5, 7, 3, 1), (2, 1, 8, 8, 8)]
 
@@ -114,6 +112,5 @@ for x in ("*bf16", "*fp32"):
     ]
     print(*(len(k["cubin"]) > 0 for k in kernels), any("atom" in k["ptx"] for k in kernels))
 """
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = python("-c", code)
     assert done.stdout.split() == ["True"] * 4 + ["False"] + ["True"] * 4 + ["False"], done.stderr

@@ -19,6 +19,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import TCPStore
+
 from tests.builders.runs import LAUNCH, ROOT
 
 SECONDS = 240
@@ -59,7 +61,14 @@ def launch(*words: str, launch_file: str = "cpu_ddp", **environment: str) -> sub
     if "forkserver" not in multiprocessing.get_all_start_methods():
         variables = os.environ | {"ACCELERATE_USE_CPU": "true"} | environment
         return _run([*LAUNCH, *options, *words], variables)
-    variables = _variables(options) | environment
+    # As torch's launcher does it: the store where they meet outlives each of them.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = {
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    variables = _variables(options) | meeting | environment
     return _forked(words, [variables | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")])
 
 
@@ -90,8 +99,8 @@ def _variables(options: Sequence[str]) -> dict[str, str]:
 
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*options, "train.py"]))
     variables = prepare_multi_gpu_env(arguments)
-    variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(arguments.main_process_port)}
-    return variables | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    return variables | world | {"ACCELERATE_USE_CPU": "true"}
 
 
 def _ends(started: Sequence[Any]) -> list[int]:

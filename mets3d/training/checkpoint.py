@@ -7,7 +7,6 @@ they are deleted. So a name always stands for a whole checkpoint unless the disk
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,8 @@ def _write_state(file: Path, content: Mapping[str, Any]) -> None:
             raise
 
 
-class _Noting(io.RawIOBase):
-    """A binary stream that keeps the error of a failed write."""
+class _Noting:
+    """A binary stream that keeps the error of a failed write; no class of io, whose end flushes closed files."""
 
     def __init__(self, stream: Any):
         self.stream = stream

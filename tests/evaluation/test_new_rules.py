@@ -111,3 +111,10 @@ def test_nothing_else_in_the_package_knows_a_rule_set_by_its_name() -> None:
             for name in ('"brats2023"', '"brats2024"', '"brats2026"'):
                 assert name not in line, f"{file.name}: {line.strip()}"
             assert "BRATS_20" not in line, f"{file.name}: {line.strip()}"
+
+
+@pytest.mark.parametrize(("limit_mm3", "given"), [(0.0, False), (0.5, True), (27.0, True)])
+def test_rules_that_score_from_some_volume_give_the_spread_over_lesions(limit_mm3: float, given: bool) -> None:
+    rules = replace(MADE_UP, scored_from_mm3=limit_mm3)
+    (spread,) = (score for score in table_of_scores.SCORES if score.column == "lesion_wise_dice_sd")
+    assert spread.given_by(rules) is given

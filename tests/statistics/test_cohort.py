@@ -106,6 +106,7 @@ def test_volumes() -> None:
     assert table["volume_lower_limit_mm3"]["mean"] == table["volume_upper_limit_mm3"]["mean"] == 1.0
     variance = statistics.variance(10.0 * index for index in range(7))
     assert table["volume_icc"]["mean"] == pytest.approx(variance / (variance + 0.5))
+    assert table["volume_icc"]["ci_low"] < table["volume_icc"]["mean"] < table["volume_icc"]["ci_high"] <= 1
 
 
 def test_regions_and_rules_stay_apart_and_in_order() -> None:

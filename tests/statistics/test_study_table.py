@@ -112,6 +112,9 @@ def test_cases_that_an_arm_lacks_are_left_out_and_named() -> None:
     table = study_table(short, reference="base", scores=DICE)
     assert table.cases == tuple(CASES[1:])
     assert table.left_out == {"term": [CASES[0]], "base": [CASES[0]], "alone": []}
+    term = table.score("term", "ET", "dice")
+    assert term is not None
+    assert term.by_seed == pytest.approx(dict(enumerate(of_cases("term")[1:].mean(0))))
     # A seed without a case has no mean that can be held beside the others'.
     torn = ARMS | {"term": ARMS["term"] | {(2, 1): run("term", 2, CASES[6:])}}
     found = study_table(torn, reference="base", scores=DICE)

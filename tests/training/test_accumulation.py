@@ -114,6 +114,7 @@ def test_the_verb_tries_in_one_process_for_as_many_as_there_are_gpus(
 ) -> None:
     monkeypatch.delenv("ACCELERATE_USE_CPU")
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.version, "cuda", None)  # a CUDA build without a GPU asks for --launch cpu
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     launched: list[str] = []
     monkeypatch.setattr(launcher, "launch", lambda words, **_: launched.extend(words) or 0)

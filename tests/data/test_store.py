@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,8 @@ def test_reading_leaves_nothing_in_memory(phantom_store: Path) -> None:
 
     tracemalloc.start()
     try:
-        before = read(300)  # caches fill
-        assert read(1000) - before < 1000 * 16
+        held = [read(400) for _ in range(6)]  # the first fills caches, and other threads hold something at times
+        assert min(after - before for before, after in pairwise(held)) < 400 * 16
     finally:
         tracemalloc.stop()
 

@@ -60,7 +60,7 @@ portable: .venv/.ready  ## the test suite three times: as on this processor, on 
 	test -z "$$failed" || { echo "make portable: red under$$failed"; exit 1; }; echo "make portable: green under all three"
 
 # Not in CI. A part of it is in the suite: tests/faults.
-hostile: .venv/.ready  ## every stage meets every fault, then 100,000 tiny steps: two tables, in about an hour
+hostile: .venv/.ready  ## every stage meets every fault, then 100,000 tiny steps: two tables, in an hour or two
 	@failed=; for table in day steps; do $(BIN)/python -m tests.faults $$table || failed="$$failed $$table"; done; \
 	test -z "$$failed" || { echo "make hostile: something is lost or grows, see$$failed"; exit 1; }
 

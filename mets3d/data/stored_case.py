@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float16, Int16, Int64, UInt8
 
 from mets3d.data import DataError
-from mets3d.files import parse_json, replacing
+from mets3d.files import machine_mark, parse_json, replacing
 from mets3d.ops.components import components
 from mets3d.ops.voxels import Shape3, Spacing
 from mets3d.regions import scored_regions
@@ -132,11 +132,10 @@ def write_case(
     *,
     cavity: bool,
     metadata: Mapping[str, Any],
-    mark: str = "",
 ) -> None:
     """Writes one case with the foreground index of its regions, completely or not at all.
 
-    metadata: JSON-able values, `entry` among them. mark: that of `mets3d.files.replacing`.
+    metadata: JSON-able values, `entry` among them.
     """
     from safetensors.numpy import save
 
@@ -145,7 +144,7 @@ def write_case(
         arrays[f"foreground_{region.name}"], arrays[f"lesions_{region.name}"] = foreground_index(region.mask(labels))
     # One key alone: safetensors writes several in random order, and equal cases shall be equal files.
     content = save(arrays, metadata={METADATA: json.dumps(metadata)})
-    with replacing(path, mark=mark) as temporary:
+    with replacing(path, mark=machine_mark()) as temporary:
         temporary.write_bytes(content)  # others can read it too, which safetensors' own writer does not allow
 
 

@@ -21,7 +21,6 @@ from mets3d.data.prepare import Prepared, prepare
 from mets3d.data.spacing import Wanted
 from mets3d.data.store_source import case_source, file_hashes
 from mets3d.data.stored_case import case_path, write_case
-from mets3d.files import machine_mark
 from mets3d.processes import WorkerLost, each_done
 
 
@@ -165,4 +164,4 @@ def _write(case: Case, making: Making, prepared: Prepared) -> None:
         ),
     }
     path = case_path(making.store, case.name)
-    write_case(path, prepared.image, prepared.labels, cavity=cavity, metadata=metadata, mark=machine_mark())
+    write_case(path, prepared.image, prepared.labels, cavity=cavity, metadata=metadata)

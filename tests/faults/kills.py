@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -149,8 +150,6 @@ def attempt(
 
 
 def _train(config: Path, runs: Path, name: str, words: tuple[str, ...], kill_at: int, stop_at: int) -> int:
-    import traceback
-
     from mets3d.training import loop
 
     torch.set_num_threads(1)
@@ -166,8 +165,13 @@ def _train(config: Path, runs: Path, name: str, words: tuple[str, ...], kill_at:
     sys.argv = ["train.py", "--config", str(config), f"--output={runs}", f"--name={name}", *words]
     if kill_at:
         sys.addaudithook(Killer(runs, kill_at))
+    return exit_code(script.main)
+
+
+def exit_code(program: Callable[[], int]) -> int:
+    """Runs a program in this process; returns what it would end with, and prints the traceback of an exception."""
     try:
-        return script.main()
+        return program()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:

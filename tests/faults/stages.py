@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,7 +25,7 @@ import train as script
 from mets3d.__main__ import main as mets3d
 from mets3d.files import read_json
 from tests.builders.runs import write_config
-from tests.faults.kills import copied, differences
+from tests.faults.kills import copied, differences, exit_code
 from tests.faults.kills import fingerprint as of_training
 
 # What the stages import on their way, which every fork would do again.
@@ -121,16 +120,10 @@ def begin(
 
 
 def _run(stage: Stage, words: list[str]) -> int:
-    try:
-        if stage.name != "train":
-            return mets3d(words)
-        sys.argv = words
-        return script.main()
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        return 1
+    if stage.name != "train":
+        return exit_code(lambda: mets3d(words))
+    sys.argv = words
+    return exit_code(script.main)
 
 
 def end(started: tuple[int, Path]) -> tuple[int, str]:

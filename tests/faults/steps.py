@@ -48,7 +48,7 @@ def many_steps(store: Path, folder: Path, steps: int, seconds: float) -> int:
         return 1
     grows = growing(looks)
     said = f"growing: {', '.join(grows)}" if grows else "memory, handles and threads are flat"
-    print(f"\n{last_step(log)} steps: {said}")
+    print(f"\n{last_step(log):,} of {steps:,} steps: {said}")
     return int(bool(grows))
 
 

@@ -142,8 +142,11 @@ def _next(batches: Iterator[Any], workers: Sequence[Any]) -> Any:
     try:
         batch = next(batches)
     except (RuntimeError, OSError, EOFError) as error:
-        # A connection to a worker breaks before the system says that the worker is dead.
-        connection.wait([worker.sentinel for worker in workers], timeout=SECONDS_TO_DIE)
+        # A connection to a worker breaks, and its sentinel closes, before the system says that the worker is dead.
+        gone = connection.wait([worker.sentinel for worker in workers], timeout=SECONDS_TO_DIE)
+        for worker in workers:
+            if worker.sentinel in gone:
+                worker.join(SECONDS_TO_DIE)
         raise DataError(_lost(workers) or f"the loader's workers cannot be reached: {error}") from None
     if isinstance(batch, _Failure):
         raise DataError(batch.text)

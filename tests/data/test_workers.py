@@ -95,12 +95,13 @@ def test_a_connection_that_breaks_before_its_worker_is_known_to_be_dead_is_the_w
     reader, writer = os.pipe()
     worker = SimpleNamespace(sentinel=reader, exitcode=None)
 
-    def die() -> None:
+    def join(_seconds: float) -> None:  # until then a process that dies has closed its files and no exit code
         worker.exitcode = -signal.SIGKILL
-        os.close(writer)
+
+    worker.join = join
 
     def reset() -> Iterator[Item]:
-        threading.Timer(0.2, die).start()
+        threading.Timer(0.2, os.close, [writer]).start()
         raise ConnectionResetError(104, "Connection reset by peer")
         yield
 
